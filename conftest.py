@@ -1,0 +1,1 @@
+"""Registers the plugin of the closed loop; nothing else lives here."""

@@ -1,0 +1,31 @@
+"""The errors that a user reads: what is wrong, the value, what is allowed, the fix."""
+
+from __future__ import annotations
+
+
+class GateError(Exception):
+    """A mistake or a fault told in a sentence for the person who runs the gate.
+
+    The message names the setting or file, the value found, what is allowed and the fix. It is shown
+    without a traceback; anything that is not a ``GateError`` is a defect of ours and keeps its traceback.
+    """
+
+
+class ConfigError(GateError):
+    """A configuration file or option is wrong; nothing has been started."""
+
+
+class DataError(GateError):
+    """A frames file is missing, truncated, empty or of the wrong shape."""
+
+
+class CheckpointError(GateError):
+    """A checkpoint cannot be trusted; the message says which file and why."""
+
+
+class LaunchError(GateError):
+    """A child process could not be started, or another run holds the project."""
+
+
+class TrainingError(GateError):
+    """A training or inference stage stopped for a reason that it can name."""
