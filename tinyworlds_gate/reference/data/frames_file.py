@@ -1,0 +1,218 @@
+"""Frames files in the TinyWorlds layout: HDF5 with ``frames`` uint8 [N, H, W, 3], checked on opening.
+
+Optional per-frame datasets, which ours add: ``actions`` [N] (``actions[t]`` leads from frame t to t+1), ``episode`` [N]
+and ``player_position`` [N, 2] (x, y in tiles). Every fault is one ``DataError`` with the file, what was found, what is
+allowed and the command that mends it. Nothing here ever changes an existing file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tinyworlds_gate.errors import DataError
+
+PSEUDO_EPISODE_FRAMES = 256
+"""Frames of one pseudo-episode, for files that do not say where an episode ends."""
+
+SOURCE_FPS = 60
+"""Frames per second at which TinyWorlds stores its games; the stride is 60 // fps."""
+
+_READ_FRAMES = 512
+_PER_FRAME_SHAPES: dict[str, tuple[int, ...]] = {"actions": (), "episode": (), "player_position": (2,)}
+
+
+@dataclass(frozen=True)
+class FramesData:
+    """Frames in memory, with what is known of each.
+
+    ``frames`` uint8 [N, H, W, 3]; ``episode`` int64 [N]; ``actions`` uint8 [N] or None (None as well when a stride
+    skips frames, since one action then no longer leads to the next frame); ``player_position`` int16 [N, 2] or
+    None; ``stride`` the distance in the file between neighbours; ``has_true_episodes`` False when ``episode`` counts
+    pseudo-episodes; ``attrs`` the file's attributes.
+    """
+
+    path: Path
+    frames: np.ndarray
+    episode: np.ndarray
+    actions: np.ndarray | None
+    player_position: np.ndarray | None
+    stride: int
+    has_true_episodes: bool
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.frames.shape[1]), int(self.frames.shape[2])
+
+
+@dataclass(frozen=True)
+class FramesFileInfo:
+    """What a valid frames file says about itself, without its pixels."""
+
+    num_frames: int
+    height: int
+    width: int
+    has_true_episodes: bool
+    attrs: dict[str, Any]
+
+
+def remedy(path: Path) -> str:
+    """Return the sentence that mends a missing or broken file of this name, with the command."""
+    name = path.name.lower()
+    crafter = re.fullmatch(r"crafter_(\d+)px_frames\.h5", name)
+    if crafter:
+        command = f"tinyworlds-gate data make crafter --frame-size {crafter[1]}"
+    elif name == "zelda_frames.h5":
+        command = "tinyworlds-gate data fetch zelda"
+    else:
+        game = re.sub(r"_frames$", "", path.stem) or "game"
+        command = f"tinyworlds-gate data import VIDEO.mp4 --name {game}"
+    away = "move the file away and run" if path.exists() else "run"
+    return f"fix: {away} `{command}`"
+
+
+def stride_from_fps(fps: int) -> int:
+    """Return the stride at which TinyWorlds reads a 60 fps file to get ``fps``: 15 gives 4."""
+    if not 1 <= fps <= SOURCE_FPS:
+        raise DataError(
+            f"fps: {fps} is not allowed; it must lie between 1 and {SOURCE_FPS} (fix: fps: 15, a stride of 4)"
+        )
+    return SOURCE_FPS // fps
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open for reading; any fault of the file becomes one ``DataError``."""
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is no such file"
+        raise DataError(f"{path}: {found}; a frames file (HDF5) is needed; {remedy(path)}")
+    size = path.stat().st_size
+    if size == 0:
+        raise DataError(f"{path} is empty (0 bytes); a frames file (HDF5) is needed; {remedy(path)}")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except OSError as error:
+        raise DataError(
+            f"{path} {_fault(error, size)}; a whole frames file (HDF5) is needed; {remedy(path)}"
+        ) from error
+
+
+def _fault(error: OSError, size: int) -> str:
+    truncated = re.search(r"truncated file.*stored_eof = (\d+)", str(error))
+    if truncated:
+        return f"is truncated: {size} of {truncated[1]} bytes are there"
+    if "signature not found" in str(error):
+        return f"is not an HDF5 file ({size} bytes)"
+    return f"cannot be read ({str(error).splitlines()[0]})"
+
+
+def check_frames_file(path: Path) -> FramesFileInfo:
+    """Check layout, type and shapes of a frames file without reading its pixels.
+
+    Raises ``DataError`` when it is missing, empty, truncated, or not of the TinyWorlds layout.
+    """
+    with _opened(path) as file:
+        return _checked(file, path)
+
+
+def _checked(file: h5py.File, path: Path) -> FramesFileInfo:
+    frames = file.get("frames")
+    if not isinstance(frames, h5py.Dataset):
+        raise DataError(f"{path} holds {sorted(file) or 'nothing'} and no dataset `frames`; {remedy(path)}")
+    if frames.dtype != np.uint8:
+        raise DataError(f"{path}: `frames` has type {frames.dtype}; uint8 (0 to 255) is needed; {remedy(path)}")
+    if frames.ndim != 4 or frames.shape[3] != 3 or min(frames.shape[1:3]) == 0:
+        raise DataError(f"{path}: `frames` has shape {list(frames.shape)}; [N, H, W, 3] is needed; {remedy(path)}")
+    count = int(frames.shape[0])
+    if count == 0:
+        raise DataError(f"{path}: `frames` holds 0 frames; at least one is needed; {remedy(path)}")
+    for name, rest in _PER_FRAME_SHAPES.items():
+        if name in file and file[name].shape != (count, *rest):
+            raise DataError(
+                f"{path}: `{name}` has shape {list(file[name].shape)}; {[count, *rest]} is needed, one entry for each of "
+                f"the {count} frames; {remedy(path)}"
+            )
+    attrs = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
+    return FramesFileInfo(count, int(frames.shape[1]), int(frames.shape[2]), "episode" in file, attrs)
+
+
+def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -> FramesData:
+    """Read every ``stride``-th frame into memory, resized to ``frame_size`` pixels where the file's size differs.
+
+    Resizing is Pillow's bilinear filter, antialiased when shrinking. Frames that are not square are refused when a
+    size is asked for: a crop has to be a decision (`data import` makes it). With true episodes the stride starts
+    anew in each. Without, blocks of 256 strided frames (shorter in small files, so that at least 8 exist) count as
+    episodes: no clip crosses a block, so a split by block never shares a frame.
+
+    Raises ``DataError`` on a missing, truncated, empty or wrongly shaped file, or a stride below 1.
+    """
+    if stride < 1:
+        raise DataError(f"stride {stride} is not allowed: a whole number of at least 1 is needed (ZELDA: 4)")
+    with _opened(path) as file:
+        info = _checked(file, path)
+        if frame_size is not None and info.height != info.width:
+            raise DataError(
+                f"{path}: frames are {info.height} x {info.width} pixels; square ones are needed to get "
+                f"{frame_size} x {frame_size}; fix: import the video again with `tinyworlds-gate data import VIDEO.mp4 "
+                f"--name NAME --frame-size {frame_size}`, which crops to the centre square"
+            )
+        episode = file["episode"][:].astype(np.int64) if info.has_true_episodes else None
+        keep = _kept_indices(info.num_frames, stride, episode)
+        frames = _read_kept(file["frames"], keep, frame_size)
+        actions = file["actions"][:] if "actions" in file and stride == 1 else None
+        position = file["player_position"][:][keep] if "player_position" in file else None
+    kept_episode = pseudo_episodes(len(keep)) if episode is None else episode[keep]
+    return FramesData(path, frames, kept_episode, actions, position, stride, episode is not None, info.attrs)
+
+
+def pseudo_episodes(num_frames: int) -> np.ndarray:
+    """Return int64 [N]: consecutive blocks of 256 frames, or of an eighth of the file where that is less."""
+    block = min(PSEUDO_EPISODE_FRAMES, max(1, num_frames // 8))
+    return np.arange(num_frames, dtype=np.int64) // block
+
+
+def run_starts(episode: np.ndarray) -> np.ndarray:
+    """Return int64 [R]: the index of the first frame of each contiguous run of one episode."""
+    return np.concatenate(([0], np.flatnonzero(np.diff(episode)) + 1)).astype(np.int64)
+
+
+def _kept_indices(num_frames: int, stride: int, episode: np.ndarray | None) -> np.ndarray:
+    index = np.arange(num_frames, dtype=np.int64)
+    if episode is None:
+        return index[::stride]
+    starts = run_starts(episode)
+    offset = index - np.repeat(starts, np.diff(np.append(starts, num_frames)))
+    return index[offset % stride == 0]
+
+
+def _read_kept(frames: h5py.Dataset, keep: np.ndarray, frame_size: int | None) -> np.ndarray:
+    height, width = frames.shape[1:3]
+    resize = frame_size is not None and frame_size != height
+    shape = (frame_size, frame_size) if resize else (height, width)
+    out = np.empty((len(keep), *shape, 3), np.uint8)
+    for low in range(0, frames.shape[0], _READ_FRAMES):
+        first, last = np.searchsorted(keep, (low, low + _READ_FRAMES))
+        if first == last:
+            continue
+        block = frames[low : low + _READ_FRAMES][keep[first:last] - low]
+        out[first:last] = resize_frames(block, frame_size) if resize and frame_size is not None else block
+    return out
+
+
+def resize_frames(frames: np.ndarray, frame_size: int) -> np.ndarray:
+    """Resize square frames uint8 [N, S, S, 3] to [N, frame_size, frame_size, 3], bilinear, antialiased."""
+    from PIL import Image
+
+    size = (frame_size, frame_size)
+    resized = [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)) for frame in frames]
+    return np.stack(resized)
