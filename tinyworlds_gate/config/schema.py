@@ -1,0 +1,246 @@
+"""The settings files of a TinyWorlds project as frozen schemas: training, three stages, inference.
+
+The keys are TinyWorlds' own (docs/options.md names ours apart); an unknown key is an error. Importable without torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+STAGES: tuple[str, ...] = ("video_tokenizer", "latent_actions", "dynamics")
+"""The three stages in training order (L5)."""
+
+SIZE_KEYS: tuple[str, ...] = ("patch_size", "context_length", "frame_size", "latent_dim", "num_bins", "n_actions")
+"""C1: these come from training.yaml for every stage."""
+
+BACKBONE_KEYS: tuple[str, ...] = ("embed_dim", "num_heads", "hidden_dim", "num_blocks")
+"""C2: the shared backbone, the same for the three stages."""
+
+SHARED_KEYS: tuple[str, ...] = SIZE_KEYS + BACKBONE_KEYS
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
+
+
+class Schema(BaseModel):
+    """Frozen, strict (``"8"`` is no number), finite numbers only, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DistributedConfig(Schema):
+    """How the ranks of one launcher work together."""
+
+    use_ddp: bool = True
+    """DistributedDataParallel over the ranks; false with ``nproc_per_node=1``."""
+    use_fsdp: bool = False
+    """A TinyWorlds key; the embedded reference refuses true."""
+    reshard_after_forward: bool = True
+    """FSDP only."""
+    fsdp_mixed_precision: bool = False
+    """FSDP only."""
+    offload_policy: bool = False
+    """FSDP only."""
+
+
+class TrainingConfig(Schema):
+    """configs/training.yaml: what the three stages share (tinyworlds.md §2)."""
+
+    dataset: DatasetName
+    """Which game; the frames lie in data/<dataset>_frames.h5 (lower case)."""
+    data_path: str | None = None
+    """Ours: a frames file that is used instead of data/<dataset>_frames.h5."""
+    preload_ratio: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Part of the frames read into memory; null reads all."""
+    fps: Annotated[int, Field(ge=1, le=60)] = 15
+    """Frames per second after striding a 60-fps recording (stride = 60 // fps)."""
+
+    patch_size: PositiveInt
+    """Pixels along a side of a patch; divides frame_size."""
+    context_length: Annotated[int, Field(ge=2)]
+    """Frames of a training clip."""
+    frame_size: PositiveInt
+    """Pixels along a side of a square frame."""
+    latent_dim: PositiveInt
+    """FSQ dimensions of a video token."""
+    num_bins: Annotated[int, Field(ge=2)]
+    """FSQ levels a dimension; the vocabulary is num_bins ** latent_dim."""
+    n_actions: Annotated[int, Field(ge=2)]
+    """Latent action codes; a power of two."""
+
+    embed_dim: PositiveInt
+    """Width of the transformers; a multiple of num_heads."""
+    num_heads: PositiveInt
+    """Attention heads."""
+    hidden_dim: PositiveInt
+    """Nominal width of the feed-forward layer (its inner width is 2/3 of it)."""
+    num_blocks: PositiveInt
+    """Space-time blocks of each transformer."""
+
+    device: Device = "auto"
+    """auto (GPUs where they are), cpu, cuda or cuda:N."""
+    nproc_per_node: PositiveInt = 2
+    """Worker processes on this machine (ranks of one launcher)."""
+    standalone: bool = True
+    """torchrun --standalone: one machine, a free port."""
+    distributed: DistributedConfig = DistributedConfig()
+    amp: bool = True
+    """bfloat16 autocast, on CUDA only."""
+    tf32: bool = True
+    """TF32 matrix products, on CUDA only."""
+    compile: bool = False
+    """torch.compile."""
+
+    use_wandb: bool = False
+    """Log to W&B too; the local history is written always."""
+    wandb_project: str = "tinyworlds"
+
+    seed: Seed = 0
+    """Ours: initial weights, batch order and masks."""
+    held_out_fraction: Fraction = 0.1
+    """Ours: part of the episodes that no stage trains on."""
+    split_seed: Seed = 0
+    """Ours: which episodes are held out."""
+    log_every: PositiveInt = 50
+    """Ours: updates between two lines of progress in the log; the history has every update."""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> TrainingConfig:
+        if self.frame_size % self.patch_size:
+            raise ValueError(
+                f"frame_size {self.frame_size} is not a multiple of patch_size {self.patch_size}; "
+                "change one of them so that whole patches cover a frame"
+            )
+        if self.embed_dim % self.num_heads:
+            raise ValueError(
+                f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}; every head needs "
+                "the same width"
+            )
+        if self.n_actions & (self.n_actions - 1):
+            raise ValueError(f"n_actions {self.n_actions} is not a power of two (2, 4, 8, …)")
+        return self
+
+
+class StageConfig(Schema):
+    """What every stage file holds; the sizes and the backbone come from training.yaml (C1, C2)."""
+
+    batch_size_per_gpu: PositiveInt
+    """Clips a rank sees in one micro-batch."""
+    gradient_accumulation_steps: PositiveInt
+    """Micro-batches of one update."""
+    n_updates: PositiveInt
+    """Absolute number of updates at which training stops (H7: never relative to the start)."""
+    learning_rate: LearningRate
+    """Peak learning rate of the schedule."""
+    log_interval: PositiveInt
+    """Updates between two checkpoints with their visualization."""
+    checkpoint: str | None = None
+    """Checkpoint folder to resume from; null starts from new weights."""
+    schedule_start: Annotated[int, Field(ge=0)] = 0
+    """Ours: the update at which the learning-rate schedule begins."""
+    schedule_end: PositiveInt | None = None
+    """Ours: the update at which the schedule ends, the stage's final target; null means n_updates."""
+    warmup_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    """Ours: part of the schedule that warms up linearly."""
+    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """Ours: gradients are clipped to this norm."""
+    keep_checkpoints: PositiveInt = 3
+    """Ours: newest checkpoints kept besides the gated one."""
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> StageConfig:
+        end = self.schedule_end if self.schedule_end is not None else self.n_updates
+        if end < self.n_updates:
+            raise ValueError(
+                f"schedule_end {end} lies before n_updates {self.n_updates}; the schedule must reach the last update"
+            )
+        if self.schedule_start >= end:
+            raise ValueError(f"schedule_start {self.schedule_start} must lie before the schedule's end {end}")
+        return self
+
+
+class VideoTokenizerConfig(StageConfig):
+    """configs/video_tokenizer.yaml."""
+
+
+class LatentActionsConfig(StageConfig):
+    """configs/latent_actions.yaml."""
+
+
+class DynamicsConfig(StageConfig):
+    """configs/dynamics.yaml; checkpoint paths are injected at run time (C3)."""
+
+    use_actions: bool = True
+    """Condition on latent actions."""
+    video_tokenizer_path: str | None = None
+    """Checkpoint folder of the tokenizer; given on the command line, never in the file."""
+    latent_actions_path: str | None = None
+    """Checkpoint folder of the latent-action model; given on the command line, never in the file."""
+
+
+STAGE_SCHEMAS: dict[str, type[StageConfig]] = {
+    "video_tokenizer": VideoTokenizerConfig,
+    "latent_actions": LatentActionsConfig,
+    "dynamics": DynamicsConfig,
+}
+
+
+class InferenceConfig(Schema):
+    """configs/inference.yaml: the standard inference run (L6)."""
+
+    dataset: DatasetName
+    """Which game's held-out clips."""
+    data_path: str | None = None
+    """Ours: a frames file that is used instead of data/<dataset>_frames.h5."""
+    preload_ratio: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    fps: Annotated[int, Field(ge=1, le=60)] = 15
+    """Ours: as in training.yaml; the loop passes training's."""
+    device: Device = "auto"
+    use_latest_checkpoints: bool = False
+    """A TinyWorlds key: search for the newest checkpoints. The loop always names them instead (hazard 3)."""
+    video_tokenizer_path: str | None = None
+    latent_actions_path: str | None = None
+    dynamics_path: str | None = None
+    use_actions: bool = True
+    """Condition on latent actions."""
+    use_gt_actions: bool = True
+    """Infer the actions from the true frames; false draws random ones."""
+    use_interactive_mode: bool = False
+    """A TinyWorlds key; the embedded reference refuses true."""
+    teacher_forced: bool = False
+    """Every step sees true frames; a pass is then no strict pass."""
+    context_window: PositiveInt | None = None
+    """True frames before the first generated one; null means context_length - 1."""
+    prediction_horizon: PositiveInt = 1
+    """Frames generated a step."""
+    generation_steps: PositiveInt = 12
+    """Steps of the rollout."""
+    decode_steps: PositiveInt = 16
+    """MaskGIT decoding steps a generated frame."""
+    temperature: Annotated[float, Field(ge=0.0)] = 0.0
+    """0 takes the most likely token; above it tokens are sampled."""
+    seed: Seed = 0
+    """Of everything drawn during the rollout."""
+    sample_index: Annotated[int, Field(ge=0)] | None = None
+    """A TinyWorlds key: one clip by its start; null draws `clips` of them over the held-out episodes."""
+    clips: PositiveInt = 64
+    """Ours: held-out clips."""
+    clip_seed: Seed = 0
+    """Ours: which clips are drawn."""
+    batch_size: PositiveInt = 16
+    """Ours: clips rolled out at once; changes speed and memory only."""
+    held_out_fraction: Fraction = 0.1
+    """Ours: as in training.yaml; the loop passes training's."""
+    split_seed: Seed = 0
+    """Ours: as in training.yaml; the loop passes training's."""
+    measures_path: str | None = None
+    """Ours: where the measures are written as JSON; null writes none."""
+
+
+StageName = Literal["video_tokenizer", "latent_actions", "dynamics"]

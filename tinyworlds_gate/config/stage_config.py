@@ -1,0 +1,135 @@
+"""The settings of one stage script or of the inference script: its files and the ``key=value`` words after them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tinyworlds_gate.config.schema import STAGE_SCHEMAS, STAGES, InferenceConfig, StageConfig, TrainingConfig
+from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths, flatten, parse_value, read_mapping, set_dotted
+from tinyworlds_gate.config.yaml_io import validated as validate_tree
+from tinyworlds_gate.errors import ConfigError
+
+DEFAULT_SOURCE = "built-in default"
+
+
+@dataclass(frozen=True)
+class StageRunConfig:
+    """Everything a stage script runs on, and where each value came from."""
+
+    training: TrainingConfig
+    stage: StageConfig
+    provenance: Mapping[str, str]
+    """Dotted key → "command line", the file, or "built-in default"."""
+
+
+@dataclass(frozen=True)
+class InferenceRunConfig:
+    """Everything the inference script runs on, and where each value came from."""
+
+    inference: InferenceConfig
+    provenance: Mapping[str, str]
+
+
+def load_stage_config(
+    stage: str, config_path: Path, training_config_path: Path, overrides: Sequence[str]
+) -> StageRunConfig:
+    """A stage's settings: ``key=value`` > training.yaml (for keys the stage knows) > the stage's file (tinyworlds.md §2).
+
+    TinyWorlds ignores unknown keys and words without ``=`` in silence; here both are errors.
+
+    Raises:
+        ConfigError: a file is missing or malformed, a key is unknown, a value is not allowed.
+    """
+    schema = STAGE_SCHEMAS[check_stage(stage)]
+    training_keys, stage_keys = field_paths(TrainingConfig), field_paths(schema)
+    values = read_leaves(config_path, training_keys + stage_keys)
+    sources = dict.fromkeys(values, str(config_path))
+    for layer, source in (
+        (read_leaves(training_config_path, training_keys + field_paths(StageConfig)), str(training_config_path)),
+        (parse_overrides(overrides, training_keys + stage_keys), "command line"),
+    ):
+        values.update(layer)
+        sources.update(dict.fromkeys(layer, source))
+    where = f"{config_path} with {training_config_path}"
+    training = validate_tree(TrainingConfig, nested({k: v for k, v in values.items() if k in training_keys}), where)
+    config = validate_tree(schema, nested({k: v for k, v in values.items() if k in stage_keys}), where)
+    provenance = {key: sources.get(key, DEFAULT_SOURCE) for key in training_keys + stage_keys}
+    return StageRunConfig(training, config, provenance)
+
+
+def load_inference_config(config_path: Path, overrides: Sequence[str]) -> InferenceRunConfig:
+    """The inference script's settings: ``key=value`` > its file.
+
+    Raises:
+        ConfigError: the file is missing or malformed, a key is unknown, a value is not allowed.
+    """
+    known = field_paths(InferenceConfig)
+    values = read_leaves(config_path, known)
+    words = parse_overrides(overrides, known)
+    inference = validate_tree(InferenceConfig, nested({**values, **words}), str(config_path))
+    provenance = {
+        key: "command line" if key in words else str(config_path) if key in values else DEFAULT_SOURCE for key in known
+    }
+    return InferenceRunConfig(inference, provenance)
+
+
+def check_stage(stage: str) -> str:
+    """The stage's name, when it is one.
+
+    Raises:
+        ConfigError: it is none of the three.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"`{stage}` is no stage; use one of {', '.join(STAGES)}.{did_you_mean(stage, list(STAGES))}")
+    return stage
+
+
+def read_leaves(path: Path, known: list[str]) -> dict[str, Any]:
+    """A settings file as dotted key → value.
+
+    Raises:
+        ConfigError: the file holds a key that is not among ``known``.
+    """
+    leaves = dict(flatten(read_mapping(path)))
+    problems = [f"unknown key `{key}`.{did_you_mean(key, known)}" for key in leaves if not _is_known(key, known)]
+    if problems:
+        raise ConfigError(f"{path}: {' '.join(problems)} Correct or remove it; nothing is ignored in silence.")
+    return leaves
+
+
+def parse_overrides(words: Sequence[str], known: list[str]) -> dict[str, Any]:
+    """Words ``key=value`` as dotted key → typed value; of a key given twice the last counts.
+
+    Raises:
+        ConfigError: a word has no ``=``, its key is unknown, or its value is not YAML.
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ConfigError(f"The word `{word}` has no `=`; settings are given as key=value, e.g. n_updates=200.")
+        if not _is_known(key, known):
+            raise ConfigError(f"`{word}`: unknown key `{key}`.{did_you_mean(key, known)} Correct or remove it.")
+        try:
+            values[key] = parse_value(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"`{word}`: the value is not valid YAML ({error}). Quote it.") from error
+    return values
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings."""
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        set_dotted(tree, key, value)
+    return tree
+
+
+def _is_known(key: str, known: list[str]) -> bool:
+    # `distributed: null` is a leaf named like a group: let the schema say what it must hold.
+    return key in known or any(name.startswith(f"{key}.") for name in known)
