@@ -1,0 +1,103 @@
+"""Whether three checkpoints belong together (C4): each other, the configs, what dynamics learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.checkpoints.describe import SIZE_NAMES, CheckpointSizes, describe_checkpoint, same_size
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.read import read_state
+
+Finding = tuple[str, bool, str]
+
+TOKENIZER_ENTRY = "tokenizer_sha256"
+LATENT_ACTIONS_ENTRY = "latent_actions_sha256"
+
+
+def check_agreement(
+    video: CheckpointRef | Path,
+    latent: CheckpointRef | Path,
+    dynamics: CheckpointRef | Path,
+    expected: Mapping[str, int] | None = None,
+) -> list[Finding]:
+    """Findings ``("C4", holds, sentence)`` about three checkpoints that are used together.
+
+    Args:
+        video, latent, dynamics: verified checkpoints, or their folders (verified here, without the optimizer).
+        expected: size name → the configs' value, such as ``{"embed_dim": 32}``; names that are no size are ignored.
+
+    Raises:
+        CheckpointError: a folder holds no valid checkpoint of its stage.
+    """
+    refs = [_verified(video, "video_tokenizer"), _verified(latent, "latent_actions"), _verified(dynamics, "dynamics")]
+    sizes = [describe_checkpoint(ref) for ref in refs]
+    findings: list[Finding] = [("C4", False, conflict) for one in sizes for conflict in one.conflicts]
+    for name in SIZE_NAMES:
+        findings.extend(_compare(name, sizes, (expected or {}).get(name)))
+    if not sizes[2].conditioned:
+        findings.append(("C4", False, f"{refs[2].path.name} takes no actions: it has no action-conditioned layers"))
+    findings.extend(_trained_on(refs))
+    return findings
+
+
+def _verified(given: CheckpointRef | Path, stage: str) -> CheckpointRef:
+    path = given.path if isinstance(given, CheckpointRef) else given
+    if isinstance(given, CheckpointRef) and given.stage == stage:
+        return given
+    return verify_checkpoint(path, expected_stage=stage, require_optimizer=False)
+
+
+def _compare(name: str, sizes: list[CheckpointSizes], expected: int | None) -> list[Finding]:
+    known = [(one.stage, value) for one in sizes if (value := getattr(one, name)) is not None]
+    if not known:
+        return (
+            []
+            if expected is None
+            else [("C4", False, f"{name} stands in none of the checkpoints; configs: {expected}")]
+        )
+    listing = ", ".join(f"{stage} {value}" for stage, value in known)
+    first = known[0][1]
+    if any(not same_size(name, first, value) for _, value in known):
+        return [("C4", False, f"the checkpoints disagree about {name}: {listing}. Use checkpoints of one run")]
+    if expected is not None and not same_size(name, first, expected):
+        return [("C4", False, f"{name} is {first} in the checkpoints and {expected} in the configs. Set it to {first}")]
+    told = f"{name} is {first} in {', '.join(stage for stage, _ in known)}"
+    return [("C4", True, told if expected is None else f"{told} and in the configs")]
+
+
+def _trained_on(refs: list[CheckpointRef]) -> list[Finding]:
+    """Ours: the recorded SHA-256. TinyWorlds: the folder names in the dynamics config, where they stand there."""
+    dynamics = refs[2]
+    config = read_state(dynamics.path).get("config") if dynamics.manifest is None else None
+    keys = ((TOKENIZER_ENTRY, "video_tokenizer_path"), (LATENT_ACTIONS_ENTRY, "latent_actions_path"))
+    findings: list[Finding] = []
+    for used, (entry, config_key) in zip(refs, keys, strict=False):
+        if dynamics.manifest is not None:
+            findings.append(_by_hash(dynamics, used, dynamics.manifest.get(entry), entry))
+        elif isinstance(config, Mapping) and isinstance(config.get(config_key), str) and config[config_key]:
+            findings.append(_by_name(dynamics, used, config[config_key]))
+    return findings
+
+
+def _by_hash(dynamics: CheckpointRef, used: CheckpointRef, recorded: Any, entry: str) -> Finding:
+    name = dynamics.path.name
+    if not isinstance(recorded, str):
+        return ("C4", False, f"{name} does not record {entry} in its manifest, so what it was trained on is unknown")
+    if recorded != used.model_sha256:
+        return (
+            "C4",
+            False,
+            f"{name} was trained on a {used.stage} with SHA-256 {recorded[:12]}…, but {used.path.name} has "
+            f"{used.model_sha256[:12]}…. Give the {used.stage} checkpoint that it was trained on, or retrain dynamics",
+        )
+    return ("C4", True, f"{name} was trained on {used.path.name} (SHA-256 {recorded[:12]}…)")
+
+
+def _by_name(dynamics: CheckpointRef, used: CheckpointRef, recorded: str) -> Finding:
+    name = Path(recorded.replace("\\", "/").rstrip("/")).name
+    if name != used.path.name:
+        return ("C4", False, f"{dynamics.path.name} was trained on {name} by its config, but {used.path.name} is given")
+    return ("C4", True, f"{dynamics.path.name} was trained on a {name} by its config (no SHA-256 is recorded)")

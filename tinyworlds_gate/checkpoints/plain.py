@@ -1,0 +1,128 @@
+"""Inert stand-ins for classes that a checkpoint names and this process does not know, and their way to plain data."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+
+class ForeignType(type):
+    """The type of stand-in classes: it is named after the unknown class and a pickle cannot write to it."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        raise TypeError(f"the stand-in for {cls.__module__}.{cls.__qualname__} is read-only")
+
+
+class Foreign(metaclass=ForeignType):
+    """An object of an unknown class: it keeps what the pickle gave it and does nothing with it."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    states: list[Any]
+    appended: list[Any]
+    entries: list[tuple[Any, Any]]
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Foreign:
+        made = super().__new__(cls)
+        made.arguments, made.keywords = arguments, keywords
+        made.states, made.appended, made.entries = [], [], []
+        return made
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        """The arguments were kept by ``__new__``, which a pickle may call alone."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.states.append(state)
+
+    def append(self, item: Any) -> None:
+        self.appended.append(item)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.entries.append((key, value))
+
+    def plain(self, convert: _Converter) -> Any:
+        """Fields as a dictionary; else items; else the only argument (an enum member's value) or the arguments."""
+        fields: dict[Any, Any] = dict(self.keywords)
+        for state in self.states:
+            for part in state if isinstance(state, tuple) else (state,):
+                if isinstance(part, dict):
+                    fields.update(part)
+                elif part is not None:
+                    fields["state"] = part
+        fields.update(self.entries)
+        if fields:
+            return convert(fields)
+        if self.appended:
+            return convert(self.appended)
+        if len(self.arguments) == 1:
+            return convert(self.arguments[0])
+        return convert(list(self.arguments)) if self.arguments else {}
+
+
+def foreign_class(module: str, name: str) -> type[Foreign]:
+    """A new stand-in class that carries the unknown class's name."""
+    return cast("type[Foreign]", ForeignType(name, (Foreign,), {"__module__": module, "__qualname__": name}))
+
+
+class Kept:
+    """Something that a builder made and that turns itself into plain data at the end."""
+
+    __slots__ = ()
+
+    def plain(self) -> Any:
+        raise TypeError(f"{type(self).__name__} is no data")
+
+
+class _Converter:
+    """Walks an unpickled object once; shared objects stay shared, an object that contains itself is refused."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, Any] = {}
+        self._alive: list[Any] = []  # an id is only a name as long as its object lives
+        self._open: set[int] = set()
+
+    def __call__(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | str | bytes | complex):
+            return value
+        key = id(value)
+        if key in self._done:
+            return self._done[key]
+        if key in self._open:
+            raise ValueError("an object that contains itself")
+        self._open.add(key)
+        self._alive.append(value)
+        self._done[key] = self._convert(value)
+        self._open.discard(key)
+        return self._done[key]
+
+    def _convert(self, value: Any) -> Any:
+        if isinstance(value, Foreign):
+            return value.plain(self)
+        if isinstance(value, ForeignType):
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, Kept):
+            return value.plain()
+        if isinstance(value, dict):
+            return {self._key(key): self(item) for key, item in dict.items(value)}
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        if isinstance(value, tuple):
+            return tuple(self(item) for item in value)
+        if isinstance(value, set | frozenset):
+            return {self._key(item) for item in value}
+        return value
+
+    def _key(self, key: Any) -> Any:
+        converted = self(key)
+        try:
+            hash(converted)
+        except TypeError:
+            return str(converted)
+        return converted
+
+
+def to_plain(value: Any) -> Any:
+    """``value`` with every stand-in replaced by dictionaries, lists and scalars; tensors and arrays stay as they are.
+
+    Raises ValueError for an object that contains itself and TypeError for a name where data should stand.
+    """
+    return _Converter()(value)

@@ -1,0 +1,110 @@
+"""Reads the three files of a checkpoint without running anything that is pickled in them.
+
+Tensors are read by torch with ``weights_only=True``; ``state.pt`` goes through the restricted reader of ``unpickle``,
+because TinyWorlds pickles a configuration class of its own into it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinyworlds_gate.checkpoints.layout import MODEL_FILE, OPTIM_FILE, STATE_FILE
+from tinyworlds_gate.checkpoints.unpickle import load_plain
+from tinyworlds_gate.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Wrappers (DistributedDataParallel, torch.compile) put these before every name.
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+
+
+def read_model_state(path: Path, map_location: str = "cpu", mmap: bool = True) -> dict[str, Tensor]:
+    """Parameter name → tensor of a checkpoint folder (or of a ``model_state_dict.pt``), on ``map_location``.
+
+    With ``mmap`` the tensors are views of the file: memory is taken when they are touched. Names lose the prefixes that
+    wrappers of a module put before all of them.
+
+    Raises:
+        CheckpointError: the file is absent, damaged, empty, or holds something other than named tensors.
+    """
+    import torch
+
+    file = _file_in(path, MODEL_FILE)
+    loaded = _load_tensors(file, map_location, mmap)
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{file} holds a {type(loaded).__name__}; expected a mapping of names to tensors")
+    if not loaded:
+        raise CheckpointError(
+            f"{file} holds no tensors: an empty state dictionary ({file.stat().st_size} bytes), as a rank other than 0 "
+            "writes it. Save from rank 0 only, and use another checkpoint"
+        )
+    for name, tensor in loaded.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise CheckpointError(f"{file}: entry {name!r} is a {type(tensor).__name__}; expected named tensors only")
+    return _without_wrappers(loaded)
+
+
+def read_optim_state(path: Path, map_location: str = "cpu", mmap: bool = False) -> dict[str, Any]:
+    """The optimizer's ``state_dict()`` of a checkpoint folder (or of an ``optim_state_dict.pt``).
+
+    Raises:
+        CheckpointError: the file is absent, damaged or empty, or holds no ``state`` and ``param_groups``.
+    """
+    file = _file_in(path, OPTIM_FILE)
+    loaded = _load_tensors(file, map_location, mmap)
+    if not isinstance(loaded, dict) or not loaded:
+        raise CheckpointError(f"{file} holds no optimizer state: an empty {type(loaded).__name__}")
+    return loaded
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """``state.pt`` of a checkpoint folder (or the file itself) as plain data: scheduler, config, step, timestamp, …
+
+    Raises:
+        CheckpointError: the file is absent or damaged, holds no mapping, or its pickle names something to call.
+    """
+    file = _file_in(path, STATE_FILE)
+    loaded = load_plain(file)
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{file} holds a {type(loaded).__name__}; expected a mapping with step and config")
+    return loaded
+
+
+def _file_in(path: Path, name: str) -> Path:
+    file = path / name if path.is_dir() else path
+    if not file.is_file():
+        raise CheckpointError(f"{file} does not exist; a checkpoint folder needs its {name}")
+    return file
+
+
+def _load_tensors(file: Path, map_location: str, mmap: bool) -> Any:
+    import torch
+
+    try:
+        whole = zipfile.is_zipfile(file)
+        if whole:
+            return torch.load(str(file), map_location=map_location, weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} is refused: it holds more than tensors and plain data ({_first_line(error)}). Nothing was executed"
+        ) from error
+    except (RuntimeError, OSError, ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
+        raise CheckpointError(f"{file} is damaged and cannot be loaded: {_first_line(error)}") from error
+    raise CheckpointError(
+        f"{file} is no whole torch file ({file.stat().st_size} bytes): it is truncated or was not written by torch.save"
+    )
+
+
+def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _WRAPPER_PREFIXES * 2:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return dict(state)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
