@@ -38,7 +38,7 @@ class InferenceRunConfig:
 def load_stage_config(
     stage: str, config_path: Path, training_config_path: Path, overrides: Sequence[str]
 ) -> StageRunConfig:
-    """A stage's settings: ``key=value`` > training.yaml (for keys the stage knows) > the stage's file (tinyworlds.md §2).
+    """A stage's settings: ``key=value`` > training.yaml (keys the stage knows) > the stage's file (tinyworlds.md §2).
 
     TinyWorlds ignores unknown keys and words without ``=`` in silence; here both are errors.
 

@@ -1,0 +1,241 @@
+"""S1–S3: what a finished chunk's losses say about its stage. Pure functions over plain numbers.
+
+Decisions: ``continue`` (train on), ``watch`` (train on, but a person should look), ``retune`` (change parameters and
+train the chunk again), ``invalid`` (there is nothing to judge: evidence is missing). The loop goes on after ``watch``; a
+stage that reaches its target on ``watch`` passes with that remark, and the report shows it.
+
+Thirds and tenths of short histories: with n losses the middle third is ``losses[n//3 : 2*n//3]`` and the late third the
+rest; a tenth has ``max(1, n//10)`` losses. A single loss is its own middle and late third, so that it neither rises nor
+falls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tinyworlds_gate.config.profile import DynamicsGate, LatentActionsGate, StageGates, VideoTokenizerGate
+from tinyworlds_gate.config.schema import Schema
+
+Decision = Literal["continue", "watch", "retune", "invalid"]
+Number = float | int | None
+
+
+@dataclass(frozen=True)
+class StageVerdict:
+    """One stage gate's answer after a chunk."""
+
+    id: str
+    """S1, S2, S3, or S4 when the losses themselves cannot be trusted."""
+    decision: Decision
+    reason: str
+    measures: Mapping[str, Number]
+    """What was measured; None where it is missing."""
+    thresholds: Mapping[str, Number]
+    """The thresholds used (S5)."""
+
+    @property
+    def accepts_target(self) -> bool:
+        """Whether a stage whose last chunk has this verdict is complete: ``continue`` and ``watch`` are."""
+        return self.decision in ("continue", "watch")
+
+    @property
+    def remark(self) -> str:
+        """What a report says beside a stage that passed on ``watch``; empty otherwise."""
+        return f"passed, to be watched: {self.reason}" if self.decision == "watch" else ""
+
+
+def judge_video_tokenizer(losses: Sequence[float], thresholds: VideoTokenizerGate) -> StageVerdict:
+    """S1: the tokenizer's loss is low and no longer rises.
+
+    Args:
+        losses: the chunk's training losses (smooth-L1) in order, one an update.
+    """
+    measures, invalid = _loss_measures(losses)
+    limits = _numbers(thresholds)
+    if invalid:
+        return invalid(measures, limits)
+    final, late, middle = _three(measures)
+    low = final <= thresholds.continue_loss
+    steady = late <= thresholds.late_over_middle * middle
+    if low and steady:
+        decision: Decision = "continue"
+        reason = (
+            f"The final loss {final:.4g} is at most {thresholds.continue_loss:g} and the last third does not rise "
+            f"(mean {late:.4g} after {middle:.4g})."
+        )
+    elif final <= thresholds.watch_loss:
+        decision = "watch"
+        what = (
+            f"the last third rises (mean {late:.4g}, more than {thresholds.late_over_middle:g} times {middle:.4g})"
+            if low
+            else f"it is not yet at most {thresholds.continue_loss:g}"
+        )
+        reason = f"The final loss {final:.4g} is at most {thresholds.watch_loss:g}, but {what}."
+    else:
+        decision = "retune"
+        reason = (
+            f"The final loss {final:.4g} is above {thresholds.watch_loss:g}: the tokenizer reconstructs too poorly."
+        )
+    return StageVerdict("S1", decision, reason, measures, limits)
+
+
+def judge_latent_actions(
+    losses: Sequence[float],
+    unique_actions: float | None,
+    action_entropy_nats: float | None,
+    thresholds: LatentActionsGate,
+) -> StageVerdict:
+    """S2: the latent-action model predicts, and its codes have not collapsed into one.
+
+    Args:
+        losses: the chunk's training losses in order, one an update.
+        unique_actions: codes in use at the chunk's end (``unique_actions`` of the history); None when it is missing.
+        action_entropy_nats: entropy of the codes at the chunk's end; None when it is missing.
+    """
+    measures, invalid = _loss_measures(losses)
+    measures |= {"unique_actions": unique_actions, "action_entropy_nats": action_entropy_nats}
+    limits = _numbers(thresholds)
+    if invalid:
+        return invalid(measures, limits)
+    missing = [
+        name
+        for name, value in (("unique_actions", unique_actions), ("action_entropy", action_entropy_nats))
+        if value is None or not math.isfinite(value)
+    ]
+    if missing or unique_actions is None or action_entropy_nats is None:
+        reason = (
+            f"The history has no finite {' and no finite '.join(missing)}, so nobody can tell whether the codes differ."
+        )
+        return StageVerdict("S2", "invalid", reason, measures, limits)
+    final, _, _ = _three(measures)
+    enough = unique_actions >= thresholds.min_unique_actions
+    spread = action_entropy_nats >= thresholds.min_action_entropy_nats
+    codes = f"{unique_actions:g} action codes in use, entropy {action_entropy_nats:.3g} nats"
+    if final <= thresholds.continue_loss and enough and spread:
+        decision: Decision = "continue"
+        reason = f"The final loss {final:.4g} is at most {thresholds.continue_loss:g}, with {codes}."
+    elif not enough:
+        decision = "retune"
+        reason = (
+            f"The actions have collapsed: {codes}, needed are at least {thresholds.min_unique_actions} codes. A model "
+            "with one action cannot be controlled."
+        )
+    elif final <= thresholds.watch_loss:
+        decision = "watch"
+        what = (
+            f"it is not yet at most {thresholds.continue_loss:g}"
+            if final > thresholds.continue_loss
+            else f"the entropy is below {thresholds.min_action_entropy_nats:g} nats"
+        )
+        reason = f"The final loss {final:.4g} is at most {thresholds.watch_loss:g} with {codes}, but {what}."
+    else:
+        decision = "retune"
+        reason = f"The final loss {final:.4g} is above {thresholds.watch_loss:g}."
+    return StageVerdict("S2", decision, reason, measures, limits)
+
+
+def judge_dynamics(losses: Sequence[float], thresholds: DynamicsGate) -> StageVerdict:
+    """S3: dynamics learns and does not diverge.
+
+    "Rising" is a late third whose mean lies above the middle third's.
+
+    Args:
+        losses: the chunk's training losses (cross-entropy, nats) in order, one an update.
+    """
+    measures, invalid = _loss_measures(losses)
+    limits = _numbers(thresholds)
+    if invalid:
+        return invalid(measures, limits)
+    final, late, middle = _three(measures)
+    tenth = max(1, len(losses) // 10)
+    rise = _mean(losses[-tenth:]) - _mean(losses[:tenth])
+    measures["rise"] = rise
+    trend = f"late third {late:.4g} after middle third {middle:.4g}, last tenth minus first tenth {rise:+.3g}"
+    if final >= thresholds.diverged_loss and late > middle:
+        decision: Decision = "retune"
+        reason = f"The loss diverges: {final:.4g} is at least {thresholds.diverged_loss:g} and rising ({trend})."
+    elif (
+        late <= thresholds.continue_late_over_middle * middle
+        and rise <= thresholds.continue_rise
+        and final <= thresholds.continue_loss
+    ):
+        decision = "continue"
+        reason = f"The final loss {final:.4g} is at most {thresholds.continue_loss:g} and does not rise ({trend})."
+    elif late <= thresholds.watch_late_over_middle * middle and rise <= thresholds.watch_rise:
+        decision = "watch"
+        what = (
+            f"is not yet at most {thresholds.continue_loss:g}" if final > thresholds.continue_loss else "rises a little"
+        )
+        reason = f"The final loss {final:.4g} {what} ({trend})."
+    else:
+        decision = "retune"
+        reason = f"The loss rises ({trend}); the final loss is {final:.4g}."
+    return StageVerdict("S3", decision, reason, measures, limits)
+
+
+def judge_stage(
+    stage: str,
+    losses: Sequence[float],
+    gates: StageGates,
+    unique_actions: float | None = None,
+    action_entropy_nats: float | None = None,
+) -> StageVerdict:
+    """The verdict of a stage by its name.
+
+    Raises:
+        ValueError: the name is no stage.
+    """
+    if stage == "video_tokenizer":
+        return judge_video_tokenizer(losses, gates.video_tokenizer)
+    if stage == "latent_actions":
+        return judge_latent_actions(losses, unique_actions, action_entropy_nats, gates.latent_actions)
+    if stage == "dynamics":
+        return judge_dynamics(losses, gates.dynamics)
+    raise ValueError(f"{stage!r} is no stage")
+
+
+_Refusal = Callable[[Mapping[str, Number], Mapping[str, Number]], StageVerdict]
+
+
+def _loss_measures(losses: Sequence[float]) -> tuple[dict[str, Number], _Refusal | None]:
+    """The common measures, and what to answer instead of them when the losses are missing or not finite."""
+    empty: dict[str, Number] = {"updates": len(losses), "final_loss": None, "late_mean": None, "middle_mean": None}
+    if not losses:
+        return empty, _refuse("invalid", "The chunk's history has no loss: nothing was measured, so nothing is judged.")
+    bad = [index for index, loss in enumerate(losses) if not math.isfinite(loss)]
+    if bad:
+        reason = (
+            f"The loss is {losses[bad[0]]} at update {bad[0] + 1} of the chunk's {len(losses)} ({len(bad)} of them are "
+            "not finite): training has broken down."
+        )
+        return empty, _refuse("retune", reason)
+    count = len(losses)
+    late = losses[2 * count // 3 :]
+    middle = losses[count // 3 : 2 * count // 3] or late
+    measures: dict[str, Number] = {
+        "updates": count,
+        "final_loss": float(losses[-1]),
+        "late_mean": _mean(late),
+        "middle_mean": _mean(middle),
+    }
+    return measures, None
+
+
+def _refuse(decision: Decision, reason: str) -> _Refusal:
+    return lambda measures, limits: StageVerdict("S4", decision, reason, measures, limits)
+
+
+def _three(measures: Mapping[str, Number]) -> tuple[float, float, float]:
+    final, late, middle = (float(measures[key] or 0.0) for key in ("final_loss", "late_mean", "middle_mean"))
+    return final, late, middle
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _numbers(thresholds: Schema) -> dict[str, Number]:
+    return dict(thresholds.model_dump())
