@@ -44,6 +44,8 @@ class LoopOptions(Schema):
 
 OPTION_KEYS: dict[str, tuple[str, ...]] = {
     **{name: (f"options.{name}",) for name in LoopOptions.model_fields},
+    "profile": (),
+    "project_root": (),
     "seed": ("profile.seed", "training.seed", "inference.seed"),
     "nproc_per_node": ("training.nproc_per_node",),
     "max_mse": ("profile.thresholds.max_mse",),
@@ -70,7 +72,7 @@ OPTION_KEYS: dict[str, tuple[str, ...]] = {
         for name, key in INIT_KEYS.items()
     },
 }
-"""Option name → the dotted settings it sets."""
+"""Option name → the dotted settings it sets; the profile and the project root choose files instead."""
 
 
 def _init_keys(key: str) -> Callable[[str], tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """S1–S3: what a finished chunk's losses say about its stage. Pure functions over plain numbers.
 
 Decisions: ``continue`` (train on), ``watch`` (train on, but a person should look), ``retune`` (change parameters and
-train the chunk again), ``invalid`` (there is nothing to judge: evidence is missing). The loop goes on after ``watch``; a
-stage that reaches its target on ``watch`` passes with that remark, and the report shows it.
+train the chunk again), ``invalid`` (there is nothing to judge: evidence is missing). The loop goes on after ``watch``;
+a stage that reaches its target on ``watch`` passes with that remark, and the report shows it.
 
 Thirds and tenths of short histories: with n losses the middle third is ``losses[n//3 : 2*n//3]`` and the late third the
 rest; a tenth has ``max(1, n//10)`` losses. A single loss is its own middle and late third, so that it neither rises nor
@@ -12,7 +12,7 @@ falls.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,11 +53,10 @@ def judge_video_tokenizer(losses: Sequence[float], thresholds: VideoTokenizerGat
     Args:
         losses: the chunk's training losses (smooth-L1) in order, one an update.
     """
-    measures, invalid = _loss_measures(losses)
-    limits = _numbers(thresholds)
-    if invalid:
-        return invalid(measures, limits)
-    final, late, middle = _three(measures)
+    limits, trend = _numbers(thresholds), _trend(losses)
+    if trend is None:
+        return _untrusted(losses, limits)
+    final, late, middle = trend.final, trend.late, trend.middle
     low = final <= thresholds.continue_loss
     steady = late <= thresholds.late_over_middle * middle
     if low and steady:
@@ -79,7 +78,7 @@ def judge_video_tokenizer(losses: Sequence[float], thresholds: VideoTokenizerGat
         reason = (
             f"The final loss {final:.4g} is above {thresholds.watch_loss:g}: the tokenizer reconstructs too poorly."
         )
-    return StageVerdict("S1", decision, reason, measures, limits)
+    return StageVerdict("S1", decision, reason, trend.measures(), limits)
 
 
 def judge_latent_actions(
@@ -95,11 +94,10 @@ def judge_latent_actions(
         unique_actions: codes in use at the chunk's end (``unique_actions`` of the history); None when it is missing.
         action_entropy_nats: entropy of the codes at the chunk's end; None when it is missing.
     """
-    measures, invalid = _loss_measures(losses)
-    measures |= {"unique_actions": unique_actions, "action_entropy_nats": action_entropy_nats}
-    limits = _numbers(thresholds)
-    if invalid:
-        return invalid(measures, limits)
+    limits, trend = _numbers(thresholds), _trend(losses)
+    if trend is None:
+        return _untrusted(losses, limits)
+    measures = trend.measures() | {"unique_actions": unique_actions, "action_entropy_nats": action_entropy_nats}
     missing = [
         name
         for name, value in (("unique_actions", unique_actions), ("action_entropy", action_entropy_nats))
@@ -110,7 +108,7 @@ def judge_latent_actions(
             f"The history has no finite {' and no finite '.join(missing)}, so nobody can tell whether the codes differ."
         )
         return StageVerdict("S2", "invalid", reason, measures, limits)
-    final, _, _ = _three(measures)
+    final = trend.final
     enough = unique_actions >= thresholds.min_unique_actions
     spread = action_entropy_nats >= thresholds.min_action_entropy_nats
     codes = f"{unique_actions:g} action codes in use, entropy {action_entropy_nats:.3g} nats"
@@ -145,35 +143,33 @@ def judge_dynamics(losses: Sequence[float], thresholds: DynamicsGate) -> StageVe
     Args:
         losses: the chunk's training losses (cross-entropy, nats) in order, one an update.
     """
-    measures, invalid = _loss_measures(losses)
-    limits = _numbers(thresholds)
-    if invalid:
-        return invalid(measures, limits)
-    final, late, middle = _three(measures)
+    limits, trend = _numbers(thresholds), _trend(losses)
+    if trend is None:
+        return _untrusted(losses, limits)
+    final, late, middle = trend.final, trend.late, trend.middle
     tenth = max(1, len(losses) // 10)
     rise = _mean(losses[-tenth:]) - _mean(losses[:tenth])
-    measures["rise"] = rise
-    trend = f"late third {late:.4g} after middle third {middle:.4g}, last tenth minus first tenth {rise:+.3g}"
+    shape = f"late third {late:.4g} after middle third {middle:.4g}, last tenth minus first tenth {rise:+.3g}"
     if final >= thresholds.diverged_loss and late > middle:
         decision: Decision = "retune"
-        reason = f"The loss diverges: {final:.4g} is at least {thresholds.diverged_loss:g} and rising ({trend})."
+        reason = f"The loss diverges: {final:.4g} is at least {thresholds.diverged_loss:g} and rising ({shape})."
     elif (
         late <= thresholds.continue_late_over_middle * middle
         and rise <= thresholds.continue_rise
         and final <= thresholds.continue_loss
     ):
         decision = "continue"
-        reason = f"The final loss {final:.4g} is at most {thresholds.continue_loss:g} and does not rise ({trend})."
+        reason = f"The final loss {final:.4g} is at most {thresholds.continue_loss:g} and does not rise ({shape})."
     elif late <= thresholds.watch_late_over_middle * middle and rise <= thresholds.watch_rise:
         decision = "watch"
         what = (
             f"is not yet at most {thresholds.continue_loss:g}" if final > thresholds.continue_loss else "rises a little"
         )
-        reason = f"The final loss {final:.4g} {what} ({trend})."
+        reason = f"The final loss {final:.4g} {what} ({shape})."
     else:
         decision = "retune"
-        reason = f"The loss rises ({trend}); the final loss is {final:.4g}."
-    return StageVerdict("S3", decision, reason, measures, limits)
+        reason = f"The loss rises ({shape}); the final loss is {final:.4g}."
+    return StageVerdict("S3", decision, reason, trend.measures() | {"rise": rise}, limits)
 
 
 def judge_stage(
@@ -197,40 +193,46 @@ def judge_stage(
     raise ValueError(f"{stage!r} is no stage")
 
 
-_Refusal = Callable[[Mapping[str, Number], Mapping[str, Number]], StageVerdict]
+@dataclass(frozen=True)
+class _Trend:
+    """Where a history of finite losses ends and whether it rises."""
+
+    updates: int
+    final: float
+    late: float
+    middle: float
+
+    def measures(self) -> dict[str, Number]:
+        return {
+            "updates": self.updates,
+            "final_loss": self.final,
+            "late_mean": self.late,
+            "middle_mean": self.middle,
+        }
 
 
-def _loss_measures(losses: Sequence[float]) -> tuple[dict[str, Number], _Refusal | None]:
-    """The common measures, and what to answer instead of them when the losses are missing or not finite."""
-    empty: dict[str, Number] = {"updates": len(losses), "final_loss": None, "late_mean": None, "middle_mean": None}
-    if not losses:
-        return empty, _refuse("invalid", "The chunk's history has no loss: nothing was measured, so nothing is judged.")
-    bad = [index for index, loss in enumerate(losses) if not math.isfinite(loss)]
-    if bad:
-        reason = (
-            f"The loss is {losses[bad[0]]} at update {bad[0] + 1} of the chunk's {len(losses)} ({len(bad)} of them are "
-            "not finite): training has broken down."
-        )
-        return empty, _refuse("retune", reason)
+def _trend(losses: Sequence[float]) -> _Trend | None:
+    """The trend, or None when the losses are missing or not finite."""
+    if not losses or not all(math.isfinite(loss) for loss in losses):
+        return None
     count = len(losses)
     late = losses[2 * count // 3 :]
     middle = losses[count // 3 : 2 * count // 3] or late
-    measures: dict[str, Number] = {
-        "updates": count,
-        "final_loss": float(losses[-1]),
-        "late_mean": _mean(late),
-        "middle_mean": _mean(middle),
-    }
-    return measures, None
+    return _Trend(count, float(losses[-1]), _mean(late), _mean(middle))
 
 
-def _refuse(decision: Decision, reason: str) -> _Refusal:
-    return lambda measures, limits: StageVerdict("S4", decision, reason, measures, limits)
-
-
-def _three(measures: Mapping[str, Number]) -> tuple[float, float, float]:
-    final, late, middle = (float(measures[key] or 0.0) for key in ("final_loss", "late_mean", "middle_mean"))
-    return final, late, middle
+def _untrusted(losses: Sequence[float], limits: Mapping[str, Number]) -> StageVerdict:
+    """S4: the answer when the losses themselves cannot be judged."""
+    measures: dict[str, Number] = {"updates": len(losses), "final_loss": None, "late_mean": None, "middle_mean": None}
+    if not losses:
+        reason = "The chunk's history has no loss: nothing was measured, so nothing is judged."
+        return StageVerdict("S4", "invalid", reason, measures, limits)
+    bad = [index for index, loss in enumerate(losses) if not math.isfinite(loss)]
+    reason = (
+        f"The loss is {losses[bad[0]]} at update {bad[0] + 1} of the chunk's {len(losses)} ({len(bad)} not finite): "
+        "training has broken down."
+    )
+    return StageVerdict("S4", "retune", reason, measures, limits)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,0 +1,139 @@
+"""The closed loop's options as pytest options.
+
+``python -m tinyworlds_gate.plugin.options`` prints the table of docs/options.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyworlds_gate.plugin.option_registry import OPTIONS, STAGE_WORDS, Option
+
+GROUP = "tinyworlds_gate"
+TRAINING_OPTIONS = ("target_updates", "init_batch_size", "init_grad_accum", "init_learning_rate", "init_log_interval")
+"""General options that mean nothing when no stage trains."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every option in the group ``tinyworlds_gate``; bad values are usage errors that name the option."""
+    group = parser.getgroup(GROUP, "tinyworlds_gate: the closed loop from training to inference (docs/options.md)")
+    for option in OPTIONS:
+        keywords: dict[str, Any] = {} if option.bare is None else {"nargs": "?", "const": option.bare}
+        group.addoption(
+            option.flag,
+            *option.aliases,
+            dest=_dest(option.name),
+            type=option.parse,
+            default=None,
+            metavar=_metavar(option),
+            help=help_text(option),
+            **keywords,
+        )
+
+
+def help_text(option: Option) -> str:
+    """The help of one option: what it does, its unit and its default."""
+    return f"{option.help} Value: {option.unit}. Default: {option.default}.".replace("%", "%%")
+
+
+def explicit_options(config: pytest.Config) -> dict[str, Any]:
+    """What a person gave on the command line: option name → value. Defaults are not in it."""
+    values = {option.name: config.getoption(_dest(option.name)) for option in OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def chosen_profile(config: pytest.Config) -> str:
+    """``--profile``, or the default: longrun when ``-m`` asks for longrun, smoke otherwise."""
+    given: str | None = config.getoption(_dest("profile"))
+    if given is not None:
+        return given
+    markers = re.sub(r"\bnot\s+longrun\b", "", config.getoption("markexpr") or "")
+    return "longrun" if re.search(r"\blongrun\b", markers) else "smoke"
+
+
+def project_root(config: pytest.Config) -> Path:
+    """``--project-root`` from the folder pytest was started in, or pytest's rootdir."""
+    given: str | None = config.getoption(_dest("project_root"))
+    return config.rootpath if given is None else (config.invocation_params.dir / given).resolve()
+
+
+def validate(options: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a combination of explicit options, a sentence each; none when it is fine."""
+    problems: list[str] = []
+    train = options.get("train_stage", "all")
+    policy = options.get("checkpoint_policy", "fresh")
+    trained = set(STAGE_WORDS.values()) if train == "all" else {train} - {"none"}
+    problems += _without_effect(options, train, trained)
+    if policy == "fresh":
+        needed = {"none": ("video", "latent", "dynamics"), "dynamics": ("video", "latent")}.get(train, ())
+        missing = [f"--{short}-checkpoint" for short in needed if f"{short}_checkpoint" not in options]
+        if missing:
+            problems.append(
+                f"--train-stage {train} does not train the other models, so it needs {', '.join(missing)} (a …_step_n "
+                "folder or its checkpoints/ parent), or --checkpoint-policy latest."
+            )
+    if options.get("checkpoint_policy") == "fresh":
+        for short, stage in STAGE_WORDS.items():
+            if stage in trained and f"{short}_checkpoint" in options:
+                problems.append(
+                    f"--checkpoint-policy fresh starts {stage} from new weights, but --{short}-checkpoint "
+                    f"{options[f'{short}_checkpoint']} names a start; leave out one of the two."
+                )
+    floor, start = options.get("retry_lr_floor"), options.get("retry_init_learning_rate")
+    if floor is not None and start is not None and floor > start:
+        problems.append(
+            f"--retry-lr-floor {floor:g} lies above --retry-init-learning-rate {start:g}; give a floor "
+            f"of at most {start:g}."
+        )
+    return problems
+
+
+def require_valid(options: Mapping[str, Any]) -> None:
+    """Refuse a bad combination before anything starts.
+
+    Raises:
+        pytest.UsageError: with every sentence of ``validate``.
+    """
+    problems = validate(options)
+    if problems:
+        raise pytest.UsageError("\n".join(problems))
+
+
+def _without_effect(options: Mapping[str, Any], train: str, trained: set[str]) -> list[str]:
+    useless = [name for name in TRAINING_OPTIONS if name in options and not trained]
+    for short, stage in STAGE_WORDS.items():
+        own = (f"{short}_chunk", *(f"{short}_{name}" for name in TRAINING_OPTIONS))
+        useless += [name for name in own if name in options and stage not in trained]
+    return [
+        f"--{name.replace('_', '-')} {options[name]} has no effect with --train-stage {train}, which does not train "
+        "that stage; leave it out or train the stage (--train-stage all or its name)."
+        for name in useless
+    ]
+
+
+def options_table() -> str:
+    """The table of docs/options.md."""
+    rows = ["| option | value | default | what |", "| --- | --- | --- | --- |"]
+    for option in OPTIONS:
+        names = " ".join(f"`{flag}`" for flag in (option.flag, *option.aliases))
+        cells = (names, option.unit, option.default, option.help)
+        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _dest(name: str) -> str:
+    # A prefix, so that no other plugin's `seed` or `profile` is read by mistake.
+    return f"tinyworlds_{name}"
+
+
+def _metavar(option: Option) -> str:
+    return option.unit if "|" in option.unit else option.unit.split(",")[0].upper().replace(" ", "_")
+
+
+if __name__ == "__main__":
+    print(options_table())

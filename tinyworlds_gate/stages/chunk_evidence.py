@@ -1,0 +1,108 @@
+"""What a chunk left behind: its checkpoint, its history and its picture, judged for S4, M1–M3 and P1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.checkpoints.integrity import CheckpointRef, verify_checkpoint
+from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.reference.training.schedule import Schedule
+from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.stages.chunk_history import ChunkHistory, missing_updates, read_chunk_history
+
+RATE_TOLERANCE = 1e-6
+"""Relative; the history holds the full precision of a float."""
+
+
+@dataclass(frozen=True)
+class ChunkEvidence:
+    """The artifacts of one chunk, and the sentences on what is wrong with them (none when all is well)."""
+
+    checkpoint: CheckpointRef | None
+    history: ChunkHistory
+    visualization: Path | None
+    channels: Mapping[str, Mapping[str, str]]
+    problems: tuple[str, ...]
+
+    @property
+    def has_non_finite_loss(self) -> bool:
+        """Whether a loss of the chunk is NaN or infinite."""
+        return any(not math.isfinite(loss) for loss in self.history.losses)
+
+
+def pictures_of(layout: RunLayout, stage: str) -> dict[Path, int]:
+    """The stage's pictures with their modification times (ns); taken before a chunk starts."""
+    return {path: path.stat().st_mtime_ns for path in layout.visualizations(stage).glob("*.png")}
+
+
+def gather_evidence(
+    layout: RunLayout,
+    stage: str,
+    *,
+    start_update: int,
+    end_update: int,
+    schedule: Schedule,
+    pictures_before: Mapping[Path, int],
+) -> ChunkEvidence:
+    """Read what the chunk over the updates ``[start_update, end_update)`` left and name every fault (S4)."""
+    checkpoint, checkpoint_problem = _expected_checkpoint(layout, stage, end_update - 1)
+    history = read_chunk_history(layout.history(stage), start_update, end_update)
+    picture = _fresh_picture(layout, stage, pictures_before)
+    history_problem = missing_updates(history, start_update, end_update)
+    channels = {
+        "M1": _channel(history_problem, f"{len(history.steps)} new rows in {layout.relative(layout.history(stage))}"),
+        "M2": _channel(checkpoint_problem, f"checkpoint of update {end_update - 1} verified"),
+        "M3": _channel(None if picture else "no new picture appeared", f"{picture.name if picture else ''} is new"),
+    }
+    problems = [channel["reason"] for channel in channels.values() if channel["verdict"] != "PASS"]
+    problems += _loss_problems(history) + _rate_problems(history, schedule)
+    return ChunkEvidence(checkpoint, history, picture, channels, tuple(problems))
+
+
+def _expected_checkpoint(layout: RunLayout, stage: str, step: int) -> tuple[CheckpointRef | None, str | None]:
+    path = layout.checkpoint(stage, step)
+    if not path.exists():
+        return None, f"no checkpoint {path.name} was written"
+    try:
+        return verify_checkpoint(path, expected_stage=stage, expected_step=step), None
+    except CheckpointError as error:
+        return None, str(error)
+
+
+def _fresh_picture(layout: RunLayout, stage: str, before: Mapping[Path, int]) -> Path | None:
+    fresh = [path for path, stamp in pictures_of(layout, stage).items() if before.get(path) != stamp]
+    return max(fresh, key=lambda path: path.stat().st_mtime_ns) if fresh else None
+
+
+def _channel(problem: str | None, holds: str) -> dict[str, str]:
+    return {"verdict": "INVALID", "reason": problem} if problem else {"verdict": "PASS", "reason": holds}
+
+
+def _loss_problems(history: ChunkHistory) -> list[str]:
+    bad = [(step, loss) for step, loss in zip(history.steps, history.losses, strict=True) if not math.isfinite(loss)]
+    return [f"the loss of update {bad[0][0]} is {bad[0][1]}"] if bad else []
+
+
+def _rate_problems(history: ChunkHistory, schedule: Schedule) -> list[str]:
+    """P1: the learning rate that the stage used is the one that was resolved."""
+    for step, rate in zip(history.steps, history.learning_rates, strict=True):
+        expected = schedule.rate_at(step)
+        if not math.isclose(rate, expected, rel_tol=RATE_TOLERANCE):
+            return [f"the learning rate of update {step} was {rate:.6g}, but {expected:.6g} was resolved"]
+    return []
+
+
+def checkpoint_event(layout: RunLayout, reference: CheckpointRef | None) -> dict[str, Any] | None:
+    """The journal's form of a checkpoint."""
+    if reference is None:
+        return None
+    return {
+        "path": layout.relative(reference.path),
+        "step": reference.step,
+        "sha256": reference.model_sha256,
+        "parameters": reference.parameters,
+    }
