@@ -108,8 +108,8 @@ class ClipSampler:
             )
         if state["starts_sha256"] != now["starts_sha256"]:
             raise DataError(
-                f"the training clips are not those of the checkpoint ({len(self._starts)} clips now): the data file, its "
-                "split or the clip length changed; fix: restore them, or start fresh"
+                f"the training clips are not those of the checkpoint ({len(self._starts)} clips now): the data file, "
+                "its split or the clip length changed; fix: restore them, or start fresh"
             )
         self._position = state["position"]
 

@@ -103,7 +103,7 @@ def _check(num_frames: int, frame_size: int, episode_length: int, seed: int, wor
     world_seed(seed, 0)
     if frame_size < MIN_FRAME_SIZE:
         raise DataError(
-            f"frame size {frame_size} px is too small for Crafter; at least {MIN_FRAME_SIZE} px are needed (fix: 72 or 128)"
+            f"frame size {frame_size} px is too small for Crafter; at least {MIN_FRAME_SIZE} px is allowed (fix: 72)"
         )
     if episode_length < MIN_EPISODE_LENGTH:
         raise DataError(

@@ -67,7 +67,7 @@ def _extrapolate3(
 
 
 def _rebound_noise3() -> Callable[..., float]:
-    """Return the package's noise function with our gradient lookup as its ``_extrapolate3``; the module stays as it is."""
+    """Return the package's noise function with our gradient lookup inside; the module stays as it is."""
     stock = getattr(internals._noise3, "py_func", internals._noise3)  # numba, where present, wraps the function
     return types.FunctionType(stock.__code__, {**vars(internals), "_extrapolate3": _extrapolate3})
 
@@ -149,9 +149,10 @@ class DeterministicCrafter(crafter.Env):
 
     def _local(self, unit: int) -> np.ndarray:
         grid_w, grid_h = (int(n) for n in self._local_view._grid)
-        corner = np.array(self._player.pos) - np.array((grid_w // 2, grid_h // 2))
+        grid = np.array((grid_w, grid_h))
+        corner = np.array(self._player.pos) - grid // 2
         low = np.maximum(corner, 0)
-        high = np.minimum(corner + (grid_w, grid_h), self._world.area)
+        high = np.minimum(corner + grid, self._world.area)
         window = np.s_[low[0] : high[0], low[1] : high[1]]
         ids = np.zeros((grid_w, grid_h), np.intp)  # 0: outside the world
         shift = low - corner

@@ -14,7 +14,7 @@ CRAFTER = "CRAFTER"
 
 
 def dataset_path(project_root: Path, dataset: str, frame_size: int) -> Path:
-    """Return ``data/crafter_<size>px_frames.h5`` for CRAFTER, ``data/<lower-case name>_frames.h5`` for any other name."""
+    """Return ``data/crafter_<size>px_frames.h5`` for CRAFTER, ``data/<name>_frames.h5`` in lower case otherwise."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", dataset):
         raise DataError(
             f"dataset: {dataset!r} is not a name; letters, digits, - and _ are allowed (fix: CRAFTER or ZELDA)"
@@ -85,7 +85,7 @@ def dataset_notes(path: Path, *, num_frames: int, episode_length: int, seed: int
     attrs = check_frames_file(path).attrs
     asked = {"num_frames": num_frames, "episode_length": episode_length, "seed": seed}
     return [
-        f"{path.name} was made with {name} {attrs[name]}, not {value}; it is used as it is (move it away to make it anew)"
+        f"{path.name} was made with {name} {attrs[name]}, not {value}; it is used as it is (move it away to replace it)"
         for name, value in asked.items()
         if name in attrs and attrs[name] != value
     ]

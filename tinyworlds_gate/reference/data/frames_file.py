@@ -90,21 +90,19 @@ def stride_from_fps(fps: int) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(path: Path, fix: str) -> Iterator[h5py.File]:
     """Open for reading; any fault of the file becomes one ``DataError``."""
     if not path.is_file():
         found = "it is a folder" if path.is_dir() else "there is no such file"
-        raise DataError(f"{path}: {found}; a frames file (HDF5) is needed; {remedy(path)}")
+        raise DataError(f"{path}: {found}; a frames file (HDF5) is needed; {fix}")
     size = path.stat().st_size
     if size == 0:
-        raise DataError(f"{path} is empty (0 bytes); a frames file (HDF5) is needed; {remedy(path)}")
+        raise DataError(f"{path} is empty (0 bytes); a frames file (HDF5) is needed; {fix}")
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except OSError as error:
-        raise DataError(
-            f"{path} {_fault(error, size)}; a whole frames file (HDF5) is needed; {remedy(path)}"
-        ) from error
+        raise DataError(f"{path} {_fault(error, size)}; a whole frames file (HDF5) is needed; {fix}") from error
 
 
 def _fault(error: OSError, size: int) -> str:
@@ -116,31 +114,33 @@ def _fault(error: OSError, size: int) -> str:
     return f"cannot be read ({str(error).splitlines()[0]})"
 
 
-def check_frames_file(path: Path) -> FramesFileInfo:
+def check_frames_file(path: Path, fix: str | None = None) -> FramesFileInfo:
     """Check layout, type and shapes of a frames file without reading its pixels.
 
+    ``fix`` replaces the sentence that tells what to do about a fault (default: by the file's name).
     Raises ``DataError`` when it is missing, empty, truncated, or not of the TinyWorlds layout.
     """
-    with _opened(path) as file:
-        return _checked(file, path)
+    fix = fix or remedy(path)
+    with _opened(path, fix) as file:
+        return _checked(file, path, fix)
 
 
-def _checked(file: h5py.File, path: Path) -> FramesFileInfo:
+def _checked(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
     frames = file.get("frames")
     if not isinstance(frames, h5py.Dataset):
-        raise DataError(f"{path} holds {sorted(file) or 'nothing'} and no dataset `frames`; {remedy(path)}")
+        raise DataError(f"{path} holds {sorted(file) or 'nothing'} and no dataset `frames`; {fix}")
     if frames.dtype != np.uint8:
-        raise DataError(f"{path}: `frames` has type {frames.dtype}; uint8 (0 to 255) is needed; {remedy(path)}")
+        raise DataError(f"{path}: `frames` has type {frames.dtype}; uint8 (0 to 255) is needed; {fix}")
     if frames.ndim != 4 or frames.shape[3] != 3 or min(frames.shape[1:3]) == 0:
-        raise DataError(f"{path}: `frames` has shape {list(frames.shape)}; [N, H, W, 3] is needed; {remedy(path)}")
+        raise DataError(f"{path}: `frames` has shape {list(frames.shape)}; [N, H, W, 3] is needed; {fix}")
     count = int(frames.shape[0])
     if count == 0:
-        raise DataError(f"{path}: `frames` holds 0 frames; at least one is needed; {remedy(path)}")
+        raise DataError(f"{path}: `frames` holds 0 frames; at least one is needed; {fix}")
     for name, rest in _PER_FRAME_SHAPES.items():
         if name in file and file[name].shape != (count, *rest):
             raise DataError(
-                f"{path}: `{name}` has shape {list(file[name].shape)}; {[count, *rest]} is needed, one entry for each of "
-                f"the {count} frames; {remedy(path)}"
+                f"{path}: `{name}` has shape {list(file[name].shape)}; {[count, *rest]} is needed, one entry for each "
+                f"of the {count} frames; {fix}"
             )
     attrs = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
     return FramesFileInfo(count, int(frames.shape[1]), int(frames.shape[2]), "episode" in file, attrs)
@@ -158,8 +158,9 @@ def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -
     """
     if stride < 1:
         raise DataError(f"stride {stride} is not allowed: a whole number of at least 1 is needed (ZELDA: 4)")
-    with _opened(path) as file:
-        info = _checked(file, path)
+    fix = remedy(path)
+    with _opened(path, fix) as file:
+        info = _checked(file, path, fix)
         if frame_size is not None and info.height != info.width:
             raise DataError(
                 f"{path}: frames are {info.height} x {info.width} pixels; square ones are needed to get "

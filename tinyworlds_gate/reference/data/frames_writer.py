@@ -34,7 +34,7 @@ class FramesWriter:
             self._file.attrs[key] = value
 
     def append(self, frames: np.ndarray, **per_frame: np.ndarray) -> None:
-        """Append ``frames`` uint8 [n, H, W, 3] and, by name, arrays of n entries (actions, episode, player_position)."""
+        """Append ``frames`` uint8 [n, H, W, 3] and, by name, arrays of n entries (``actions``, ``episode``, …)."""
         count = len(frames)
         for name, values in {"frames": frames, **per_frame}.items():
             if len(values) != count:
