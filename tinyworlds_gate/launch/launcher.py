@@ -1,0 +1,220 @@
+"""Runs one chunk of a stage under guard and returns the evidence: ``chunk_finished`` of docs/journal.md."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of, oom_kill_counts, oom_kills_since, read_error_file
+from tinyworlds_gate.launch.child import ChildResult, Supervised, failure_text, run_child
+from tinyworlds_gate.launch.command import ERROR_FILE_VARIABLE, LaunchFiles
+from tinyworlds_gate.launch.devices import DeviceMonitor
+from tinyworlds_gate.launch.ending import EndedProcess
+from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dual_gpu
+from tinyworlds_gate.launch.nvml import Nvml
+from tinyworlds_gate.launch.watch import ChunkWatch, Progress, WatchSettings
+from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
+from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.targets.base import Target
+
+__all__ = ["ChildResult", "ChunkResult", "Worker", "chunk_files", "failure_text", "run_child", "run_chunk"]
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One rank as its heartbeats (or the process table) show it; None is "not known"."""
+
+    rank: int
+    pid: int
+    device: str | None
+    steps: int | None
+    cpu_s: float | None
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """The process side of ``chunk_finished``; ``dual_gpu_ok`` None: unknown or does not apply, see the reason."""
+
+    stage: str
+    chunk: int
+    command: tuple[str, ...]
+    exit_code: int | None
+    signal: str | None
+    cause: str
+    wall_s: float
+    launcher_pid: int
+    workers: tuple[Worker, ...]
+    dual_gpu_ok: bool | None
+    dual_gpu_reason: str
+    device_samples: Path
+    peak_gpu_mem_gib: float | None
+    extra_launchers: tuple[EndedProcess, ...]
+    left_over: tuple[EndedProcess, ...]
+    last_step: int | None
+    stopped: str | None
+    log: Path
+    log_tail: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.cause == OK
+
+    def journal_fields(self) -> dict[str, object]:
+        """The fields of ``chunk_finished`` that a launch knows (the stage controller adds checkpoint and history)."""
+        return {
+            "chunk": self.chunk,
+            "stage": self.stage,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+            "cause": self.cause,
+            "wall_s": self.wall_s,
+            "launcher_pid": self.launcher_pid,
+            "workers": [asdict(worker) for worker in self.workers],
+            "dual_gpu_ok": self.dual_gpu_ok,
+            "dual_gpu_reason": self.dual_gpu_reason,
+            "device_samples": self.device_samples,
+            "peak_gpu_mem_gib": self.peak_gpu_mem_gib,
+            "extra_launchers": [record.as_record() for record in self.extra_launchers],
+            "log_tail": None if self.ok else list(self.log_tail),
+        }
+
+
+def chunk_files(layout: RunLayout, chunk: int) -> LaunchFiles:
+    """The files of a chunk's launch, as ``stage_environment`` takes them."""
+    return LaunchFiles(layout.root, layout.chunk_heartbeats(chunk), layout.chunk_error_file(chunk))
+
+
+def run_chunk(
+    target: Target,
+    stage: str,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    layout: RunLayout,
+    chunk: int,
+    nproc: int,
+    monitor_interval_s: float,
+    gpu_util_threshold: float,
+    gpu_required_samples: int,
+    cleanup_extra: bool,
+    deadline_s: float,
+    stall_s: float,
+    progress: Progress | None = None,
+) -> ChunkResult:
+    """Run one chunk to its end and return what happened; it never leaves a process behind (L2, L3, H5, H6).
+
+    ``progress`` is called with (newest step, seconds since the start). A chunk past ``deadline_s``, or without a step
+    for ``stall_s``, prints its workers' stacks and is ended with the cause ``timeout``. Raises ``LaunchError``
+    when the command cannot be started; KeyboardInterrupt and SIGTERM of the harness end the tree and are raised again.
+    """
+    settings = WatchSettings(
+        monitor_interval_s, gpu_util_threshold, gpu_required_samples, cleanup_extra, deadline_s, stall_s
+    )
+    _check(settings)
+    log = layout.chunk_log(chunk, stage)
+    files = chunk_files(layout, chunk)
+    error_file = layout.chunk_error_file(chunk)
+    _make_room(files)
+    wired = {**env, HEARTBEATS_VARIABLE: str(files.heartbeats), ERROR_FILE_VARIABLE: str(error_file)}
+    child = Supervised(command, target.root, wired, log)
+    kills = oom_kill_counts()
+    with Nvml() as nvml, DeviceMonitor(layout.chunk_devices(chunk), nvml) as monitor:
+        monitor.take_baseline()
+        watch = ChunkWatch(
+            target=target,
+            settings=settings,
+            monitor=monitor,
+            heartbeats=layout.chunk_heartbeats(chunk),
+            token=child.token,
+            launcher=lambda: child.pid,
+            log_path=log,
+            progress=progress,
+        )
+        ended = child.run(watch.poll, _POLL_S)
+        watch.finish()
+    cause = (
+        TIMEOUT
+        if ended.stopped
+        else cause_of(
+            exit_code=ended.exit_code,
+            signal_name=ended.signal,
+            log_text=child.log_text(),
+            error_file=read_error_file(error_file),
+            oom_kills=oom_kills_since(kills, oom_kill_counts()),
+        )
+    )
+    dual_gpu_ok, reason = _judge(watch, nproc)
+    return ChunkResult(
+        stage=stage,
+        chunk=chunk,
+        command=tuple(command),
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        cause=cause,
+        wall_s=ended.wall_s,
+        launcher_pid=ended.pid,
+        workers=tuple(_workers(watch, nproc)),
+        dual_gpu_ok=dual_gpu_ok,
+        dual_gpu_reason=reason,
+        device_samples=monitor.path,
+        peak_gpu_mem_gib=monitor.peak_memory_gib(),
+        extra_launchers=tuple(watch.extra.values()),
+        left_over=ended.left_over,
+        last_step=watch.step if watch.step >= 0 else None,
+        stopped=ended.stopped,
+        log=log,
+        log_tail=ended.log_tail,
+    )
+
+
+def _check(settings: WatchSettings) -> None:
+    for name in ("monitor_interval_s", "deadline_s", "stall_s"):
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0):
+            raise LaunchError(f"{name}={value}: a positive number of seconds is needed.")
+    if settings.gpu_required_samples < 1:
+        raise LaunchError(f"gpu_required_samples={settings.gpu_required_samples}: at least 1 sample is needed.")
+
+
+def _make_room(files: LaunchFiles) -> None:
+    """An earlier try of the same chunk (a run that was killed and resumed) must not speak for this one."""
+    stamp = time.time_ns()
+    for path in (files.heartbeats, files.error_file):
+        if path is None:
+            continue
+        if path.exists():
+            path.rename(path.with_name(f"{path.name}.earlier_{stamp}"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _judge(watch: ChunkWatch, nproc: int) -> Judgement:
+    """H6 where GPUs are; elsewhere it does not apply, and the reason carries the evidence for the CPU workers."""
+    if watch.monitor.gpus:
+        return judge_dual_gpu(
+            watch.monitor.samples,
+            watch.beats,
+            watch.tree,
+            nproc,
+            watch.settings.gpu_util_threshold,
+            watch.settings.gpu_required_samples,
+        )
+    together, reason = judge_cpu_workers(watch.beats, nproc)
+    word = {True: "yes", False: "no", None: "unknown"}[together]
+    return None, f"no GPU ({watch.monitor.problem}); CPU workers at the same time: {word}, {reason}"
+
+
+def _workers(watch: ChunkWatch, nproc: int) -> list[Worker]:
+    """Each rank's newest process, from heartbeats first, else from torchrun's environment variables."""
+    workers = {beat.rank: Worker(beat.rank, beat.pid, beat.device, beat.updates, beat.cpu_s) for beat in watch.beats}
+    silent = dict(watch.ranks_by_pid) or ({watch.launcher(): 0} if nproc == 1 else {})
+    for pid, rank in silent.items():
+        if rank not in workers:
+            cpu = [sample.cpu_s[pid] for sample in watch.monitor.samples if pid in sample.cpu_s]
+            workers[rank] = Worker(rank, pid, None, None, cpu[-1] if cpu else None)
+    return [workers[rank] for rank in sorted(workers)]

@@ -1,0 +1,126 @@
+"""Where a run keeps its files: one folder ``results/<run>/`` and the shared folders of the project around it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyworlds_gate.errors import GateError
+
+STAGES = ("video_tokenizer", "latent_actions", "dynamics")
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def check_stage(stage: str) -> str:
+    """Return ``stage``; raises ``GateError`` when it is not one of the three stages."""
+    if stage not in STAGES:
+        raise GateError(f"Unknown stage {stage!r}: allowed are {', '.join(STAGES)}.")
+    return stage
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """The paths of one run (``run`` is the folder's name below ``<project_root>/results``).
+
+    ``project_root`` is kept as its real path, so that two ways to write the same folder are the same project.
+    Raises ``GateError`` when ``run`` is no plain folder name.
+    """
+
+    project_root: Path
+    run: str
+
+    def __post_init__(self) -> None:
+        if not _RUN_NAME.fullmatch(self.run):
+            raise GateError(
+                f"Run name {self.run!r} is not usable as a folder: allowed are letters, digits, '.', '_' and '-', "
+                "starting with a letter or a digit."
+            )
+        object.__setattr__(self, "project_root", Path(self.project_root).resolve())
+
+    @property
+    def root(self) -> Path:
+        return self.project_root / "results" / self.run
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def heartbeats(self) -> Path:
+        return self.root / "heartbeats"
+
+    @property
+    def devices(self) -> Path:
+        return self.root / "devices"
+
+    @property
+    def histories(self) -> Path:
+        return self.project_root / "Logs"
+
+    @property
+    def inference_results(self) -> Path:
+        return self.project_root / "inference_results"
+
+    @property
+    def actions(self) -> Path:
+        """``docs/action``: where the reports A1-A6 go."""
+        return self.project_root / "docs" / "action"
+
+    def stage(self, stage: str) -> Path:
+        return self.root / check_stage(stage)
+
+    def checkpoints(self, stage: str) -> Path:
+        return self.stage(stage) / "checkpoints"
+
+    def checkpoint(self, stage: str, step: int) -> Path:
+        return self.checkpoints(stage) / f"{stage}_step_{step}"
+
+    def visualizations(self, stage: str) -> Path:
+        return self.stage(stage) / "visualizations"
+
+    def history(self, stage: str) -> Path:
+        return self.histories / f"{check_stage(stage)}_history_{self.run}.csv"
+
+    def chunk_log(self, chunk: int, stage: str) -> Path:
+        return self.logs / f"chunk_{chunk:03d}_{check_stage(stage)}.log"
+
+    def inference_log(self, attempt: int) -> Path:
+        return self.logs / f"inference_{attempt:02d}.log"
+
+    def chunk_heartbeats(self, chunk: int) -> Path:
+        return self.heartbeats / f"chunk_{chunk:03d}"
+
+    def chunk_devices(self, chunk: int) -> Path:
+        return self.devices / f"chunk_{chunk:03d}.jsonl"
+
+    def chunk_error_file(self, chunk: int) -> Path:
+        return self.logs / f"chunk_{chunk:03d}_error.json"
+
+    def plots(self, stamp: str) -> Path:
+        return self.actions / "plots" / f"wandb-analysis-{stamp}"
+
+    def relative(self, path: Path | str) -> str:
+        """``path`` relative to the project root where it lies inside it, else absolute (both as text)."""
+        absolute = Path(os.path.abspath(self.project_root / path))
+        return str(absolute.relative_to(self.project_root) if absolute.is_relative_to(self.project_root) else absolute)
+
+    def create(self) -> RunLayout:
+        """Make the folders of the run; raises ``GateError`` naming the folder that cannot be written."""
+        folders = [self.root, self.logs, self.heartbeats, self.devices, self.histories, self.inference_results]
+        for folder in [*folders, self.actions]:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise GateError(
+                    f"Cannot create the output folder {folder}: {error.strerror}. Make it writable or free the disk, "
+                    "or run in another project folder."
+                ) from error
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise GateError(f"The output folder {folder} is not writable. Change its permissions (chmod u+rwx).")
+        return self

@@ -1,0 +1,138 @@
+"""One harness run per project: an flock that the kernel drops when its holder dies, with the holder's PID and start."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.run.identity import ProcessIdentity, host_name, own_identity
+from tinyworlds_gate.run.timestamps import timestamp
+
+_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_READ_TRIES = 20
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """Who holds a project: written into the lock file."""
+
+    pid: int
+    start: float
+    host: str
+    since: float
+    run: str | None
+
+    def is_alive(self) -> bool:
+        return self.host == host_name() and ProcessIdentity(self.pid, self.start).is_alive()
+
+
+class ProjectLock:
+    """The lock of a project (the real path of its root), used as a context manager.
+
+    ``taken_over`` tells afterwards which dead run had left its lock behind. Raises ``LaunchError`` at once when
+    another live harness holds the project (L2, H5).
+    """
+
+    def __init__(self, project_root: Path, *, run: str | None = None) -> None:
+        self.project_root = Path(project_root).resolve()
+        self.path = self.project_root / "results" / ".tinyworlds_gate.lock"
+        self.run = run
+        self.taken_over: LockHolder | None = None
+        self._fd = -1
+
+    def acquire(self) -> ProjectLock:
+        """Take the lock or raise ``LaunchError`` naming its holder."""
+        if self._fd >= 0:
+            raise LaunchError(f"This process already holds the project {self.project_root}.")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise LaunchError(
+                f"Cannot write the lock file {self.path}: {error.strerror}. Make the results folder writable."
+            ) from error
+        try:
+            supported = self._flock(fd)
+            holder = _read_holder(fd)
+            if not supported and holder is not None and holder.is_alive():
+                raise self._refusal(holder)
+            self.taken_over = holder
+            self._write_holder(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+        os.register_at_fork(after_in_child=self._forget_in_child)
+        return self
+
+    def release(self) -> None:
+        """Give the project back; the emptied lock file stays (removing it would race with the next run)."""
+        if self._fd >= 0:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> ProjectLock:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _flock(self, fd: int) -> bool:
+        """True with the lock held, False where the file system has no locks (then PID and start decide alone)."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise self._refusal(_wait_for_holder(fd)) from error
+        except OSError as error:
+            if error.errno not in _NO_FLOCK:
+                raise
+            return False
+        return True
+
+    def _write_holder(self, fd: int) -> None:
+        me = own_identity()
+        holder = LockHolder(pid=me.pid, start=me.start, host=host_name(), since=time.time(), run=self.run)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(asdict(holder)).encode(), 0)
+        os.fsync(fd)
+
+    def _refusal(self, holder: LockHolder | None) -> LaunchError:
+        if holder is None:
+            who, fix = "by a process that has not written its name yet", "Try again in a moment."
+        else:
+            run = f", run {holder.run}" if holder.run else ""
+            who = f"by PID {holder.pid} on {holder.host}, started {timestamp(holder.since)}{run}"
+            fix = f"Wait until it ends, or end it with: kill {holder.pid}"
+        return LaunchError(f"Another run of the project {self.project_root} is active, {who}. {fix}")
+
+    def _forget_in_child(self) -> None:
+        """A forked child must not keep the lock alive after its parent died."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _wait_for_holder(fd: int) -> LockHolder | None:
+    """The holder's name; it is written a moment after the lock was taken."""
+    for _ in range(_READ_TRIES):
+        holder = _read_holder(fd)
+        if holder is not None:
+            return holder
+        time.sleep(0.02)
+    return None
+
+
+def _read_holder(fd: int) -> LockHolder | None:
+    try:
+        record: Any = json.loads(os.pread(fd, 65536, 0))
+        return LockHolder(**record)
+    except (ValueError, TypeError):
+        return None
