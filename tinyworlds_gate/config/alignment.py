@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tinyworlds_gate.config.schema import BACKBONE_KEYS, SIZE_KEYS, STAGES
+from tinyworlds_gate.config.names import STAGES
+from tinyworlds_gate.config.schema import BACKBONE_KEYS, SIZE_KEYS
 from tinyworlds_gate.config.yaml_io import flatten, read_mapping
 from tinyworlds_gate.errors import ConfigError
 

@@ -10,70 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.config.options import OPTION_KEYS, STAGE_OPTIONS, LoopOptions, option_flag
+from tinyworlds_gate.config.layers import Layers, trained_stages
+from tinyworlds_gate.config.names import STAGES
+from tinyworlds_gate.config.options import LoopOptions
 from tinyworlds_gate.config.profile import ProfileConfig, StagePlan
 from tinyworlds_gate.config.profile_files import locate_profile, shown_path
-from tinyworlds_gate.config.schema import (
-    SHARED_KEYS,
-    STAGE_SCHEMAS,
-    STAGES,
-    InferenceConfig,
-    StageConfig,
-    TrainingConfig,
-)
-from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested, read_leaves
-from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths, flatten, validated
-from tinyworlds_gate.errors import ConfigError
-
-PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
-    "profile.seed": ("training.seed", "inference.seed"),
-    "profile.data.held_out_fraction": ("training.held_out_fraction",),
-    "profile.data.split_seed": ("training.split_seed",),
-    "profile.gate.clips": ("inference.clips",),
-    "profile.gate.context": ("inference.context_window",),
-    "profile.gate.generation_steps": ("inference.generation_steps",),
-    "profile.gate.prediction_horizon": ("inference.prediction_horizon",),
-    "profile.gate.decode_steps": ("inference.decode_steps",),
-    "profile.gate.temperature": ("inference.temperature",),
-    **{f"profile.stages.{stage}.target_updates": (f"stages.{stage}.n_updates",) for stage in STAGES},
-}
-"""What a profile states here replaces what the configs state there."""
-
-LINKED_KEYS = ("dataset", "fps", "held_out_fraction", "split_seed")
-"""Inference must use training's value of these, or held-out clips would not be held out."""
-
-
-def effective_batch(batch: int, accumulation: int, nproc: int, nodes: int = 1) -> int:
-    """P2: clips that one update sees."""
-    return batch * accumulation * nproc * nodes
-
-
-def resolve_nproc(requested: int, given: bool, gpus: int, device: str) -> tuple[int, str]:
-    """The worker processes to start on this machine, and a note when they are fewer than asked for.
-
-    On CPU (``device`` cpu, or auto without a GPU) any number is kept: the workers talk over gloo.
-
-    Args:
-        requested: ``nproc_per_node`` as resolved.
-        given: whether a person gave it on the command line.
-        gpus: NVIDIA GPUs present.
-        device: training's ``device``.
-
-    Raises:
-        ConfigError: more than the GPUs present were asked for explicitly, or CUDA was asked for and there is no GPU.
-    """
-    if device == "cpu" or (device == "auto" and gpus == 0):
-        return requested, ""
-    if gpus == 0:
-        raise ConfigError(f"device is {device!r}, but this machine has no NVIDIA GPU; set device to auto or cpu.")
-    if requested <= gpus:
-        return requested, ""
-    if given:
-        raise ConfigError(
-            f"--nproc-per-node {requested} needs {requested} NVIDIA GPUs, found {gpus}; give at most {gpus}, or leave it "
-            "out to use all of them."
-        )
-    return gpus, f"nproc_per_node is {gpus}, the GPUs present, instead of {requested}; H6 is then NOT-RUN."
+from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageConfig, TrainingConfig
+from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested
+from tinyworlds_gate.config.workers import effective_batch, resolve_nproc
+from tinyworlds_gate.config.yaml_io import flatten, validated
 
 
 @dataclass(frozen=True)
@@ -133,16 +78,31 @@ class Settings:
         provenance = {**self.provenance, **{f"stages.{stage}.{key}": source for key in new}}
         return replace(self, stages={**self.stages, stage: config}, provenance=provenance)
 
+    def with_gpus(self, gpus: int) -> Settings:
+        """New settings whose worker count fits this machine, with a note when it was lowered.
+
+        Raises:
+            ConfigError: a person asked for more workers than there are GPUs.
+        """
+        asked, source = self.training.nproc_per_node, self.provenance["training.nproc_per_node"]
+        nproc, note = resolve_nproc(asked, source.startswith("option "), gpus, self.training.device)
+        if nproc == asked:
+            return self
+        update: dict[str, Any] = {"nproc_per_node": nproc}
+        sources = {"training.nproc_per_node": f"the {gpus} GPUs present"}
+        if nproc == 1:
+            update["distributed"] = self.training.distributed.model_copy(update={"use_ddp": False})
+            sources["training.distributed.use_ddp"] = "nproc_per_node is 1"
+        return replace(
+            self,
+            training=self.training.model_copy(update=update),
+            provenance={**self.provenance, **sources},
+            notes=(*self.notes, note),
+        )
+
     def table(self) -> dict[str, dict[str, Any]]:
         """Dotted key → ``{"value", "source"}``, every key (the journal's ``settings_resolved.settings``)."""
         return {key: {"value": value, "source": self.provenance[key]} for key, value in _leaves(self)}
-
-
-def trained_stages(train_stage: str) -> tuple[str, ...]:
-    """``all`` → the three, ``none`` → nothing, a stage → itself."""
-    if train_stage == "all":
-        return STAGES
-    return () if train_stage == "none" else (check_stage(train_stage),)
 
 
 def resolve_settings(
@@ -165,146 +125,34 @@ def resolve_settings(
     """
     root = (project_root or Path.cwd()).resolve()
     profile_path = locate_profile(profile_name_or_path, root)
-    layers = _Layers(root)
+    layers = Layers(root)
     layers.read_files(profile_path)
     layers.spread_profile()
     layers.add(resumed or {}, lambda key: "resumed checkpoint", "resumed state")
     layers.add_explicit(explicit)
     layers.derive()
-    return layers.settings(profile_path)
+    return _settings(layers, profile_path)
 
 
-class _Layers:
-    """Values and sources by dotted key, filled from the lowest layer to the highest."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.values: dict[str, Any] = {}
-        self.sources: dict[str, str] = {}
-        self.notes: list[str] = []
-        self.known = [
-            *(f"profile.{key}" for key in field_paths(ProfileConfig)),
-            *(f"training.{key}" for key in field_paths(TrainingConfig)),
-            *(f"stages.{stage}.{key}" for stage in STAGES for key in field_paths(STAGE_SCHEMAS[stage])),
-            *(f"inference.{key}" for key in field_paths(InferenceConfig)),
-            *(f"options.{key}" for key in field_paths(LoopOptions)),
-        ]
-
-    def put(self, key: str, value: Any, source: str) -> None:
-        self.values[key] = value
-        self.sources[key] = source
-
-    def add(self, values: Mapping[str, Any], source: Any, where: str) -> None:
-        for key, value in values.items():
-            if key not in self.known:
-                raise ConfigError(f"{where}: unknown key `{key}`.{did_you_mean(key, self.known)}")
-            self.put(key, value, source(key))
-
-    def read_files(self, profile_path: Path) -> None:
-        folder = profile_path.parent
-        training_keys = field_paths(TrainingConfig)
-        for key, value in read_leaves(profile_path, field_paths(ProfileConfig)).items():
-            self.put(f"profile.{key}", value, f"profile {shown_path(profile_path, self.root)}")
-        training_path = folder / "training.yaml"
-        training = read_leaves(training_path, training_keys + field_paths(StageConfig))
-        for stage in STAGES:
-            path = folder / f"{stage}.yaml"
-            leaves = read_leaves(path, training_keys + field_paths(STAGE_SCHEMAS[stage]))
-            for key, value in leaves.items():
-                if key not in training_keys:
-                    self.put(f"stages.{stage}.{key}", value, shown_path(path, self.root))
-                elif key in SHARED_KEYS and key not in training:
-                    # An older layout keeps the backbone in the stage files; C2 says that they agree.
-                    self.put(f"training.{key}", value, shown_path(path, self.root))
-                elif key not in training:
-                    raise ConfigError(f"{path}: `{key}` is shared by the stages; move it to {training_path}.")
-        for key, value in training.items():
-            targets = [f"training.{key}"] if key in training_keys else [f"stages.{stage}.{key}" for stage in STAGES]
-            for target in targets:
-                self.put(target, value, shown_path(training_path, self.root))
-        inference_path = folder / "inference.yaml"
-        for key, value in read_leaves(inference_path, field_paths(InferenceConfig)).items():
-            self.put(f"inference.{key}", value, shown_path(inference_path, self.root))
-
-    def spread_profile(self) -> None:
-        for key, targets in PROFILE_TO_CONFIG.items():
-            if self.values.get(key) is not None:
-                for target in targets:
-                    self.put(target, self.values[key], self.sources[key])
-
-    def add_explicit(self, explicit: Mapping[str, Any]) -> None:
-        stages = trained_stages(explicit.get("train_stage", "all"))
-        # The general forms first: `--video-init-batch-size` stands above `--init-batch-size`.
-        for name in sorted(explicit, key=lambda name: name not in STAGE_OPTIONS):
-            keys: Iterable[str]
-            if name in STAGE_OPTIONS:
-                keys = [key for stage in stages for key in STAGE_OPTIONS[name](stage)]
-            elif name in OPTION_KEYS:
-                keys = OPTION_KEYS[name]
-            else:
-                known = [*OPTION_KEYS, *STAGE_OPTIONS]
-                raise ConfigError(f"Unknown option `{option_flag(name)}`.{did_you_mean(name, known)}")
-            for key in keys:
-                self.put(key, explicit[name], f"option {option_flag(name)}")
-
-    def derive(self) -> None:
-        """Values that follow from others."""
-        for key in LINKED_KEYS:
-            self._link(key)
-        if self.values.get("training.data_path") is not None and self.values.get("inference.data_path") is None:
-            self.put("inference.data_path", self.values["training.data_path"], self.sources["training.data_path"])
-        context_length = self.values.get("training.context_length")
-        if self.values.get("inference.context_window") is None and isinstance(context_length, int):
-            self.put("inference.context_window", context_length - 1, "context_length - 1")
-        if self.values.get("training.nproc_per_node") == 1:
-            self.put("training.distributed.use_ddp", False, "nproc_per_node is 1")
-        for stage in STAGES:
-            self._cut_chunk(stage)
-
-    def _link(self, key: str) -> None:
-        ours, theirs = f"inference.{key}", f"training.{key}"
-        default = TrainingConfig.model_fields[key].default
-        wanted = self.values.get(theirs, default)
-        if ours in self.values and self.values[ours] != wanted:
-            raise ConfigError(
-                f"{self.sources[ours]} says {key} = {self.values[ours]!r}, but training uses {wanted!r} "
-                f"({self.sources.get(theirs, DEFAULT_SOURCE)}): the gate would measure other clips than the ones held "
-                f"out. Set both to the same value, or leave {key} out of inference.yaml."
-            )
-        self.put(ours, wanted, self.sources.get(ours) or self.sources.get(theirs, DEFAULT_SOURCE))
-
-    def _cut_chunk(self, stage: str) -> None:
-        chunk_key, target_key = f"profile.stages.{stage}.chunk", f"profile.stages.{stage}.target_updates"
-        chunk, target = self.values.get(chunk_key), self.values.get(target_key)
-        if isinstance(chunk, int) and isinstance(target, int) and chunk > target >= 1:
-            self.notes.append(
-                f"{stage}: a chunk of {chunk} updates ({self.sources[chunk_key]}) is more than the target of {target} "
-                f"({self.sources[target_key]}); one chunk of {target} is trained."
-            )
-            self.put(chunk_key, target, f"cut to the target, {self.sources[target_key]}")
-
-    def _part(self, prefix: str) -> dict[str, Any]:
-        return nested({k.removeprefix(prefix): v for k, v in self.values.items() if k.startswith(prefix)})
-
-    def settings(self, profile_path: Path) -> Settings:
-        folder = shown_path(profile_path.parent, self.root)
-        settings = Settings(
-            profile=validated(ProfileConfig, self._part("profile."), shown_path(profile_path, self.root)),
-            training=validated(TrainingConfig, self._part("training."), f"{folder}/training.yaml"),
-            stages={
-                stage: validated(STAGE_SCHEMAS[stage], self._part(f"stages.{stage}."), f"{folder}/{stage}.yaml")
-                for stage in STAGES
-            },
-            inference=validated(InferenceConfig, self._part("inference."), f"{folder}/inference.yaml"),
-            options=validated(LoopOptions, self._part("options."), "options"),
-            provenance={},
-            notes=tuple(self.notes),
-            profile_path=profile_path,
-            config_dir=profile_path.parent,
-            project_root=self.root,
-        )
-        provenance = {key: self.sources.get(key, DEFAULT_SOURCE) for key, _ in _leaves(settings)}
-        return replace(settings, provenance=provenance)
+def _settings(layers: Layers, profile_path: Path) -> Settings:
+    root, folder = layers.root, shown_path(profile_path.parent, layers.root)
+    settings = Settings(
+        profile=validated(ProfileConfig, layers.part("profile."), shown_path(profile_path, root)),
+        training=validated(TrainingConfig, layers.part("training."), f"{folder}/training.yaml"),
+        stages={
+            stage: validated(STAGE_SCHEMAS[stage], layers.part(f"stages.{stage}."), f"{folder}/{stage}.yaml")
+            for stage in STAGES
+        },
+        inference=validated(InferenceConfig, layers.part("inference."), f"{folder}/inference.yaml"),
+        options=validated(LoopOptions, layers.part("options."), "options"),
+        provenance={},
+        notes=tuple(layers.notes),
+        profile_path=profile_path,
+        config_dir=profile_path.parent,
+        project_root=root,
+    )
+    provenance = {key: layers.sources.get(key, DEFAULT_SOURCE) for key, _ in _leaves(settings)}
+    return replace(settings, provenance=provenance)
 
 
 def _leaves(settings: Settings) -> Iterable[tuple[str, Any]]:

@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tinyworlds_gate.config.names import SHORT_NAMES
 from tinyworlds_gate.config.schema import PositiveInt, Schema, StageName
-
-SHORT_NAMES: dict[str, str] = {"video": "video_tokenizer", "latent": "latent_actions", "dynamics": "dynamics"}
-"""The prefix of a stage's options → the stage."""
 
 INIT_KEYS: dict[str, str] = {
     "init_batch_size": "batch_size_per_gpu",

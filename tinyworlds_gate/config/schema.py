@@ -9,9 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-STAGES: tuple[str, ...] = ("video_tokenizer", "latent_actions", "dynamics")
-"""The three stages in training order (L5)."""
-
 SIZE_KEYS: tuple[str, ...] = ("patch_size", "context_length", "frame_size", "latent_dim", "num_bins", "n_actions")
 """C1: these come from training.yaml for every stage."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tinyworlds_gate.config.names import SHORT_NAMES
 from tinyworlds_gate.plugin.option_types import (
     parse_bool,
     parse_choice,
@@ -45,9 +46,6 @@ class Option:
         return "--" + self.name.replace("_", "-")
 
 
-STAGE_WORDS = {"video": "video_tokenizer", "latent": "latent_actions", "dynamics": "dynamics"}
-
-
 def _stage_init(short: str, stage: str) -> tuple[Option, ...]:
     general = "the general form's value"
     return (
@@ -85,7 +83,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("seed", parse_seed, "number", PROFILE, "Initial weights, batches, masks and rollout."),
     Option(
         "train_stage",
-        parse_choice("all", "none", *STAGE_WORDS.values()),
+        parse_choice("all", "none", *SHORT_NAMES.values()),
         "all|none|<stage>",
         "all",
         "What to train; none trains nothing, after a failed gate neither.",
@@ -100,7 +98,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     *(
         Option(f"{short}_chunk", parse_positive_int, "updates", PROFILE, f"Updates of one chunk of {stage}.")
-        for short, stage in STAGE_WORDS.items()
+        for short, stage in SHORT_NAMES.items()
     ),
     Option(
         "target_updates", parse_positive_int, "updates", PROFILE, "Absolute updates that complete each trained stage."
@@ -117,7 +115,7 @@ OPTIONS: tuple[Option, ...] = (
         PROFILE,
         "Updates between checkpoints of each trained stage.",
     ),
-    *(option for short, stage in STAGE_WORDS.items() for option in _stage_init(short, stage)),
+    *(option for short, stage in SHORT_NAMES.items() for option in _stage_init(short, stage)),
     *(
         Option(
             f"{short}_checkpoint",
@@ -127,7 +125,7 @@ OPTIONS: tuple[Option, ...] = (
             f"A {stage}_step_n folder or its checkpoints/ parent (newest valid): where a trained stage starts, or the "
             "model of one that is not trained.",
         )
-        for short, stage in STAGE_WORDS.items()
+        for short, stage in SHORT_NAMES.items()
     ),
     Option(
         "nproc_per_node", parse_positive_int, "processes", "2", "Workers on this machine; at most the GPUs present."

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tinyworlds_gate.plugin.option_registry import OPTIONS, STAGE_WORDS, Option
+from tinyworlds_gate.config.names import SHORT_NAMES
+from tinyworlds_gate.plugin.option_registry import OPTIONS, Option
 
 GROUP = "tinyworlds_gate"
 TRAINING_OPTIONS = ("target_updates", "init_batch_size", "init_grad_accum", "init_learning_rate", "init_log_interval")
@@ -67,7 +68,7 @@ def validate(options: Mapping[str, Any]) -> list[str]:
     problems: list[str] = []
     train = options.get("train_stage", "all")
     policy = options.get("checkpoint_policy", "fresh")
-    trained = set(STAGE_WORDS.values()) if train == "all" else {train} - {"none"}
+    trained = set(SHORT_NAMES.values()) if train == "all" else {train} - {"none"}
     problems += _without_effect(options, train, trained)
     if policy == "fresh":
         needed = {"none": ("video", "latent", "dynamics"), "dynamics": ("video", "latent")}.get(train, ())
@@ -78,7 +79,7 @@ def validate(options: Mapping[str, Any]) -> list[str]:
                 "folder or its checkpoints/ parent), or --checkpoint-policy latest."
             )
     if options.get("checkpoint_policy") == "fresh":
-        for short, stage in STAGE_WORDS.items():
+        for short, stage in SHORT_NAMES.items():
             if stage in trained and f"{short}_checkpoint" in options:
                 problems.append(
                     f"--checkpoint-policy fresh starts {stage} from new weights, but --{short}-checkpoint "
@@ -106,7 +107,7 @@ def require_valid(options: Mapping[str, Any]) -> None:
 
 def _without_effect(options: Mapping[str, Any], train: str, trained: set[str]) -> list[str]:
     useless = [name for name in TRAINING_OPTIONS if name in options and not trained]
-    for short, stage in STAGE_WORDS.items():
+    for short, stage in SHORT_NAMES.items():
         own = (f"{short}_chunk", *(f"{short}_{name}" for name in TRAINING_OPTIONS))
         useless += [name for name in own if name in options and stage not in trained]
     return [
