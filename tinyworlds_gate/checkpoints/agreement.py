@@ -74,7 +74,7 @@ def _trained_on(refs: list[CheckpointRef]) -> list[Finding]:
     config = read_state(dynamics.path).get("config") if dynamics.manifest is None else None
     keys = ((TOKENIZER_ENTRY, "video_tokenizer_path"), (LATENT_ACTIONS_ENTRY, "latent_actions_path"))
     findings: list[Finding] = []
-    for used, (entry, config_key) in zip(refs, keys, strict=False):
+    for used, (entry, config_key) in zip(refs[:2], keys, strict=True):
         if dynamics.manifest is not None:
             findings.append(_by_hash(dynamics, used, dynamics.manifest.get(entry), entry))
         elif isinstance(config, Mapping) and isinstance(config.get(config_key), str) and config[config_key]:

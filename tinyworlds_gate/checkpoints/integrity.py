@@ -1,7 +1,8 @@
 """Decides whether a checkpoint can be trusted (S4): by its manifest's hashes, and by loading what it holds.
 
 A checkpoint of ours carries ``manifest.json`` with the size and SHA-256 of each file; TinyWorlds writes none, so its
-files are checked by loading them. In both cases the weights must be there, finite and of the stage that the folder names.
+files are checked by loading them. In both cases the weights must be there, finite and of the stage that the folder
+names.
 """
 
 from __future__ import annotations

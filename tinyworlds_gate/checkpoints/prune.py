@@ -15,8 +15,8 @@ def prune_checkpoints(parent: Path, stage: str, keep: int, protect: Collection[P
     """Remove all but the newest ``keep`` valid checkpoints of ``stage`` in ``parent``; returns what was removed.
 
     Nothing is removed unless the newest checkpoint verifies. Invalid checkpoints do not count as kept, ``protect``
-    (the gated ones) and symbolic links stay. A folder is renamed before it is deleted, so that a half-deleted one never looks
-    like a checkpoint.
+    (the gated ones) and symbolic links stay. A folder is renamed before it is deleted, so that a half-deleted one
+    never looks like a checkpoint.
 
     Raises:
         CheckpointError: ``keep`` is below 1, or a folder cannot be removed.

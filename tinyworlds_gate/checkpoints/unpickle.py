@@ -2,9 +2,9 @@
 
 Every name in the pickle passes ``RestrictedUnpickler.find_class``. A few names that plain data needs (ordered
 dictionaries, tensors, numpy scalars and arrays) are answered by builders of this module; a class that is not known
-here, such as the configuration dataclass of a TinyWorlds checkout, is replaced by an inert stand-in whose fields are kept as
-plain data; every other name (functions, the standard library, torch and numpy beyond the few) is refused. No module is
-ever imported because a file names it.
+here, such as the configuration dataclass of a TinyWorlds checkout, is replaced by an inert stand-in whose fields
+are kept as plain data; every other name (functions, the standard library, torch and numpy beyond the few) is refused.
+No module is ever imported because a file names it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pickle
 import pickletools
 import sys
 import zipfile
+from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ _INERT = frozenset(
         for name in ("dict", "list", "tuple", "str", "int", "float", "bool")
     }
 )
-_GUARDED_ROOTS = frozenset(sys.stdlib_module_names) | {"__builtin__", "copy_reg", "torch", "numpy"}
+# Protocol 2, which torch.save uses, writes Python 2's names of modules (subprocess becomes commands).
+_OLD_ROOTS = frozenset(module.partition(".")[0] for module in IMPORT_MAPPING)
+_GUARDED_ROOTS = frozenset(sys.stdlib_module_names) | _OLD_ROOTS | {"torch", "numpy"}
 
 # What a broken or hostile pickle makes the interpreter of pickles raise; anything else is a defect of ours.
 _BROKEN = (
