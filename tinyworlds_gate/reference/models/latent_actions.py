@@ -1,0 +1,117 @@
+"""The latent-action model: which of a few codes explains the change between two frames (second stage).
+
+Axes: B batch, T frames, C channels, H height, W width, P patches, E embedding, A action dims.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.patches import PatchEmbedding, patches_to_frames
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
+
+ACTION_LEVELS = 2  # each action dim is -1 or 1
+VARIANCE_FLOOR = 0.01  # below this the actions of a batch are nearly alike and the penalty pulls them apart
+VARIANCE_WEIGHT = 100.0
+
+
+class LatentActionOutput(NamedTuple):
+    """One pass: pred_frames `[B, T-1, C, H, W]`, actions `[B, T-1, A]`, codes `[B, T-1]`; loss and variance are scalars."""
+
+    loss: Tensor
+    pred_frames: Tensor
+    actions: Tensor
+    indices: Tensor
+    variance: Tensor
+
+
+class ActionEncoder(nn.Module):
+    """Pairs of neighbouring frames to action values that are not yet quantised."""
+
+    def __init__(self, sizes: ModelSizes) -> None:
+        super().__init__()
+        pair_dim, action_dim = 2 * sizes.embed_dim, sizes.action_dim
+        self.patch_embed = PatchEmbedding(sizes)
+        self.transformer = SpaceTimeTransformer(sizes)
+        self.action_head = nn.Sequential(
+            nn.LayerNorm(pair_dim),
+            nn.Linear(pair_dim, 4 * action_dim),
+            nn.GELU(),
+            nn.Linear(4 * action_dim, action_dim),
+        )
+
+    def forward(self, frames_BTCHW: Tensor) -> Tensor:
+        """Maps T frames to `[B, T-1, A]`."""
+        pooled_BTE = self.transformer(self.patch_embed(frames_BTCHW)).mean(dim=2)
+        pairs = torch.cat((pooled_BTE[:, :-1], pooled_BTE[:, 1:]), dim=-1)  # [B, T-1, 2E]
+        actions: Tensor = self.action_head(pairs)
+        return actions
+
+
+class ActionDecoder(nn.Module):
+    """Past frames and actions to next frames; in training it sees the first frame only, so the actions must speak."""
+
+    def __init__(self, sizes: ModelSizes) -> None:
+        super().__init__()
+        self.patch_size = sizes.patch_size
+        self.patch_embed = PatchEmbedding(sizes)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, 1, sizes.embed_dim))
+        self.transformer = SpaceTimeTransformer(sizes, conditioning_dim=sizes.action_dim)
+        self.frame_head = nn.Sequential(nn.LayerNorm(sizes.embed_dim), nn.Linear(sizes.embed_dim, sizes.patch_values))
+
+    def forward(self, frames_BTCHW: Tensor, actions_BTA: Tensor) -> Tensor:
+        """Maps frames 0 … T-2 and the T-1 actions after them to frames 1 … T-1, in [-1, 1]."""
+        if self.training:
+            first = self.patch_embed(frames_BTCHW[:, :1])  # [B, 1, P, E]
+            hidden = self.mask_token.to(first.dtype).expand(-1, frames_BTCHW.shape[1] - 1, first.shape[2], -1)
+            x_BTPE = torch.cat((first, hidden.expand(first.shape[0], -1, -1, -1)), dim=1)
+        else:
+            x_BTPE = self.patch_embed(frames_BTCHW)
+        pixels = torch.tanh(self.frame_head(self.transformer(x_BTPE, actions_BTA)))
+        return patches_to_frames(pixels, self.patch_size)
+
+
+class LatentActionModel(nn.Module):
+    """Learns, without labels, a discrete action per transition that lets the decoder tell the next frame."""
+
+    def __init__(self, sizes: ModelSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.encoder = ActionEncoder(sizes)
+        self.quantizer = FiniteScalarQuantizer(sizes.action_dim, ACTION_LEVELS)
+        self.decoder = ActionDecoder(sizes)
+
+    def encode(self, frames_BTCHW: Tensor) -> Tensor:
+        """Maps T frames in [-1, 1] to T-1 quantised actions `[B, T-1, A]`. Raises ConfigError for fewer than two."""
+        actions: Tensor = self.quantizer(self._prequant(frames_BTCHW))
+        return actions
+
+    def action_indices(self, actions_BTA: Tensor) -> Tensor:
+        """Maps quantised actions `[B, T-1, A]` to codes `[B, T-1]`, int64."""
+        return self.quantizer.indices_from_latents(actions_BTA)
+
+    def forward(self, frames_BTCHW: Tensor) -> LatentActionOutput:
+        """Predicts frames 1 … T-1; in training mode the decoder's frames but the first are masked.
+
+        The loss is smooth-L1 plus a penalty on actions that hardly vary over the batch (tinyworlds.md §1).
+        """
+        prequant = self._prequant(frames_BTCHW)
+        actions = self.quantizer(prequant)
+        pred_frames = self.decoder(frames_BTCHW[:, :-1], actions)
+        variance = prequant.float().var(dim=0, correction=0).mean()
+        loss = F.smooth_l1_loss(pred_frames, frames_BTCHW[:, 1:]) + VARIANCE_WEIGHT * F.relu(VARIANCE_FLOOR - variance)
+        indices = self.action_indices(actions.detach())
+        return LatentActionOutput(loss, pred_frames, actions, indices, variance.detach())
+
+    def _prequant(self, frames_BTCHW: Tensor) -> Tensor:
+        if frames_BTCHW.dim() == 5 and frames_BTCHW.shape[1] < 2:
+            raise ConfigError("A clip of one frame holds no action; give the latent-action model at least 2 frames.")
+        prequant: Tensor = self.encoder(frames_BTCHW)
+        return prequant

@@ -1,0 +1,88 @@
+"""The space-time transformer: attention within frames, causal attention over frames, SwiGLU (post-norm).
+
+Axes: B batch, T frames, P patches, E embedding, A action dims.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.reference.models.attention import PastKeysValues, SpatialAttention, TemporalAttention
+from tinyworlds_gate.reference.models.norms import make_norm
+from tinyworlds_gate.reference.models.positions import MAX_FRAMES, temporal_code
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+
+
+class SwiGLU(nn.Module):
+    """`norm(x + w_o(silu(w_v x) * w_g x))` with floor(2 * hidden_dim / 3) inner units (Shazeer 2020)."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int, conditioning_dim: int | None) -> None:
+        super().__init__()
+        inner_dim = 2 * hidden_dim // 3
+        self.w_v = nn.Linear(embed_dim, inner_dim)
+        self.w_g = nn.Linear(embed_dim, inner_dim)
+        self.w_o = nn.Linear(inner_dim, embed_dim)
+        self.norm = make_norm(embed_dim, conditioning_dim)
+
+    def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
+        """Maps `[B, T, P, E]` to the same shape, each token by itself."""
+        update = self.w_o(F.silu(self.w_v(x_BTPE)) * self.w_g(x_BTPE))
+        normed: Tensor = self.norm(x_BTPE + update, conditioning)
+        return normed
+
+
+class SpaceTimeBlock(nn.Module):
+    """Spatial attention, causal temporal attention, feed-forward."""
+
+    def __init__(self, sizes: ModelSizes, conditioning_dim: int | None) -> None:
+        super().__init__()
+        self.spatial_attn = SpatialAttention(sizes.embed_dim, sizes.num_heads, conditioning_dim)
+        self.temporal_attn = TemporalAttention(sizes.embed_dim, sizes.num_heads, conditioning_dim)
+        self.ffn = SwiGLU(sizes.embed_dim, sizes.hidden_dim, conditioning_dim)
+
+    def forward(
+        self, x_BTPE: Tensor, conditioning: Tensor | None = None, past: PastKeysValues | None = None
+    ) -> tuple[Tensor, PastKeysValues]:
+        """Maps `[B, T, P, E]` to the same shape and returns what later frames need of these."""
+        x_BTPE = self.spatial_attn(x_BTPE, conditioning)
+        x_BTPE, past = self.temporal_attn(x_BTPE, conditioning, past)
+        return self.ffn(x_BTPE, conditioning), past
+
+
+class SpaceTimeTransformer(nn.Module):
+    """A stack of space-time blocks; frame t never sees frame t+1."""
+
+    temporal_code: Tensor
+
+    def __init__(self, sizes: ModelSizes, conditioning_dim: int | None = None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(SpaceTimeBlock(sizes, conditioning_dim) for _ in range(sizes.num_blocks))
+        code = temporal_code(MAX_FRAMES, sizes.embed_dim)[:, None]
+        self.register_buffer("temporal_code", code, persistent=False)  # [T, 1, E]
+
+    def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
+        """Maps `[B, T, P, E]` (conditioning `[B, T-1 or T, A]`) to the same shape.
+
+        Raises ConfigError when the clip is longer than MAX_FRAMES.
+        """
+        return self.extend(x_BTPE, conditioning)[0]
+
+    def extend(
+        self, x_BTPE: Tensor, conditioning: Tensor | None = None, past: list[PastKeysValues] | None = None
+    ) -> tuple[Tensor, list[PastKeysValues]]:
+        """As `forward`, on frames that follow those of `past`; returns the past that now includes them.
+
+        Attention over frames is causal, so the frames of the past need not be computed again.
+        """
+        start = past[0].keys.shape[1] if past else 0
+        end = start + x_BTPE.shape[1]
+        if end > MAX_FRAMES:
+            raise ConfigError(f"A clip of {end} frames is too long; a transformer takes at most {MAX_FRAMES} at once.")
+        x_BTPE = x_BTPE + self.temporal_code[start:end]
+        seen: list[PastKeysValues] = []
+        for number, block in enumerate(self.blocks):
+            x_BTPE, block_past = block(x_BTPE, conditioning, past[number] if past else None)
+            seen.append(block_past)
+        return x_BTPE, seen

@@ -1,0 +1,101 @@
+"""The three trained models that a rollout needs, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.reference.models.dynamics import DynamicsModel
+from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+
+SHOWN_NAMES = 3  # of each kind of mismatch, in an error
+
+
+@dataclass(frozen=True)
+class WorldModels:
+    """Tokenizer, latent actions and dynamics of one world."""
+
+    tokenizer: VideoTokenizer
+    latent_actions: LatentActionModel
+    dynamics: DynamicsModel
+
+    def eval(self) -> WorldModels:
+        """Puts all three into evaluation mode."""
+        for model in (self.tokenizer, self.latent_actions, self.dynamics):
+            model.eval()
+        return self
+
+    def to(self, device: torch.device | str) -> WorldModels:
+        """Moves all three to a device."""
+        for model in (self.tokenizer, self.latent_actions, self.dynamics):
+            model.to(device)
+        return self
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str) -> None:
+    """Loads a stage's tensors by name, all of them or none.
+
+    Raises CheckpointError when a tensor is missing, unknown or of another shape (the sizes differ).
+    """
+    own = model.state_dict()
+    faults = {
+        "missing": sorted(own.keys() - state.keys()),
+        "unknown": sorted(state.keys() - own.keys()),
+        "of another shape": [
+            f"{name} {list(state[name].shape)} instead of {list(own[name].shape)}"
+            for name in sorted(own.keys() & state.keys())
+            if state[name].shape != own[name].shape
+        ],
+    }
+    told = [
+        f"{len(names)} {kind} ({', '.join(names[:SHOWN_NAMES])}{', …' if len(names) > SHOWN_NAMES else ''})"
+        for kind, names in faults.items()
+        if names
+    ]
+    if told:
+        raise CheckpointError(
+            f"The weights of {stage} do not fit the model's sizes: tensors {'; '.join(told)}. "
+            "Use the sizes that the checkpoint was trained with."
+        )
+    model.load_state_dict(dict(state))
+
+
+def load_world_models(
+    sizes_per_stage: Mapping[str, ModelSizes], state_dicts: Mapping[str, Mapping[str, Tensor]]
+) -> WorldModels:
+    """Builds the three models from their stages' sizes and tensors, in evaluation mode on the CPU.
+
+    Both mappings have the keys video_tokenizer, latent_actions and dynamics. Raises CheckpointError when
+    tensors do not fit the sizes or the three models do not fit one another (C4).
+    """
+    tokenizer_sizes, action_sizes, dynamics_sizes = (
+        sizes_per_stage[stage] for stage in ("video_tokenizer", "latent_actions", "dynamics")
+    )
+    for name, other, pairs in (
+        ("latent_actions", action_sizes, ("n_actions",)),
+        ("video_tokenizer", tokenizer_sizes, ("frame_size", "patch_size", "latent_dim", "num_bins")),
+    ):
+        for key in pairs:
+            if getattr(other, key) != getattr(dynamics_sizes, key):
+                raise CheckpointError(
+                    f"{key} is {getattr(dynamics_sizes, key)} in the dynamics checkpoint and {getattr(other, key)} in "
+                    f"the {name} checkpoint; use checkpoints of the same run."
+                )
+    if action_sizes.frame_size != tokenizer_sizes.frame_size:
+        raise CheckpointError(
+            f"frame_size is {tokenizer_sizes.frame_size} in the video_tokenizer checkpoint and "
+            f"{action_sizes.frame_size} in the latent_actions checkpoint; use checkpoints of the same run."
+        )
+    models = WorldModels(
+        VideoTokenizer(tokenizer_sizes), LatentActionModel(action_sizes), DynamicsModel(dynamics_sizes)
+    )
+    load_weights(models.tokenizer, state_dicts["video_tokenizer"], "video_tokenizer")
+    load_weights(models.latent_actions, state_dicts["latent_actions"], "latent_actions")
+    load_weights(models.dynamics, state_dicts["dynamics"], "dynamics")
+    return models.eval()
