@@ -1,0 +1,39 @@
+"""The command `tinyworlds-gate report results/<run>`: write a run's reports again from its journal, without a rerun."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.reports.missing import missing_reports
+from tinyworlds_gate.reports.model import load_record
+from tinyworlds_gate.reports.render import write_reports
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("run", type=Path, metavar="results/RUN", help="the run's folder, the one with journal.jsonl")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the reports and say where they are; 0 when nothing is missing, 1 when some evidence is.
+
+    Raises:
+        GateError: the folder is no run, or its journal cannot be read.
+    """
+    folder = args.run.resolve()
+    if folder.parent.name != "results":
+        raise GateError(
+            f"{args.run} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
+            "List the runs with `ls results`."
+        )
+    root = folder.parent.parent
+    for key, path in write_reports(root, folder).items():
+        print(f"{key}  {path.relative_to(root).as_posix()}")
+    verdict, sentence = load_record(root, folder).verdict()
+    print(f"{verdict}: {sentence}")
+    problems = missing_reports(root, folder)
+    for key, path, reason in problems:
+        print(f"missing {key}: {path.relative_to(root).as_posix()}: {reason}")
+    return 1 if problems else 0

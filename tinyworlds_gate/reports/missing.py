@@ -1,0 +1,116 @@
+"""Checks at a session's end that a run's reports are really there (H4): whole, of this run, with a verdict."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.reports.model import VERDICTS, RunRecord, load_record
+from tinyworlds_gate.reports.names import report_paths
+
+Missing = tuple[str, Path, str]
+VERDICT_LINE = re.compile(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})\*\* — (\S.*)$", re.MULTILINE)
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+EVIDENCE = ("A2", "A3")
+"""Reports that are evidence themselves: saying NOT-RUN or INVALID in them is the same as not having them."""
+
+
+def missing_reports(project_root: Path, run_folder: Path, page: Path | None = None) -> list[Missing]:
+    """(ID, expected path, reason) for every artifact A1–A7 that is missing or empty; A8 too when `page` is given.
+
+    A report that carries a FAIL is there: this is about the evidence, not about the model.
+
+    Args:
+        page: where pytest-html wrote its page, or None where no page was asked for.
+
+    Raises:
+        GateError: the journal itself cannot be read.
+    """
+    record = load_record(project_root, run_folder)
+    paths = report_paths(record)
+    problems: list[Missing] = []
+    for key in ("A1", "A2", "A3", "A5", "A6"):
+        files = [paths[key]] if key != "A3" else [paths[key], paths[key].with_suffix(".json")]
+        for path in files:
+            reason = _text_problem(record, key, path) if path.suffix == ".md" else _json_problem(record, path)
+            if reason:
+                problems.append((key, path, reason))
+    plots = paths["A4"]
+    if not any(_is_png(plot) for plot in sorted(plots.glob("*.png"))):
+        problems.append(("A4", plots, "it holds no plot"))
+    problems += _picture_problems(record)
+    if page is not None:
+        reason = _page_problem(record, page)
+        problems += [("A8", page, reason)] if reason else []
+    return problems
+
+
+def _text_problem(record: RunRecord, key: str, path: Path) -> str | None:
+    text = _read(path)
+    if text is None:
+        return "the file does not exist"
+    if not text.strip():
+        return "the file is empty"
+    found = VERDICT_LINE.search(text)
+    if found is None:
+        return "it holds no verdict sentence"
+    if f"`{record.run}`" not in text:
+        return f"it is not about the run {record.run}"
+    if key in EVIDENCE and found[1] != "PASS":
+        return f"it says {found[1]}: {found[2]}"
+    return None
+
+
+def _json_problem(record: RunRecord, path: Path) -> str | None:
+    text = _read(path)
+    if text is None:
+        return "the file does not exist"
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return "it is not JSON"
+    if not isinstance(data, dict) or data.get("run") != record.run:
+        return f"it is not about the run {record.run}"
+    return None
+
+
+def _picture_problems(record: RunRecord) -> list[Missing]:
+    folder = record.project_root / "inference_results"
+    shown = [attempt.finished.get("picture") for attempt in record.attempts if attempt.finished]
+    if not shown:
+        return [("A7", folder, "no inference attempt finished, so there is no picture")]
+    if not shown[-1]:
+        return [("A7", folder, "the last inference attempt left no picture")]
+    path = record.project_root / str(shown[-1])
+    return [] if _is_png(path) else [("A7", path, "it does not exist or is no PNG image")]
+
+
+def _page_problem(record: RunRecord, page: Path) -> str | None:
+    text = _read(page)
+    if text is None:
+        return "the page does not exist"
+    if record.run not in text:
+        return f"it is not about the run {record.run}"
+    if record.attempts and "data:image/png;base64," not in text:
+        return "it holds no picture"
+    return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise GateError(f"Cannot read the report {path}: {error.strerror}. Check its permissions.") from error
+
+
+def _is_png(path: Path) -> bool:
+    """Starts as a PNG and ends with its end chunk: a picture cut short is none."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return False
+    return data.startswith(PNG_SIGNATURE) and b"IEND" in data[-12:]

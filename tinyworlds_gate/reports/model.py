@@ -1,0 +1,300 @@
+"""A run as its journal tells it: plain data for every report, also of a journal that stops anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.reports.requirements import REQUIREMENTS
+from tinyworlds_gate.run.journal import Event, last_event, read_journal
+
+SCHEMA = 1
+STAGES = ("video_tokenizer", "latent_actions", "dynamics")
+VERDICTS = ("PASS", "FAIL", "DEGRADED", "INVALID", "NOT-RUN")
+VERDICT_OF_STATUS = {
+    "passed": "PASS",
+    "failed": "FAIL",
+    "degraded": "DEGRADED",
+    "invalid": "INVALID",
+    "interrupted": "INVALID",
+}
+_WORST_FIRST = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN", "PASS")
+
+
+@dataclass
+class Chunk:
+    """One launcher's life: its start, and what came of it as far as the journal goes."""
+
+    started: Event
+    finished: Event | None = None
+    gate: Event | None = None
+    retune: Event | None = None
+
+    @property
+    def number(self) -> int:
+        return int(self.started.get("chunk") or 0)
+
+    @property
+    def stage(self) -> str:
+        return str(self.started.get("stage"))
+
+
+@dataclass
+class Attempt:
+    """One try at the inference gate. `retrain` is the dynamics retraining that came before it, if any."""
+
+    number: int
+    started: Event | None = None
+    finished: Event | None = None
+    verdict: Event | None = None
+    retrain: Event | None = None
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        return (self.verdict or {}).get("measures") or {}
+
+
+@dataclass(frozen=True)
+class RequirementRow:
+    """One line of the requirement table; the verdict is the worst of the tests that carry the ID."""
+
+    id: str
+    what: str
+    verdict: str
+    reason: str
+    tests: tuple[str, ...] = ()
+    evidence: str | None = None
+
+
+@dataclass
+class RunRecord:
+    """Everything that the reports show of one run."""
+
+    project_root: Path
+    folder: Path
+    events: list[Event]
+    started: Event
+    settings: Event | None = None
+    dataset: Event | None = None
+    config_checks: list[dict[str, Any]] = field(default_factory=list)
+    ended_processes: list[dict[str, Any]] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
+    stages: dict[str, Event] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    git: Event | None = None
+    wandb: Event | None = None
+    interrupted: Event | None = None
+    finished: Event | None = None
+
+    @property
+    def run(self) -> str:
+        return str(self.started.get("run") or self.folder.name)
+
+    @property
+    def timestamp(self) -> str:
+        return str(self.started["timestamp"])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.started.get("options") or {}
+
+    @property
+    def last_attempt(self) -> Attempt | None:
+        judged = [attempt for attempt in self.attempts if attempt.verdict is not None]
+        return judged[-1] if judged else None
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        return self.last_attempt.measures if self.last_attempt else {}
+
+    @property
+    def max_mse(self) -> float | None:
+        return gate_limit(self.last_attempt.verdict if self.last_attempt else None, self.settings)
+
+    @property
+    def teacher_forced(self) -> bool:
+        return bool(self.measures.get("teacher_forced"))
+
+    @property
+    def retunes(self) -> list[Chunk]:
+        return [chunk for chunk in self.chunks if chunk.retune is not None]
+
+    @property
+    def degraded_stages(self) -> dict[str, str]:
+        """stage → the cause, for each stage that fell to a batch of 1 after a retune (H8)."""
+        causes = {name: str(event.get("reason")) for name, event in self.stages.items() if event.get("degraded")}
+        for chunk in self.retunes:
+            change = (chunk.retune or {}).get("changes", {}).get("batch_size_per_gpu")
+            if change and change[1] == 1:
+                causes[chunk.stage] = str((chunk.retune or {}).get("cause"))
+        return causes
+
+    @property
+    def status(self) -> str:
+        """As journalled; `unfinished` when the record stops before the run's end."""
+        if self.finished is not None:
+            return str(self.finished.get("status"))
+        return "interrupted" if self.interrupted is not None else "unfinished"
+
+    def verdict(self) -> tuple[str, str]:
+        """The run's verdict and its sentence. A record that contradicts itself is INVALID, whatever it claims."""
+        if self.finished is None:
+            return "INVALID", self._where_it_stopped()
+        verdict = VERDICT_OF_STATUS.get(self.status, "INVALID")
+        sentence = str(self.finished.get("sentence") or "The run ended without a sentence.")
+        gate = self.last_attempt.verdict if self.last_attempt else None
+        if verdict in ("PASS", "DEGRADED") and (gate is None or gate.get("verdict") not in ("PASS", "DEGRADED")):
+            shown = "no inference gate verdict" if gate is None else f"a gate verdict of {gate.get('verdict')}"
+            return (
+                "INVALID",
+                f"The journal contradicts itself: it claims {self.status}, but holds {shown}. It said: {sentence}",
+            )
+        return verdict, sentence
+
+    def _where_it_stopped(self) -> str:
+        if self.interrupted is not None:
+            signal = self.interrupted.get("signal")
+            return f"The run was interrupted ({signal or self.interrupted.get('reason')}) {self._doing()}."
+        return f"The record stops {self._doing()}: the run was killed, crashed, or is still going."
+
+    def _doing(self) -> str:
+        open_chunk = next((chunk for chunk in reversed(self.chunks) if chunk.finished is None), None)
+        if open_chunk is not None:
+            return f"while {open_chunk.stage} trained (chunk {open_chunk.number})"
+        if self.attempts and self.attempts[-1].verdict is None:
+            return f"during inference attempt {self.attempts[-1].number}"
+        return "before the inference gate was judged" if self.last_attempt is None else "after the inference gate"
+
+    def requirements(self) -> list[RequirementRow]:
+        """A row for every requirement, in the order of the specification; an ID without any test is NOT-RUN."""
+        latest: dict[tuple[str, str], Event] = {}
+        for event in self.events:
+            if event["event"] == "requirement":
+                latest[str(event.get("id")), str(event.get("test"))] = event
+        return [
+            _requirement_row(key, [event for (name, _), event in latest.items() if name == key]) for key in REQUIREMENTS
+        ]
+
+
+def _requirement_row(key: str, events: list[Event]) -> RequirementRow:
+    if not events:
+        return RequirementRow(key, REQUIREMENTS[key], "NOT-RUN", "No test of this run reported it.")
+    events = sorted(events, key=lambda event: _rank(str(event.get("verdict"))))
+    worst = events[0]
+    verdict = str(worst.get("verdict"))
+    reasons = dict.fromkeys(str(event.get("reason")) for event in events if event.get("verdict") == verdict)
+    return RequirementRow(
+        id=key,
+        what=REQUIREMENTS[key],
+        verdict=verdict if verdict in VERDICTS else "INVALID",
+        reason="; ".join(reasons),
+        tests=tuple(str(event["test"]) for event in events if event.get("test")),
+        evidence=next((str(event["evidence"]) for event in events if event.get("evidence")), None),
+    )
+
+
+def _rank(verdict: str) -> int:
+    return _WORST_FIRST.index(verdict) if verdict in _WORST_FIRST else 0
+
+
+def gate_limit(verdict: Event | None, settings: Event | None) -> float | None:
+    """The MSE limit that was used: of the gate verdict, else of the resolved settings."""
+    limit = ((verdict or {}).get("thresholds") or {}).get("max_mse")
+    if limit is None:
+        setting = ((settings or {}).get("settings") or {}).get("max_mse") or {}
+        limit = setting.get("value") if isinstance(setting, dict) else None
+    return float(limit) if isinstance(limit, int | float) else None
+
+
+def load_record(project_root: Path, run_folder: Path) -> RunRecord:
+    """Read a run's journal.
+
+    Raises:
+        GateError: no journal, a damaged one, one that does not start with `run_started`, or another schema.
+    """
+    return build_record(project_root, run_folder, read_journal(run_folder / "journal.jsonl"))
+
+
+def build_record(project_root: Path, run_folder: Path, events: list[Event]) -> RunRecord:
+    """Group the events of a journal (docs/journal.md) into a record.
+
+    Raises:
+        GateError: it does not start with `run_started`, lacks its timestamp, or has another schema.
+    """
+    first = events[0] if events else None
+    if first is None or first["event"] != "run_started" or not isinstance(first.get("timestamp"), str):
+        raise GateError(
+            f"The journal in {run_folder.name} does not start with `run_started` and its timestamp, so no report can "
+            "be written from it. Give the folder of a run that was started by this program: results/<run>."
+        )
+    if first.get("schema") != SCHEMA:
+        raise GateError(
+            f"The journal in {run_folder.name} has schema {first.get('schema')!r}; this version reads schema {SCHEMA}. "
+            "Use the version of tinyworlds_gate that wrote it."
+        )
+    record = RunRecord(project_root, run_folder, events, first)
+    resumed = max(i for i, event in enumerate(events) if event["event"] == "run_started")
+    record.settings = last_event(events, "settings_resolved")
+    record.dataset = last_event(events, "dataset_ready")
+    record.git = last_event(events, "git_evidence")
+    record.wandb = last_event(events, "wandb_analysis")
+    record.interrupted = last_event(events[resumed:], "interrupted")
+    record.finished = last_event(events[resumed:], "run_finished")
+    record.config_checks = list((last_event(events, "config_checked") or {}).get("checks") or [])
+    record.stages = {str(event.get("stage")): event for event in events if event["event"] == "stage_finished"}
+    record.ended_processes = [
+        {**process, "when": event.get("when")}
+        for event in events
+        if event["event"] == "stale_processes"
+        for process in event.get("ended") or []
+    ]
+    record.chunks = _chunks(events)
+    record.attempts = _attempts(events)
+    return record
+
+
+def _chunks(events: Iterable[Event]) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    for event in events:
+        if event["event"] == "chunk_started":
+            chunks.append(Chunk(event))
+            continue
+        slot = {"chunk_finished": "finished", "stage_gate": "gate", "retune": "retune"}.get(event["event"])
+        owner = next((chunk for chunk in reversed(chunks) if chunk.started.get("chunk") == event.get("chunk")), None)
+        if slot is not None and owner is not None:
+            setattr(owner, slot, event)
+    return chunks
+
+
+def _attempts(events: Iterable[Event]) -> list[Attempt]:
+    attempts: dict[int, Attempt] = {}
+    retrain: Event | None = None
+    slots = {"inference_started": "started", "inference_finished": "finished", "gate_verdict": "verdict"}
+    for event in events:
+        if event["event"] == "dynamics_retrain":
+            retrain = event
+        slot = slots.get(event["event"])
+        if slot is None:
+            continue
+        number = int(event.get("attempt") or 0)
+        if number not in attempts:
+            attempts[number] = Attempt(number, retrain=retrain)
+            retrain = None
+        setattr(attempts[number], slot, event)
+    return list(attempts.values())
+
+
+def read_named_json(record: RunRecord, event: Event | None) -> dict[str, Any] | None:
+    """The JSON file that an event names in its `json` field, or None when it names none or it cannot be read."""
+    name = (event or {}).get("json")
+    if not name:
+        return None
+    try:
+        data = json.loads((record.project_root / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None

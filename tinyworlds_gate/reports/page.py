@@ -1,0 +1,134 @@
+"""Fragments for the HTML page (A8): banner, numbers, attempts, chunks, pictures, plots, requirements, files.
+
+`summary_html` gives strings for pytest-html's results summary. Everything from the journal is escaped by jinja2; pictures are
+embedded, so that the page is one file.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tinyworlds_gate.reports import story, views
+from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
+from tinyworlds_gate.reports.model import RunRecord
+from tinyworlds_gate.reports.names import report_paths
+from tinyworlds_gate.reports.render import requirement_counts
+from tinyworlds_gate.run.redact import redact_command
+
+MAX_PICTURE_BYTES = 1_500_000
+MAX_ALL_PICTURES_BYTES = 6_000_000
+"""A page stays under 10 MB: base64 adds a third. What does not fit is linked and said."""
+
+FILES = {
+    "A1": "train-to-inference report",
+    "A2": "git evidence",
+    "A3": "analysis of the stages' metrics",
+    "A5": "retrospective",
+    "A6": "training-loop report",
+}
+PLAIN_WORDS = {
+    "PASS": "passed",
+    "FAIL": "failed",
+    "DEGRADED": "passed, degraded",
+    "INVALID": "no valid result",
+    "NOT-RUN": "not run",
+}
+
+
+class Pictures:
+    """Embeds PNG files until the page's budget is used up."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._left = MAX_ALL_PICTURES_BYTES
+
+    def embed(self, path: str | None, caption: str) -> dict[str, Any]:
+        """A figure: `data` is a data URI, or None with a `why`."""
+        if not path:
+            return {"caption": caption, "data": None, "why": "no picture was recorded", "path": None}
+        try:
+            content = (self._root / path).read_bytes()
+        except OSError:
+            return {"caption": caption, "data": None, "why": "the file is no longer there", "path": path}
+        if len(content) > min(MAX_PICTURE_BYTES, self._left):
+            return {"caption": caption, "data": None, "why": "too large to embed", "path": path}
+        self._left -= len(content)
+        data = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+        return {"caption": caption, "data": data, "why": None, "path": path}
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.PackageLoader("tinyworlds_gate.reports", "templates"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        finalize=lambda value: clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(num=number, duration=duration, clock=clock)
+    return env
+
+
+def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
+    """The fragments in page order.
+
+    Args:
+        page_dir: the folder that the page is written to, for relative links (default: the project's folder).
+    """
+    base = (page_dir or record.project_root).resolve()
+
+    def href(path: str | Path | None) -> str:
+        target = record.project_root.resolve() / str(path)
+        return Path(os.path.relpath(target, base)).as_posix()
+
+    pictures = Pictures(record.project_root)
+    verdict, sentence = record.verdict()
+    requirements = record.requirements()
+    context: dict[str, Any] = {
+        "record": record,
+        "href": href,
+        "MISSING": MISSING,
+        "verdict": verdict,
+        "plain": PLAIN_WORDS[verdict],
+        "sentence": sentence,
+        "NOT_STRICT": story.NOT_STRICT,
+        "facts": views.gate_facts(record),
+        "attempts": [views.attempt_row(attempt) for attempt in record.attempts],
+        "changes": story.changes(record),
+        "chunks": [views.chunk_row(chunk) for chunk in record.chunks],
+        "checkpoints": views.checkpoint_rows(record),
+        "next_steps": story.next_steps(record),
+        "risks": story.risks(record),
+        "counts": requirement_counts(record),
+        "requirements": requirements,
+        "attention": [row for row in requirements if row.verdict != "PASS"],
+        "environment": views.environment_rows(record),
+        "command": redact_command([str(word) for word in record.started.get("command") or []]),
+        "files": [(key, what, report_paths(record)[key]) for key, what in FILES.items()],
+        "figures": _attempt_figures(record, pictures),
+        "plots": [pictures.embed(plot, _caption(plot)) for plot in (record.wandb or {}).get("plots") or []],
+    }
+    names = ("style", "banner", "attempts", "pictures", "plots", "requirements", "files")
+    return [_environment().get_template(f"page_{name}.html.j2").render(**context) for name in names]
+
+
+def _attempt_figures(record: RunRecord, pictures: Pictures) -> list[dict[str, Any]]:
+    """The newest attempt first, so that it is embedded whatever the budget."""
+    figures = []
+    for attempt in reversed(record.attempts):
+        row = views.attempt_row(attempt)
+        caption = f"Attempt {attempt.number}, {row['verdict']}, MSE {number(row['mse'])}: true, predicted, error"
+        figures.append(pictures.embed(row["picture"], caption))
+    return figures
+
+
+def _caption(path: str) -> str:
+    return Path(path).stem.replace("_", " ")

@@ -1,0 +1,275 @@
+"""Rows of the reports' tables, from a run's record: pure functions, no formatting beyond words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinyworlds_gate.reports.markdown import duration, number
+from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
+from tinyworlds_gate.run.journal import Event
+
+Row = dict[str, Any]
+Fact = tuple[str, Any, str]
+CAUSES = {
+    "ok": "finished",
+    "out_of_memory": "ran out of memory",
+    "runtime_error": "stopped with an error",
+    "timeout": "ran too long and was ended",
+    "guard": "was stopped by the launcher or GPU guard",
+    "interrupted": "was interrupted",
+}
+
+
+def dual_gpu_text(finished: Event | None) -> str:
+    """`True`, `False` or `unknown`: whether both GPUs were seen at work together (A6)."""
+    value = (finished or {}).get("dual_gpu_ok")
+    return str(value) if isinstance(value, bool) else "unknown"
+
+
+def cause_text(finished: Event | None) -> str:
+    """How a chunk ended, in words."""
+    if finished is None:
+        return "did not finish"
+    return CAUSES.get(str(finished.get("cause")), str(finished.get("cause")))
+
+
+def chunk_row(chunk: Chunk) -> Row:
+    """One chunk for the tables of A1 and A6; fields that the journal lacks are None."""
+    done, params = chunk.finished or {}, chunk.started.get("params") or {}
+    gate = chunk.gate
+    channels = done.get("channels") or {}
+    return {
+        "number": chunk.number,
+        "stage": chunk.stage,
+        "reason": chunk.started.get("reason"),
+        "updates": f"{chunk.started.get('start_update')} → {chunk.started.get('end_update')}",
+        "decision": gate.get("decision") if gate else f"no gate: it {cause_text(chunk.finished)}",
+        "gate_id": gate.get("id") if gate else None,
+        "gate_reason": gate.get("reason") if gate else None,
+        "launcher": done.get("launcher_pid") if done.get("launcher_pid") is not None else "unknown",
+        "dual_gpu": dual_gpu_text(chunk.finished),
+        "dual_gpu_reason": done.get("dual_gpu_reason") or "the chunk did not finish",
+        "first_loss": done.get("first_loss"),
+        "final_loss": done.get("final_loss"),
+        "rate": done.get("updates_per_s"),
+        "seconds": done.get("wall_s"),
+        "cause": cause_text(chunk.finished),
+        "params": params,
+        "sources": chunk.started.get("param_sources") or {},
+        "nproc": chunk.started.get("nproc_per_node"),
+        "effective_batch": chunk.started.get("effective_batch"),
+        "batch_note": batch_note(chunk.started),
+        "workers": workers_text(done.get("workers")),
+        "checkpoint": done.get("checkpoint"),
+        "channels": [(name, (channels.get(name) or {}).get("verdict", "NOT-RUN")) for name in ("M1", "M2", "M3")],
+        "extra_launchers": done.get("extra_launchers") or [],
+        "log": chunk.started.get("log"),
+        "log_tail": done.get("log_tail") or [],
+    }
+
+
+def batch_note(started: Event) -> str:
+    """Says so when the recorded effective batch is not the product of its parts (P2), or of several nodes."""
+    params = started.get("params") or {}
+    parts = [params.get("batch_size_per_gpu"), params.get("gradient_accumulation_steps"), started.get("nproc_per_node")]
+    known = [part for part in parts if isinstance(part, int) and part > 0]
+    recorded = started.get("effective_batch")
+    if not isinstance(recorded, int) or len(known) < len(parts):
+        return ""
+    product = math.prod(known)
+    if recorded % product:
+        return f"contradiction: the parts give {product}"
+    return "" if recorded == product else f"{recorded // product} nodes"
+
+
+def workers_text(workers: list[Event] | None) -> str:
+    """`rank 0 on cpu (200 steps), …`, or that none was seen."""
+    if not workers:
+        return "no worker was seen"
+    return ", ".join(
+        f"rank {worker.get('rank')} on {worker.get('device')} ({number(worker.get('steps'))} steps)"
+        for worker in workers
+    )
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    """One inference attempt; a failed one that was retrained keeps its own row and its own verdict."""
+    judged, done, measures = attempt.verdict or {}, attempt.finished or {}, attempt.measures
+    retrain = attempt.retrain
+    before = "the trained stages"
+    if retrain is not None:
+        before = (
+            f"dynamics retrained, updates {retrain.get('from_update')} → {retrain.get('to_update')} "
+            f"at learning rate {number(retrain.get('learning_rate'))}"
+        )
+    checkpoints = done.get("checkpoints") or {}
+    return {
+        "number": attempt.number,
+        "before": before,
+        "verdict": judged.get("verdict") or "INVALID",
+        "sentence": judged.get("sentence") or "The attempt was not judged: the record stops before its verdict.",
+        "mse": measures.get("mse"),
+        "copy_last": measures.get("copy_last_mse"),
+        "skill": measures.get("skill"),
+        "picture": done.get("picture"),
+        "dynamics": (checkpoints.get("dynamics") or {}).get("path"),
+        "conditions": judged.get("conditions") or [],
+        "seconds": done.get("wall_s"),
+        "exit_code": done.get("exit_code"),
+    }
+
+
+def gate_facts(record: RunRecord) -> list[Fact]:
+    """(what, value, how to read it) for the last judged attempt."""
+    m = record.measures
+    if not m:
+        return []
+    forced = "each step starts from true frames" if m.get("teacher_forced") else "each step starts from its own output"
+    return [
+        ("MSE of the generated frames", m.get("mse"), f"G5; frames in [0, 1]; the limit is {number(record.max_mse)}"),
+        ("95 % interval, lower end", m.get("mse_low"), "bootstrap over episodes"),
+        ("95 % interval, upper end", m.get("mse_high"), "bootstrap over episodes"),
+        ("MSE of copying the last frame", m.get("copy_last_mse"), "a model that does nothing"),
+        ("MSE of the mean frame", m.get("mean_frame_mse"), "a model that knows only the average"),
+        ("Skill against copying", m.get("skill"), "above 0: better than doing nothing"),
+        ("Skill, lower end", m.get("skill_low"), "95 %, bootstrap over episodes"),
+        ("Skill, upper end", m.get("skill_high"), "95 %, bootstrap over episodes"),
+        (
+            "Tokenizer reconstruction MSE",
+            m.get("tokenizer_recon_mse"),
+            "the floor: dynamics cannot be better than this",
+        ),
+        ("PSNR (dB)", m.get("psnr_db"), "higher is better"),
+        ("MSE with random actions", m.get("random_action_mse"), "should be worse than with the right actions"),
+        ("ΔPSNR, right against random actions (dB)", m.get("delta_psnr_db"), "above 0: the actions steer the model"),
+        ("Action codes in use", m.get("action_codes_used"), "codes in at least 2 % of the transitions"),
+        ("Entropy of the actions (nats)", m.get("action_entropy_nats"), "0: always the same action"),
+        ("Teacher-forced", m.get("teacher_forced"), forced),
+        ("Clips", m.get("clips"), "held out: no stage trained on them"),
+        ("Episodes", m.get("episodes"), "the clips come from these"),
+        ("Context frames", m.get("context"), "given, not counted in the MSE"),
+        ("Generated frames", m.get("generation_steps"), "for each clip"),
+        ("Seed", m.get("seed"), "same seed, same clips"),
+        ("Digest of the clips", m.get("clip_digest"), "names the exact clips"),
+        ("Time (s)", m.get("seconds"), "of the evaluation"),
+    ]
+
+
+def step_rows(measures: Row) -> list[tuple[int, Any, Any]]:
+    """(step, MSE, copy-last MSE) of each generated step."""
+    ours, copied = measures.get("mse_by_step") or [], measures.get("copy_last_mse_by_step") or []
+    return [(i + 1, mse, copied[i] if i < len(copied) else None) for i, mse in enumerate(ours)]
+
+
+def setting_rows(record: RunRecord) -> list[tuple[str, Any, Any]]:
+    """(key, value, where it came from), sorted by key (P1)."""
+    settings = (record.settings or {}).get("settings") or {}
+    return [(key, item.get("value"), item.get("source")) for key, item in sorted(settings.items())]
+
+
+def threshold_rows(record: RunRecord) -> list[tuple[str, Any]]:
+    """The thresholds used, flattened to dotted names (S5)."""
+    return _flatten((record.settings or {}).get("thresholds") or {})
+
+
+def _flatten(tree: Row, prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        rows += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return rows
+
+
+def checkpoint_rows(record: RunRecord) -> list[Row]:
+    """The checkpoints that the last inference really used, else those that the chunks left."""
+    done = next((attempt.finished for attempt in reversed(record.attempts) if attempt.finished), None)
+    if done and done.get("checkpoints"):
+        return [{"stage": stage, "used": True, **item} for stage, item in done["checkpoints"].items()]
+    newest = {chunk.stage: (chunk.finished or {}).get("checkpoint") for chunk in record.chunks}
+    return [{"stage": stage, "used": False, **item} for stage, item in newest.items() if item]
+
+
+def environment_rows(record: RunRecord) -> list[tuple[str, Any]]:
+    """Machine, versions and source state."""
+    machine = record.started.get("machine") or {}
+    gpus = machine.get("gpus") or []
+    names = ", ".join(f"{gpu.get('name')} ({number(gpu.get('memory_gib'))} GiB)" for gpu in gpus)
+    state = " with changes that were not committed" if record.started.get("dirty") else ""
+    commit = record.started.get("commit")
+    return [
+        ("Profile", record.started.get("profile")),
+        ("Target", record.started.get("target")),
+        ("Seed", record.started.get("seed")),
+        ("Commit", f"{commit}{state}" if commit else None),
+        ("CPUs", machine.get("cpus")),
+        ("Memory (GiB)", machine.get("memory_gib")),
+        ("GPUs", names or "none"),
+        *sorted((record.started.get("versions") or {}).items()),
+    ]
+
+
+def timeline(record: RunRecord) -> list[tuple[float, str, str]]:
+    """(Unix time, time since the start, sentence) of each step of the run."""
+    begin = float(record.started.get("time") or 0.0)
+    rows = []
+    for event in record.events:
+        sentence = timeline_sentence(event)
+        if sentence:
+            moment = float(event.get("time") or 0.0)
+            rows.append((moment, duration(moment - begin), sentence))
+    return rows
+
+
+def timeline_sentence(event: Event) -> str | None:
+    """One event in words; None for events that are no step of their own."""
+    get = event.get
+    match event["event"]:
+        case "run_started":
+            return f"The run {get('run')} started with profile {get('profile')}."
+        case "config_checked":
+            bad = [str(check.get("id")) for check in get("checks") or [] if check.get("verdict") != "PASS"]
+            return f"The configs were checked: {'no problem' if not bad else 'problems in ' + ', '.join(bad)}."
+        case "stale_processes":
+            count = len(get("ended") or [])
+            return f"{count} stale training process(es) ended ({get('when')})." if count else None
+        case "dataset_ready":
+            made = "generated" if get("generated") else "found"
+            return f"Data {get('name')} was {made}: {get('frames')} frames, {get('episodes')} episodes."
+        case "chunk_started":
+            updates = f"updates {get('start_update')} → {get('end_update')}"
+            return f"Chunk {get('chunk')} began: {get('stage')}, {updates} ({get('reason')})."
+        case "chunk_finished":
+            return f"Chunk {get('chunk')} {cause_text(event)} after {duration(get('wall_s'))}."
+        case "stage_gate":
+            return f"Gate {get('id')} of chunk {get('chunk')}: {get('decision')}. {get('reason')}"
+        case "retune":
+            return f"Retune {get('id')} of {get('stage')}: {changes_text(event)}."
+        case "stage_finished":
+            return f"Stage {get('stage')}: {get('verdict')}. {get('reason')}"
+        case "inference_started":
+            return f"Inference attempt {get('attempt')} began."
+        case "inference_finished":
+            return f"Inference attempt {get('attempt')} ended with exit code {get('exit_code')}."
+        case "gate_verdict":
+            return f"Inference gate, attempt {get('attempt')}: {get('verdict')}. {get('sentence')}"
+        case "dynamics_retrain":
+            return f"Dynamics is retrained (retry {get('retry')}) at learning rate {number(get('learning_rate'))}."
+        case "git_evidence":
+            return f"Git audit: {get('verdict')}. {get('reason')}"
+        case "wandb_analysis":
+            return f"Stage analysis: {get('verdict')}. {get('reason')}"
+        case "interrupted":
+            return f"The run was interrupted ({get('signal') or get('reason')})."
+        case "run_finished":
+            return f"The run ended: {get('status')}."
+    return None
+
+
+def changes_text(event: Event) -> str:
+    """`learning_rate 0.0005 → 0.0001, …; effective batch 16 → 8` of a retune."""
+    changes = [f"{key} {number(old)} → {number(new)}" for key, (old, new) in (event.get("changes") or {}).items()]
+    batch = event.get("effective_batch")
+    text = ", ".join(changes) or "no parameter changed"
+    if batch and batch[0] != batch[1]:
+        text += f"; effective batch {number(batch[0])} → {number(batch[1])}"
+    return text
