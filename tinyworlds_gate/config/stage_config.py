@@ -97,7 +97,7 @@ def read_leaves(path: Path, known: list[str]) -> dict[str, Any]:
         ConfigError: the file holds a key that is not among ``known``.
     """
     leaves = dict(flatten(read_mapping(path)))
-    problems = [f"unknown key `{key}`.{did_you_mean(key, known)}" for key in leaves if not _is_known(key, known)]
+    problems = [problem for key in leaves if (problem := _key_problem(key, known))]
     if problems:
         raise ConfigError(f"{path}: {' '.join(problems)} Correct or remove it; nothing is ignored in silence.")
     return leaves
@@ -114,12 +114,15 @@ def parse_overrides(words: Sequence[str], known: list[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not equals:
             raise ConfigError(f"The word `{word}` has no `=`; settings are given as key=value, e.g. n_updates=200.")
-        if not _is_known(key, known):
-            raise ConfigError(f"`{word}`: unknown key `{key}`.{did_you_mean(key, known)} Correct or remove it.")
         try:
-            values[key] = parse_value(text)
+            value = parse_value(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"`{word}`: the value is not valid YAML ({error}). Quote it.") from error
+        for dotted, leaf in flatten({key: value}):
+            problem = _key_problem(dotted, known)
+            if problem:
+                raise ConfigError(f"`{word}`: {problem} Correct or remove it.")
+            values[dotted] = leaf
     return values
 
 
@@ -131,6 +134,11 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _is_known(key: str, known: list[str]) -> bool:
-    # `distributed: null` is a leaf named like a group: let the schema say what it must hold.
-    return key in known or any(name.startswith(f"{key}.") for name in known)
+def _key_problem(key: str, known: list[str]) -> str:
+    """What is wrong with a key; empty when it is known."""
+    if key in known:
+        return ""
+    group = [name for name in known if name.startswith(f"{key}.")]
+    if group:
+        return f"`{key}` holds several settings, not one value; set them by name, e.g. `{group[0]}`."
+    return f"unknown key `{key}`.{did_you_mean(key, known)}"

@@ -110,7 +110,8 @@ def field_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """`` Did you mean `x`?`` for the known word nearest to this one, or nothing when none is near."""
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    begun = [name for name in known if len(word) >= 3 and name.startswith(word)]
+    near = begun or get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean `{near[0]}`?" if near else ""
 
 

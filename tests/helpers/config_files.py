@@ -1,0 +1,35 @@
+"""Complete settings folders in a temporary place, for tests that change one line of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROFILES = {
+    "baseline": REPOSITORY / "configs",
+    "longrun": REPOSITORY / "configs/profiles/longrun",
+    "smoke": REPOSITORY / "configs/profiles/smoke",
+}
+
+
+def copy_profile(name: str, destination: Path) -> Path:
+    """A copy of a profile's six files; returns the folder."""
+    destination.mkdir(parents=True, exist_ok=True)
+    for path in PROFILES[name].glob("*.yaml"):
+        shutil.copy(path, destination / path.name)
+    return destination
+
+
+def append(path: Path, text: str) -> None:
+    """Add lines to a settings file."""
+    path.write_text(path.read_text() + text + "\n")
+
+
+def replace_line(path: Path, key: str, line: str) -> None:
+    """Replace the one top-level line that sets a key."""
+    lines = path.read_text().splitlines()
+    hits = [index for index, old in enumerate(lines) if old.startswith(f"{key}:")]
+    assert len(hits) == 1, f"{key} stands {len(hits)} times in {path}"
+    lines[hits[0]] = line
+    path.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,165 @@
+"""The profiles that ship: complete, aligned, and with the numbers of the source (P3, P4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.config_files import PROFILES, REPOSITORY, copy_profile, replace_line
+from tinyworlds_gate.config.alignment import check_alignment
+from tinyworlds_gate.config.load import Settings, resolve_settings
+from tinyworlds_gate.config.profile import StageGates
+from tinyworlds_gate.config.schema import STAGE_SCHEMAS
+from tinyworlds_gate.config.stage_config import load_inference_config, load_stage_config
+from tinyworlds_gate.config.yaml_io import read_mapping
+from tinyworlds_gate.errors import ConfigError
+
+
+def shipped(name: str) -> Settings:
+    return resolve_settings(name, {}, project_root=REPOSITORY)
+
+
+def numbers(settings: Settings, stage: str) -> tuple[float, ...]:
+    config = settings.stages[stage]
+    return (
+        config.batch_size_per_gpu,
+        config.gradient_accumulation_steps,
+        config.learning_rate,
+        config.log_interval,
+        config.n_updates,
+    )
+
+
+@pytest.mark.requirement("P3")
+def test_the_baseline_has_the_numbers_of_the_source() -> None:
+    settings = shipped("baseline")
+    assert numbers(settings, "video_tokenizer") == (16, 2, 1e-3, 2500, 40000)
+    assert numbers(settings, "latent_actions") == (16, 1, 1e-4, 500, 10000)
+    assert numbers(settings, "dynamics") == (8, 2, 5e-4, 1000, 300000)
+
+
+@pytest.mark.requirement("P4", "P2")
+def test_the_long_run_has_the_safe_start_of_the_source() -> None:
+    settings = shipped("longrun")
+    assert numbers(settings, "video_tokenizer") == (8, 2, 3e-4, 500, 40000)
+    assert numbers(settings, "latent_actions") == (8, 1, 1e-4, 500, 10000)
+    assert numbers(settings, "dynamics") == (4, 2, 5e-4, 1000, 300000)
+    assert [settings.plan(stage).chunk for stage in STAGE_SCHEMAS] == [5000, 2000, 4000]
+    assert [settings.effective_batch(stage) for stage in STAGE_SCHEMAS] == [32, 16, 16]
+
+
+@pytest.mark.parametrize("name", ["baseline", "longrun"])
+def test_the_long_profiles_have_the_sizes_of_the_zelda_fork(name: str) -> None:
+    training = shipped(name).training
+    sizes = (training.patch_size, training.context_length, training.frame_size, training.latent_dim)
+    assert sizes == (4, 4, 128, 5)
+    assert (training.num_bins, training.n_actions, training.dataset) == (4, 8, "ZELDA")
+    assert (training.embed_dim, training.num_heads, training.hidden_dim, training.num_blocks) == (32, 8, 128, 4)
+
+
+@pytest.mark.requirement("S5")
+@pytest.mark.parametrize("name", ["baseline", "longrun"])
+def test_the_long_profiles_state_the_stage_gates_of_the_specification(name: str) -> None:
+    thresholds = shipped(name).profile.thresholds
+    assert thresholds.stage_gates == StageGates()
+    gates = read_mapping(PROFILES[name] / "profile.yaml")["thresholds"]["stage_gates"]
+    assert gates == StageGates().model_dump()
+
+
+@pytest.mark.requirement("S5", "G5")
+def test_smoke_has_stage_gates_of_its_own_but_the_same_max_mse() -> None:
+    smoke = shipped("smoke").profile
+    assert smoke.thresholds.stage_gates != StageGates()
+    assert smoke.thresholds.max_mse == 0.03
+    assert (smoke.thresholds.require_skill, smoke.thresholds.require_mse_upper) == (False, False)
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("name", ["baseline", "longrun"])
+def test_the_long_profiles_require_more_than_the_mse(name: str) -> None:
+    settings = shipped(name)
+    thresholds = settings.profile.thresholds
+    assert (thresholds.max_mse, thresholds.require_mse_upper, thresholds.require_skill) == (0.03, True, True)
+    assert (thresholds.min_delta_psnr_db, thresholds.min_action_codes) == (0.5, 3)
+    assert settings.profile.require_not_run_free
+    assert settings.inference.clips == 256
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_every_profile_measures_strictly_and_with_inferred_actions(name: str) -> None:
+    inference = shipped(name).inference
+    assert not inference.teacher_forced
+    assert inference.use_gt_actions
+    assert (inference.temperature, inference.prediction_horizon, inference.context_window) == (0.0, 1, 3)
+    assert inference.clips >= 64
+
+
+def test_smoke_trains_a_stage_in_two_chunks() -> None:
+    settings = shipped("smoke")
+    chunks = {stage: -(-settings.plan(stage).target_updates // settings.plan(stage).chunk) for stage in STAGE_SCHEMAS}
+    assert max(chunks.values()) >= 2
+
+
+@pytest.mark.requirement("C1", "C2", "C3")
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_every_profile_is_aligned(name: str) -> None:
+    assert [(check.id, check.verdict) for check in check_alignment(PROFILES[name])] == [
+        ("C1", "PASS"),
+        ("C2", "PASS"),
+        ("C3", "PASS"),
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_a_stage_file_and_the_profile_name_the_same_target(name: str) -> None:
+    settings = shipped(name)
+    for stage in STAGE_SCHEMAS:
+        stated = read_mapping(PROFILES[name] / f"{stage}.yaml")["n_updates"]
+        assert stated == settings.plan(stage).target_updates == settings.stages[stage].n_updates
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_the_scripts_read_every_profile_as_it_lies(name: str) -> None:
+    folder = PROFILES[name]
+    for stage in STAGE_SCHEMAS:
+        run = load_stage_config(stage, folder / f"{stage}.yaml", folder / "training.yaml", [])
+        assert run.stage == shipped(name).stages[stage]
+    assert load_inference_config(folder / "inference.yaml", []).inference.dataset == shipped(name).training.dataset
+
+
+def test_a_profile_is_found_by_folder_and_by_file(tmp_path: Path) -> None:
+    folder = copy_profile("smoke", tmp_path / "elsewhere")
+    for given in ("elsewhere/", folder, folder / "profile.yaml", "elsewhere/profile.yaml"):
+        assert resolve_settings(given, {}, project_root=tmp_path).profile_path == folder / "profile.yaml"
+
+
+def test_a_project_without_profiles_uses_those_that_ship(tmp_path: Path) -> None:
+    assert resolve_settings("smoke", {}, project_root=tmp_path).config_dir == PROFILES["smoke"]
+
+
+def test_a_project_of_its_own_profile_comes_first(tmp_path: Path) -> None:
+    folder = copy_profile("smoke", tmp_path / "configs/profiles/smoke")
+    replace_line(folder / "profile.yaml", "description", "description: ours")
+    assert resolve_settings("smoke", {}, project_root=tmp_path).profile.description == "ours"
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no profile `smok`\. Did you mean `smoke`") as caught:
+        resolve_settings("smok", {}, project_root=tmp_path)
+    assert "baseline, longrun, smoke" in str(caught.value)
+
+
+def test_an_incomplete_profile_is_refused_with_the_missing_files(tmp_path: Path) -> None:
+    folder = copy_profile("smoke", tmp_path / "configs/profiles/mine")
+    (folder / "dynamics.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"configs/profiles/mine lacks dynamics\.yaml; a profile is a complete set"):
+        resolve_settings("mine", {}, project_root=tmp_path)
+
+
+def test_an_unknown_profile_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    folder = copy_profile("smoke", tmp_path / "configs/profiles/mine")
+    replace_line(folder / "profile.yaml", "max_train_retries", "max_train_retry: 5")
+    with pytest.raises(ConfigError, match=r"unknown key `max_train_retry`\. Did you mean `max_train_retries`"):
+        resolve_settings("mine", {}, project_root=tmp_path)
