@@ -1,7 +1,4 @@
-"""The closed loop's options as pytest options.
-
-``python -m tinyworlds_gate.plugin.options`` prints the table of docs/options.md.
-"""
+"""The closed loop's options as pytest options; docs/options.md holds their table."""
 
 from __future__ import annotations
 
@@ -134,7 +131,3 @@ def _dest(name: str) -> str:
 
 def _metavar(option: Option) -> str:
     return option.unit if "|" in option.unit else option.unit.split(",")[0].upper().replace(" ", "_")
-
-
-if __name__ == "__main__":
-    print(options_table())
