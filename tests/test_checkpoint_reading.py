@@ -102,6 +102,8 @@ def test_every_way_of_naming_a_callable_is_refused(pickled: bytes, tmp_path: Pat
     "pickled",
     [
         b"\x80\x02ccollections\nOrderedDict\n(N}X\x01\x00\x00\x00aK\x01stb.",  # BUILD with attributes to set
+        b"\x80\x02ccollections\nOrderedDict\n(N}X\x06\x00\x00\x00_buildcbuiltins\nset\nstb]\x85R.",  # … one that exists
+        b"\x80\x02ccollections\nOrderedDict\n.",
         b"\x80\x02ctorch\nFloatStorage\n(N}X\x01\x00\x00\x00aK\x01stb.",
         b"\x80\x02cutils.config\nThing\n(N}X\x01\x00\x00\x00aK\x01stb.",
         b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",  # a mapping that contains itself
@@ -109,7 +111,17 @@ def test_every_way_of_naming_a_callable_is_refused(pickled: bytes, tmp_path: Pat
         b"\x80\x02K\x01Q.",  # a persistent id that is no storage
         b"",
     ],
-    ids=["build-on-a-builder", "build-on-a-storage", "build-on-a-class", "itself", "marks", "persistent-id", "empty"],
+    ids=[
+        "build-on-a-builder",
+        "overwrite-a-builder",
+        "a-builder-as-data",
+        "build-on-a-storage",
+        "build-on-a-class",
+        "itself",
+        "marks",
+        "persistent-id",
+        "empty",
+    ],
 )
 def test_a_malformed_pickle_is_a_damaged_file_and_no_traceback(pickled: bytes, tmp_path: Path) -> None:
     torch.save({}, tmp_path / "state.pt")
@@ -197,6 +209,11 @@ def test_tensors_arrays_and_scalars_in_a_state_come_back_equal(tmp_path: Path) -
     assert (read["device"], read["dtype"]) == ("cuda:1", "torch.bfloat16")
     assert list(read["path"]) == ["a", "b"]
     assert read["names"] == {"a": 1, "b": [2]}
+
+
+def test_many_objects_of_an_unknown_class_keep_their_own_fields(tmp_path: Path) -> None:
+    torch.save({"all": [types.SimpleNamespace(number=index) for index in range(100)]}, tmp_path / "state.pt")
+    assert read_state(tmp_path)["all"] == [{"number": index} for index in range(100)]
 
 
 def test_a_module_s_state_dict_inside_a_state_reads(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _TORCH_DTYPES = tuple(sorted({dtype for dtype, _ in _STORAGE_DTYPES.values()}))
 _NUMPY_KINDS = frozenset("biufcSU")  # bool, integers, floats, complex, bytes, text: never objects
 
 
-class Builder:
+class Builder(Kept):
     """A callable whose attributes a pickle cannot change."""
 
     __slots__ = ("_build",)
