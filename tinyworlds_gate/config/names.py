@@ -1,4 +1,4 @@
-"""The names of the stages; importable at pytest's start without a schema library."""
+"""The names of the stages and of the keys they share; importable at pytest's start without a schema library."""
 
 from __future__ import annotations
 
@@ -7,3 +7,12 @@ STAGES: tuple[str, ...] = ("video_tokenizer", "latent_actions", "dynamics")
 
 SHORT_NAMES: dict[str, str] = {"video": "video_tokenizer", "latent": "latent_actions", "dynamics": "dynamics"}
 """The prefix of a stage's options (``--video-chunk``) → the stage."""
+
+SIZE_KEYS: tuple[str, ...] = ("patch_size", "context_length", "frame_size", "latent_dim", "num_bins", "n_actions")
+"""C1: these come from training.yaml for every stage."""
+
+BACKBONE_KEYS: tuple[str, ...] = ("embed_dim", "num_heads", "hidden_dim", "num_blocks")
+"""C2: the shared backbone, the same for the three stages."""
+
+SHARED_KEYS: tuple[str, ...] = SIZE_KEYS + BACKBONE_KEYS
+"""C1 and C2."""

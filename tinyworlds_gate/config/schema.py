@@ -9,13 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SIZE_KEYS: tuple[str, ...] = ("patch_size", "context_length", "frame_size", "latent_dim", "num_bins", "n_actions")
-"""C1: these come from training.yaml for every stage."""
-
-BACKBONE_KEYS: tuple[str, ...] = ("embed_dim", "num_heads", "hidden_dim", "num_blocks")
-"""C2: the shared backbone, the same for the three stages."""
-
-SHARED_KEYS: tuple[str, ...] = SIZE_KEYS + BACKBONE_KEYS
+from tinyworlds_gate.config.names import BACKBONE_KEYS as BACKBONE_KEYS
+from tinyworlds_gate.config.names import SHARED_KEYS as SHARED_KEYS
+from tinyworlds_gate.config.names import SIZE_KEYS as SIZE_KEYS
+from tinyworlds_gate.config.names import STAGES as STAGES
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
