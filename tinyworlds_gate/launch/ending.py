@@ -177,7 +177,7 @@ def _all_ended(members: list[ProcessFacts], wait_s: float) -> bool:
 
 
 def _reap_adopted(facts: ProcessFacts) -> None:
-    """Reap an orphan that became our child (we are PID 1 or a subreaper); other children are their starter's to reap."""
+    """Reap an orphan that became our child (as PID 1 or a subreaper); other children are their starter's to reap."""
     with suppress(psutil.Error, ChildProcessError):
         if facts.parent != os.getpid() and psutil.Process(facts.pid).ppid() == os.getpid():
             os.waitpid(facts.pid, os.WNOHANG)

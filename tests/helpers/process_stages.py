@@ -1,0 +1,85 @@
+"""Stage programs that the launcher's tests run for real: short workers with heartbeats, without torch unless said."""
+
+from __future__ import annotations
+
+HEAD = """
+import os, signal, subprocess, sys, time
+from tinyworlds_gate.run.heartbeat import Heartbeat
+RANK = int(os.environ.get("RANK", 0))
+def work(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(1000))
+"""
+
+# Steps of 50 ms until the number in the environment is reached.
+STEPS = (
+    HEAD
+    + """
+with Heartbeat.from_environment(RANK) as heartbeat:
+    for step in range(int(os.environ.get("STEPS", 20))):
+        work(0.05)
+        heartbeat.beat(step)
+print("done", flush=True)
+"""
+)
+
+HANGS = (
+    HEAD
+    + """
+heartbeat = Heartbeat.from_environment(RANK)
+heartbeat.beat(0, force=True)
+def waits_for_ever():
+    time.sleep(60)
+waits_for_ever()
+"""
+)
+
+# Rank 1 raises what the environment says; rank 0 waits for it, as in a collective.
+RANK_1_FAILS = (
+    HEAD
+    + """
+heartbeat = Heartbeat.from_environment(RANK)
+print("rank", RANK, "pid", os.getpid(), flush=True)
+if RANK == 1:
+    exec(os.environ["FAULT"])
+time.sleep(60)
+"""
+)
+
+# No heartbeats at all, as in a TinyWorlds checkout: only the log grows.
+SILENT = (
+    HEAD
+    + """
+for step in range(8):
+    print("step", step, flush=True)
+    work(0.1)
+if os.environ.get("THEN_HANG"):
+    time.sleep(60)
+"""
+)
+
+GLOO = (
+    HEAD
+    + """
+import torch, torch.distributed as dist
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+with Heartbeat.from_environment(RANK) as heartbeat:
+    for step in range(20):
+        work(0.05)
+        total = torch.ones(1)
+        dist.all_reduce(total)
+        heartbeat.beat(step)
+print("sum", int(total), flush=True)
+dist.destroy_process_group()
+"""
+)
+
+# What torch's decorator ``record`` leaves where torchrun says (the real one is read in test_launch_cause.py).
+RECORD_OUT_OF_MEMORY = """
+import json
+failure = {"message": "MemoryError: 8 GiB", "extraInfo": {"py_callstack": "", "timestamp": "1700000000"}}
+open(os.environ["TORCHELASTIC_ERROR_FILE"], "w").write(json.dumps({"message": failure}))
+os._exit(1)
+"""

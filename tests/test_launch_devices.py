@@ -1,0 +1,125 @@
+"""GPUs through NVML and the samples of a launch; without a driver everything is "unknown" with a reason.
+
+pytest tests/test_launch_devices.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.process_nvml import GIB, FakeNvml, NVMLError, fake_gpu
+from tinyworlds_gate.launch.devices import DeviceMonitor, gpu_count, gpu_inventory, read_samples
+from tinyworlds_gate.launch.nvml import GpuInfo, Nvml, visible_devices
+
+DEVICES = [GpuInfo(0, "a", "GPU-aa11", 80.0), GpuInfo(1, "b", "GPU-ab22", 80.0), GpuInfo(2, "c", "GPU-cc33", 80.0)]
+
+
+@pytest.mark.requirement("L3")
+@pytest.mark.parametrize(
+    ("chosen", "indices"),
+    [
+        (None, [0, 1, 2]),
+        ("0,1", [0, 1]),
+        ("2,0", [2, 0]),
+        ("", []),
+        ("-1", []),
+        ("0,7,1", [0]),
+        ("0,0", [0]),
+        ("GPU-cc", [2]),
+        ("GPU-a", []),
+        ("gpu-ab22, 0", [1, 0]),
+    ],
+)
+def test_cuda_visible_devices_is_read_as_cuda_reads_it(chosen: str | None, indices: list[int]) -> None:
+    assert [device.index for device in visible_devices(DEVICES, chosen)] == indices
+
+
+def test_the_inventory_counts_what_a_launch_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1"), fake_gpu("GPU-2")))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu_inventory() == [GpuInfo(0, "NVIDIA Test", "GPU-1", 80.0), GpuInfo(1, "NVIDIA Test", "GPU-2", 80.0)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpu_count() == 1
+
+
+def test_no_driver_is_no_gpu_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(init=NVMLError("Driver Not Loaded")))
+    with Nvml() as nvml:
+        assert nvml.devices == []
+        assert nvml.problem == "NVML is not available: Driver Not Loaded"
+        assert nvml.sample() == []
+
+
+def test_no_module_is_no_gpu_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with Nvml() as nvml:
+        assert nvml.devices == []
+        assert "nvidia-ml-py" in str(nvml.problem)
+
+
+def test_hidden_gpus_are_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1")))
+    with Nvml(visible="") as nvml:
+        assert nvml.problem == "CUDA_VISIBLE_DEVICES= leaves no GPU"
+
+
+@pytest.mark.requirement("L3")
+def test_a_call_that_fails_in_mid_run_gives_unknown_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = fake_gpu("GPU-1", util=NVMLError("GPU is lost"), processes={7: 2 * GIB, 8: None})
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(failing))
+    with Nvml(visible="0") as nvml:
+        (sample,) = nvml.sample()
+        assert "GPU is lost" in str(nvml.problem)
+    assert sample.util_pct is None
+    assert sample.memory_used_gib == 1.0
+    assert sample.processes == {7: 2.0, 8: None}
+
+
+@pytest.mark.requirement("L3")
+def test_mig_slices_are_named_as_such_and_their_utilisation_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fake_gpu("GPU-1", slices=[fake_gpu("MIG-1"), fake_gpu("MIG-2")])
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(whole))
+    with Nvml(visible="MIG-2") as nvml:
+        assert nvml.devices == [GpuInfo(0, "NVIDIA Test (MIG slice)", "MIG-2", 80.0, mig=True)]
+        assert nvml.sample()[0].util_pct is None
+
+
+@pytest.mark.requirement("L3")
+def test_samples_are_kept_as_they_were_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = os.getpid()
+    fake = FakeNvml(fake_gpu("GPU-1", processes={own: 3 * GIB, 999999: 9 * GIB}))
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    with Nvml(visible="0") as nvml, DeviceMonitor(tmp_path / "d" / "chunk.jsonl", nvml) as monitor:
+        monitor.take_baseline()
+        sample = monitor.take([own])
+    assert sample.cpu_s[own] > 0
+    assert monitor.peak_memory_gib() == 3.0
+    assert read_samples(monitor.path) == monitor.samples
+    assert [json.loads(line)["baseline"] for line in monitor.path.read_text().splitlines()] == [True, False]
+
+
+def test_looking_for_gpus_does_not_import_torch() -> None:
+    code = (
+        "import sys\n"
+        "import tinyworlds_gate.launch.launcher\n"
+        "from tinyworlds_gate.launch.devices import gpu_count\n"
+        "gpu_count()\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_is_listed_and_sampled() -> None:
+    with Nvml() as nvml:
+        if not nvml.devices:
+            pytest.skip(f"needs an NVIDIA GPU, found 0 ({nvml.problem})")
+        samples = nvml.sample()
+    assert [sample.uuid for sample in samples] == [device.uuid for device in nvml.devices]
+    assert all(sample.memory_used_gib is not None and sample.processes is not None for sample in samples)

@@ -1,0 +1,156 @@
+"""The judge of device evidence, as tables: what must pass, what must not, and what stays unknown.
+
+pytest tests/test_launch_judge.py
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.helpers.process_evidence import FOREIGN, GPU0, GPU1, TREE, WORKER0, WORKER1, beats, gpu, look, looks
+from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dual_gpu
+from tinyworlds_gate.launch.samples import DeviceSample
+from tinyworlds_gate.run.heartbeat import Beat
+
+BOTH_BEAT = [*beats(0, GPU0), *beats(1, GPU1)]
+
+
+def judge(
+    samples: list[DeviceSample], heartbeats: list[Beat] | None = None, *, nproc: int = 2, required: int = 2
+) -> Judgement:
+    return judge_dual_gpu(samples, heartbeats or [], TREE, nproc, 1.0, required)
+
+
+@pytest.mark.requirement("H6", "L3")
+def test_both_gpus_busy_with_own_workers_at_the_same_time_pass() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 80, [WORKER1]))
+    assert judge(samples)[0] is True
+    ok, reason = judge(samples, BOTH_BEAT)
+    assert ok is True
+    assert GPU0 in reason
+    assert GPU1 in reason
+    assert "20 of 20 samples" in reason
+
+
+@pytest.mark.requirement("H6")
+@pytest.mark.parametrize("heartbeats", [[], [*beats(0, GPU0), *beats(1, GPU0)]], ids=["no heartbeats", "heartbeats"])
+def test_a_foreign_process_on_gpu_1_does_not_stand_in_for_a_rank(heartbeats: list[Beat]) -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0, WORKER1]), gpu(GPU1, 99, [FOREIGN]))
+    assert judge(samples, heartbeats)[0] is False
+
+
+@pytest.mark.requirement("H6")
+@pytest.mark.parametrize("heartbeats", [[], BOTH_BEAT], ids=["no heartbeats", "heartbeats"])
+def test_an_idle_context_on_gpu_1_is_no_work(heartbeats: list[Beat]) -> None:
+    ok, reason = judge(looks(gpu(GPU0, 90, [WORKER0, WORKER1]), gpu(GPU1, 0, [WORKER1])), heartbeats)
+    assert ok is False
+    assert f"{GPU1} in 0" in reason
+
+
+@pytest.mark.requirement("H6")
+def test_a_rank_that_sleeps_beside_a_busy_gpu_does_not_pass() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER1, FOREIGN]))
+    assert judge(samples, [*beats(0, GPU0), *beats(1, GPU1, stuck_at=0)])[0] is False
+
+
+@pytest.mark.requirement("H6")
+def test_a_rank_that_stopped_beating_does_not_pass() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER1]), begin=12.0)
+    assert judge(samples, [*beats(0, GPU0), *beats(1, GPU1, end=10.0)])[0] is False
+
+
+@pytest.mark.requirement("H6")
+def test_activity_one_after_the_other_does_not_pass() -> None:
+    first = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 0, [WORKER1]), begin=10, count=20)
+    seam = looks(gpu(GPU0, 40, [WORKER0]), gpu(GPU1, 50, [WORKER1]), begin=14, count=5)
+    second = looks(gpu(GPU0, 0, [WORKER0]), gpu(GPU1, 90, [WORKER1]), begin=15, count=20)
+    assert judge([*first, *seam, *second])[0] is False
+    one_by_one = [*beats(0, GPU0, end=14.4), *beats(1, GPU1, begin=14.5, end=20)]
+    assert judge([*first, *seam, *second], one_by_one)[0] is False
+
+
+@pytest.mark.requirement("H6")
+def test_fewer_moments_than_required_do_not_pass() -> None:
+    together = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 80, [WORKER1]), count=2)
+    alone = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 0, [WORKER1]), begin=11, count=10)
+    ok, reason = judge([*together, *alone], BOTH_BEAT, required=3)
+    assert ok is False
+    assert "2 of 3 needed" in reason
+
+
+@pytest.mark.requirement("H6")
+def test_a_container_that_hides_pids_is_judged_by_heartbeats_and_memory() -> None:
+    before = look(1, gpu(GPU0, 0, [], 0.5), gpu(GPU1, 0, [], 0.5), baseline=True)
+    working = looks(gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 90, [31338], 4.0))
+    ok, reason = judge([before, *working], BOTH_BEAT)
+    assert ok is True
+    assert "memory over the baseline and heartbeats" in reason
+
+
+@pytest.mark.requirement("H6")
+def test_hidden_pids_with_no_memory_over_the_baseline_do_not_pass() -> None:
+    before = look(1, gpu(GPU0, 0, [], 0.5), gpu(GPU1, 0, [], 4.0), baseline=True)
+    working = looks(gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 90, [31338], 4.0))
+    assert judge([before, *working], BOTH_BEAT)[0] is not True
+
+
+@pytest.mark.requirement("H6")
+@pytest.mark.parametrize(
+    ("samples", "heartbeats", "reason"),
+    [
+        ([], BOTH_BEAT, "no sample of a GPU"),
+        (looks(), BOTH_BEAT, "no sample of a GPU"),
+        ([look(1, gpu(GPU0, 9, [WORKER0]), gpu(GPU1, 9, [WORKER1]), baseline=True)], BOTH_BEAT, "no sample of a GPU"),
+        (looks(gpu(GPU0, 90, [31337]), gpu(GPU1, 90, [31338])), [], "no compute process .* is in the launcher's tree"),
+        (looks(gpu(GPU0, 90, None), gpu(GPU1, 90, None)), beats(0, GPU0), "heartbeats name the GPU of 1 of 2 ranks"),
+        (looks(gpu(GPU0, None, [WORKER0]), gpu(GPU1, None, [WORKER1])), BOTH_BEAT, "only 0 samples"),
+        (looks(gpu(GPU0, 90, [9], 4.0), gpu(GPU1, 90, [8], None)), BOTH_BEAT, "only 0 samples"),
+        (looks(gpu(GPU0, 90, [WORKER0, WORKER1]), gpu(GPU1, 90, [])), BOTH_BEAT, f"on {GPU0} only"),
+        (looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER1]), count=1), BOTH_BEAT, "only 1 samples"),
+    ],
+)
+def test_missing_or_contradicting_data_is_unknown_and_says_what_is_missing(
+    samples: list[DeviceSample], heartbeats: list[Beat], reason: str
+) -> None:
+    ok, why = judge(samples, heartbeats)
+    assert ok is None
+    assert re.search(reason, why), why
+
+
+def test_one_worker_needs_no_second_gpu() -> None:
+    ok, reason = judge(looks(gpu(GPU0, 90, [WORKER0])), nproc=1)
+    assert ok is None
+    assert "H6 does not apply" in reason
+
+
+def test_all_of_more_than_two_gpus_must_work() -> None:
+    third = "GPU-2222"
+    two_of_three = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 80, [WORKER1]), gpu(third, 0, [FOREIGN]))
+    assert judge(two_of_three, nproc=3)[0] is False
+
+
+@pytest.mark.requirement("L3")
+def test_cpu_workers_that_advance_together_are_evidence() -> None:
+    ok, reason = judge_cpu_workers([*beats(0), *beats(1)], 2)
+    assert ok is True
+    assert "11.0 s" in reason
+
+
+@pytest.mark.requirement("L3")
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (beats(1, stuck_at=0), False),
+        (beats(1, cpu_per_s=0.0), False),
+        (beats(1, begin=21, end=30), False),
+        (beats(1, every_s=11.0), False),
+        (beats(1, end=9.0), None),
+        ([], None),
+        (beats(1, pid=WORKER0), None),
+    ],
+    ids=["no step", "no CPU time", "one after the other", "a pause", "one beat", "no beat", "one process"],
+)
+def test_cpu_workers_that_do_not_are_not(second: list[Beat], expected: bool | None) -> None:
+    assert judge_cpu_workers([*beats(0), *second], 2)[0] is expected

@@ -1,0 +1,101 @@
+"""One harness per project: the second is refused by name, a dead run's lock is taken over.
+
+pytest tests/test_run_lock.py
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.process_projects import first_line, running, wait_for
+from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.run.identity import ProcessIdentity, identify, is_zombie, own_identity
+from tinyworlds_gate.run.lock import ProjectLock
+
+HOLDER = (
+    "import sys, time\n"
+    "from pathlib import Path\n"
+    "from tinyworlds_gate.run.lock import ProjectLock\n"
+    "with ProjectLock(Path(sys.argv[1]), run='first'):\n"
+    "    print('held', flush=True)\n"
+    "    time.sleep(60)\n"
+)
+HOLDER_WITH_FORKED_CHILD = HOLDER.replace(
+    "    print", "    import os\n    if os.fork() == 0: time.sleep(5); os._exit(0)\n    print"
+)
+
+
+@contextmanager
+def holder(root: Path, script: str = HOLDER) -> Iterator[subprocess.Popen[str]]:
+    with running([sys.executable, "-c", script, root], cwd=root) as process:
+        assert first_line(process) == "held\n"
+        yield process
+
+
+@pytest.mark.requirement("L2", "H5")
+def test_a_second_harness_is_refused_with_the_pid_start_and_run_of_the_first(tmp_path: Path) -> None:
+    with (
+        holder(tmp_path) as first,
+        pytest.raises(LaunchError, match=rf"PID {first.pid} on .*started \d{{4}}_\d\d_.*run first.*kill {first.pid}"),
+    ):
+        ProjectLock(tmp_path).acquire()
+
+
+@pytest.mark.requirement("H5")
+def test_a_link_to_the_project_is_the_same_project(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with ProjectLock(tmp_path / "real"), pytest.raises(LaunchError, match="Another run of the project"):
+        ProjectLock(tmp_path / "link").acquire()
+
+
+def test_two_projects_do_not_know_each_other(tmp_path: Path) -> None:
+    with ProjectLock(tmp_path / "one") as one, ProjectLock(tmp_path / "two") as two:
+        assert one.path != two.path
+
+
+@pytest.mark.parametrize("script", [HOLDER, HOLDER_WITH_FORKED_CHILD], ids=["alone", "with a forked child alive"])
+def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path, script: str) -> None:
+    with holder(tmp_path, script) as first:
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        with ProjectLock(tmp_path) as lock:
+            assert lock.taken_over is not None
+            assert (lock.taken_over.pid, lock.taken_over.run) == (first.pid, "first")
+
+
+def test_a_released_lock_leaves_no_holder(tmp_path: Path) -> None:
+    with ProjectLock(tmp_path):
+        pass
+    with ProjectLock(tmp_path) as again:
+        assert again.taken_over is None
+
+
+def test_a_lock_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("in the way")
+    with pytest.raises(LaunchError, match="Cannot write the lock file"):
+        ProjectLock(tmp_path).acquire()
+
+
+def test_a_reused_pid_is_another_process() -> None:
+    me = own_identity()
+    assert me.is_alive()
+    assert not ProcessIdentity(me.pid, me.start - 1.0).is_alive()
+
+
+def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    wait_for(lambda: is_zombie(process.pid), "the zombie")
+    identity = identify(process.pid)
+    assert identity is not None
+    assert not identity.is_alive()
+    process.wait()
+    assert identify(process.pid) != identity
