@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -274,7 +275,7 @@ def _compare_tensor(name: str, ours: Tensor | None, expected: Tensor | None) -> 
         tolerance = RELATIVE_TOLERANCE * largest + GRADIENT_FLOOR
     else:
         tolerance = RELATIVE_TOLERANCE * max(1.0, largest)
-    return TensorResult(name, error, tolerance, ok=error <= tolerance)
+    return TensorResult(name, error, tolerance, ok=math.isfinite(error) and error <= tolerance)
 
 
 def _largest(tensor: Tensor) -> float:

@@ -23,7 +23,7 @@ VARIANCE_WEIGHT = 100.0
 
 
 class LatentActionOutput(NamedTuple):
-    """One pass: pred_frames `[B, T-1, C, H, W]`, actions `[B, T-1, A]`, codes `[B, T-1]`; loss and variance are scalars."""
+    """One pass: pred_frames `[B, T-1, C, H, W]`, actions `[B, T-1, A]`, indices `[B, T-1]` and two scalars."""
 
     loss: Tensor
     pred_frames: Tensor

@@ -1,0 +1,151 @@
+"""MaskGIT decoding: its schedule, what it may not touch, sampling and refusals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers.small_worlds import SMALL, frames, world_models
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.reference.models.maskgit import maskgit_decode, reveal_counts
+from tinyworlds_gate.reference.rollout.world_models import WorldModels
+
+
+def decoded(
+    models: WorldModels, horizon: int = 1, decode_steps: int = 4, temperature: float = 0.0, seed: int = 0
+) -> Tensor:
+    context = models.tokenizer.encode(frames(length=3))
+    actions = torch.ones(2, 2 + horizon, 2)
+    return maskgit_decode(
+        models.dynamics,
+        models.tokenizer.quantizer,
+        context,
+        horizon,
+        actions,
+        decode_steps,
+        temperature,
+        torch.Generator().manual_seed(seed),
+    )
+
+
+@pytest.mark.parametrize("total", [1, 5, 16, 81, 1024])
+@pytest.mark.parametrize("decode_steps", [1, 2, 8, 16, 40])
+def test_the_schedule_reveals_every_token_once(total: int, decode_steps: int) -> None:
+    counts = reveal_counts(total, decode_steps)
+    assert sum(counts) == total
+    assert min(counts) >= 1
+    assert len(counts) <= decode_steps
+
+
+def test_the_schedule_follows_the_exponential_with_a_floor_of_a_sixteenth() -> None:
+    known, targets = 0, [math.ceil(640 * math.expm1(5 * m / 8) / math.expm1(5)) for m in range(8)]
+    for count, target in zip(reveal_counts(640, 8)[:-1], targets, strict=False):
+        known += count
+        assert known == max(target, known - count + 40)
+
+
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_the_context_stays_as_it_was_and_every_new_token_is_a_level(horizon: int) -> None:
+    models = world_models()
+    latents = decoded(models, horizon)
+    assert latents.shape == (2, 3 + horizon, SMALL.patches, SMALL.latent_dim)
+    assert torch.equal(latents[:, :3], models.tokenizer.encode(frames(length=3)))
+    quantizer = models.tokenizer.quantizer
+    again = quantizer.latents_from_indices(quantizer.indices_from_latents(latents))
+    assert torch.allclose(latents, again, atol=1e-6)
+
+
+def test_one_pass_takes_the_likeliest_token_everywhere() -> None:
+    models = world_models()
+    context = models.tokenizer.encode(frames(length=3))
+    hidden = torch.zeros(2, 4, SMALL.patches, dtype=torch.bool)
+    hidden[:, 3] = True
+    padded = torch.cat((context, torch.zeros_like(context[:, :1])), dim=1)
+    likeliest = models.dynamics(padded, torch.ones(2, 3, 2), hidden)[:, 3].argmax(dim=-1)
+    new = decoded(models, decode_steps=1)[:, 3]
+    assert torch.equal(models.tokenizer.quantizer.indices_from_latents(new), likeliest)
+
+
+def test_later_passes_see_what_earlier_ones_revealed() -> None:
+    models = world_models(seed=2)
+    assert not torch.equal(decoded(models, decode_steps=1), decoded(models, decode_steps=8))
+
+
+def test_a_clip_decodes_alike_alone_and_in_a_batch() -> None:
+    models = world_models()
+    context, actions = models.tokenizer.encode(frames(batch=3, length=3)), torch.ones(3, 3, 2)
+    together = maskgit_decode(models.dynamics, models.tokenizer.quantizer, context, 1, actions, 4)
+    alone = maskgit_decode(models.dynamics, models.tokenizer.quantizer, context[1:2], 1, actions[1:2], 4)
+    assert torch.equal(together[1:2], alone)
+
+
+def test_temperature_0_ignores_the_generator() -> None:
+    models = world_models()
+    assert torch.equal(decoded(models, seed=0), decoded(models, seed=1))
+
+
+def test_sampling_repeats_with_the_seed_and_varies_without() -> None:
+    models = world_models()
+    first, again, other = (decoded(models, temperature=1.0, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_samples_follow_the_softmax_at_the_temperature() -> None:
+    models = world_models()
+    torch.nn.init.zeros_(models.dynamics.output_mlp.weight)
+    odds = torch.full((SMALL.vocabulary,), -50.0)
+    odds[:2] = torch.tensor([0.0, 2.0])
+    models.dynamics.output_mlp.bias.data = odds
+    context = models.tokenizer.encode(frames(batch=64, length=1))
+    latents = maskgit_decode(
+        models.dynamics, models.tokenizer.quantizer, context, 1, None, 1, 2.0, torch.Generator().manual_seed(0)
+    )
+    tokens = models.tokenizer.quantizer.indices_from_latents(latents[:, 1])
+    assert set(tokens.unique().tolist()) == {0, 1}
+    assert (tokens == 1).float().mean().item() == pytest.approx(1 / (1 + math.exp(-1)), abs=0.04)
+
+
+def test_decoding_without_actions_works() -> None:
+    models = world_models()
+    context = models.tokenizer.encode(frames(length=3))
+    latents = maskgit_decode(models.dynamics, models.tokenizer.quantizer, context, 1, None, 4)
+    assert latents.shape[1] == 4
+
+
+@pytest.mark.parametrize(
+    ("horizon", "steps", "decode_steps", "temperature", "message"),
+    [
+        (0, 2, 4, 0.0, "prediction_horizon is 0"),
+        (1, 3, 0, 0.0, "decode_steps is 0"),
+        (1, 3, 4, -0.5, "temperature is -0.5"),
+        (1, 3, 4, math.nan, "temperature is nan"),
+        (1, 2, 4, 0.0, "conditioning has 2 actions; 3 context frames and 1 new ones need 3"),
+    ],
+)
+def test_impossible_settings_are_refused(
+    horizon: int, steps: int, decode_steps: int, temperature: float, message: str
+) -> None:
+    models = world_models()
+    context = models.tokenizer.encode(frames(length=3))
+    with pytest.raises(ConfigError, match=message):
+        maskgit_decode(
+            models.dynamics,
+            models.tokenizer.quantizer,
+            context,
+            horizon,
+            torch.ones(2, steps, 2),
+            decode_steps,
+            temperature,
+        )
+
+
+def test_an_empty_context_is_refused() -> None:
+    models = world_models()
+    with pytest.raises(ConfigError, match="context holds 0 frames"):
+        maskgit_decode(
+            models.dynamics, models.tokenizer.quantizer, torch.zeros(1, 0, SMALL.patches, SMALL.latent_dim), 1, None, 4
+        )

@@ -1,0 +1,173 @@
+"""Rollouts: what each step sees and follows, the baselines, and refusals."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+import torch
+
+from tests.helpers.small_worlds import SMALL, frames, sizes, world_models
+from tinyworlds_gate.errors import CheckpointError, ConfigError
+from tinyworlds_gate.reference.models.maskgit import maskgit_decode
+from tinyworlds_gate.reference.rollout.rollout import copy_last, rollout, tokenizer_reconstruction
+from tinyworlds_gate.reference.rollout.world_models import load_world_models
+
+STAGES = ("video_tokenizer", "latent_actions", "dynamics")
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_only_generated_frames_come_back_clamped(horizon: int) -> None:
+    output = rollout(world_models(), frames(length=7), context=3, generation_steps=2, prediction_horizon=horizon)
+    assert output.predicted_BTCHW.shape == (2, 2 * horizon, 3, 16, 16)
+    assert output.action_indices.shape == (2, 2, 2 + horizon)
+    assert output.predicted_BTCHW.abs().max() <= 1
+
+
+@pytest.mark.requirement("G5")
+def test_a_strict_rollout_never_sees_true_frames_after_the_context() -> None:
+    models, clip = world_models(), frames(length=7)
+    other = torch.cat((clip[:, :3], -clip[:, 3:]), dim=1)
+    first, second = (
+        rollout(models, x, context=3, generation_steps=4, actions="random", generator=seeded(0)) for x in (clip, other)
+    )
+    assert torch.equal(first.predicted_BTCHW, second.predicted_BTCHW)
+
+
+@pytest.mark.requirement("G5")
+def test_a_teacher_forced_step_is_a_strict_first_step_from_its_true_frames() -> None:
+    models, clip = world_models(), frames(length=7)
+    forced = rollout(models, clip, context=3, generation_steps=4, teacher_forced=True)
+    for step in range(4):
+        fresh = rollout(models, clip[:, step:], context=3, generation_steps=1)
+        assert torch.equal(forced.predicted_BTCHW[:, step : step + 1], fresh.predicted_BTCHW)
+
+
+def test_strict_and_teacher_forced_share_actions_and_the_first_frame_and_differ_after() -> None:
+    models, clip = world_models(), frames(length=7)
+    strict, forced = (
+        rollout(models, clip, context=3, generation_steps=4, teacher_forced=choice) for choice in (False, True)
+    )
+    assert torch.equal(strict.action_indices, forced.action_indices)
+    assert torch.equal(strict.predicted_BTCHW[:, 0], forced.predicted_BTCHW[:, 0])
+    assert not torch.allclose(strict.predicted_BTCHW[:, 1:], forced.predicted_BTCHW[:, 1:], atol=1e-2)
+
+
+def test_a_strict_second_step_continues_from_the_clamped_first() -> None:
+    models, clip = world_models(), frames(length=5)
+    output = rollout(models, clip, context=3, generation_steps=2, decode_steps=4)
+    shown = torch.cat((clip[:, 1:3], output.predicted_BTCHW[:, :1]), dim=1)
+    actions = models.latent_actions.encode(clip[:, 1:5])
+    context = models.tokenizer.encode(shown)
+    latents = maskgit_decode(models.dynamics, models.tokenizer.quantizer, context, 1, actions, 4)
+    expected = models.tokenizer.decode(latents)[:, -1].clamp(-1, 1)
+    assert torch.equal(output.predicted_BTCHW[:, 1], expected)
+
+
+def test_inferred_actions_are_those_of_the_true_frames_in_each_window() -> None:
+    models, clip = world_models(), frames(length=6)
+    codes = rollout(models, clip, context=3, generation_steps=3).action_indices
+    for step in range(3):
+        expected = models.latent_actions.action_indices(models.latent_actions.encode(clip[:, step : step + 4]))
+        assert torch.equal(codes[:, step], expected)
+
+
+@pytest.mark.requirement("G5")
+def test_random_actions_are_drawn_once_per_transition_and_stay() -> None:
+    output = rollout(
+        world_models(), frames(batch=40, length=3), context=3, generation_steps=4, actions="random", generator=seeded(1)
+    )
+    codes = output.action_indices
+    assert torch.equal(codes[:, 1:, :-1], codes[:, :-1, 1:])
+    shares = torch.bincount(codes[:, 0].flatten(), minlength=SMALL.n_actions) / codes[:, 0].numel()
+    assert shares.min() > 0.1
+
+
+def test_random_actions_repeat_with_the_seed() -> None:
+    models, clip = world_models(), frames(length=3)
+    first, again, other = (
+        rollout(models, clip, context=3, generation_steps=3, actions="random", generator=seeded(seed)).action_indices
+        for seed in (5, 5, 6)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_clips_do_not_touch_one_another() -> None:
+    models, clip = world_models(), frames(batch=3, length=5)
+    together = rollout(models, clip, context=3, generation_steps=2).predicted_BTCHW
+    alone = rollout(models, clip[1:2], context=3, generation_steps=2).predicted_BTCHW
+    assert torch.allclose(together[1:2], alone, atol=1e-5)
+
+
+def test_a_reconstruction_is_the_tokenizer_and_nothing_else() -> None:
+    models, clip = world_models(), frames()
+    expected = models.tokenizer.decode(models.tokenizer.encode(clip)).clamp(-1, 1)
+    assert torch.equal(tokenizer_reconstruction(models.tokenizer, clip), expected)
+
+
+@pytest.mark.requirement("G5")
+def test_copy_last_repeats_the_last_context_frame() -> None:
+    clip = frames(length=7)
+    copied = copy_last(clip, context=3, generation_steps=2, prediction_horizon=2)
+    assert copied.shape == (2, 4, 3, 16, 16)
+    assert all(torch.equal(copied[:, step], clip[:, 2]) for step in range(4))
+
+
+def test_a_clip_too_short_for_its_actions_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"have 6 frames; 3 context frames and 4 generated ones .* need 7"):
+        rollout(world_models(), frames(length=6), context=3, generation_steps=4)
+
+
+@pytest.mark.parametrize("name", ["context", "generation_steps", "prediction_horizon"])
+def test_a_setting_below_one_is_refused_by_name(name: str) -> None:
+    settings: dict[str, Any] = {"context": 3, "generation_steps": 1, "prediction_horizon": 1, name: 0}
+    with pytest.raises(ConfigError, match=f"{name} is 0; it must be at least 1"):
+        rollout(world_models(), frames(length=7), **settings)
+
+
+def test_an_unknown_way_of_acting_is_refused() -> None:
+    with pytest.raises(ConfigError, match="actions is 'guessed'; it must be 'inferred' or 'random'"):
+        rollout(world_models(), frames(), context=3, generation_steps=1, actions=cast(Any, "guessed"))
+
+
+def state_dicts() -> dict[str, dict[str, torch.Tensor]]:
+    models = world_models(seed=4)
+    found = (models.tokenizer, models.latent_actions, models.dynamics)
+    return {stage: dict(model.state_dict()) for stage, model in zip(STAGES, found, strict=True)}
+
+
+def test_loaded_models_compute_what_the_saved_ones_did() -> None:
+    loaded = load_world_models(dict.fromkeys(STAGES, SMALL), state_dicts())
+    clip = frames(length=5)
+    first, second = (rollout(m, clip, context=3, generation_steps=2) for m in (loaded, world_models(seed=4)))
+    assert torch.equal(first.predicted_BTCHW, second.predicted_BTCHW)
+    assert not loaded.latent_actions.training
+
+
+@pytest.mark.requirement("C4")
+def test_weights_of_other_sizes_are_refused_by_name() -> None:
+    with pytest.raises(CheckpointError, match=r"weights of video_tokenizer .* of another shape \(.* instead of"):
+        load_world_models(dict.fromkeys(STAGES, sizes(embed_dim=48)), state_dicts())
+
+
+@pytest.mark.requirement("C4")
+def test_weights_with_more_blocks_are_refused_by_name() -> None:
+    with pytest.raises(CheckpointError, match=r"missing \(.*blocks\.2.*, …\)"):
+        load_world_models(dict.fromkeys(STAGES, sizes(num_blocks=3)), state_dicts())
+
+
+@pytest.mark.requirement("C4")
+@pytest.mark.parametrize(
+    ("stage", "key", "value"),
+    [("latent_actions", "n_actions", 8), ("video_tokenizer", "num_bins", 5), ("latent_actions", "frame_size", 32)],
+)
+def test_models_that_do_not_fit_one_another_are_refused(stage: str, key: str, value: int) -> None:
+    per_stage = {**dict.fromkeys(STAGES, SMALL), stage: sizes(**{key: value})}
+    with pytest.raises(CheckpointError, match=f"{key} is .* checkpoint; use checkpoints of the same run"):
+        load_world_models(per_stage, state_dicts())
