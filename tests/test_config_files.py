@@ -123,6 +123,7 @@ def test_an_unknown_key_in_a_file_names_file_and_nearest_key(folder: Path) -> No
             "`distributed` holds several settings, not one value; set them by name, e.g. `distributed.use_ddp`",
         ),
         ("frame_size=[1", "the value is not valid YAML"),
+        ("distributed.use_fsdp=true", "`distributed.use_fsdp` is True, but the embedded reference shards no model"),
     ],
 )
 def test_a_bad_value_is_told_with_its_key_and_value(folder: Path, word: str, said: str) -> None:
@@ -159,6 +160,11 @@ def test_the_inference_file_yields_to_words(folder: Path) -> None:
 def test_an_unknown_inference_word_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown key `teacher_force`\. Did you mean `teacher_forced`"):
         load_inference_config(folder / "inference.yaml", ["teacher_force=true"])
+
+
+def test_interactive_inference_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="`use_interactive_mode` is True, but a gate has nobody at the keyboard"):
+        load_inference_config(folder / "inference.yaml", ["use_interactive_mode=true"])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

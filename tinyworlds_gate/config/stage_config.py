@@ -59,6 +59,11 @@ def load_stage_config(
     where = f"{config_path} with {training_config_path}"
     training = validate_tree(TrainingConfig, nested({k: v for k, v in values.items() if k in training_keys}), where)
     config = validate_tree(schema, nested({k: v for k, v in values.items() if k in stage_keys}), where)
+    if training.distributed.use_fsdp:
+        raise ConfigError(
+            "`distributed.use_fsdp` is True, but the embedded reference shards no model; set it to false (use_ddp "
+            "averages gradients over the ranks)."
+        )
     provenance = {key: sources.get(key, DEFAULT_SOURCE) for key in training_keys + stage_keys}
     return StageRunConfig(training, config, provenance)
 
@@ -73,6 +78,8 @@ def load_inference_config(config_path: Path, overrides: Sequence[str]) -> Infere
     values = read_leaves(config_path, known)
     words = parse_overrides(overrides, known)
     inference = validate_tree(InferenceConfig, nested({**values, **words}), str(config_path))
+    if inference.use_interactive_mode:
+        raise ConfigError("`use_interactive_mode` is True, but a gate has nobody at the keyboard; set it to false.")
     provenance = {
         key: "command line" if key in words else str(config_path) if key in values else DEFAULT_SOURCE for key in known
     }
