@@ -1,0 +1,1 @@
+"""The inference gate: raw measures in, a verdict with its reasons out; no torch, no processes."""

@@ -1,0 +1,117 @@
+"""The pytest plugin of tinyworlds_gate. `conftest.py` registers it with ``pytest_plugins = ["tinyworlds_gate.plugin"]``.
+
+What a hook decides lives in the modules beside this one; here stand only the hooks, in the order in which pytest calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import pytest
+
+from tinyworlds_gate.plugin import html_page, options, terminal
+from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference, reports, trained_stages
+from tinyworlds_gate.plugin.parallel import add_refused_option, refuse_parallel
+from tinyworlds_gate.plugin.retrain import RERUN
+from tinyworlds_gate.plugin.session import SESSION, GateSession
+
+__all__ = ["closed_loop", "findings_of", "inference", "reports", "trained_stages"]
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the options of the closed loop (docs/options.md)."""
+    options.add_options(parser)
+    add_refused_option(parser, pluginmanager)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options, and make the HTML page part of every run that validates."""
+    refuse_parallel(config)
+    options.require_valid(options.explicit_options(config))
+    session = GateSession(config)
+    config.stash[SESSION] = session
+    if not config.option.help and not config.option.collectonly:
+        html_page.enable(config, session)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the validation tests as smoke or longrun, by the profile that they run on."""
+    config.stash[SESSION].mark_validation(items)
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Remember what a person deselected: its requirements are NOT-RUN and say so."""
+    if items:
+        items[0].config.stash[SESSION].note_deselected(items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Know which validation tests will run; resolve the settings before the first of them."""
+    session.config.stash[SESSION].note_selected(session.items)
+
+
+def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, Any] | None:
+    """An attempt after which dynamics is retrained shows as RETRAINED, neither passed nor failed."""
+    if getattr(report, "outcome", None) == RERUN:
+        return "retrained", "R", ("RETRAINED", {"yellow": True})
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Turn each report of a validation test into findings of the requirements that it carries."""
+    report = yield
+    item.config.stash[SESSION].note_report(item, report)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """End the run: verdict, requirement table and reports; the HTML page follows right after this hook."""
+    session.config.stash[SESSION].finish(session, int(exitstatus))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True, specname="pytest_sessionfinish")
+def pytest_after_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """After the HTML page was written: a missing report turns the exit status (H4, A1–A8)."""
+    result = yield
+    session.config.stash[SESSION].check_artifacts(session)
+    return result
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The verdict in words, the attempts, the requirements that did not pass, and where the reports lie."""
+    terminal.write_summary(terminalreporter, config.stash[SESSION])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Release the project's lock whatever happened."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_report_title(report: Any) -> None:
+    """The page's title."""
+    report.title = "TinyWorlds validation"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_table_header(cells: list[str]) -> None:
+    """A column with the requirements that a test carries."""
+    html_page.add_header(cells)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_table_row(report: Any, cells: list[str]) -> None:
+    """The requirements of one row."""
+    html_page.add_cell(report, cells)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
+    """The verdict banner, the requirement table, the attempts and the pictures."""
+    prefix.extend(html_page.summary(session.config.stash[SESSION]))

@@ -1,0 +1,112 @@
+"""The inference gate and what followed it: L6, L7, L8, G1–G5, H3, T5, T7."""
+
+from __future__ import annotations
+
+from tinyworlds_gate.config.profile import RetryPlanConfig
+from tinyworlds_gate.findings.base import FAIL, INVALID, PASS, Events, Finding, finding, not_run, of
+from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
+
+NO_INFERENCE = "inference was not run"
+
+
+def inference_run(events: Events) -> list[Finding]:
+    """L6 and L7: the inference run happened after training, and its results were judged."""
+    started, verdicts = of(events, "inference_started"), of(events, "gate_verdict")
+    if not started:
+        return [not_run("L6", NO_INFERENCE), not_run("L7", NO_INFERENCE)]
+    finished = of(events, "inference_finished")
+    evidence = finished[-1].get("log") if finished else None
+    first_problem = [] if len(finished) == len(started) else ["an inference run did not finish"]
+    judged = [] if len(verdicts) == len(started) else [f"{len(started)} inference runs, but {len(verdicts)} verdicts"]
+    return [
+        finding("L6", first_problem, f"{len(finished)} inference run(s)", evidence),
+        finding(
+            "L7",
+            judged,
+            f"{len(verdicts)} verdict(s) over picture and error",
+            finished[-1].get("picture") if finished else None,
+        ),
+    ]
+
+
+def gate_conditions(events: Events, attempt: int) -> list[Finding]:
+    """G1–G5 of one attempt; a profile's stricter conditions count into G5."""
+    verdicts = of(events, "gate_verdict", attempt=attempt)
+    if not verdicts:
+        return [not_run(f"G{number}", NO_INFERENCE) for number in range(1, 6)]
+    grouped: dict[str, list[dict[str, str]]] = {}
+    for condition in verdicts[-1]["conditions"]:
+        grouped.setdefault(condition["id"].split(".")[0], []).append(condition)
+    findings = []
+    for id, conditions in grouped.items():
+        worst = min((c["verdict"] for c in conditions), key=(INVALID, FAIL, PASS).index)
+        told = "; ".join(c["reason"] for c in conditions if c["verdict"] == worst or worst == PASS)
+        findings.append(Finding(id, worst, told))
+    return findings
+
+
+def gate_passed(events: Events) -> Finding:
+    """H3: training is complete only when the inference gate passed."""
+    verdicts = of(events, "gate_verdict")
+    if not verdicts:
+        return not_run("H3", NO_INFERENCE)
+    last = verdicts[-1]
+    return Finding("H3", PASS if last["verdict"] == PASS else FAIL, last["sentence"])
+
+
+def retraining(events: Events, retry: RetryPlanConfig, max_mse: float) -> list[Finding]:
+    """L8, T5 and T7: a failed gate was answered by retraining as planned, and never where it could not help."""
+    verdicts, retrains = of(events, "gate_verdict"), of(events, "dynamics_retrain")
+    if not verdicts:
+        return [not_run(id, NO_INFERENCE) for id in ("L8", "T5", "T7")]
+    ladder = _ladder_problems(events, retry)
+    rates = [plan.learning_rate for k in range(retry.max) if (plan := plan_inference_retry(k, 0, 1, retry))]
+    planned = ", ".join(f"{rate:.3g}" for rate in rates) or "none"
+    poor = [
+        verdict
+        for verdict, later in zip(verdicts, [*verdicts[1:], None], strict=True)
+        if later is not None and not should_retrain((verdict.get("measures") or {}).get("tokenizer_recon_mse"), max_mse)
+    ]
+    t7 = finding(
+        "T7",
+        [
+            f"dynamics was retrained after attempt {v['attempt']} although the tokenizer alone is above {max_mse:g}"
+            for v in poor
+        ],
+        f"tokenizer floor {_floor(verdicts[-1])} against max_mse {max_mse:g}: {should_retrain(_recon(verdicts[-1]), max_mse).reason}",
+    )
+    told = (
+        f"{len(retrains)} retraining(s) after {len(verdicts)} attempt(s)"
+        if retrains
+        else f"the first attempt passed; the ladder was ready (learning rates {planned})"
+        if verdicts[-1]["verdict"] == PASS
+        else "no retraining was possible or allowed"
+    )
+    if verdicts[-1]["verdict"] != PASS:
+        return [Finding("L8", FAIL, f"the gate did not pass; {told}"), finding("T5", ladder, told), t7]
+    return [finding("L8", ladder, told), finding("T5", ladder, told), t7]
+
+
+def _ladder_problems(events: Events, retry: RetryPlanConfig) -> list[str]:
+    problems = []
+    for k, event in enumerate(of(events, "dynamics_retrain")):
+        plan = plan_inference_retry(k, event["from_update"], event["from_update"], retry)
+        if plan is None:
+            problems.append(f"retry {k + 1} is beyond the budget of {retry.max}")
+        elif abs(plan.learning_rate - event["learning_rate"]) > 1e-12 or plan.to_update != event["to_update"]:
+            problems.append(
+                f"retry {k + 1} used learning rate {event['learning_rate']:g} to update {event['to_update']}, planned were "
+                f"{plan.learning_rate:g} and {plan.to_update}"
+            )
+    return problems
+
+
+def _recon(verdict: dict[str, object]) -> float | None:
+    measures = verdict.get("measures")
+    value = measures.get("tokenizer_recon_mse") if isinstance(measures, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _floor(verdict: dict[str, object]) -> str:
+    value = _recon(verdict)
+    return "unknown" if value is None else f"{value:.4f}"

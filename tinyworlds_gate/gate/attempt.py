@@ -1,0 +1,127 @@
+"""One attempt at the inference gate: start the inference run, gather its evidence, judge it (L6, L7, G1–G5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.config.profile import Thresholds
+from tinyworlds_gate.gate.inference_log import read_inference_log
+from tinyworlds_gate.gate.measures import GateMeasures, MeasuresError, read_raw, summarise
+from tinyworlds_gate.gate.picture_check import check_new_picture, existing_pictures
+from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceEvidence, judge_inference
+from tinyworlds_gate.launch.command import LaunchFiles, inference_command, stage_environment
+from tinyworlds_gate.launch.launcher import run_child
+from tinyworlds_gate.stages.context import RunContext
+
+
+@dataclass(frozen=True)
+class InferenceAttempt:
+    """One try of the gate with everything that it left."""
+
+    number: int
+    verdict: GateVerdict
+    measures: GateMeasures | None
+    checkpoints: Mapping[str, CheckpointRef]
+    log: Path
+    picture: Path | None
+    log_tail: tuple[str, ...]
+
+
+def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
+    """The profile's thresholds as the verdict takes them."""
+    return GateThresholds(**{name: getattr(thresholds, name) for name in GateThresholds.__dataclass_fields__})
+
+
+def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> InferenceAttempt:
+    """Run inference on these checkpoints and judge it; journalled before and after."""
+    layout, settings = context.layout, context.settings
+    log, measures_file = layout.inference_log(number), layout.root / f"measures_{number:02d}.json"
+    command = inference_command(context.target, _overrides(context, checkpoints, measures_file))
+    context.journal.append(
+        "inference_started",
+        attempt=number,
+        command=command,
+        log=log,
+        checkpoints={stage: reference.path for stage, reference in checkpoints.items()},
+    )
+    context.say(f"inference, attempt {number}: rolling out {settings.inference.clips} held-out clips")
+    pictures = existing_pictures(layout.inference_results)
+    child = run_child(
+        command,
+        cwd=layout.project_root,
+        env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=False),
+        log_path=log,
+        deadline_s=settings.profile.watchdog.inference_deadline_s,
+    )
+    picture = check_new_picture(layout.inference_results, pictures)
+    measures, problem = _measures(measures_file)
+    evidence = InferenceEvidence(
+        exit_code=child.exit_code,
+        log=read_inference_log(log),
+        expected_checkpoints={stage: str(reference.path) for stage, reference in checkpoints.items()},
+        picture=picture.path.name if picture.path else None,
+        picture_problem=picture.problem,
+        measures=measures,
+        measures_problem=problem,
+    )
+    verdict = judge_inference(evidence, gate_thresholds(settings.profile.thresholds))
+    context.journal.append(
+        "inference_finished",
+        attempt=number,
+        exit_code=child.exit_code,
+        signal=child.signal,
+        wall_s=child.wall_s,
+        log=log,
+        picture=picture.path,
+        measures_file=measures_file,
+        checkpoints={
+            stage: {"path": reference.path, "sha256": reference.model_sha256, "step": reference.step}
+            for stage, reference in checkpoints.items()
+        },
+        log_tail=None if child.ok else list(child.log_tail),
+    )
+    context.journal.append(
+        "gate_verdict", attempt=number, measures=measures.as_dict() if measures else None, **verdict.as_event()
+    )
+    return InferenceAttempt(number, verdict, measures, dict(checkpoints), log, picture.path, child.log_tail)
+
+
+def _overrides(context: RunContext, checkpoints: Mapping[str, CheckpointRef], measures_file: Path) -> dict[str, Any]:
+    inference, training = context.settings.inference, context.settings.training
+    values: dict[str, Any] = {
+        key: getattr(inference, key)
+        for key in (
+            "dataset",
+            "fps",
+            "teacher_forced",
+            "context_window",
+            "prediction_horizon",
+            "generation_steps",
+            "decode_steps",
+            "temperature",
+            "seed",
+            "clips",
+            "clip_seed",
+            "batch_size",
+        )
+    }
+    values |= {
+        "device": "cpu" if context.on_cpu else "cuda",
+        "held_out_fraction": training.held_out_fraction,
+        "split_seed": training.split_seed,
+        "data_path": context.data_path,
+        "measures_path": measures_file,
+        "use_latest_checkpoints": False,
+    }
+    return values | {f"{stage}_path": reference.path for stage, reference in checkpoints.items()}
+
+
+def _measures(path: Path) -> tuple[GateMeasures | None, str]:
+    try:
+        return summarise(read_raw(path)), ""
+    except MeasuresError as error:
+        return None, str(error)

@@ -1,0 +1,278 @@
+"""The closed loop: from stopping stale training to a verdict with evidence. Reads like the table L1 to L10.
+
+The steps are pulled by the fixtures of `validation/`: asking for a stage trains the stages before it first, asking for
+inference trains all. Each step runs once, and writes its events to the run's journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinyworlds_gate.checkpoints.agreement import check_agreement
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
+from tinyworlds_gate.config.alignment import Check, check_alignment
+from tinyworlds_gate.config.names import STAGES
+from tinyworlds_gate.config.schema import SHARED_KEYS
+from tinyworlds_gate.errors import CheckpointError, ConfigError, GateError
+from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
+from tinyworlds_gate.launch.ending import end_stale
+from tinyworlds_gate.loop_data import prepare_data
+from tinyworlds_gate.loop_evidence import analyse_metrics, audit_history
+from tinyworlds_gate.run.lock import ProjectLock
+from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.stages.controller import FAIL, NOT_RUN, PASS, StageController, StageResult
+from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
+
+
+@dataclass(frozen=True)
+class RetrainAnswer:
+    """Whether dynamics may be retrained after a failed gate, and why or why not."""
+
+    allowed: bool
+    reason: str
+
+
+class ClosedLoop:
+    """One run over one target project. Create it with a started context, then call :meth:`prepare`."""
+
+    def __init__(self, context: RunContext, stamp: str) -> None:
+        self.context, self.stamp = context, stamp
+        self.config_checks: list[Check] = []
+        self.problem: str | None = None
+        self.attempts: list[InferenceAttempt] = []
+        self.ended_before: list[Any] = []
+        self._stages: dict[str, StageResult] = {}
+        self._given: dict[str, StageResult] = {}
+        self._prepared = False
+        self._analysed = False
+        self._retries = 0
+        self._lock = ProjectLock(context.layout.project_root, run=context.layout.run)
+
+    # L1-L4 and the configs: nothing trains before all of this holds.
+
+    def prepare(self) -> str | None:
+        """Take the project's lock, end stale training, check configs and checkpoints, make the data ready.
+
+        Returns:
+            The sentence that says why nothing can be trained, or None. It is also kept in ``problem``.
+        """
+        if not self._prepared:
+            self._prepared = True
+            try:
+                self._lock.acquire()
+                self._end_stale("before")
+                self._check_configs()
+                self._check_given_checkpoints()
+                audit_history(self.context)
+                prepare_data(self.context)
+            except GateError as error:
+                self.problem = str(error)
+                self.context.say(f"stopped before any training: {error}")
+        return self.problem
+
+    def _end_stale(self, when: str) -> None:
+        """L1: training processes of this project that an earlier run or a person left behind."""
+        if not self.context.settings.options.cleanup_extra_processes:
+            self.context.journal.append(
+                "stale_processes", ended=[], when=when, skipped="--cleanup-extra-processes false"
+            )
+            return
+        self.ended_before = end_stale(self.context.target)
+        self.context.journal.append(
+            "stale_processes", ended=[record.as_record() for record in self.ended_before], when=when
+        )
+        for record in self.ended_before:
+            self.context.say(f"ended a stale training process: PID {record.pid}, {record.outcome}")
+
+    def _check_configs(self) -> None:
+        self.config_checks = check_alignment(self.context.settings.config_dir)
+        self.context.journal.append("config_checked", checks=[vars(check) for check in self.config_checks])
+        failed = [f"{check.id}: {check.reason}" for check in self.config_checks if check.verdict != PASS]
+        if failed:
+            raise ConfigError(" ".join(failed))
+
+    def _check_given_checkpoints(self) -> None:
+        """A checkpoint that a person named must be whole and of the configured sizes before anything starts (C4)."""
+        from tinyworlds_gate.checkpoints.describe import describe_checkpoint, same_size
+
+        settings = self.context.settings
+        for stage in STAGES:
+            given = settings.checkpoint_given(stage)
+            if given is None:
+                continue
+            reference = resolve_checkpoint(given, stage, require_optimizer=stage in settings.trained_stages)
+            for name, value in describe_checkpoint(reference).known().items():
+                wanted = getattr(settings.training, name)
+                if name in SHARED_KEYS and not same_size(name, value, wanted):
+                    raise CheckpointError(
+                        f"--{stage.split('_')[0]}-checkpoint {reference.path}: {name} is {value} in the checkpoint, but {wanted} in "
+                        f"{settings.provenance[f'training.{name}']}; give a checkpoint of this configuration, or set {name}: {value}"
+                    )
+            self._given[stage] = StageResult(
+                stage,
+                NOT_RUN,
+                f"not trained: the checkpoint {reference.path.name} was given",
+                reference.step + 1,
+                reference,
+            )
+
+    # L5: the three stages in order.
+
+    def stage(self, stage: str) -> StageResult:
+        """The result of a stage; trains it, and the stages before it, when that has not happened yet."""
+        if stage not in self._stages:
+            for earlier in STAGES[: STAGES.index(stage)]:
+                self.stage(earlier)
+            self._stages[stage] = self._train_or_take(stage)
+        return self._stages[stage]
+
+    def _train_or_take(self, stage: str) -> StageResult:
+        settings = self.context.settings
+        if self.prepare() is not None:
+            return StageResult(stage, NOT_RUN, f"not trained: {self.problem}", 0, None)
+        given = self._given.get(stage)
+        if stage not in settings.trained_stages:
+            if given is not None:
+                return given
+            flag = f"--{stage.split('_')[0]}-checkpoint"
+            return StageResult(
+                stage,
+                NOT_RUN,
+                f"not trained (--train-stage {settings.options.train_stage}) and no {flag} given",
+                0,
+                None,
+            )
+        unusable = [r for e in STAGES[: STAGES.index(stage)] if not (r := self.stage(e)).usable]
+        if unusable and (stage == "dynamics" or settings.options.train_stage == "all"):
+            reason = f"not trained: {unusable[0].stage} ended with {unusable[0].verdict} ({unusable[0].reason})"
+            return StageResult(stage, NOT_RUN, reason, 0, None)
+        controller = StageController(
+            self.context, stage, self._inputs(), given.checkpoint if given is not None else None
+        )
+        return controller.train(settings.plan(stage).target_updates)
+
+    def _inputs(self) -> dict[str, CheckpointRef]:
+        """The checkpoints that stand now, by stage."""
+        return {
+            stage: result.checkpoint
+            for stage in STAGES
+            if (result := self._stages.get(stage)) is not None and result.checkpoint is not None
+        }
+
+    def checkpoint_findings(self) -> list[tuple[str, bool, str]]:
+        """C4: whether the three checkpoints agree with the configs and with each other."""
+        inputs = self._inputs()
+        expected = {key: getattr(self.context.settings.training, key) for key in SHARED_KEYS}
+        return check_agreement(inputs["video_tokenizer"], inputs["latent_actions"], inputs["dynamics"], expected)
+
+    # L6-L8: inference, its gate, and dynamics again when it fails.
+
+    def inference(self) -> InferenceAttempt | str:
+        """The newest attempt at the inference gate, made on the checkpoints that stand now; or why there is none."""
+        if not self.attempts:
+            self.stage("dynamics")
+            missing = [stage for stage in STAGES if stage not in self._inputs()]
+            if missing:
+                return f"inference needs the checkpoints of all stages; missing: {self._stages[missing[0]].reason}"
+            failed = [r for stage in STAGES if (r := self._stages[stage]).verdict == FAIL]
+            if failed:
+                return f"inference was not run: {failed[0].stage} failed ({failed[0].reason})"
+            self._attempt()
+        return self.attempts[-1]
+
+    def _attempt(self) -> None:
+        attempt = run_attempt(self.context, len(self.attempts) + 1, self._inputs())
+        self.attempts.append(attempt)
+        self.context.say(f"inference gate, attempt {attempt.number}: {attempt.verdict.sentence}")
+
+    def may_retrain(self) -> RetrainAnswer:
+        """T5 and T7: whether a failed gate may be answered by training dynamics on."""
+        settings = self.context.settings
+        if not self.attempts:
+            return RetrainAnswer(False, "no inference attempt was made")
+        if "dynamics" not in settings.trained_stages:
+            return RetrainAnswer(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
+        measures = self.attempts[-1].measures
+        decision = should_retrain(
+            measures.tokenizer_recon_mse if measures else None, settings.profile.thresholds.max_mse
+        )
+        if not decision:
+            return RetrainAnswer(False, decision.reason)
+        if plan_inference_retry(self._retries, 0, 1, settings.profile.retry) is None:
+            return RetrainAnswer(
+                False, f"the budget of {settings.profile.retry.max} retries is spent (--max-inference-retries)"
+            )
+        return RetrainAnswer(True, decision.reason)
+
+    def retrain_dynamics(self) -> InferenceAttempt | None:
+        """T5: continue dynamics from its newest valid checkpoint, then try the gate again on the new one.
+
+        Returns:
+            The new attempt, or None when the retraining itself failed.
+        """
+        context, before = self.context, self.stage("dynamics")
+        if before.checkpoint is None:
+            return None
+        start = before.checkpoint.step + 1
+        plan = plan_inference_retry(self._retries, start, start, context.settings.profile.retry)
+        if plan is None:
+            return None
+        self._retries += 1
+        context.journal.append(
+            "dynamics_retrain",
+            retry=plan.retry,
+            learning_rate=plan.learning_rate,
+            from_update=plan.from_update,
+            to_update=plan.to_update,
+            reason=self.attempts[-1].verdict.sentence,
+        )
+        context.say(
+            f"retraining dynamics, retry {plan.retry + 1}: updates {plan.from_update} to {plan.to_update} at learning rate "
+            f"{plan.learning_rate:g}"
+        )
+        context.settings = context.settings.with_retune(
+            "dynamics",
+            {"learning_rate": plan.learning_rate, "n_updates": plan.to_update},
+            f"retry {plan.retry + 1} (T5)",
+        )
+        controller = StageController(context, "dynamics", self._inputs(), before.checkpoint)
+        controller.schedule_start = plan.from_update
+        result = controller.train(plan.to_update, reason=f"inference retry {plan.retry}")
+        self._stages["dynamics"] = result
+        if result.verdict == FAIL:
+            return None
+        self._attempt()
+        return self.attempts[-1]
+
+    # L9.
+
+    def analyse(self) -> None:
+        """Analyse the stages' metrics once, after the last training."""
+        if not self._analysed:
+            self._analysed = True
+            trained = [stage for stage, result in self.results.items() if result.verdict != NOT_RUN]
+            analyse_metrics(self.context, self.stamp, trained)
+
+    # The end.
+
+    @property
+    def degraded(self) -> bool:
+        """H8: whether a stage had to fall to one clip per GPU."""
+        return any(result.verdict == "DEGRADED" for result in self._stages.values())
+
+    @property
+    def results(self) -> Mapping[str, StageResult]:
+        """The results of the stages that were asked for so far."""
+        return {stage: self._stages[stage] for stage in STAGES if stage in self._stages}
+
+    def stages_failed(self) -> Sequence[StageResult]:
+        """Stages that were trained and did not pass."""
+        return [result for result in self.results.values() if result.verdict == FAIL]
+
+    def close(self) -> None:
+        """Release the project for the next run; nothing of this one is running."""
+        self._lock.release()
+        self.context.journal.close()

@@ -1,0 +1,151 @@
+"""The beginning of a run: resolve the settings, find the devices, make the folder, open the journal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tinyworlds_gate.config.load import Settings, resolve_settings
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.launch.nvml import gpu_inventory
+from tinyworlds_gate.run.identity import host_name
+from tinyworlds_gate.run.journal import Journal
+from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.redact import redact, redact_command
+from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.targets.embedded import embedded_target
+
+JOURNAL_SCHEMA = 1
+RECORDED_PACKAGES = (
+    "tinyworlds_gate",
+    "torch",
+    "numpy",
+    "h5py",
+    "crafter",
+    "pytest",
+    "pytest-html",
+    "wandb",
+    "safetensors",
+)
+
+
+def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: Path) -> tuple[Settings, int]:
+    """The settings of a run fitted to the GPUs of this machine, and how many GPUs there are.
+
+    Raises:
+        ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
+    """
+    gpus = len(gpu_inventory())
+    settings = resolve_settings(profile, explicit, project_root=project_root)
+    nproc = settings.training.nproc_per_node
+    if settings.training.device.startswith("cuda") and gpus == 0:
+        raise ConfigError(
+            f"device: {settings.training.device} ({settings.provenance['training.device']}), but this machine shows no "
+            "NVIDIA GPU; set device: auto, or check the driver with nvidia-smi"
+        )
+    if gpus == 0 or settings.training.device == "cpu" or nproc <= gpus:
+        return settings, gpus
+    if "nproc_per_node" in explicit:
+        raise ConfigError(
+            f"--nproc-per-node {nproc}: this machine has {gpus} GPUs; give at most {gpus}, or leave it out"
+        )
+    note = f"nproc_per_node is {gpus} instead of {nproc}: this machine has {gpus} GPU(s), so H6 is not run."
+    fitted = resolve_settings(profile, {**explicit, "nproc_per_node": gpus}, project_root=project_root)
+    provenance = {**fitted.provenance, "training.nproc_per_node": f"number of GPUs, {gpus}"}
+    return replace(fitted, provenance=provenance, notes=(*fitted.notes, note)), gpus
+
+
+def start_run(
+    settings: Settings,
+    gpus: int,
+    *,
+    explicit: Mapping[str, Any],
+    command: Sequence[str],
+    stamp: str,
+    say: Callable[[str], None],
+    show_progress: Callable[[str, int, int, int, float], None],
+) -> RunContext:
+    """Make ``results/<run>/`` and write the first two events. ``stamp`` names the run and all its reports.
+
+    Raises:
+        GateError: a folder cannot be written.
+    """
+    layout = RunLayout(
+        settings.project_root, _free_name(settings.project_root, f"{settings.profile.name}_{stamp}")
+    ).create()
+    journal = Journal(layout.journal, project_root=layout.project_root)
+    commit, dirty = _commit(layout.project_root)
+    target = embedded_target(layout.project_root, settings.config_dir)
+    target.check_files()
+    journal.append(
+        "run_started",
+        schema=JOURNAL_SCHEMA,
+        run=layout.run,
+        timestamp=stamp,
+        profile=settings.profile.name,
+        kind=settings.profile.kind,
+        command=shlex.split(redact_command(command)),
+        project_root=redact(str(layout.project_root)),
+        target=target.kind,
+        options={name: str(value) if isinstance(value, Path) else value for name, value in explicit.items()},
+        seed=settings.profile.seed,
+        versions=_versions(),
+        machine=_machine(),
+        commit=commit,
+        dirty=dirty,
+    )
+    journal.append(
+        "settings_resolved",
+        settings=settings.table(),
+        thresholds=settings.profile.thresholds.model_dump(),
+        notes=settings.notes,
+    )
+    return RunContext(settings, target, layout, journal, gpus, say, show_progress)
+
+
+def _free_name(project_root: Path, wanted: str) -> str:
+    name, number = wanted, 2
+    while (project_root / "results" / name).exists():
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "hostname_hash": sha256(host_name().encode()).hexdigest()[:12],
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": gpu_inventory(),
+    }
+
+
+def _commit(project_root: Path) -> tuple[str | None, bool | None]:
+    """The commit of the validated project and whether tracked files differ from it; None outside a repository."""
+    import git
+
+    try:
+        repository = git.Repo(project_root, search_parent_directories=True)
+        return repository.head.commit.hexsha, repository.is_dirty(untracked_files=False)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError, ValueError):
+        return None, None

@@ -1,0 +1,71 @@
+"""The bridge to pytest-html (A8): one self-contained page for every run that validates."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.plugin.session import GateSession
+
+COLUMN = 2
+"""Where the requirement column stands: after the result and the test's name."""
+
+
+def enable(config: pytest.Config, session: GateSession) -> None:
+    """Ask pytest-html for its page under docs/action/, unless the user chose a path or switched the plugin off.
+
+    Raises:
+        pytest.UsageError: the folder cannot be written.
+    """
+    if not config.pluginmanager.hasplugin("html"):
+        return
+    if config.option.htmlpath is None:
+        folder = session.project_root / "docs" / "action"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.UsageError(
+                f"the reports go to {folder}, which cannot be made ({error.strerror}); make it writable, or name another "
+                "project with --project-root"
+            ) from error
+        config.option.htmlpath = str(folder / f"validation-{session.stamp}.html")
+        session.page_is_ours = True
+    config.option.self_contained_html = True
+    session.page = Path(config.option.htmlpath).absolute()
+
+
+def drop(config: pytest.Config) -> None:
+    """No validation test was selected: a page that nobody asked for is not written."""
+    from pytest_html.basereport import BaseReport
+
+    for plugin in config.pluginmanager.get_plugins():
+        if isinstance(plugin, BaseReport):
+            config.pluginmanager.unregister(plugin)
+
+
+def add_header(cells: list[str]) -> None:
+    """The heading of the requirement column."""
+    cells.insert(COLUMN, '<th class="sortable" data-column-type="requirements">Requirements</th>')
+
+
+def add_cell(report: Any, cells: list[str]) -> None:
+    """The requirement IDs of a row; pytest-html leaves other rows without cells alone."""
+    if cells:
+        ids = [value for name, value in getattr(report, "user_properties", []) if name == "requirement"]
+        cells.insert(COLUMN, f'<td class="col-requirements">{escape(" ".join(ids))}</td>')
+
+
+def summary(session: GateSession) -> list[str]:
+    """The fragments above the table of tests; none when no run was started."""
+    if session.loop is None:
+        return []
+    from tinyworlds_gate.reports.model import load_record
+    from tinyworlds_gate.reports.page import summary_html
+
+    layout = session.loop.context.layout
+    page_dir = session.page.parent if session.page else None
+    return summary_html(load_record(layout.project_root, layout.root), page_dir)

@@ -1,0 +1,140 @@
+"""How a run ended, decided from its findings: status, sentence, exit status, and a finding for every requirement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tinyworlds_gate.findings.base import DEGRADED, FAIL, INVALID, NOT_RUN, PASS, Finding
+from tinyworlds_gate.reports.requirements import REQUIREMENTS
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.loop import ClosedLoop
+
+OPTIONAL = ("M4",)
+"""Asked for by nobody: the 4-hour watch is optional in the specification."""
+
+NEED_TWO_GPUS = ("L3", "H6")
+"""What a smoke run may leave NOT-RUN."""
+
+LIMITING_OPTIONS = (
+    "train_stage",
+    "checkpoint_policy",
+    "video_checkpoint",
+    "latent_checkpoint",
+    "dynamics_checkpoint",
+    "enable_wandb_analysis",
+    "enforce_dual_gpu_check",
+    "cleanup_extra_processes",
+    "nproc_per_node",
+)
+"""Options with which a person leaves part of the loop out."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """The end of a run; ``complete`` says that it was asked to go all the way to the gate and its reports."""
+
+    status: str
+    sentence: str
+    exit_status: int
+    complete: bool
+    findings: Sequence[tuple[str | None, Finding]]
+
+
+def decide_outcome(
+    loop: ClosedLoop,
+    by_test: Mapping[str, Sequence[Finding]],
+    deselected: Mapping[str, str],
+    *,
+    exitstatus: int,
+    page_expected: bool,
+    kind: str,
+    explicit: Mapping[str, Any],
+) -> RunOutcome:
+    """Complete the findings with what no test stated, and judge the whole.
+
+    Args:
+        by_test: node id → findings of that test.
+        deselected: requirement → a test that a person left out.
+        exitstatus: pytest's own, from the tests' outcomes.
+        page_expected: whether pytest-html is there to write the page (A8).
+        kind: of the profile; a long run allows no NOT-RUN.
+        explicit: the options that a person gave.
+    """
+    findings: list[tuple[str | None, Finding]] = [(test, one) for test, several in by_test.items() for one in several]
+    known = {one.id for _, one in findings}
+    complete = bool(loop.attempts)
+    findings += [(None, one) for one in _unstated(known, deselected, complete, page_expected)]
+    status, sentence = _status(loop, findings, exitstatus)
+    limited = bool(deselected) or any(name in explicit for name in LIMITING_OPTIONS)
+    gaps = not_run_gaps([one for _, one in findings], kind=kind, limited=limited)
+    code = exitstatus
+    if code == 0 and (status in ("failed", "invalid") or gaps):
+        code = 1
+    if gaps and status in ("passed", "degraded"):
+        status = "invalid"
+        sentence = (
+            f"INVALID: the gate passed, but {len(gaps)} requirement(s) were not run: {', '.join(gaps)}. {sentence}"
+        )
+    return RunOutcome(status, sentence, code, complete, findings)
+
+
+def not_run_gaps(findings: Sequence[Finding], *, kind: str, limited: bool) -> list[str]:
+    """Requirements that were not run although the run had to: all of them in a long run, all but L3 and H6 in smoke.
+
+    A smoke run that a person limited (deselected tests, a stage left out) states its gaps without failing for them.
+    """
+    ids = list(dict.fromkeys(one.id for one in findings if one.verdict == NOT_RUN and one.id not in OPTIONAL))
+    if kind == "longrun":
+        return ids
+    return [] if limited else [id for id in ids if id not in NEED_TWO_GPUS]
+
+
+def _unstated(known: set[str], deselected: Mapping[str, str], complete: bool, page_expected: bool) -> list[Finding]:
+    findings: list[Finding] = []
+    for id in REQUIREMENTS:
+        if id in known:
+            continue
+        if id == "A8" and complete:
+            findings.append(
+                Finding("A8", PASS, "the page is written when the session ends; a missing page fails the session")
+                if page_expected
+                else Finding("A8", NOT_RUN, "pytest-html is switched off (-p no:html)")
+            )
+        elif id in deselected:
+            findings.append(Finding(id, NOT_RUN, f"deselected by the person who ran this: {deselected[id]}"))
+        elif id in OPTIONAL:
+            findings.append(Finding(id, NOT_RUN, "optional: no watch was started"))
+        else:
+            findings.append(Finding(id, NOT_RUN, "no test of this session stated it"))
+    return findings
+
+
+def _status(loop: ClosedLoop, findings: Sequence[tuple[str | None, Finding]], exitstatus: int) -> tuple[str, str]:
+    if exitstatus == 2:
+        return "interrupted", "The run was interrupted before its end; nothing is claimed."
+    if loop.problem is not None:
+        return "failed", f"FAIL: nothing was trained. {loop.problem}"
+    failed_stages = loop.stages_failed()
+    if failed_stages and not loop.attempts:
+        return "failed", f"FAIL: {failed_stages[0].stage}: {failed_stages[0].reason}"
+    if not loop.attempts:
+        return "invalid", "INVALID: the inference gate was not run, so nothing is claimed about the model."
+    last = loop.attempts[-1].verdict
+    if last.verdict != PASS:
+        tried = f" after {len(loop.attempts)} attempts" if len(loop.attempts) > 1 else ""
+        return ("invalid" if last.verdict == INVALID else "failed"), last.sentence + (
+            f" This is the verdict{tried}." if tried else ""
+        )
+    broken = [one for _, one in findings if one.verdict in (FAIL, INVALID)]
+    if broken:
+        word = INVALID if any(one.verdict == INVALID for one in broken) else FAIL
+        told = "; ".join(f"{one.id}: {one.reason}" for one in broken[:3])
+        return (
+            "invalid" if word == INVALID else "failed"
+        ), f"{word}: the gate passed, but not everything around it: {told}"
+    if loop.degraded or any(one.verdict == DEGRADED for _, one in findings):
+        return "degraded", last.sentence.replace("PASS:", "DEGRADED:", 1) + " A stage fell to one clip per GPU."
+    return "passed", last.sentence

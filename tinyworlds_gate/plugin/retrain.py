@@ -1,0 +1,43 @@
+"""The hook behind `@pytest.mark.retrain_on_failure`: a failed gate is answered by training dynamics on (T5)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from tinyworlds_gate.plugin.session import SESSION
+
+MARKER = "retrain_on_failure"
+RERUN = "rerun"
+"""The outcome of an attempt that is tried again; pytest-html knows it by this name."""
+
+
+def run_with_retraining(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a marked test; while it fails and a retraining may help, retrain dynamics and run it again.
+
+    Every attempt is reported: the ones before the last with the outcome ``rerun``. The test sees the new checkpoint
+    because its `inference` fixture asks the run for its newest attempt each time.
+
+    Returns:
+        True when the test was handled here, None for tests without the marker.
+    """
+    if item.get_closest_marker(MARKER) is None:
+        return None
+    session = item.config.stash[SESSION]
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    while True:
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        failed = next((report for report in reports if report.when == "call" and report.failed), None)
+        again = failed is not None and session.retrain_if_allowed()
+        for report in reports:
+            if again and report is failed:
+                report.outcome = cast("pytest.TestReport", RERUN)  # type: ignore[assignment]
+            if not again or report is failed:
+                item.ihook.pytest_runtest_logreport(report=report)
+        if not again:
+            break
+        session.make_attempt()
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True

@@ -1,0 +1,227 @@
+"""What one pytest session knows of its closed loop: the run, its findings, its reports and its exit status."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
+from tinyworlds_gate.loop import ClosedLoop
+from tinyworlds_gate.loop_start import resolve_run, start_run
+from tinyworlds_gate.plugin import html_page, options
+from tinyworlds_gate.plugin.outcome import RunOutcome, decide_outcome
+from tinyworlds_gate.plugin.voice import Voice
+from tinyworlds_gate.reports.missing import Missing, missing_reports
+from tinyworlds_gate.run.timestamps import timestamp
+
+VALIDATION = "validation"
+"""The folder whose tests are the closed loop."""
+
+FINDINGS = pytest.StashKey[list[Finding]]()
+
+
+class GateSession:
+    """Created once a session; the closed loop starts when the first validation test asks for it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.stamp = timestamp()
+        self.explicit = options.explicit_options(config)
+        self.project_root = options.project_root(config)
+        self.page: Path | None = None
+        self.page_is_ours = False
+        self.loop: ClosedLoop | None = None
+        self.outcome: RunOutcome | None = None
+        self.missing: list[Missing] = []
+        self.written: dict[str, Path] = {}
+        self.findings: dict[str, list[Finding]] = {}
+        self.deselected: dict[str, str] = {}
+        self._settings: tuple[Settings, int] | None = None
+        self._selected: list[pytest.Item] = []
+        self._voice = Voice(config)
+        self._began = time.monotonic()
+
+    # Before the tests.
+
+    def is_validation(self, item: pytest.Item) -> bool:
+        """Whether a test is part of the closed loop."""
+        return VALIDATION in item.path.relative_to(self.config.rootpath).parts[:1] if self._inside(item) else False
+
+    def _inside(self, item: pytest.Item) -> bool:
+        return item.path.is_relative_to(self.config.rootpath)
+
+    def mark_validation(self, items: Sequence[pytest.Item]) -> None:
+        """Mark validation tests by the kind of the chosen profile, and take pytest-timeout off long runs."""
+        for item in items:
+            for id in requirement_ids(item):
+                item.user_properties.append(("requirement", id))
+        validation = [item for item in items if self.is_validation(item)]
+        if not validation:
+            return
+        settings, _ = self.settings()
+        kind = settings.profile.kind
+        for item in validation:
+            item.add_marker(getattr(pytest.mark, kind))
+            if kind == "longrun":
+                # A stage may train for days; every child has a deadline of its own (profile.yaml, watchdog).
+                item.add_marker(pytest.mark.timeout(0))
+
+    def settings(self) -> tuple[Settings, int]:
+        """The resolved settings and the number of GPUs.
+
+        Raises:
+            pytest.UsageError: the settings are wrong; nothing was started.
+        """
+        if self._settings is None:
+            try:
+                self._settings = resolve_run(options.chosen_profile(self.config), self.explicit, self.project_root)
+            except GateError as error:
+                raise pytest.UsageError(str(error)) from error
+        return self._settings
+
+    def note_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Requirements of validation tests that will not run because a person left them out."""
+        for item in items:
+            if self.is_validation(item):
+                for id in requirement_ids(item):
+                    self.deselected[id] = item.nodeid
+
+    def note_selected(self, items: Sequence[pytest.Item]) -> None:
+        """The validation tests that will run; without any, no page is written."""
+        self._selected = [item for item in items if self.is_validation(item)]
+        if not self._selected and self.page_is_ours:
+            html_page.drop(self.config)
+            self.page = None
+
+    # While the tests run.
+
+    def require_loop(self) -> ClosedLoop:
+        """The closed loop of this session; the first call starts the run."""
+        if self.loop is None:
+            settings, gpus = self.settings()
+            context = start_run(
+                settings,
+                gpus,
+                explicit=self.explicit,
+                command=[Path(sys.argv[0]).name, *self.config.invocation_params.args],
+                stamp=self.stamp,
+                say=self._voice.say,
+                show_progress=self._voice.progress,
+            )
+            self.loop = ClosedLoop(context, self.stamp)
+            self._voice.say(
+                f"run {context.layout.run}, profile {settings.profile.name}, {_devices(context.on_cpu, gpus)}"
+            )
+            for note in settings.notes:
+                self._voice.say(note)
+        return self.loop
+
+    def note_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Findings of a validation test: its own where it stated them, else one for each requirement it carries."""
+        if not self.is_validation(item) or not (report.when == "call" or not report.passed):
+            return
+        stated = {one.id: one for one in item.stash.get(FINDINGS, [])}
+        verdict, reason = _verdict_of(report)
+        self.findings[item.nodeid] = [
+            stated.get(id) or Finding(id, verdict, reason)
+            for id in [*requirement_ids(item), *(set(stated) - set(requirement_ids(item)))]
+        ]
+
+    def retrain_if_allowed(self) -> bool:
+        """After a failed gate: say whether dynamics will be retrained, and why."""
+        if self.loop is None:
+            return False
+        answer = self.loop.may_retrain()
+        self._voice.say(
+            f"the gate failed; {'retraining dynamics' if answer.allowed else 'no retraining'}: {answer.reason}"
+        )
+        return answer.allowed
+
+    def make_attempt(self) -> None:
+        """Retrain dynamics and run inference on the new checkpoint."""
+        if self.loop is not None:
+            self.loop.retrain_dynamics()
+
+    # After the tests.
+
+    def finish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Judge the run, write `requirement` and `run_finished`, and render the reports."""
+        if self.loop is None:
+            return
+        from tinyworlds_gate.reports.render import write_reports
+
+        context = self.loop.context
+        if exitstatus == pytest.ExitCode.INTERRUPTED:
+            context.journal.append("interrupted", signal=None, reason="pytest was interrupted")
+        elif self.loop.attempts:
+            self.loop.analyse()
+        self.outcome = decide_outcome(
+            self.loop,
+            self.findings,
+            self.deselected,
+            exitstatus=exitstatus,
+            page_expected=self.page is not None,
+            kind=context.settings.profile.kind,
+            explicit=self.explicit,
+        )
+        for test, one in self.outcome.findings:
+            context.journal.append(
+                "requirement", id=one.id, test=test, verdict=one.verdict, reason=one.reason, evidence=one.evidence
+            )
+        context.journal.append(
+            "run_finished",
+            status=self.outcome.status,
+            sentence=self.outcome.sentence,
+            exit_status=self.outcome.exit_status,
+            seconds=time.monotonic() - self._began,
+        )
+        self.written = write_reports(context.layout.project_root, context.layout.root)
+        session.exitstatus = self.outcome.exit_status
+
+    def check_artifacts(self, session: pytest.Session) -> None:
+        """After the page was written: what is missing makes the session fail."""
+        if self.loop is None or self.outcome is None:
+            return
+        context = self.loop.context
+        for id, path in self.written.items():
+            context.journal.append("report_written", id=id, path=path)
+        if self.page is not None and self.page.exists():
+            context.journal.append("report_written", id="A8", path=self.page)
+        if self.outcome.complete:
+            self.missing = missing_reports(context.layout.project_root, context.layout.root, self.page)
+            if self.missing and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self.loop.close()
+
+    def close(self) -> None:
+        """Whatever happened: the project is free for the next run."""
+        if self.loop is not None:
+            self.loop.close()
+
+
+SESSION = pytest.StashKey[GateSession]()
+
+
+def requirement_ids(item: pytest.Item) -> list[str]:
+    """The requirements that a test carries, without repetition."""
+    return list(dict.fromkeys(str(id) for marker in item.iter_markers("requirement") for id in marker.args))
+
+
+def _verdict_of(report: pytest.TestReport) -> tuple[str, str]:
+    if report.passed:
+        return PASS, "the test passed"
+    if report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        return NOT_RUN, reason.removeprefix("Skipped: ")
+    text = report.longreprtext.strip().splitlines()
+    return (FAIL if report.when == "call" else INVALID), text[-1] if text else f"the test failed in its {report.when}"
+
+
+def _devices(on_cpu: bool, gpus: int) -> str:
+    return "on CPU" if on_cpu else f"on {gpus} GPU(s)"

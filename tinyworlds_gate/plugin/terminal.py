@@ -1,0 +1,46 @@
+"""The end of the terminal output: the verdict, the attempts, what did not pass, and where the reports lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tinyworlds_gate.findings.base import PASS
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.plugin.session import GateSession
+
+COLOURS = {"passed": "green", "degraded": "yellow", "failed": "red", "invalid": "red", "interrupted": "yellow"}
+
+
+def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> None:
+    """Write the section when a run was started."""
+    if session.loop is None or session.outcome is None:
+        return
+    layout, outcome = session.loop.context.layout, session.outcome
+    reporter.write_sep("=", "tinyworlds_gate", **{COLOURS[outcome.status]: True})
+    reporter.write_line(outcome.sentence, **{COLOURS[outcome.status]: True})
+    for attempt in session.loop.attempts:
+        measures = attempt.measures
+        numbers = (
+            f"MSE {measures.mse:.4f}, copy-last {measures.copy_last_mse:.4f}, mean frame {measures.mean_frame_mse:.4f}, skill "
+            f"{measures.skill:.2f}, tokenizer floor {measures.tokenizer_recon_mse:.4f}"
+            if measures
+            else "no measures"
+        )
+        reporter.write_line(f"attempt {attempt.number}: {attempt.verdict.verdict}, {numbers}")
+    counts: dict[str, int] = {}
+    for _, one in outcome.findings:
+        counts[one.verdict] = counts.get(one.verdict, 0) + 1
+    reporter.write_line("requirements: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    for test, one in outcome.findings:
+        if one.verdict != PASS:
+            reporter.write_line(f"  {one.id:<4}{one.verdict}: {one.reason}" + (f" [{test}]" if test else ""))
+    for id, path, reason in session.missing:
+        reporter.write_line(f"  {id} is missing: {layout.relative(path)}: {reason}", red=True)
+    for id, path in session.written.items():
+        reporter.write_line(f"{id}  {layout.relative(path)}")
+    if session.page is not None and session.page.exists():
+        reporter.write_line(f"A8  {layout.relative(session.page)}")
+    reporter.write_line(f"run folder: {layout.relative(layout.root)}")

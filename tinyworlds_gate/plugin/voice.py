@@ -1,0 +1,91 @@
+"""What the loop says while it works: plain lines in CI, a rich bar on a terminal, past pytest's capturing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+PLAIN_INTERVAL_S = 15.0
+
+
+class Voice:
+    """Writes to the terminal although pytest captures the output of tests."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._quiet = config.get_verbosity() < -1
+        self._bar: Any = None
+        self._bar_key: tuple[str, int] | None = None
+        self._last_line = 0.0
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if self._quiet:
+            return
+        with self._terminal() as reporter:
+            self._end_bar()
+            if reporter is None:
+                print(text)
+            else:
+                reporter.ensure_newline()
+                reporter.write_line(f"[gate] {text}")
+
+    def progress(self, stage: str, start: int, done: int, end: int, seconds: float) -> None:
+        """How far a chunk is: ``done`` of the absolute update ``end`` after ``seconds``."""
+        if self._quiet or done <= start:
+            return
+        rate = (done - start) / max(seconds, 1e-6)
+        with self._terminal() as reporter:
+            if reporter is not None and sys.stdout.isatty():
+                self._draw_bar(stage, start, done, end)
+            elif time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
+                self._last_line = time.monotonic()
+                left = (end - done) / max(rate, 1e-6)
+                line = f"[gate] {stage}: update {done} of {end}, {rate:.1f} updates/s with start-up, about {left:.0f} s left"
+                if reporter is None:
+                    print(line)
+                else:
+                    reporter.ensure_newline()
+                    reporter.write_line(line)
+
+    @contextmanager
+    def _terminal(self) -> Iterator[Any]:
+        manager = self._config.pluginmanager
+        reporter, capture = manager.getplugin("terminalreporter"), manager.getplugin("capturemanager")
+        if capture is None:
+            yield reporter
+            return
+        with capture.global_and_fixture_disabled():
+            yield reporter
+            sys.stdout.flush()
+
+    def _draw_bar(self, stage: str, start: int, done: int, end: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self._bar_key != (stage, end):
+            self._end_bar()
+            self._bar = Progress(
+                TextColumn("[gate] {task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(file=sys.stdout),
+                auto_refresh=False,
+                transient=True,
+            )
+            print()
+            self._bar.start()
+            self._task = self._bar.add_task(stage, total=end, completed=start)
+            self._bar_key = (stage, end)
+        self._bar.update(self._task, completed=done, refresh=True)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar, self._bar_key = None, None

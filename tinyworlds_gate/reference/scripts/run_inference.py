@@ -1,0 +1,9 @@
+"""Roll the three trained models out on held-out clips.
+
+python tinyworlds_gate/reference/scripts/run_inference.py --config configs/inference.yaml -- key=value ...
+"""
+
+from tinyworlds_gate.reference.rollout.inference_main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""Train the stage `dynamics`.
+
+torchrun --standalone --nproc_per_node=2 tinyworlds_gate/reference/scripts/train_dynamics.py \\
+    --config configs/dynamics.yaml --training_config configs/training.yaml key=value ...
+"""
+
+from tinyworlds_gate.reference.training.stage_main import main
+
+if __name__ == "__main__":
+    main("dynamics")

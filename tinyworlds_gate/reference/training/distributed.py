@@ -1,0 +1,116 @@
+"""Process group, device and seeds of one worker: NCCL on CUDA, gloo on CPU, nothing for a single process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tinyworlds_gate.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One training process: its rank, the number of ranks, and the device that it owns."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this worker writes checkpoints, history and pictures."""
+        return self.rank == 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, in rank order (a list of one without a process group)."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The mean of a tensor over the ranks."""
+        if self.world_size == 1:
+            return tensor
+        summed = tensor.detach().clone()
+        dist.all_reduce(summed)
+        return summed / self.world_size
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+def choose_device(setting: str, local_rank: int) -> torch.device:
+    """The worker's device for the config value ``device`` (``auto``, ``cpu`` or ``cuda``).
+
+    Raises:
+        TrainingError: ``cuda`` was asked for and this worker has no GPU of its own.
+    """
+    if setting == "cpu" or (setting == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise TrainingError(
+            f"device={setting}: worker {local_rank} needs a GPU of its own, but {count} are visible; "
+            f"start with nproc_per_node={max(count, 1)} or device=cpu"
+        )
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
+    """Join the process group that torchrun announced, or run alone; leave it cleanly.
+
+    Raises:
+        TrainingError: ``distributed.use_ddp=true`` outside torchrun.
+    """
+    if not use_ddp:
+        device = choose_device(device_setting, 0)
+        yield Worker(0, 1, device)
+        return
+    if "RANK" not in os.environ:
+        raise TrainingError(
+            "distributed.use_ddp=true needs torchrun, and this process was started without it; "
+            "start it with `torchrun --standalone --nproc_per_node=N …` or pass distributed.use_ddp=false"
+        )
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    device = choose_device(device_setting, int(os.environ.get("LOCAL_RANK", rank)))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", timeout=timedelta(minutes=10), device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=timedelta(minutes=10))
+    try:
+        yield Worker(rank, world_size, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def seed_worker(seed: int, rank: int) -> None:
+    """Seed torch for the draws that a rank makes while training (every rank its own stream)."""
+    torch.manual_seed(seed * 1_000_003 + 7919 * rank + 17)
+
+
+def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """This rank's random state, as tensors that a checkpoint can hold."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_rng(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Continue the random stream that :func:`rng_state` recorded."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)

@@ -1,0 +1,190 @@
+"""What each stage learns: the model, the part of a step without gradients, the loss, and the logged metrics.
+
+Legend: B clips, T frames, C channels, P patches, L latent dims, A action dims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tinyworlds_gate.checkpoints.read import read_model_state
+from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.reference.models.dynamics import DynamicsModel
+from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+
+
+@dataclass
+class StepOutput:
+    """One micro-batch: the scalar loss with its graph, and the codes that the metrics count."""
+
+    loss: Tensor
+    codes: Tensor
+
+
+class Objective(nn.Module):
+    """A stage's training step. DDP wraps it, so its parameters are exactly the trained ones."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @torch.no_grad()
+    def prepare(self, frames_BTCHW: Tensor) -> tuple[Tensor, ...]:
+        """The inputs of ``forward`` for a batch of frames in [-1, 1]; anything frozen runs here."""
+        return (frames_BTCHW,)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss (scalar, with graph) and the integer codes of the batch (without)."""
+        raise TypeError("an Objective is one of the three stages")
+
+    def metrics(self, codes: Tensor) -> dict[str, float]:
+        """Logged numbers of a batch from its codes (all ranks' together)."""
+        raise TypeError("an Objective is one of the three stages")
+
+    @torch.no_grad()
+    def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
+        """For the stage's picture: true frames, the model's frames (both [B, T', C, H, W]) and what they are."""
+        raise TypeError("an Objective is one of the three stages")
+
+
+class TokenizerObjective(Objective):
+    """Stage 1: reconstruct the clip through the finite scalar quantiser."""
+
+    def __init__(self, sizes: ModelSizes) -> None:
+        super().__init__(VideoTokenizer(sizes))
+        self.codebook_size = sizes.num_bins**sizes.latent_dim
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.model(inputs[0])
+        return output.loss, output.indices
+
+    def metrics(self, codes: Tensor) -> dict[str, float]:
+        return {"train/codebook_usage": codes.unique().numel() / self.codebook_size}
+
+    @torch.no_grad()
+    def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
+        return frames_BTCHW, self.model(frames_BTCHW).recon.clamp(-1, 1), "reconstruction"
+
+
+class LatentActionsObjective(Objective):
+    """Stage 2: infer the action between two frames from the frames alone."""
+
+    def __init__(self, sizes: ModelSizes) -> None:
+        super().__init__(LatentActionModel(sizes))
+        self.n_actions = sizes.n_actions
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.model(inputs[0])
+        return output.loss, output.indices
+
+    def metrics(self, codes: Tensor) -> dict[str, float]:
+        counts = torch.bincount(codes.flatten(), minlength=self.n_actions).double()
+        shares = counts[counts > 0] / counts.sum()
+        used = int((counts > 0).sum())
+        return {
+            "latent_actions/codebook_usage": used / self.n_actions,
+            "action_entropy": float(-(shares * shares.log()).sum()) + 0.0,
+            "unique_actions": used,
+        }
+
+    @torch.no_grad()
+    def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
+        return (
+            frames_BTCHW[:, 1:],
+            self.model(frames_BTCHW).pred_frames.clamp(-1, 1),
+            "prediction of the action decoder",
+        )
+
+
+class DynamicsObjective(Objective):
+    """Stage 3: predict masked tokens from the unmasked ones and the latent actions."""
+
+    def __init__(self, sizes: ModelSizes, tokenizer: VideoTokenizer, latent_actions: LatentActionModel) -> None:
+        super().__init__(DynamicsModel(sizes))
+        # Held in a tuple so that the frozen models are neither parameters of the stage nor in its checkpoint.
+        self._frozen = (tokenizer, latent_actions)
+        self.codebook_size = sizes.num_bins**sizes.latent_dim
+
+    def to_device(self, device: torch.device) -> DynamicsObjective:
+        """Move the trained and the frozen models."""
+        self.to(device)
+        for model in self._frozen:
+            model.to(device)
+        return self
+
+    @torch.no_grad()
+    def prepare(self, frames_BTCHW: Tensor) -> tuple[Tensor, ...]:
+        tokenizer, latent_actions = self._frozen
+        latents_BTPL = tokenizer.encode(frames_BTCHW)
+        indices_BTP = tokenizer.quantizer.indices_from_latents(latents_BTPL)
+        actions_BTA = latent_actions.encode(frames_BTCHW)
+        batch, frames, patches = indices_BTP.shape
+        mask_BTP = self.model.sample_mask(batch, frames, patches).to(indices_BTP.device)  # type: ignore[operator]
+        return latents_BTPL, indices_BTP, actions_BTA, mask_BTP
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        latents_BTPL, indices_BTP, actions_BTA, mask_BTP = inputs
+        output = self.model.loss(latents_BTPL, indices_BTP, actions_BTA, mask_BTP)  # type: ignore[operator]
+        return output.loss, indices_BTP
+
+    def metrics(self, codes: Tensor) -> dict[str, float]:
+        return {"train/codebook_usage": codes.unique().numel() / self.codebook_size}
+
+    @torch.no_grad()
+    def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
+        """The last frame of each clip, predicted in one step from all frames before it."""
+        tokenizer, latent_actions = self._frozen
+        latents_BTPL = tokenizer.encode(frames_BTCHW)
+        mask_BTP = torch.zeros(latents_BTPL.shape[:3], dtype=torch.bool, device=frames_BTCHW.device)
+        mask_BTP[:, -1] = True
+        logits = self.model(latents_BTPL, latent_actions.encode(frames_BTCHW), mask_BTP)
+        last_BPL = tokenizer.quantizer.latents_from_indices(logits[:, -1].argmax(-1))
+        predicted = tokenizer.decode(torch.cat([latents_BTPL[:, :-1], last_BPL[:, None]], dim=1))
+        return frames_BTCHW, predicted.clamp(-1, 1), "last frame predicted in one step, the others reconstructed"
+
+
+def load_frozen(model: nn.Module, path: Path, setting: str) -> nn.Module:
+    """Load a stage's checkpoint into ``model`` and freeze it.
+
+    Raises:
+        TrainingError: the tensors do not fit the sizes in the configuration.
+    """
+    state = read_model_state(path)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise TrainingError(
+            f"{setting}={path}: the checkpoint does not fit the model sizes in the configuration ({first}); "
+            "use a checkpoint that was trained with these sizes, or set the sizes of the checkpoint"
+        ) from error
+    return model.eval().requires_grad_(False)
+
+
+def build_objective(
+    stage: str, sizes: ModelSizes, *, tokenizer_path: Path | None = None, latent_actions_path: Path | None = None
+) -> Objective:
+    """The objective of a stage; dynamics needs the two checkpoints that it is trained on.
+
+    Raises:
+        TrainingError: dynamics without its checkpoints, or checkpoints of other sizes.
+    """
+    if stage == "video_tokenizer":
+        return TokenizerObjective(sizes)
+    if stage == "latent_actions":
+        return LatentActionsObjective(sizes)
+    if tokenizer_path is None or latent_actions_path is None:
+        raise TrainingError(
+            "dynamics is trained on a tokenizer and a latent-action model: give "
+            "video_tokenizer_path=<checkpoint folder> and latent_actions_path=<checkpoint folder>"
+        )
+    tokenizer, latent_actions = VideoTokenizer(sizes), LatentActionModel(sizes)
+    load_frozen(tokenizer, tokenizer_path, "video_tokenizer_path")
+    load_frozen(latent_actions, latent_actions_path, "latent_actions_path")
+    return DynamicsObjective(sizes, tokenizer, latent_actions)

@@ -1,0 +1,46 @@
+"""The picture that a stage writes with each checkpoint: true frames above the model's frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+MAX_CLIPS = 3
+
+
+def save_comparison(path: Path, true_BTCHW: Tensor, model_BTCHW: Tensor, title: str) -> None:
+    """Write a PNG with, for up to three clips, a row of true frames and a row of the model's below it.
+
+    Args:
+        path: where the PNG goes; its folder is made.
+        true_BTCHW: frames in [-1, 1].
+        model_BTCHW: frames in [-1, 1], of the same shape.
+        title: one line above the picture.
+    """
+    from matplotlib.figure import Figure
+
+    clips = min(MAX_CLIPS, true_BTCHW.shape[0])
+    num_frames = true_BTCHW.shape[1]
+    figure = Figure(figsize=(1.6 * num_frames + 0.8, 3.4 * clips + 0.6), layout="constrained")
+    axes = figure.subplots(2 * clips, num_frames, squeeze=False)
+    for clip in range(clips):
+        for offset, (name, source) in enumerate((("true", true_BTCHW), ("model", model_BTCHW))):
+            for frame in range(num_frames):
+                axis = axes[2 * clip + offset][frame]
+                axis.imshow(_to_image(source[clip, frame]), interpolation="nearest")
+                axis.set_xticks([])
+                axis.set_yticks([])
+                if frame == 0:
+                    axis.set_ylabel(name)
+    figure.suptitle(title, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    figure.savefig(temporary, format="png", dpi=80)
+    temporary.replace(path)
+
+
+def _to_image(frame_CHW: Tensor) -> np.ndarray:
+    image = ((frame_CHW.float().cpu() + 1) * 127.5).round().clamp(0, 255)
+    return image.permute(1, 2, 0).numpy().astype(np.uint8)

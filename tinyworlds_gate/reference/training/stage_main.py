@@ -1,0 +1,52 @@
+"""The command line that the three stage scripts share (shared/spec/tinyworlds.md §2)."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinyworlds_gate.config.stage_config import load_stage_config
+from tinyworlds_gate.errors import GateError
+
+EXIT_STAGE_ERROR = 3
+
+
+def main(stage: str, argv: Sequence[str] | None = None) -> None:
+    """Parse, train, and exit: 0 when ``n_updates`` were taken, 3 with one sentence when the stage cannot go on."""
+    parser = argparse.ArgumentParser(prog=f"train_{stage}.py", description=f"Train the stage {stage}.")
+    parser.add_argument("--config", type=Path, default=Path(f"configs/{stage}.yaml"), help="the stage's YAML file")
+    parser.add_argument(
+        "--training_config", type=Path, default=Path("configs/training.yaml"), help="the YAML file all stages share"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over both files")
+    args = parser.parse_args(argv)
+    try:
+        _train(stage, args)
+    except GateError as error:
+        print(f"[{stage}] error: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_STAGE_ERROR)
+
+
+def _train(stage: str, args: argparse.Namespace) -> None:
+    config = load_stage_config(stage, args.config, args.training_config, args.overrides)
+    # torch is imported after the arguments are known to be good, so that a typo answers at once.
+    from tinyworlds_gate.reference.training.distributed import worker_session
+    from tinyworlds_gate.reference.training.job import StageJob
+    from tinyworlds_gate.reference.training.trainer import Trainer
+
+    faulthandler.enable()
+    with worker_session(use_ddp=config.training.distributed.use_ddp, device_setting=config.training.device) as worker:
+        trainer = Trainer(StageJob(stage, config.training, config.stage), worker, Path.cwd())
+        if worker.is_main:
+            parameters = sum(p.numel() for p in trainer.model.parameters())
+            print(f"{stage} training on {worker.device.type} with {worker.world_size} worker(s)", flush=True)
+            print(f"Results will be saved in {os.path.relpath(trainer.run_root / stage)}", flush=True)
+            print(f"{type(trainer.model).__name__} parameters: {parameters / 1e6:.2f}M ({parameters})", flush=True)
+            print(
+                f"updates {trainer.start_update} to {config.stage.n_updates}, schedule {trainer.schedule}", flush=True
+            )
+        trainer.train()

@@ -1,0 +1,227 @@
+"""One training stage as a process: read the config, train to `n_updates`, leave checkpoints, history and pictures.
+
+Run through the stage scripts, for example:
+    torchrun --standalone --nproc_per_node=2 tinyworlds_gate/reference/scripts/train_dynamics.py \
+        --config configs/dynamics.yaml --training_config configs/training.yaml n_updates=600
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.prune import prune_checkpoints
+from tinyworlds_gate.checkpoints.write import write_checkpoint
+from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.reference.models.param_groups import parameter_groups
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.distributed import Worker, rng_state, seed_worker
+from tinyworlds_gate.reference.training.history import HistoryFile, WandbLog, history_path
+from tinyworlds_gate.reference.training.job import StageJob
+from tinyworlds_gate.reference.training.objectives import DynamicsObjective, Objective, build_objective
+from tinyworlds_gate.reference.training.pictures import save_comparison
+from tinyworlds_gate.reference.training.progress import ProgressLines
+from tinyworlds_gate.reference.training.resume import restore_training, training_state
+from tinyworlds_gate.reference.training.schedule import Schedule
+from tinyworlds_gate.run.heartbeat import Heartbeat, gpu_uuid
+
+PICTURE_CLIPS = 3
+
+
+class Trainer:
+    """Trains one stage from its first missing update up to ``n_updates`` (absolute)."""
+
+    def __init__(self, job: StageJob, worker: Worker, project_root: Path) -> None:
+        self.job, self.worker, self.root = job, worker, project_root
+        self.stage = job.name
+        self.run_root = Path(os.environ.get("NG_RUN_ROOT_DIR", project_root / "results" / "unnamed"))
+        stage, training = job.stage, job.training
+        self.sizes = ModelSizes(**job.model_sizes())
+        # Every rank starts from the same weights; each draws its own masks afterwards.
+        torch.manual_seed(training.seed)
+        self.objective = self._build_objective()
+        self.model = self.objective.model
+        seed_worker(training.seed, worker.rank)
+        self.batches = BatchSource(job, worker, project_root)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, weight_decay=0.01), lr=stage.learning_rate, betas=(0.9, 0.999), eps=1e-8
+        )
+        self.start_update = 0
+        if job.resume_path:
+            self.start_update = restore_training(
+                job.resume_path, self.stage, self.model, self.optimizer, self.batches.sampler, worker, training.seed
+            )
+        if self.start_update >= stage.n_updates:
+            raise TrainingError(
+                f"n_updates={stage.n_updates} is reached already: {stage.checkpoint} has taken {self.start_update} updates; "
+                "raise n_updates (it counts from the first update of all chunks)"
+            )
+        self.schedule = Schedule(
+            stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
+        )
+        self.autocast = bool(training.amp) and worker.device.type == "cuda"
+        self.step_module: torch.nn.Module = self.objective
+        if worker.world_size > 1:
+            ids = [worker.device.index] if worker.device.type == "cuda" else None
+            self.step_module = DistributedDataParallel(self.objective, device_ids=ids)
+
+    def _build_objective(self) -> Objective:
+        stage = self.job.stage
+        paths = {
+            name: Path(value) if (value := getattr(stage, setting, None)) else None
+            for name, setting in (
+                ("tokenizer_path", "video_tokenizer_path"),
+                ("latent_actions_path", "latent_actions_path"),
+            )
+        }
+        objective = build_objective(self.stage, self.sizes, **paths)
+        if isinstance(objective, DynamicsObjective):
+            return objective.to_device(self.worker.device)
+        return objective.to(self.worker.device)
+
+    def train(self) -> None:
+        """Take the updates; rank 0 writes history every update and a checkpoint every ``log_interval``.
+
+        Raises:
+            TrainingError: the loss of an update is not finite (nothing is saved after it).
+        """
+        main, stage = self.worker.is_main, self.job.stage
+        loggers = self._open_loggers() if main else []
+        device = self.worker.device
+        heartbeat = Heartbeat.from_environment(
+            self.worker.rank, gpu_uuid(device.index) if device.type == "cuda" else "cpu"
+        )
+        progress = ProgressLines(
+            self.stage, self.start_update, stage.n_updates, every=self.job.training.log_every, enabled=main
+        )
+        try:
+            for update in range(self.start_update, stage.n_updates):
+                metrics = self._update(update)
+                if heartbeat is not None:
+                    heartbeat.beat(update)
+                for logger in loggers:
+                    logger.write(update, metrics)
+                progress.show(update, metrics["train/loss"])
+                self._require_finite(update, metrics["train/loss"])
+                done = update + 1
+                if done % stage.log_interval == 0 or done == stage.n_updates:
+                    self._save(update, loggers)
+        finally:
+            progress.close()
+            if heartbeat is not None:
+                heartbeat.close()
+            for logger in loggers:
+                logger.close()
+
+    def _open_loggers(self) -> list[HistoryFile | WandbLog]:
+        run = self.run_root.name
+        loggers: list[HistoryFile | WandbLog] = [
+            HistoryFile(history_path(self.root, self.stage, run), self.start_update)
+        ]
+        if self.job.training.use_wandb:
+            loggers.append(
+                WandbLog(
+                    project=self.job.training.wandb_project,
+                    name=f"{self.stage}_{run}",
+                    stage=self.stage,
+                    config=self.job.flat(),
+                    directory=self.root,
+                )
+            )
+        return loggers
+
+    def _update(self, update: int) -> dict[str, float]:
+        stage = self.job.stage
+        rate = self.schedule.rate_at(update)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.step_module.train()
+        accumulation = stage.gradient_accumulation_steps
+        loss_sum = torch.zeros((), device=self.worker.device)
+        codes: list[Tensor] = []
+        for micro in range(accumulation):
+            inputs = self.objective.prepare(self.batches.next())
+            last = micro == accumulation - 1
+            no_sync = not last and isinstance(self.step_module, DistributedDataParallel)
+            with self.step_module.no_sync() if no_sync else contextlib.nullcontext():  # type: ignore[operator]
+                with torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.autocast):
+                    loss, step_codes = self.step_module(*inputs)
+                (loss / accumulation).backward()
+            loss_sum += loss.detach()
+            codes.append(step_codes.detach())
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), stage.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        metrics = {"train/loss": float(self.worker.mean(loss_sum / accumulation)), "learning_rate/group_0": rate}
+        metrics |= self.objective.metrics(torch.cat(codes))
+        if self.worker.device.type == "cuda":
+            metrics["system/gpu_memory_allocated"] = torch.cuda.max_memory_allocated() / 2**30
+        return metrics
+
+    def _require_finite(self, update: int, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"{self.stage}: the loss of update {update} is {loss}; nothing was saved after it. Lower the learning "
+                f"rate (now {self.job.stage.learning_rate:g}) and resume from the last checkpoint"
+            )
+
+    def _save(self, update: int, loggers: list[Any]) -> None:
+        rng = self.worker.gather(rng_state(self.worker.device))
+        if self.worker.is_main:
+            for logger in loggers:
+                if isinstance(logger, HistoryFile):
+                    logger.flush()
+            state = training_state(
+                update=update,
+                schedule=self.schedule.state_dict(),
+                config=self.job.flat(),
+                sampler=self.batches.sampler.state_dict(),
+                rng=rng,
+            )
+            folder = self.run_root / self.stage / "checkpoints"
+            reference = write_checkpoint(
+                folder,
+                self.stage,
+                update,
+                model_state=self.model.state_dict(),
+                optim_state=self.optimizer.state_dict(),
+                state=state,
+                manifest=self._lineage(),
+            )
+            prune_checkpoints(
+                folder,
+                self.stage,
+                keep=self.job.stage.keep_checkpoints,
+                protect=[self.job.resume_path] if self.job.resume_path else [],
+            )
+            self._save_picture(update)
+            print(f"[{self.stage}] checkpoint saved: {reference.path}", flush=True)
+        self.worker.barrier()
+
+    def _lineage(self) -> dict[str, Any]:
+        lineage: dict[str, Any] = {"data_sha256": self.batches.data_digest, "run": self.run_root.name}
+        for key, setting in (
+            ("tokenizer_sha256", "video_tokenizer_path"),
+            ("latent_actions_sha256", "latent_actions_path"),
+        ):
+            path = getattr(self.job.stage, setting, None)
+            if path:
+                lineage[key] = verify_checkpoint(Path(path)).model_sha256
+        return lineage
+
+    def _save_picture(self, update: int) -> None:
+        self.model.eval()
+        state = torch.get_rng_state()
+        true, predicted, what = self.objective.examples(self.batches.fixed_examples(PICTURE_CLIPS))
+        torch.set_rng_state(state)
+        path = self.run_root / self.stage / "visualizations" / f"{self.stage}_step_{update}.png"
+        save_comparison(path, true, predicted, f"{self.stage} after {update + 1} updates: {what}")

@@ -1,0 +1,49 @@
+"""Before anything trains: stale processes, git history, aligned configs (L1, L4, C1–C3, P3, P4).
+
+pytest validation/ -m smoke -k preparation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.findings.base import Finding, of
+from tinyworlds_gate.findings.preparation import SOURCE_NUMBERS, config_alignment, git_history, profile_numbers
+from tinyworlds_gate.findings.processes import stale_processes
+from tinyworlds_gate.loop import ClosedLoop
+
+
+def test_nothing_stands_in_the_way_of_training(closed_loop: ClosedLoop) -> None:
+    """Configs, checkpoints that were given, data and folders; a problem here is told before any training."""
+    if closed_loop.problem is not None:
+        pytest.fail(closed_loop.problem, pytrace=False)
+    assert of(closed_loop.context.journal.events(), "dataset_ready")
+
+
+@pytest.mark.requirement("L1")
+def test_stale_training_processes_were_ended_first(closed_loop: ClosedLoop, findings_of: Callable[..., None]) -> None:
+    findings_of(stale_processes(closed_loop.context.journal.events()))
+
+
+@pytest.mark.requirement("C1", "C2", "C3")
+def test_the_settings_files_agree(closed_loop: ClosedLoop, findings_of: Callable[..., None]) -> None:
+    findings_of(config_alignment(closed_loop.context.journal.events()))
+
+
+@pytest.mark.requirement("L4")
+def test_the_git_history_was_audited(closed_loop: ClosedLoop, findings_of: Callable[..., None]) -> None:
+    findings_of(git_history(closed_loop.context.journal.events()))
+
+
+@pytest.mark.parametrize("id", sorted(SOURCE_NUMBERS))
+@pytest.mark.requirement("P3", "P4")
+def test_the_shipped_profiles_hold_the_numbers_of_the_source(
+    id: str, closed_loop: ClosedLoop, findings_of: Callable[..., None]
+) -> None:
+    profile = {"P3": "baseline", "P4": "longrun"}[id]
+    root = closed_loop.context.layout.project_root
+    findings: list[Finding] = [profile_numbers(id, resolve_settings(profile, {}, project_root=root))]
+    findings_of(findings)
