@@ -125,12 +125,13 @@ def test_the_own_ancestors_are_never_found(tmp_path: Path) -> None:
         "sys.path.insert(0, sys.argv[1])\n"
         "from tests.helpers.process_projects import make_project\n"
         "from tinyworlds_gate.launch.ending import end_stale\n"
+        "from tinyworlds_gate.launch.processes import find_stage_processes\n"
         "from tinyworlds_gate.targets.base import Target\n"
         "from tinyworlds_gate.run.layout import STAGES\n"
         "root = pathlib.Path.cwd()\n"
         "scripts = {stage: root / 'scripts' / f'train_{stage}.py' for stage in STAGES}\n"
         "target = Target('test', root, pathlib.Path(sys.executable), scripts, root / 'x', root)\n"
-        "print(end_stale(target))\n"
+        "print(find_stage_processes(target), end_stale(target))\n"
         "'''\n"
         "subprocess.run([sys.executable, '-c', code, sys.argv[1]], check=True)\n"
         "print('the stage lives')\n"
@@ -145,7 +146,7 @@ def test_the_own_ancestors_are_never_found(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    assert done.stdout == "[]\nthe stage lives\n"
+    assert done.stdout == "[] []\nthe stage lives\n"
 
 
 @pytest.mark.requirement("L1")
