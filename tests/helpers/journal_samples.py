@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.evidence.git_history import GitEvidence, KeyChange, SelectedCommit
-from tinyworlds_gate.evidence.history import analyse, local_histories
+from tinyworlds_gate.evidence.history import WandbAnalysis, analyse, local_histories
 
 STAMP = "2026_11_23_04_00_00"
 START = 1_795_406_400.0
@@ -262,9 +262,9 @@ class SampleRun:
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
         (self.root / name).write_text(found.to_json(), encoding="utf-8")
         self.add("git_evidence", **found.event(name))
-        histories = local_histories(self.root, self.run, stages)
-        analysis = analyse(self.root, self.run, STAMP, "api_first", histories)
-        self.add("wandb_analysis", **analysis.event(f"docs/action/wandb-analysis-{STAMP}.json"))
+        self.add(
+            "wandb_analysis", **_analysis(self.root, self.run, stages).event(f"docs/action/wandb-analysis-{STAMP}.json")
+        )
         return self
 
     def require(self, skip: tuple[str, ...] = (), **verdicts: tuple[str, str]) -> SampleRun:
@@ -289,6 +289,23 @@ class SampleRun:
             "run_finished", status=status, sentence=sentence, exit_status=0 if status == "passed" else 1, seconds=212.75
         )
         return self
+
+
+_DRAWN: dict[tuple[str, tuple[str, ...]], tuple[WandbAnalysis, dict[str, bytes]]] = {}
+
+
+def _analysis(root: Path, run: str, stages: tuple[str, ...]) -> WandbAnalysis:
+    """The real analysis of the run's histories, drawn once a session and copied after that (drawing takes seconds)."""
+    key = (run, stages)
+    if key not in _DRAWN:
+        analysis = analyse(root, run, STAMP, "api_first", local_histories(root, run, stages))
+        names = [*analysis.plots, f"docs/action/wandb-analysis-{STAMP}.json"]
+        _DRAWN[key] = analysis, {name: (root / name).read_bytes() for name in names}
+    analysis, files = _DRAWN[key]
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return analysis
 
 
 def measures_of(mse: float) -> Event:

@@ -106,7 +106,7 @@ def local_histories(project_root: Path, run: str, stages: tuple[str, ...] = STAG
 
 
 def history_of_checkpoint(project_root: Path, checkpoint: Path) -> Path | None:
-    """The history of the run that a given checkpoint came from (`results/<run>/<stage>/checkpoints/…`), where it exists.
+    """The history of the run that a checkpoint `results/<run>/<stage>/checkpoints/…` came from, where it exists.
 
     For `--train-stage none`: what was trained elsewhere can still be analysed, by a path that the user named.
     """

@@ -32,7 +32,7 @@ LOSS_NOTES = {
     "dynamics": "mean over masked tokens",
 }
 RAW, MEAN, ACCENT = "#9bbbd9", "#1f4e79", "#b4561e"
-WIDTH_IN, HEIGHT_IN, DPI = 9.0, 4.0, 110
+WIDTH_IN, HEIGHT_IN, DPI = 7.2, 3.6, 140
 
 
 def draw_stage(history: History, folder: Path) -> list[Path]:
@@ -66,7 +66,7 @@ def _axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title, fontsize=15, loc="left")
+    axes.set_title(title, fontsize=14, loc="left")
     axes.set_xlabel(x_label, fontsize=13)
     axes.set_ylabel(y_label, fontsize=13)
     axes.tick_params(labelsize=12)

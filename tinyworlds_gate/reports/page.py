@@ -1,7 +1,7 @@
 """Fragments for the HTML page (A8): banner, numbers, attempts, chunks, pictures, plots, requirements, files.
 
-`summary_html` gives strings for pytest-html's results summary. Everything from the journal is escaped by jinja2; pictures are
-embedded, so that the page is one file.
+`summary_html` gives strings for pytest-html's results summary. Everything from the journal is escaped by jinja2, and
+the pictures are embedded, so that the page is one file.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from tinyworlds_gate.reports import story, views
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
@@ -59,7 +60,7 @@ class Pictures:
         if len(content) > min(MAX_PICTURE_BYTES, self._left):
             return {"caption": caption, "data": None, "why": "too large to embed", "path": path}
         self._left -= len(content)
-        data = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+        data = Markup(f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}")
         return {"caption": caption, "data": data, "why": None, "path": path}
 
 
@@ -116,7 +117,7 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "figures": _attempt_figures(record, pictures),
         "plots": [pictures.embed(plot, _caption(plot)) for plot in (record.wandb or {}).get("plots") or []],
     }
-    names = ("style", "banner", "attempts", "pictures", "plots", "requirements", "files")
+    names = ("style", "banner", "attempts", "pictures", "requirements", "plots", "files")
     return [_environment().get_template(f"page_{name}.html.j2").render(**context) for name in names]
 
 

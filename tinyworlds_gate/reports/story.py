@@ -121,7 +121,7 @@ def next_steps(record: RunRecord) -> list[str]:
     verdict, _ = record.verdict()
     measures, limit = record.measures, record.max_mse
     floor, mse, skill = measures.get("tokenizer_recon_mse"), measures.get("mse"), measures.get("skill")
-    if record.finished is None:
+    if record.status in ("interrupted", "unfinished"):
         return [
             "Start the same command again; this record holds no verdict on the model. "
             "The last lines of the newest log under the run's folder say where it stood."
@@ -157,6 +157,8 @@ def next_steps(record: RunRecord) -> list[str]:
         )
     if skill is not None and skill <= 0:
         steps.append("Train longer before using the model: so far copying the last frame is as good or better.")
+    if not steps and verdict not in ("PASS", "DEGRADED"):
+        steps.append("Mend what the verdict sentence names, then start the same command again.")
     if not steps:
         steps.append("Nothing has to be mended. For a stronger statement run the long profile: pytest -m longrun.")
     return steps
