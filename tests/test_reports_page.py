@@ -96,6 +96,10 @@ def test_a_picture_that_is_gone_is_said_and_not_a_broken_image(tmp_path: Path) -
     assert "the file is no longer there" in page_of(run)
 
 
+def test_a_run_without_a_result_says_so_in_a_whole_sentence(tmp_path: Path) -> None:
+    assert "INVALID: the run has no valid result" in page_of(samples.interrupted(tmp_path))
+
+
 def test_links_lead_from_the_pages_folder_to_the_files(tmp_path: Path) -> None:
     text = page_of(samples.passing(tmp_path), tmp_path / "docs" / "action")
     assert f'href="train-to-inference-report-{STAMP}.md"' in text

@@ -28,7 +28,7 @@ LOSS_NAMES = {
 }
 LOSS_NOTES = {
     "video_tokenizer": "frames in [−1, 1]",
-    "latent_actions": "frames in [−1, 1], with the variance term",
+    "latent_actions": "with the variance term",
     "dynamics": "mean over masked tokens",
 }
 RAW, MEAN, ACCENT = "#9bbbd9", "#1f4e79", "#b4561e"
@@ -48,13 +48,13 @@ def draw_stage(history: History, folder: Path) -> list[Path]:
         written.append(_draw_line(history, folder, LEARNING_RATE, "learning_rate", "learning rate", "learning rate"))
     codebook = CODEBOOK.get(stage, "")
     if history.points(codebook)[1]:
-        label = "codes used (fraction of the codebook)"
+        label = "codes used (fraction)"
         written.append(_draw_line(history, folder, codebook, "codebook_usage", "codebook use", label))
     if history.points(ENTROPY)[1]:
-        label = "entropy of the action codes (nats)"
+        label = "action entropy (nats)"
         written.append(_draw_line(history, folder, ENTROPY, "action_entropy", "action entropy", label))
     if history.points(UNIQUE)[1]:
-        label = "different action codes in a batch (count)"
+        label = "unique action codes (count)"
         written.append(_draw_line(history, folder, UNIQUE, "unique_actions", "unique actions", label))
     if stage == "dynamics" and len(history.points(LOSS)[1]) >= 2:
         written.append(_draw_first_against_last(history, folder))

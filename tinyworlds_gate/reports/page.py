@@ -37,8 +37,8 @@ PLAIN_WORDS = {
     "PASS": "passed",
     "FAIL": "failed",
     "DEGRADED": "passed, degraded",
-    "INVALID": "no valid result",
-    "NOT-RUN": "not run",
+    "INVALID": "has no valid result",
+    "NOT-RUN": "did not take place",
 }
 
 
