@@ -132,7 +132,7 @@ class ClosedLoop:
     def _train_or_take(self, stage: str) -> StageResult:
         settings = self.context.settings
         if self.prepare() is not None:
-            return StageResult(stage, NOT_RUN, f"not trained: {self.problem}", 0, None)
+            return StageResult(stage, NOT_RUN, "not trained: the preparation failed", 0, None)
         given = self._given.get(stage)
         if stage not in settings.trained_stages:
             if given is not None:
@@ -147,8 +147,7 @@ class ClosedLoop:
             )
         unusable = [r for e in STAGES[: STAGES.index(stage)] if not (r := self.stage(e)).usable]
         if unusable and (stage == "dynamics" or settings.options.train_stage == "all"):
-            reason = f"not trained: {unusable[0].stage} ended with {unusable[0].verdict} ({unusable[0].reason})"
-            return StageResult(stage, NOT_RUN, reason, 0, None)
+            return StageResult(stage, NOT_RUN, f"not trained: {unusable[0].stage} has no usable result", 0, None)
         controller = StageController(
             self.context, stage, self._inputs(), given.checkpoint if given is not None else None
         )
@@ -176,10 +175,10 @@ class ClosedLoop:
             self.stage("dynamics")
             missing = [stage for stage in STAGES if stage not in self._inputs()]
             if missing:
-                return f"inference needs the checkpoints of all stages; missing: {self._stages[missing[0]].reason}"
-            failed = [r for stage in STAGES if (r := self._stages[stage]).verdict == FAIL]
+                return f"inference needs the checkpoints of all stages; {missing[0]} has none"
+            failed = [stage for stage in STAGES if self._stages[stage].verdict == FAIL]
             if failed:
-                return f"inference was not run: {failed[0].stage} failed ({failed[0].reason})"
+                return f"inference was not run: {failed[0]} failed"
             self._attempt()
         return self.attempts[-1]
 

@@ -35,7 +35,7 @@ def prepare_data(context: RunContext) -> None:
             num_frames=plan.num_frames,
             episode_length=plan.episode_length,
             seed=plan.seed,
-            progress=None,
+            progress=lambda done, total: context.show_progress("dataset", 0, done, total, time.monotonic() - began),
         )
         for note in dataset_notes(path, num_frames=plan.num_frames, episode_length=plan.episode_length, seed=plan.seed):
             context.say(note)

@@ -7,7 +7,6 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import psutil
 
 from tinyworlds_gate.config.load import Settings, resolve_settings
-from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.launch.nvml import gpu_inventory
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Journal
@@ -46,23 +44,7 @@ def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: 
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
     """
     gpus = len(gpu_inventory())
-    settings = resolve_settings(profile, explicit, project_root=project_root)
-    nproc = settings.training.nproc_per_node
-    if settings.training.device.startswith("cuda") and gpus == 0:
-        raise ConfigError(
-            f"device: {settings.training.device} ({settings.provenance['training.device']}), but this machine shows no "
-            "NVIDIA GPU; set device: auto, or check the driver with nvidia-smi"
-        )
-    if gpus == 0 or settings.training.device == "cpu" or nproc <= gpus:
-        return settings, gpus
-    if "nproc_per_node" in explicit:
-        raise ConfigError(
-            f"--nproc-per-node {nproc}: this machine has {gpus} GPUs; give at most {gpus}, or leave it out"
-        )
-    note = f"nproc_per_node is {gpus} instead of {nproc}: this machine has {gpus} GPU(s), so H6 is not run."
-    fitted = resolve_settings(profile, {**explicit, "nproc_per_node": gpus}, project_root=project_root)
-    provenance = {**fitted.provenance, "training.nproc_per_node": f"number of GPUs, {gpus}"}
-    return replace(fitted, provenance=provenance, notes=(*fitted.notes, note)), gpus
+    return resolve_settings(profile, explicit, project_root=project_root).with_gpus(gpus), gpus
 
 
 def start_run(

@@ -11,7 +11,7 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, Finding
 from tinyworlds_gate.gate.attempt import InferenceAttempt
 from tinyworlds_gate.loop import ClosedLoop
-from tinyworlds_gate.plugin.session import FINDINGS, SESSION
+from tinyworlds_gate.plugin.session import FINDINGS, NOT_RUN_PREFIX, SESSION
 from tinyworlds_gate.stages.controller import StageResult
 
 
@@ -41,7 +41,7 @@ def inference(closed_loop: ClosedLoop) -> InferenceAttempt:
     """The newest attempt at the inference gate; not cached, so that a retried test sees the new checkpoint (L6, T5)."""
     attempt = closed_loop.inference()
     if isinstance(attempt, str):
-        pytest.skip(f"NOT-RUN: {attempt}")
+        pytest.skip(NOT_RUN_PREFIX + attempt)
     return attempt
 
 
@@ -51,7 +51,7 @@ def reports(closed_loop: ClosedLoop) -> Mapping[str, Path]:
     from tinyworlds_gate.reports.render import write_reports
 
     if isinstance(missing := closed_loop.inference(), str):
-        pytest.skip(f"NOT-RUN: {missing}")
+        pytest.skip(NOT_RUN_PREFIX + missing)
     closed_loop.analyse()
     return write_reports(closed_loop.context.layout.project_root, closed_loop.context.layout.root)
 
@@ -67,6 +67,6 @@ def findings_of(request: pytest.FixtureRequest) -> Callable[..., None]:
         if bad:
             pytest.fail("\n".join(f"{one.id} {one.verdict}: {one.reason}" for one in bad), pytrace=False)
         if flat and all(one.verdict == NOT_RUN for one in flat):
-            pytest.skip("NOT-RUN: " + "; ".join(dict.fromkeys(one.reason for one in flat)))
+            pytest.skip(NOT_RUN_PREFIX + "; ".join(dict.fromkeys(one.reason for one in flat)))
 
     return settle

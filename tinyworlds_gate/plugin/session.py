@@ -23,6 +23,8 @@ from tinyworlds_gate.run.timestamps import timestamp
 VALIDATION = "validation"
 """The folder whose tests are the closed loop."""
 
+NOT_RUN_PREFIX = "NOT-RUN: "
+
 FINDINGS = pytest.StashKey[list[Finding]]()
 
 
@@ -218,7 +220,7 @@ def _verdict_of(report: pytest.TestReport) -> tuple[str, str]:
         return PASS, "the test passed"
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        return NOT_RUN, reason.removeprefix("Skipped: ")
+        return NOT_RUN, reason.removeprefix("Skipped: ").removeprefix(NOT_RUN_PREFIX)
     text = report.longreprtext.strip().splitlines()
     return (FAIL if report.when == "call" else INVALID), text[-1] if text else f"the test failed in its {report.when}"
 

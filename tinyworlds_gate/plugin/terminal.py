@@ -34,9 +34,12 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
     for _, one in outcome.findings:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1
     reporter.write_line("requirements: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
-    for test, one in outcome.findings:
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for _, one in outcome.findings:
         if one.verdict != PASS:
-            reporter.write_line(f"  {one.id:<4}{one.verdict}: {one.reason}" + (f" [{test}]" if test else ""))
+            grouped.setdefault((one.verdict, one.reason), []).append(one.id)
+    for (verdict, reason), ids in grouped.items():
+        reporter.write_line(f"  {verdict} {' '.join(dict.fromkeys(ids))}: {reason}")
     for id, path, reason in session.missing:
         reporter.write_line(f"  {id} is missing: {layout.relative(path)}: {reason}", red=True)
     for id, path in session.written.items():

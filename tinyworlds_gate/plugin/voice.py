@@ -36,7 +36,7 @@ class Voice:
                 reporter.write_line(f"[gate] {text}")
 
     def progress(self, stage: str, start: int, done: int, end: int, seconds: float) -> None:
-        """How far a chunk is: ``done`` of the absolute update ``end`` after ``seconds``."""
+        """How far a stage (in updates) or the dataset (in frames) is: ``done`` of ``end`` after ``seconds``."""
         if self._quiet or done <= start:
             return
         rate = (done - start) / max(seconds, 1e-6)
@@ -46,7 +46,7 @@ class Voice:
             elif time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
                 self._last_line = time.monotonic()
                 left = (end - done) / max(rate, 1e-6)
-                line = f"[gate] {stage}: update {done} of {end}, {rate:.1f} updates/s with start-up, about {left:.0f} s left"
+                line = f"[gate] {stage}: {done} of {end}, {rate:.1f}/s with start-up, about {left:.0f} s left"
                 if reporter is None:
                     print(line)
                 else:

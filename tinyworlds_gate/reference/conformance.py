@@ -57,7 +57,8 @@ def compare(path: Path | str, device: str = "cpu") -> list[TensorResult]:
             f"{path.name} holds {', '.join(unknown)}, which this version cannot compute; nothing was compared. "
             "Update tinyworlds-gate or use a file of the documented layout."
         )
-    names = [*expected, *sorted(name for name in ours if name.startswith("grad.") and name not in expected)]
+    extra = (name for name in ours if name.startswith("grad.") and name not in expected)
+    names = sorted((*expected, *extra), key=lambda name: (name.startswith("grad."), name))
     return [_compare_tensor(name, ours.get(name), expected.get(name)) for name in names]
 
 
@@ -77,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
     failed = 0
     for path in args.files:
         results = compare(path, args.device)
-        console.print(_table(path, results))
+        # Names stay whole, so that they can be searched for, also where the terminal is narrower.
+        table = _table(path, results)
+        console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
         differing = [result.name for result in results if not result.ok]
         failed += len(differing)
         verdict = f"{len(results) - len(differing)} of {len(results)} tensors hold on {args.device}"
@@ -90,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
 def _table(path: Path, results: list[TensorResult]) -> Table:
     from rich.table import Table
 
-    table = Table(title=path.name)
-    table.add_column("tensor", overflow="fold")
+    table = Table(title=path.name, title_justify="left", box=None)
+    table.add_column("tensor", no_wrap=True)
     for heading in ("largest error", "allowed"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("holds", no_wrap=True)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyworlds_gate.config.stage_config import load_stage_config
+from tinyworlds_gate.config.stage_config import StageRunConfig, load_stage_config
 from tinyworlds_gate.errors import GateError
 
 EXIT_STAGE_ERROR = 3
@@ -25,15 +25,18 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over both files")
     args = parser.parse_args(argv)
     try:
-        _train(stage, args)
+        config = load_stage_config(stage, args.config, args.training_config, args.overrides)
+        # torch is imported after the arguments are known to be good, so that a typo answers at once.
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        # `record` leaves the exception of a rank in torchrun's error file; a GateError has its own sentence.
+        record(_train)(stage, config)
     except GateError as error:
         print(f"[{stage}] error: {error}", file=sys.stderr, flush=True)
         sys.exit(EXIT_STAGE_ERROR)
 
 
-def _train(stage: str, args: argparse.Namespace) -> None:
-    config = load_stage_config(stage, args.config, args.training_config, args.overrides)
-    # torch is imported after the arguments are known to be good, so that a typo answers at once.
+def _train(stage: str, config: StageRunConfig) -> None:
     from tinyworlds_gate.reference.training.distributed import worker_session
     from tinyworlds_gate.reference.training.job import StageJob
     from tinyworlds_gate.reference.training.trainer import Trainer
