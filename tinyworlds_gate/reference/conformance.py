@@ -26,6 +26,7 @@ RELATIVE_TOLERANCE = 1e-4  # of activations, losses and gradients
 GRADIENT_FLOOR = 1e-6  # absolute, for gradients that are nearly zero
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 EXACT = ("out.tokenizer.indices", "out.lam.indices", "out.lam.actions", "out.dynamics.rollout_latents")
+NUMBER_COLUMNS = 40  # characters beside the names in the printed table
 DECODE_SETTINGS = ("decode_steps", "prediction_horizon")
 
 
@@ -79,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
     for path in args.files:
         results = compare(path, args.device)
         # Names stay whole, so that they can be searched for, also where the terminal is narrower.
-        table = _table(path, results)
-        console.print(table, width=max(console.width, console.measure(table).maximum), crop=False, soft_wrap=True)
+        console.width = max(console.width, max(len(result.name) for result in results) + NUMBER_COLUMNS)
+        console.print(_table(path, results), soft_wrap=True)
         differing = [result.name for result in results if not result.ok]
         failed += len(differing)
         verdict = f"{len(results) - len(differing)} of {len(results)} tensors hold on {args.device}"
