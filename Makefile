@@ -1,0 +1,72 @@
+# What a person types; `make` alone lists it. Everything runs in the project's own environment, .venv/, which
+# the first call sets up. Options for pytest go through ARGS: make smoke ARGS="--seed 3 -x"
+
+.DEFAULT_GOAL := help
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+# The first interpreter that is new enough; `make setup PYTHON=python3.12` names another.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	command -v $$name >/dev/null 2>&1 && $$name -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$name; break; }; done)
+
+.PHONY: help setup smoke test longrun lint bench clean distclean
+
+help:
+	@echo 'make smoke      set up, then run the closed loop in minutes on the CPU: pytest validation/ -m smoke'
+	@echo 'make test       set up, then run the tests of the harness itself'
+	@echo 'make longrun    the closed loop on the long-run profile, hours on two GPUs: pytest -m longrun'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make bench      training updates per second at the smoke sizes on this machine'
+	@echo 'make setup      only the environment; a second call installs nothing'
+	@echo 'make clean      remove caches and build files; runs, data and reports stay'
+	@echo 'make distclean  clean, and remove the environment'
+	@echo 'Options for pytest: make smoke ARGS="--seed 3 --max-mse 0.02". Before a first run: $(BIN)/tinyworlds-gate doctor'
+
+setup: $(STAMP)
+
+# Two installs: torch by its exact pin first, so that no other package's bound picks another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	@command -v git >/dev/null 2>&1 || { \
+		echo 'setup: git is not installed. The loop audits the git history of the project; install git.' >&2; exit 1; }
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		if [ -z "$(PYTHON)" ]; then \
+			echo 'setup: needs Python 3.11 or newer, and none of python3, python3.11 to python3.14 and python on PATH is.' \
+				'Install one, or name it: make setup PYTHON=/path/to/python3.12' >&2; exit 1; fi; \
+		$(PYTHON) -c '$(NEW_ENOUGH)' || { \
+			echo 'setup: $(PYTHON) is older than Python 3.11 or does not start; name another: make setup PYTHON=…' >&2; exit 1; }; \
+		echo 'setup: making $(VENV) with $(PYTHON)'; \
+		$(PYTHON) -m venv $(VENV) || { \
+			echo 'setup: $(PYTHON) cannot make an environment; on Debian and Ubuntu install the package python3-venv.' >&2; \
+			exit 1; }; fi
+	@$(BIN)/python -c '$(NEW_ENOUGH)' || { \
+		echo 'setup: $(VENV) has a Python older than 3.11; remove that folder (make distclean) and try again.' >&2; exit 1; }
+	@echo 'setup: installing into $(VENV); torch is the largest download'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+smoke: $(STAMP)
+	$(BIN)/python -m pytest validation/ -m smoke $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest tests -m 'not slow and not longrun' $(ARGS)
+
+longrun: $(STAMP)
+	$(BIN)/python -m pytest -m longrun $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m tinyworlds_gate bench train $(ARGS)
+
+clean:
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find tinyworlds_gate tests validation -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv
