@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -39,7 +40,9 @@ def resampled_means(
 
 
 def interval(samples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """The central interval of resampled values."""
+    """The central interval of resampled values; NaN at both ends when one of them is not finite."""
+    if not np.isfinite(samples).all():
+        return math.nan, math.nan
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(samples, [tail, 1.0 - tail])
     return float(low), float(high)

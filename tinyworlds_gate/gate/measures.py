@@ -19,6 +19,10 @@ USED_SHARE = 0.02
 PER_STEP_KEYS = ("rollout_mse", "random_action_mse", "copy_last_mse", "mean_frame_mse")
 
 
+RUN_KEYS = ("generation_steps", "context", "clip_digest", "n_actions", "teacher_forced", "seed")
+CLIP_KEYS = ("episode", "tokenizer_recon_mse", "latent_actions")
+
+
 class MeasuresError(GateError):
     """The measures file of an inference run is missing or contradicts itself."""
 
@@ -74,17 +78,35 @@ def read_raw(path: Path) -> dict[str, Any]:
         raise MeasuresError(f"{path}: the inference run left no measures; read its log for the reason") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise MeasuresError(f"{path}: the measures are not readable JSON ({error}); run inference again") from error
-    clips = raw.get("clips") or []
-    steps = raw.get("generation_steps")
-    if not clips:
-        raise MeasuresError(f"{path}: the measures hold no clip; nothing was evaluated, and that is not a pass")
-    for clip in clips:
-        for key in PER_STEP_KEYS:
-            if len(clip.get(key) or []) != steps:
-                raise MeasuresError(
-                    f"{path}: clip at {clip.get('start')} has {len(clip.get(key) or [])} values of {key}, expected {steps}"
-                )
+    _require_whole(path, raw)
     return raw
+
+
+def _require_whole(path: Path, raw: Any) -> None:
+    if not isinstance(raw, dict):
+        raise MeasuresError(f"{path}: the measures are a {type(raw).__name__}, not a mapping; run inference again")
+    if not raw.get("clips"):
+        raise MeasuresError(f"{path}: the measures hold no clip; nothing was evaluated, and that is not a pass")
+    for key in RUN_KEYS:
+        if raw.get(key) is None:
+            raise MeasuresError(f"{path}: the measures have no {key}; run inference again")
+    for number, clip in enumerate(raw["clips"], start=1):
+        if not isinstance(clip, dict):
+            raise MeasuresError(f"{path}: clip number {number} is no mapping; run inference again")
+        _require_whole_clip(f"{path}: clip at {clip.get('start')}", clip, raw["generation_steps"])
+
+
+def _require_whole_clip(where: str, clip: dict[str, Any], steps: int) -> None:
+    for key in PER_STEP_KEYS:
+        values = clip.get(key) or []
+        if len(values) != steps:
+            raise MeasuresError(f"{where} has {len(values)} values of {key}, expected {steps}")
+        strange = [value for value in values if not isinstance(value, int | float)]
+        if strange:
+            raise MeasuresError(f"{where} has the value {strange[0]!r} in {key}; only numbers are errors")
+    for key in CLIP_KEYS:
+        if clip.get(key) is None:
+            raise MeasuresError(f"{where} has no {key}; run inference again")
 
 
 def summarise(raw: dict[str, Any]) -> GateMeasures:
@@ -98,9 +120,9 @@ def summarise(raw: dict[str, Any]) -> GateMeasures:
     mse_low, mse_high = interval(samples["rollout_mse"])
     with np.errstate(divide="ignore", invalid="ignore"):
         skill_samples = 1.0 - samples["rollout_mse"] / samples["copy_last_mse"]
-    skill_low, skill_high = interval(skill_samples) if np.isfinite(skill_samples).all() else (math.nan, math.nan)
+    skill_low, skill_high = interval(skill_samples)
     copy_last = means["copy_last_mse"]
-    used, entropy = _action_use(clips, int(raw["n_actions"]))
+    used, entropy = _action_use(clips, int(raw["n_actions"]), int(raw["generation_steps"]))
     return GateMeasures(
         clips=len(clips),
         episodes=len(np.unique(episodes)),
@@ -129,9 +151,17 @@ def summarise(raw: dict[str, Any]) -> GateMeasures:
     )
 
 
-def _action_use(clips: list[dict[str, Any]], n_actions: int) -> tuple[int, float]:
-    # The last code of a step is the transition into the generated frame; the earlier ones repeat the context's.
-    codes = np.array([row[-1] for clip in clips for row in clip["latent_actions"]], dtype=int)
+def _action_use(clips: list[dict[str, Any]], n_actions: int, new_frames: int) -> tuple[int, float]:
+    # The last codes of a step, one a generated frame, lead into its frames; the earlier ones repeat the context's.
+    codes = np.array(
+        [
+            code
+            for clip in clips
+            for row in clip["latent_actions"]
+            for code in row[-(new_frames // len(clip["latent_actions"])) :]
+        ],
+        dtype=int,
+    )
     if codes.size == 0:
         return 0, 0.0
     shares = np.bincount(codes, minlength=n_actions) / codes.size

@@ -202,9 +202,14 @@ def _sentence(
     if measures is None:
         raise ValueError("a gate cannot pass without measures")
     mode = "teacher-forced (not strict)" if measures.teacher_forced else "strict autoregressive"
-    compared = "better" if measures.skill > 0 else "worse"
     return (
         f"PASS: the {mode} rollout error {measures.mse:.4f} (95 % interval {measures.mse_low:.4f} to {measures.mse_high:.4f}) on "
-        f"{measures.clips} held-out clips is at most {thresholds.max_mse:g}; that is {compared} than copying the last frame "
-        f"({measures.copy_last_mse:.4f}, skill {measures.skill:.2f})."
+        f"{measures.clips} held-out clips is at most {thresholds.max_mse:g}; {_compared(measures)}."
     )
+
+
+def _compared(measures: GateMeasures) -> str:
+    if math.isnan(measures.skill):
+        return "nothing moves in these clips, so there is no skill to state"
+    word = "better" if measures.skill > 0 else "worse" if measures.skill < 0 else "no better"
+    return f"that is {word} than copying the last frame ({measures.copy_last_mse:.4f}, skill {measures.skill:.2f})"

@@ -1,0 +1,106 @@
+"""Raw measures and inference evidence for the tests of the gate: good unless a test changes something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.gate.inference_log import STAGES, InferenceLog
+from tinyworlds_gate.gate.measures import GateMeasures, summarise
+from tinyworlds_gate.gate.verdict import InferenceEvidence
+
+CHECKPOINTS = {stage: f"results/r/{stage}/checkpoints/{stage}_step_9" for stage in STAGES}
+
+
+def clip(
+    rollout: Sequence[float],
+    *,
+    episode: int = 0,
+    copy_last: float = 0.02,
+    mean_frame: float = 0.05,
+    random_actions: float = 0.04,
+    recon: float = 0.001,
+    codes: Sequence[int] | None = None,
+    start: int = 0,
+) -> dict[str, Any]:
+    """One clip of an inference run; each step follows two codes, the first repeats the context's."""
+    steps = len(rollout)
+    return {
+        "start": start,
+        "episode": episode,
+        "rollout_mse": list(rollout),
+        "random_action_mse": [random_actions] * steps,
+        "copy_last_mse": [copy_last] * steps,
+        "mean_frame_mse": [mean_frame] * steps,
+        "tokenizer_recon_mse": recon,
+        "latent_actions": [[0, code] for code in (codes if codes is not None else range(steps))],
+    }
+
+
+def raw(clips: Sequence[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    """The measures file of an inference run as plain data."""
+    return {
+        "schema": 1,
+        "clips": list(clips),
+        "clip_digest": "d" * 64,
+        "context": 2,
+        "generation_steps": len(clips[0]["rollout_mse"]) if clips else 2,
+        "n_actions": 4,
+        "teacher_forced": False,
+        "seed": 3,
+        "seconds": 1.5,
+        **changes,
+    }
+
+
+def write_raw(path: Path, content: object) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def measures(
+    *,
+    mse: float = 0.01,
+    copy_last: float = 0.02,
+    mean_frame: float = 0.05,
+    random_actions: float = 0.04,
+    codes: int = 4,
+) -> GateMeasures:
+    """Measures of eight clips in four episodes whose errors spread by a tenth around ``mse``."""
+    spread = (0.9, 1.1, 1.05, 0.95)
+    clips = [
+        clip(
+            [mse * spread[index % 4]] * 4,
+            episode=index % 4,
+            copy_last=copy_last,
+            mean_frame=mean_frame,
+            random_actions=random_actions,
+            codes=[step % codes for step in range(4)],
+            start=10 * index,
+        )
+        for index in range(8)
+    ]
+    return summarise(raw(clips))
+
+
+def log(**changes: Any) -> InferenceLog:
+    """What a good inference log states."""
+    fields: dict[str, Any] = {"checkpoints": CHECKPOINTS, "frames_inferred": 8, "has_stats": True, "mse": 0.01}
+    return InferenceLog(**{**fields, **changes})
+
+
+def evidence(**changes: Any) -> InferenceEvidence:
+    """What a good inference run leaves; the log states the same error as the measures unless told otherwise."""
+    found = changes.get("measures", measures())
+    fields: dict[str, Any] = {
+        "exit_code": 0,
+        "log": log(mse=found.mse) if found is not None else log(),
+        "expected_checkpoints": CHECKPOINTS,
+        "picture": "inference_results_gt_vs_pred_2026_01_01_00_00_00.png",
+        "picture_problem": "",
+        "measures": found,
+        "measures_problem": "",
+    }
+    return InferenceEvidence(**{**fields, **changes})

@@ -1,0 +1,239 @@
+"""The verdict of the inference gate: each condition turns it alone, and only all of them together pass."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.helpers.gate_evidence import CHECKPOINTS, evidence, log, measures
+from tinyworlds_gate.gate.measures import GateMeasures
+from tinyworlds_gate.gate.verdict import FAIL, INVALID, PASS, GateThresholds, judge_inference
+
+STRICT = GateThresholds(
+    max_mse=0.03,
+    require_mse_upper=True,
+    require_skill=True,
+    require_upper_below_mean_frame=True,
+    min_delta_psnr_db=1.0,
+    min_action_codes=3,
+)
+ALL_IDS = ["G1", "G2", "G3", "G4", "G5", "G5.interval", "G5.mean_frame", "G5.skill", "G5.control", "G5.codes"]
+OTHER_RUN = {**CHECKPOINTS, "dynamics": "results/other/dynamics/checkpoints/dynamics_step_9"}
+NO_TOKENIZER = {stage: path for stage, path in CHECKPOINTS.items() if stage != "video_tokenizer"}
+
+ALONE: list[tuple[str, str, dict[str, Any], str]] = [
+    ("G1", FAIL, {"exit_code": 1}, "the inference command ended with exit code 1; its log has the reason"),
+    ("G1", FAIL, {"exit_code": None}, "the inference command was ended before it had an exit code"),
+    (
+        "G2",
+        FAIL,
+        {"log": log(checkpoints=NO_TOKENIZER)},
+        "the log does not show which video_tokenizer checkpoint was used",
+    ),
+    (
+        "G2",
+        FAIL,
+        {"log": log(checkpoints=OTHER_RUN)},
+        "the log shows the dynamics checkpoint results/other/.*, but this run chose results/r/",
+    ),
+    ("G3", FAIL, {"log": log(frames_inferred=0)}, "no line 'Inferring frame …': no frame was generated"),
+    ("G3", FAIL, {"log": log(has_stats=False)}, "no line 'Inference stats': the run did not reach its end"),
+    ("G4", FAIL, {"picture": None, "picture_problem": "no new picture appeared"}, "no new picture appeared"),
+    ("G5", FAIL, {"log": log(mse=None)}, r"no line 'Mean Squared Error \(GT vs Pred\)'"),
+    ("G5", FAIL, {"log": log(mse=math.nan)}, "the mean squared error in the log is nan, not a finite number"),
+    ("G5", FAIL, {"log": log(mse=math.inf)}, "the mean squared error in the log is inf, not a finite number"),
+    (
+        "G5",
+        INVALID,
+        {"measures": None, "measures_problem": "m.json: the measures hold no clip"},
+        "the log states an error of 0.0100, but m.json: the measures hold no clip",
+    ),
+    (
+        "G5",
+        INVALID,
+        {"log": log(mse=0.010002)},
+        "the log states an error of 0.010002, but the clips it measured average 0.010000",
+    ),
+    (
+        "G5",
+        FAIL,
+        {"measures": measures(mse=0.05, copy_last=0.1, mean_frame=0.2, random_actions=0.2)},
+        "0.0500 is above",
+    ),
+    (
+        "G5.interval",
+        FAIL,
+        {"measures": measures(mse=0.0295, copy_last=0.1, random_actions=0.2)},
+        "upper end 0.03.* against 0.03",
+    ),
+    ("G5.mean_frame", FAIL, {"measures": measures(mean_frame=0.0101)}, "always answering the mean frame, 0.0101"),
+    ("G5.skill", FAIL, {"measures": measures(copy_last=0.0101)}, r"skill 0.01 \(95 % interval from -0\.\d\d\)"),
+    ("G5.control", FAIL, {"measures": measures(random_actions=0.0105)}, "random actions cost 0.21 dB, at least 1 dB"),
+    ("G5.codes", FAIL, {"measures": measures(codes=2)}, "2 action codes are in use, at least 3 are asked for"),
+]
+
+
+@pytest.mark.requirement("G1", "G2", "G3", "G4", "G5")
+def test_a_good_run_passes_every_condition_and_the_verdict_lists_them() -> None:
+    verdict = judge_inference(evidence(), STRICT)
+    assert [condition.id for condition in verdict.conditions] == ALL_IDS
+    assert {condition.verdict for condition in verdict.conditions} == {PASS}
+    assert verdict.verdict == PASS
+
+
+@pytest.mark.requirement("G1", "G2", "G3", "G4", "G5")
+@pytest.mark.parametrize(("id", "verdict", "changes", "said"), ALONE)
+def test_each_condition_turns_the_verdict_alone(id: str, verdict: str, changes: dict[str, Any], said: str) -> None:
+    found = judge_inference(evidence(**changes), STRICT)
+    bad = [condition for condition in found.conditions if condition.verdict != PASS]
+    # An error above the threshold takes its interval with it; nothing else fails beside the condition under test.
+    assert {condition.id for condition in bad} - ({"G5.interval"} if "above" in said else set()) == {id}
+    assert bad[0].verdict == found.verdict == verdict
+    assert re.search(said, bad[0].reason)
+    assert f"({id})" in found.sentence
+    assert found.sentence.startswith(f"{verdict}: ")
+
+
+@pytest.mark.requirement("S5")
+def test_a_condition_that_the_profile_does_not_ask_for_is_not_listed_and_cannot_fail() -> None:
+    poor = measures(mse=0.029, copy_last=0.01, mean_frame=0.02, random_actions=0.02, codes=1)
+    found = judge_inference(evidence(measures=poor), GateThresholds())
+    assert [condition.id for condition in found.conditions] == ALL_IDS[:5]
+    assert found.verdict == PASS
+
+
+def test_the_threshold_itself_still_passes() -> None:
+    found = measures()
+    assert judge_inference(evidence(measures=found), GateThresholds(max_mse=found.mse)).verdict == PASS
+    below = math.nextafter(found.mse, 0.0)
+    assert judge_inference(evidence(measures=found), GateThresholds(max_mse=below)).verdict == FAIL
+
+
+def test_invalid_evidence_stands_above_a_failure_and_both_are_told() -> None:
+    found = judge_inference(evidence(exit_code=3, measures=None, measures_problem="no file"), GateThresholds())
+    assert found.verdict == INVALID
+    assert found.sentence == (
+        "INVALID: the log states an error of 0.0100, but no file (G5); "
+        "the inference command ended with exit code 3; its log has the reason (G1)."
+    )
+
+
+def test_the_log_may_round_to_eight_decimals() -> None:
+    found = measures(mse=0.0123456789)
+    rounded = evidence(measures=found, log=log(mse=round(found.mse, 8)))
+    assert judge_inference(rounded, GateThresholds()).verdict == PASS
+
+
+@pytest.mark.requirement("G5")
+def test_a_pass_says_what_was_measured_against_what() -> None:
+    found = judge_inference(evidence(), GateThresholds())
+    assert found.sentence.startswith("PASS: the strict autoregressive rollout error 0.0100 (95 % interval 0.0")
+    assert "on 8 held-out clips is at most 0.03; that is better than copying the last frame (0.0200, skill 0.50)." in (
+        found.sentence
+    )
+
+
+def test_a_pass_that_is_worse_than_copying_says_so() -> None:
+    found = judge_inference(evidence(measures=measures(copy_last=0.008)), GateThresholds())
+    assert found.verdict == PASS
+    assert "that is worse than copying the last frame (0.0080, skill -0.25)" in found.sentence
+
+
+def test_a_pass_on_clips_where_nothing_moves_claims_no_comparison() -> None:
+    found = judge_inference(evidence(measures=measures(copy_last=0.0)), GateThresholds())
+    assert found.verdict == PASS
+    assert "nothing moves in these clips, so there is no skill to state" in found.sentence
+    assert "nan" not in found.sentence
+
+
+@pytest.mark.requirement("G5")
+def test_a_failure_under_the_threshold_says_worse_than_no_motion_at_all() -> None:
+    found = judge_inference(evidence(measures=measures(copy_last=0.008)), GateThresholds(require_skill=True))
+    assert found.verdict == FAIL
+    assert found.sentence.endswith(
+        "The rollout error 0.0100 is under 0.03, but copying the last frame scores 0.0080: "
+        "the model predicts worse than no motion at all."
+    )
+
+
+def test_a_failure_above_the_threshold_does_not_speak_of_being_under_it() -> None:
+    found = judge_inference(evidence(measures=measures(mse=0.05, copy_last=0.02)), GateThresholds())
+    assert "no motion at all" not in found.sentence
+
+
+def test_a_teacher_forced_pass_is_named_as_not_strict() -> None:
+    forced = GateMeasures(**{**measures().as_dict(), "teacher_forced": True})
+    assert (
+        "the teacher-forced (not strict) rollout error" in judge_inference(evidence(measures=forced), STRICT).sentence
+    )
+
+
+def test_the_event_for_the_journal_holds_conditions_and_thresholds_as_plain_data() -> None:
+    event = judge_inference(evidence(), STRICT).as_event()
+    assert event["verdict"] == PASS
+    assert event["conditions"][4] == {
+        "id": "G5",
+        "verdict": "PASS",
+        "reason": "mean squared error 0.0100 is at most 0.03",
+    }
+    assert event["thresholds"] == vars(STRICT)
+
+
+BROKEN_LOG: dict[str, dict[str, Any]] = {
+    "G2": {"checkpoints": OTHER_RUN},
+    "G3": {"frames_inferred": 0},
+}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    broken=st.sets(st.sampled_from(["G1", "G2", "G3", "G4", "unmeasured", "disagreement"])),
+    mse=st.sampled_from([0.0, 0.004, 0.0299, 0.03, 0.031, 0.5]),
+    copy_last=st.sampled_from([0.0, 0.003, 0.02, 0.6]),
+    mean_frame=st.sampled_from([0.004, 0.05, 0.7]),
+    random_actions=st.sampled_from([0.004, 0.04, 0.9]),
+    codes=st.integers(1, 4),
+    asked=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+)
+@pytest.mark.requirement("G1", "G2", "G3", "G4", "G5")
+def test_the_gate_passes_exactly_when_every_condition_holds(
+    broken: set[str],
+    mse: float,
+    copy_last: float,
+    mean_frame: float,
+    random_actions: float,
+    codes: int,
+    asked: tuple[bool, bool, bool, bool, bool],
+) -> None:
+    found = measures(mse=mse, copy_last=copy_last, mean_frame=mean_frame, random_actions=random_actions, codes=codes)
+    interval, skill, below_mean, control, used = asked
+    thresholds = GateThresholds(0.03, interval, skill, below_mean, 1.0 if control else None, 3 if used else None)
+    stated = log(mse=found.mse + (0.001 if "disagreement" in broken else 0.0))
+    for id in broken & BROKEN_LOG.keys():
+        stated = type(stated)(**{**vars(stated), **BROKEN_LOG[id]})
+    verdict = judge_inference(
+        evidence(
+            exit_code=1 if "G1" in broken else 0,
+            log=stated,
+            picture=None if "G4" in broken else "new.png",
+            measures=None if "unmeasured" in broken else found,
+        ),
+        thresholds,
+    )
+    holds = (
+        not broken
+        and found.mse <= 0.03
+        and (not interval or found.mse_high <= 0.03)
+        and (not skill or found.skill_low > 0)
+        and (not below_mean or found.mse_high < mean_frame)
+        and (not control or found.delta_psnr_db >= 1.0)
+        and (not used or codes >= 3)
+    )
+    assert (verdict.verdict == PASS) == holds
+    assert (verdict.verdict == INVALID) == bool(broken & {"unmeasured", "disagreement"})
+    assert verdict.sentence.startswith(verdict.verdict)
