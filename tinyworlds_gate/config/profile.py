@@ -98,6 +98,8 @@ class Thresholds(Schema):
     """G5, frames in [0, 1], generated frames only."""
     require_mse_upper: bool = False
     """The upper end of the 95 % interval must be at most max_mse too."""
+    require_upper_below_mean_frame: bool = False
+    """The upper end of the error's interval must lie below the error of always answering the mean training frame."""
     require_skill: bool = False
     """The model must beat copying the last context frame (skill > 0)."""
     min_delta_psnr_db: float | None = None
