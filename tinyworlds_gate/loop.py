@@ -239,7 +239,9 @@ class ClosedLoop:
         )
         controller = StageController(context, "dynamics", self._inputs(), before.checkpoint)
         controller.schedule_start = plan.from_update
-        result = controller.train(plan.to_update, reason=f"inference retry {plan.retry}")
+        result = controller.train(
+            plan.to_update, reason=f"inference retry {plan.retry}", chunk=plan.to_update - plan.from_update
+        )
         self._stages["dynamics"] = result
         if result.verdict == FAIL:
             return None

@@ -71,13 +71,14 @@ class StageController:
         """Updates that the valid checkpoint has had."""
         return self.checkpoint.step + 1 if self.checkpoint else 0
 
-    def train(self, target: int, *, reason: str = "planned") -> StageResult:
+    def train(self, target: int, *, reason: str = "planned", chunk: int | None = None) -> StageResult:
         """Train up to the absolute update ``target``; a stage gate that asks for more at the target extends it.
 
-        The schedule spans the updates from ``schedule_start`` to the target, whatever the chunks are.
+        The schedule spans the updates from ``schedule_start`` to the target, whatever the chunks are. ``chunk`` is the
+        length of a chunk in updates where it is not the profile's (a retry is one chunk).
         """
         began = time.monotonic()
-        chunk_size = self.context.settings.plan(self.stage).chunk
+        chunk_size = chunk or self.context.settings.plan(self.stage).chunk
         result: StageResult | None = None
         while result is None and self.done < target:
             end = min(self.done + chunk_size, target)
