@@ -2,8 +2,7 @@
 
     make bench
 
-One process, random frames, new weights: the model's work alone (forward, backward, clipping, AdamW), without reading
-data, checkpoints and the exchange between workers. A measurement for people, never a test.
+One process, random frames, new weights: forward, backward, clipping, AdamW; no data, no checkpoints, no other workers.
 """
 
 from __future__ import annotations
@@ -52,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
 
     settings = resolve_settings(args.profile, {}, project_root=Path.cwd())
     device = choose_device(args.device, 0)
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(args.threads)
     results = [measure_stage(stage, settings, device, args.rounds, args.updates) for stage in settings.stages]
+    torch.set_num_threads(threads_before)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {args.threads} thread(s)"
     table = Table(title=f"training, eager, profile {args.profile}, {where}")
     for heading in ("stage", "weights", "batch", "updates/s", "slowest–fastest", "rounds"):

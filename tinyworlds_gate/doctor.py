@@ -84,7 +84,7 @@ def all_checks(profile: str, project_root: Path) -> Iterator[Check]:
     from tinyworlds_gate.launch.nvml import Nvml
 
     yield python_version(sys.version_info[:3])
-    yield from packages(metadata.requires("tinyworlds_gate") or [], installed_version)
+    yield from packages(own_requirements(), installed_version)
     yield from repository(project_root, shutil.which)
     yield from folders(project_root)
     yield disk_space(shutil.disk_usage(existing_parent(project_root)).free / GIB)
@@ -104,15 +104,26 @@ def python_version(version: tuple[int, ...]) -> Check:
     return Check("OK", "python", told)
 
 
-def packages(requires: list[str], installed: Callable[[str], str | None]) -> Iterator[Check]:
+def own_requirements() -> list[str] | None:
+    """What this package's metadata asks for; None when it is not installed."""
+    try:
+        return metadata.requires("tinyworlds_gate") or []
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def packages(requires: list[str] | None, installed: Callable[[str], str | None]) -> Iterator[Check]:
     """Hold what is installed to the bounds of pyproject.toml; tools for development only warn.
 
     Args:
-        requires: requirement strings of this package's metadata.
+        requires: requirement strings of this package's metadata; None where it is not installed.
         installed: name → version, or None when it is not there.
     """
     from packaging.requirements import Requirement
 
+    if requires is None:
+        yield Check("FAIL", "packages", "tinyworlds_gate is not installed in this environment", "make setup")
+        return
     parsed = [Requirement(text) for text in requires]
     applying = [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": "dev"})]
     sound = 0

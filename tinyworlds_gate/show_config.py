@@ -1,4 +1,4 @@
-"""The command `tinyworlds-gate show-config [PART] [options]`: the resolved settings of a run with their sources (P1)."""
+"""The command `tinyworlds-gate show-config [PART] [options]`: the resolved settings of a run and their sources (P1)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,29 @@
+"""For the tests of the command line: a subcommand that a person interrupts, and a clean Python process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """This module stands in for a subcommand; it takes no arguments."""
+    parser.set_defaults(stands_in=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """What Ctrl-C does in the middle of a command."""
+    raise KeyboardInterrupt
+
+
+def python(*words: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter with the words in a clean process, and return what it wrote."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
