@@ -49,6 +49,7 @@ class ClosedLoop:
         self._prepared = False
         self._analysed = False
         self._retries = 0
+        self._retrain_problem: str | None = None
         self._lock = ProjectLock(context.layout.project_root, run=context.layout.run)
 
     # L1-L4 and the configs: nothing trains before all of this holds.
@@ -194,6 +195,8 @@ class ClosedLoop:
             return RetrainAnswer(False, "no inference attempt was made")
         if "dynamics" not in settings.trained_stages:
             return RetrainAnswer(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
+        if self._retrain_problem is not None:
+            return RetrainAnswer(False, self._retrain_problem)
         measures = self.attempts[-1].measures
         decision = should_retrain(
             measures.tokenizer_recon_mse if measures else None, settings.profile.thresholds.max_mse
@@ -244,9 +247,15 @@ class ClosedLoop:
         )
         self._stages["dynamics"] = result
         if result.verdict == FAIL:
+            self._retrain_problem = f"retry {plan.retry + 1} did not complete its training: {result.reason}"
             return None
         self._attempt()
         return self.attempts[-1]
+
+    @property
+    def retrain_problem(self) -> str | None:
+        """Why the newest retraining led to no attempt; None when it did, or when there was none."""
+        return self._retrain_problem
 
     # L9.
 

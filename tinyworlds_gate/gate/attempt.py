@@ -53,7 +53,7 @@ def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, Chec
     child = run_child(
         command,
         cwd=layout.project_root,
-        env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=False),
+        env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=context.on_cpu),
         log_path=log,
         deadline_s=settings.profile.watchdog.inference_deadline_s,
     )

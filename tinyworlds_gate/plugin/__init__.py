@@ -63,6 +63,8 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, s
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Turn each report of a validation test into findings of the requirements that it carries."""
+    if call.when == "call":
+        item.config.stash[SESSION].note_attempt(item)
     report = yield
     item.config.stash[SESSION].note_report(item, report)
     return report

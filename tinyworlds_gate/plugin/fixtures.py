@@ -39,6 +39,7 @@ def trained_stages(closed_loop: ClosedLoop) -> Mapping[str, StageResult]:
 @pytest.fixture
 def inference(closed_loop: ClosedLoop) -> InferenceAttempt:
     """The newest attempt at the inference gate; not cached, so that a retried test sees the new checkpoint (L6, T5)."""
+    __tracebackhide__ = True
     attempt = closed_loop.inference()
     if isinstance(attempt, str):
         pytest.skip(NOT_RUN_PREFIX + attempt)
@@ -61,6 +62,7 @@ def findings_of(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Record findings for the requirement table and let the test fail, skip or pass by them."""
 
     def settle(*findings: Finding | Sequence[Finding]) -> None:
+        __tracebackhide__ = True  # a skip then shows the test's own line, not this one
         flat = [one for item in findings for one in ([item] if isinstance(item, Finding) else item)]
         request.node.stash.setdefault(FINDINGS, []).extend(flat)
         bad = [one for one in flat if one.verdict in (FAIL, INVALID)]

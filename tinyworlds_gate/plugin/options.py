@@ -50,8 +50,17 @@ def chosen_profile(config: pytest.Config) -> str:
     given: str | None = config.getoption(_dest("profile"))
     if given is not None:
         return given
-    markers = re.sub(r"\bnot\s+longrun\b", "", config.getoption("markexpr") or "")
-    return "longrun" if re.search(r"\blongrun\b", markers) else "smoke"
+    return "longrun" if _names(config.getoption("markexpr") or "", "longrun") else "smoke"
+
+
+def asks_for(kind: str, markers: str) -> bool:
+    """Whether `-m` takes in the validation tests of a profile of this kind, smoke or longrun."""
+    other = {"smoke": "longrun", "longrun": "smoke"}[kind]
+    return not re.search(rf"\bnot\s+{kind}\b", markers) and (_names(markers, kind) or not _names(markers, other))
+
+
+def _names(markers: str, kind: str) -> bool:
+    return re.search(rf"\b{kind}\b", re.sub(rf"\bnot\s+{kind}\b", "", markers)) is not None
 
 
 def project_root(config: pytest.Config) -> Path:

@@ -12,6 +12,9 @@ from tinyworlds_gate.reports.requirements import REQUIREMENTS
 if TYPE_CHECKING:
     from tinyworlds_gate.loop import ClosedLoop
 
+INTERRUPTED = 2
+"""pytest's exit status after Ctrl-C."""
+
 OPTIONAL = ("M4",)
 """Asked for by nobody: the 4-hour watch is optional in the specification."""
 
@@ -47,6 +50,7 @@ def decide_outcome(
     loop: ClosedLoop,
     by_test: Mapping[str, Sequence[Finding]],
     deselected: Mapping[str, str],
+    unreached: Mapping[str, str],
     *,
     exitstatus: int,
     page_expected: bool,
@@ -58,6 +62,7 @@ def decide_outcome(
     Args:
         by_test: node id → findings of that test.
         deselected: requirement → a test that a person left out.
+        unreached: requirement → a selected test that did not run (`-x`, Ctrl-C).
         exitstatus: pytest's own, from the tests' outcomes.
         page_expected: whether pytest-html is there to write the page (A8).
         kind: of the profile; a long run allows no NOT-RUN.
@@ -65,8 +70,11 @@ def decide_outcome(
     """
     findings: list[tuple[str | None, Finding]] = [(test, one) for test, several in by_test.items() for one in several]
     known = {one.id for _, one in findings}
-    complete = bool(loop.attempts)
-    findings += [(None, one) for one in _unstated(known, deselected, complete, page_expected)]
+    complete = bool(loop.attempts) and exitstatus != INTERRUPTED
+    left_out = dict.fromkeys(deselected, "its test was deselected by the person who ran this")
+    left_out |= dict.fromkeys(unreached, "the session ended before its test ran")
+    test_of = {**deselected, **unreached}
+    findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, complete, page_expected)]
     status, sentence = _status(loop, findings, exitstatus)
     limited = bool(deselected) or any(name in explicit for name in LIMITING_OPTIONS)
     gaps = not_run_gaps([one for _, one in findings], kind=kind, limited=limited)
@@ -92,7 +100,7 @@ def not_run_gaps(findings: Sequence[Finding], *, kind: str, limited: bool) -> li
     return [] if limited else [id for id in ids if id not in NEED_TWO_GPUS]
 
 
-def _unstated(known: set[str], deselected: Mapping[str, str], complete: bool, page_expected: bool) -> list[Finding]:
+def _unstated(known: set[str], left_out: Mapping[str, str], complete: bool, page_expected: bool) -> list[Finding]:
     findings: list[Finding] = []
     for id in REQUIREMENTS:
         if id in known:
@@ -103,8 +111,8 @@ def _unstated(known: set[str], deselected: Mapping[str, str], complete: bool, pa
                 if page_expected
                 else Finding("A8", NOT_RUN, "pytest-html is switched off (-p no:html)")
             )
-        elif id in deselected:
-            findings.append(Finding(id, NOT_RUN, f"deselected by the person who ran this: {deselected[id]}"))
+        elif id in left_out:
+            findings.append(Finding(id, NOT_RUN, left_out[id]))
         elif id in OPTIONAL:
             findings.append(Finding(id, NOT_RUN, "optional: no watch was started"))
         else:
@@ -113,7 +121,7 @@ def _unstated(known: set[str], deselected: Mapping[str, str], complete: bool, pa
 
 
 def _status(loop: ClosedLoop, findings: Sequence[tuple[str | None, Finding]], exitstatus: int) -> tuple[str, str]:
-    if exitstatus == 2:
+    if exitstatus == INTERRUPTED:
         return "interrupted", "The run was interrupted before its end; nothing is claimed."
     if loop.problem is not None:
         return "failed", f"FAIL: nothing was trained. {loop.problem}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -30,14 +31,21 @@ def run_with_retraining(item: pytest.Item, nextitem: pytest.Item | None) -> bool
     while True:
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
         failed = next((report for report in reports if report.when == "call" and report.failed), None)
-        again = failed is not None and session.retrain_if_allowed()
-        for report in reports:
-            if again and report is failed:
-                report.outcome = cast("pytest.TestReport", RERUN)  # type: ignore[assignment]
-            if not again or report is failed:
-                item.ihook.pytest_runtest_logreport(report=report)
-        if not again:
+        if failed is None or not session.retrain_if_allowed():
             break
-        session.make_attempt()
+        try:
+            session.make_attempt()
+        except BaseException:
+            # Ctrl-C while dynamics trains: the attempt that was made is told as what it is, a failure.
+            _log(item, reports)
+            raise
+        failed.outcome = cast("pytest.TestReport", RERUN)  # type: ignore[assignment]
+        _log(item, [failed])
+    _log(item, reports)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+def _log(item: pytest.Item, reports: Sequence[pytest.TestReport]) -> None:
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)

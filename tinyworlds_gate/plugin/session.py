@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +44,7 @@ class GateSession:
         self.findings: dict[str, list[Finding]] = {}
         self.deselected: dict[str, str] = {}
         self._settings: tuple[Settings, int] | None = None
+        self._collected = False
         self._selected: list[pytest.Item] = []
         self._voice = Voice(config)
         self._began = time.monotonic()
@@ -64,6 +64,7 @@ class GateSession:
             for id in requirement_ids(item):
                 item.user_properties.append(("requirement", id))
         validation = [item for item in items if self.is_validation(item)]
+        self._collected = bool(validation)
         if not validation:
             return
         settings, _ = self.settings()
@@ -95,11 +96,25 @@ class GateSession:
                     self.deselected[id] = item.nodeid
 
     def note_selected(self, items: Sequence[pytest.Item]) -> None:
-        """The validation tests that will run; without any, no page is written."""
+        """The validation tests that will run; without any, no page is written.
+
+        Raises:
+            pytest.UsageError: a profile was asked for whose tests `-m` leaves out.
+        """
         self._selected = [item for item in items if self.is_validation(item)]
+        if self._collected and not self._selected and "profile" in self.explicit:
+            self._require_marker_of_profile()
         if not self._selected and self.page_is_ours:
             html_page.drop(self.config)
             self.page = None
+
+    def _require_marker_of_profile(self) -> None:
+        profile, markers = self.settings()[0].profile, self.config.option.markexpr
+        if not options.asks_for(profile.kind, markers):
+            raise pytest.UsageError(
+                f"--profile {self.explicit['profile']} is a {profile.kind} profile, and -m '{markers}' leaves the {profile.kind} "
+                f"tests out; add -m {profile.kind}"
+            )
 
     # While the tests run.
 
@@ -111,7 +126,7 @@ class GateSession:
                 settings,
                 gpus,
                 explicit=self.explicit,
-                command=[Path(sys.argv[0]).name, *self.config.invocation_params.args],
+                command=["pytest", *map(str, self.config.invocation_params.args)],
                 stamp=self.stamp,
                 say=self._voice.say,
                 show_progress=self._voice.progress,
@@ -134,6 +149,15 @@ class GateSession:
             stated.get(id) or Finding(id, verdict, reason)
             for id in [*requirement_ids(item), *(set(stated) - set(requirement_ids(item)))]
         ]
+
+    def note_attempt(self, item: pytest.Item) -> None:
+        """Every attempt of the retried test becomes a property of it, which JUnit readers and the page show."""
+        if self.loop is None or not self.loop.attempts or item.get_closest_marker("retrain_on_failure") is None:
+            return
+        newest = self.loop.attempts[-1]
+        told = f"{newest.verdict.sentence} Dynamics checkpoint: {newest.checkpoints['dynamics'].path.name}"
+        if (entry := (f"attempt {newest.number}", told)) not in item.user_properties:
+            item.user_properties.append(entry)
 
     def retrain_if_allowed(self) -> bool:
         """After a failed gate: say whether dynamics will be retrained, and why."""
@@ -167,6 +191,7 @@ class GateSession:
             self.loop,
             self.findings,
             self.deselected,
+            self._unreached(),
             exitstatus=exitstatus,
             page_expected=self.page is not None,
             kind=context.settings.profile.kind,
@@ -185,6 +210,15 @@ class GateSession:
         )
         self.written = write_reports(context.layout.project_root, context.layout.root)
         session.exitstatus = self.outcome.exit_status
+
+    def _unreached(self) -> dict[str, str]:
+        """Requirements of selected tests that did not run: the session ended before them."""
+        return {
+            id: item.nodeid
+            for item in self._selected
+            if item.nodeid not in self.findings
+            for id in requirement_ids(item)
+        }
 
     def check_artifacts(self, session: pytest.Session) -> None:
         """After the page was written: what is missing makes the session fail."""

@@ -145,7 +145,7 @@ class RunRecord:
         if self.finished is None:
             return "INVALID", self._where_it_stopped()
         verdict = VERDICT_OF_STATUS.get(self.status, "INVALID")
-        sentence = str(self.finished.get("sentence") or "The run ended without a sentence.")
+        sentence = str(self.finished.get("sentence") or "The run ended without a sentence.").removeprefix(f"{verdict}: ")
         gate = self.last_attempt.verdict if self.last_attempt else None
         if verdict in ("PASS", "DEGRADED") and (gate is None or gate.get("verdict") not in ("PASS", "DEGRADED")):
             shown = "no inference gate verdict" if gate is None else f"a gate verdict of {gate.get('verdict')}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.checkpoints.integrity import CheckpointRef, verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import list_checkpoints
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.layout import RunLayout
@@ -16,6 +17,8 @@ from tinyworlds_gate.stages.chunk_history import ChunkHistory, missing_updates, 
 
 RATE_TOLERANCE = 1e-6
 """Relative; the history holds the full precision of a float."""
+
+PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,22 @@ def pictures_of(layout: RunLayout, stage: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in layout.visualizations(stage).glob("*.png")}
 
 
+def set_aside_earlier_tries(layout: RunLayout, stage: str, start_update: int) -> list[Path]:
+    """Rename the checkpoints of updates from ``start_update`` on: a try that did not count wrote them (S4).
+
+    The next try writes its own under the same names, and none of an earlier one can be taken for them. Nothing is
+    deleted.
+    """
+    moved = []
+    for step, folder in list_checkpoints(layout.checkpoints(stage), stage):
+        if step >= start_update:
+            number = 1
+            while (aside := folder.with_name(f".superseded-{folder.name}-{number}")).exists():
+                number += 1
+            moved.append(folder.rename(aside))
+    return moved
+
+
 def gather_evidence(
     layout: RunLayout,
     stage: str,
@@ -56,7 +75,9 @@ def gather_evidence(
     channels = {
         "M1": _channel(history_problem, f"{len(history.steps)} new rows in {layout.relative(layout.history(stage))}"),
         "M2": _channel(checkpoint_problem, f"checkpoint of update {end_update - 1} verified"),
-        "M3": _channel(None if picture else "no new picture appeared", f"{picture.name if picture else ''} is new"),
+        "M3": _channel(
+            None if picture else "no new whole picture (PNG) appeared", f"{picture.name if picture else ''} is new"
+        ),
     }
     problems = [channel["reason"] for channel in channels.values() if channel["verdict"] != "PASS"]
     problems += _loss_problems(history) + _rate_problems(history, schedule)
@@ -74,8 +95,15 @@ def _expected_checkpoint(layout: RunLayout, stage: str, step: int) -> tuple[Chec
 
 
 def _fresh_picture(layout: RunLayout, stage: str, before: Mapping[Path, int]) -> Path | None:
-    fresh = [path for path, stamp in pictures_of(layout, stage).items() if before.get(path) != stamp]
+    fresh = [
+        path for path, stamp in pictures_of(layout, stage).items() if before.get(path) != stamp and _is_whole_png(path)
+    ]
     return max(fresh, key=lambda path: path.stat().st_mtime_ns) if fresh else None
+
+
+def _is_whole_png(path: Path) -> bool:
+    content = path.read_bytes()
+    return content.startswith(PNG_BEGIN) and content.endswith(PNG_END)
 
 
 def _channel(problem: str | None, holds: str) -> dict[str, str]:

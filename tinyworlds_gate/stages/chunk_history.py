@@ -67,7 +67,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        return [row for row in csv.DictReader(file) if (row.get("_step") or "").isdigit() and row.get("train/loss")]
+        return [row for row in csv.DictReader(file) if _is_whole(row)]
+
+
+def _is_whole(row: dict[str, str]) -> bool:
+    """Every column is there (a torn row lacks the last ones), and the two that make it an update's row are filled."""
+    return None not in row.values() and row.get("_step", "").isdecimal() and bool(row.get("train/loss"))
 
 
 def _number(text: str | None) -> float:

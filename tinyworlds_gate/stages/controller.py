@@ -11,7 +11,13 @@ from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, failure_text, run_chunk
 from tinyworlds_gate.reference.training.schedule import Schedule
-from tinyworlds_gate.stages.chunk_evidence import ChunkEvidence, checkpoint_event, gather_evidence, pictures_of
+from tinyworlds_gate.stages.chunk_evidence import (
+    ChunkEvidence,
+    checkpoint_event,
+    gather_evidence,
+    pictures_of,
+    set_aside_earlier_tries,
+)
 from tinyworlds_gate.stages.chunk_history import recent_mean
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
@@ -96,6 +102,10 @@ class StageController:
                 self.schedule_start, target = self.done, target + chunk_size
                 self.context.say(f"{self.stage}: the target grows to {target} updates")
             reason = "retune"
+        if self._chunks_of_stage == 0:
+            return self._finish(
+                NOT_RUN, f"not trained: the start has had {self.done} updates, the target is {target}", began
+            )
         return result or self._finish(
             DEGRADED if self.degraded else PASS, f"{self.done} updates taken and the stage gate passed", began
         )
@@ -108,6 +118,8 @@ class StageController:
             self.context.target, self.stage, nproc_per_node=self.context.nproc, overrides=self._overrides(chunk)
         )
         self._announce(chunk, command)
+        for folder in set_aside_earlier_tries(layout, self.stage, chunk.start):
+            self.context.say(f"{self.stage}: a checkpoint of a try that did not count was set aside as {folder.name}")
         pictures = pictures_of(layout, self.stage)
         result = self._launch(chunk, command)
         evidence = gather_evidence(

@@ -19,7 +19,7 @@ from torch import Tensor
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.config.schema import InferenceConfig
-from tinyworlds_gate.errors import DataError, TrainingError
+from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.reference.data.clip_draw import clip_digest, draw_clips
 from tinyworlds_gate.reference.data.clips import clip_starts, gather_clips
 from tinyworlds_gate.reference.data.convert import to_model_range
@@ -128,11 +128,6 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
         )
     length = context + config.generation_steps * config.prediction_horizon
     starts = clip_starts(data, length, split.held_out)
-    if len(starts) == 0:
-        raise DataError(
-            f"{path}: no held-out episode has {length} frames (context {context} + generated "
-            f"{length - context}); lower generation_steps or make longer episodes"
-        )
     drawn = draw_clips(starts, data.episode[starts], config.clips, config.clip_seed)
     clips = gather_clips(data.frames, drawn, length)
     return HeldOut(

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.clips import ClipSampler, clip_starts, gather_clips
 from tinyworlds_gate.reference.data.convert import to_model_range
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
@@ -36,11 +35,6 @@ class BatchSource:
         split = split_episodes(self.data.episode, training.held_out_fraction, training.split_seed)
         self.length = training.context_length
         self.starts = clip_starts(self.data, self.length, split.train)
-        if len(self.starts) == 0:
-            raise DataError(
-                f"{path}: no training episode has {self.length} frames (context_length={self.length}); "
-                "use a dataset with longer episodes or a smaller context_length"
-            )
         self.sampler = ClipSampler(
             self.starts,
             batch_size=job.stage.batch_size_per_gpu,

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import list_checkpoints
 from tinyworlds_gate.checkpoints.prune import prune_checkpoints
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import TrainingError
@@ -65,6 +66,7 @@ class Trainer:
                 f"n_updates={stage.n_updates} is reached already: {stage.checkpoint} has taken {self.start_update} updates; "
                 "raise n_updates (it counts from the first update of all chunks)"
             )
+        self._require_free_steps()
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
@@ -73,6 +75,15 @@ class Trainer:
         if worker.world_size > 1:
             ids = [worker.device.index] if worker.device.type == "cuda" else None
             self.step_module = DistributedDataParallel(self.objective, device_ids=ids)
+
+    def _require_free_steps(self) -> None:
+        """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""
+        for step, path in list_checkpoints(self.run_root / self.stage / "checkpoints", self.stage):
+            if step >= self.start_update:
+                raise TrainingError(
+                    f"{path} exists already, and this chunk would train its updates again from {self.start_update}; resume "
+                    "from it (checkpoint=<that folder>), move it away, or set NG_RUN_ROOT_DIR to another run folder"
+                )
 
     def _build_objective(self) -> Objective:
         stage = self.job.stage
