@@ -73,7 +73,8 @@ def retraining(events: Events, retry: RetryPlanConfig, max_mse: float) -> list[F
             f"dynamics was retrained after attempt {v['attempt']} although the tokenizer alone is above {max_mse:g}"
             for v in poor
         ],
-        f"tokenizer floor {_floor(verdicts[-1])} against max_mse {max_mse:g}: {should_retrain(_recon(verdicts[-1]), max_mse).reason}",
+        f"tokenizer floor {_floor(verdicts[-1])} against max_mse {max_mse:g}: "
+        f"{should_retrain(_recon(verdicts[-1]), max_mse).reason}",
     )
     told = (
         f"{len(retrains)} retraining(s) after {len(verdicts)} attempt(s)"
@@ -95,8 +96,8 @@ def _ladder_problems(events: Events, retry: RetryPlanConfig) -> list[str]:
             problems.append(f"retry {k + 1} is beyond the budget of {retry.max}")
         elif abs(plan.learning_rate - event["learning_rate"]) > 1e-12 or plan.to_update != event["to_update"]:
             problems.append(
-                f"retry {k + 1} used learning rate {event['learning_rate']:g} to update {event['to_update']}, planned were "
-                f"{plan.learning_rate:g} and {plan.to_update}"
+                f"retry {k + 1} used learning rate {event['learning_rate']:g} to update {event['to_update']}, "
+                f"planned were {plan.learning_rate:g} and {plan.to_update}"
             )
     return problems
 

@@ -155,15 +155,15 @@ def _stricter(measures: GateMeasures, thresholds: GateThresholds) -> list[Condit
             thresholds.require_upper_below_mean_frame,
             "G5.mean_frame",
             measures.mse_high < measures.mean_frame_mse,
-            f"the upper end {measures.mse_high:.4f} of the error's 95 % interval against always answering the mean frame, "
-            f"{measures.mean_frame_mse:.4f}",
+            f"the upper end {measures.mse_high:.4f} of the error's 95 % interval against always answering the mean "
+            f"frame, {measures.mean_frame_mse:.4f}",
         ),
         (
             thresholds.require_skill,
             "G5.skill",
             measures.skill_low > 0,
-            f"skill {measures.skill:.2f} (95 % interval from {measures.skill_low:.2f}) against copying the last frame, which "
-            f"scores {measures.copy_last_mse:.4f}",
+            f"skill {measures.skill:.2f} (95 % interval from {measures.skill_low:.2f}) against copying the last "
+            f"frame, which scores {measures.copy_last_mse:.4f}",
         ),
     ]
     if thresholds.min_delta_psnr_db is not None:
@@ -172,7 +172,8 @@ def _stricter(measures: GateMeasures, thresholds: GateThresholds) -> list[Condit
                 True,
                 "G5.control",
                 measures.delta_psnr_db >= thresholds.min_delta_psnr_db,
-                f"random actions cost {measures.delta_psnr_db:.2f} dB, at least {thresholds.min_delta_psnr_db:g} dB are asked for",
+                f"random actions cost {measures.delta_psnr_db:.2f} dB, at least {thresholds.min_delta_psnr_db:g} dB "
+                "are asked for",
             )
         )
     if thresholds.min_action_codes is not None:
@@ -181,7 +182,8 @@ def _stricter(measures: GateMeasures, thresholds: GateThresholds) -> list[Condit
                 True,
                 "G5.codes",
                 measures.action_codes_used >= thresholds.min_action_codes,
-                f"{measures.action_codes_used} action codes are in use, at least {thresholds.min_action_codes} are asked for",
+                f"{measures.action_codes_used} action codes are in use, at least {thresholds.min_action_codes} are "
+                "asked for",
             )
         )
     return [Condition(name, PASS if holds else FAIL, reason) for wanted, name, holds, reason in asked if wanted]
@@ -195,16 +197,17 @@ def _sentence(
         text = f"{verdict}: " + "; ".join(f"{problem.reason} ({problem.id})" for problem in problems) + "."
         if measures is not None and measures.mse <= thresholds.max_mse and measures.skill < 0:
             text += (
-                f" The rollout error {measures.mse:.4f} is under {thresholds.max_mse:g}, but copying the last frame scores "
-                f"{measures.copy_last_mse:.4f}: the model predicts worse than no motion at all."
+                f" The rollout error {measures.mse:.4f} is under {thresholds.max_mse:g}, but copying the last frame "
+                f"scores {measures.copy_last_mse:.4f}: the model predicts worse than no motion at all."
             )
         return text
     if measures is None:
         raise ValueError("a gate cannot pass without measures")
     mode = "teacher-forced (not strict)" if measures.teacher_forced else "strict autoregressive"
     return (
-        f"PASS: the {mode} rollout error {measures.mse:.4f} (95 % interval {measures.mse_low:.4f} to {measures.mse_high:.4f}) on "
-        f"{measures.clips} held-out clips is at most {thresholds.max_mse:g}; {_compared(measures)}."
+        f"PASS: the {mode} rollout error {measures.mse:.4f} (95 % interval {measures.mse_low:.4f} to "
+        f"{measures.mse_high:.4f}) on {measures.clips} held-out clips is at most {thresholds.max_mse:g}; "
+        f"{_compared(measures)}."
     )
 
 

@@ -178,8 +178,9 @@ class StageController:
             resumed_from=self.checkpoint.path if self.checkpoint else None,
         )
         self.context.say(
-            f"{self.stage}: chunk {chunk.number}, updates {chunk.start} to {chunk.end} of {chunk.target} ({chunk.reason}), "
-            f"learning rate {params.learning_rate:g}, effective batch {settings.effective_batch(self.stage)}"
+            f"{self.stage}: chunk {chunk.number}, updates {chunk.start} to {chunk.end} of {chunk.target} "
+            f"({chunk.reason}), learning rate {params.learning_rate:g}, "
+            f"effective batch {settings.effective_batch(self.stage)}"
         )
 
     def _launch(self, chunk: Chunk, command: list[str]) -> ChunkResult:

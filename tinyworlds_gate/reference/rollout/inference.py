@@ -106,8 +106,9 @@ def _checkpoint_paths(config: InferenceConfig, run_root: str | None) -> dict[str
             ).path
         else:
             raise TrainingError(
-                f"{stage}_path is not set; give {stage}_path=<…_step_n folder>, or use_latest_checkpoints=true together "
-                "with NG_RUN_ROOT_DIR=<results/run> (the newest valid one of that run; other runs are never searched)"
+                f"{stage}_path is not set; give {stage}_path=<…_step_n folder>, or use_latest_checkpoints=true "
+                "together with NG_RUN_ROOT_DIR=<results/run> (the newest valid one of that run; other runs are never "
+                "searched)"
             )
     return paths
 
@@ -123,8 +124,9 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
     context = config.context_window or sizes.context_length - config.prediction_horizon
     if context + config.prediction_horizon > sizes.context_length:
         raise TrainingError(
-            f"context_window={context} and prediction_horizon={config.prediction_horizon} need {context + config.prediction_horizon} "
-            f"frames, but the models were trained on {sizes.context_length}; lower one of them"
+            f"context_window={context} and prediction_horizon={config.prediction_horizon} need "
+            f"{context + config.prediction_horizon} frames, but the models were trained on {sizes.context_length}; "
+            "lower one of them"
         )
     length = context + config.generation_steps * config.prediction_horizon
     starts = clip_starts(data, length, split.held_out)
@@ -151,8 +153,9 @@ def _require_same_split(config: InferenceConfig, trained: TrainedModels, data_sh
         for key in ("held_out_fraction", "split_seed"):
             if key in recorded and recorded[key] != getattr(config, key):
                 raise TrainingError(
-                    f"{key}={getattr(config, key)} for inference, but {reference.path.name} was trained on the same file with "
-                    f"{key}={recorded[key]}: clips it has trained on would be measured; set {key}={recorded[key]}"
+                    f"{key}={getattr(config, key)} for inference, but {reference.path.name} was trained on the same "
+                    f"file with {key}={recorded[key]}: clips it has trained on would be measured; "
+                    f"set {key}={recorded[key]}"
                 )
 
 
@@ -250,9 +253,8 @@ def _print_stats(measures: dict[str, Any], config: InferenceConfig) -> None:
     steps = np.array([clip["rollout_mse"] for clip in measures["clips"]]).mean(axis=0)
     print("\nInference stats:")
     print(f"Total frames generated: {len(measures['clips']) * len(steps)}")
-    print(
-        f"Mode: {'teacher-forced' if config.teacher_forced else 'strict autoregressive'}, actions inferred from the true frames"
-    )
+    mode = "teacher-forced" if config.teacher_forced else "strict autoregressive"
+    print(f"Mode: {mode}, actions inferred from the true frames")
     print(f"Mean Squared Error (GT vs Pred): {mean('rollout_mse'):.8f}")
     print("Mean Squared Error by step: " + " ".join(f"{value:.6f}" for value in steps))
     print(f"Copy-last MSE: {mean('copy_last_mse'):.8f}")

@@ -63,8 +63,8 @@ def _headline(measures: dict[str, Any], clip: int) -> str:
     own = np.mean(measures["clips"][clip]["rollout_mse"])
     mode = "teacher-forced" if measures["teacher_forced"] else "strict"
     return (
-        f"{mode} rollout on {len(measures['clips'])} held-out clips: MSE {mse:.4f} (copying the last frame: {copy:.4f})\n"
-        f"shown: the median clip, MSE {own:.4f}"
+        f"{mode} rollout on {len(measures['clips'])} held-out clips: MSE {mse:.4f} "
+        f"(copying the last frame: {copy:.4f})\nshown: the median clip, MSE {own:.4f}"
     )
 
 

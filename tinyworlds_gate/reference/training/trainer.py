@@ -63,8 +63,8 @@ class Trainer:
             )
         if self.start_update >= stage.n_updates:
             raise TrainingError(
-                f"n_updates={stage.n_updates} is reached already: {stage.checkpoint} has taken {self.start_update} updates; "
-                "raise n_updates (it counts from the first update of all chunks)"
+                f"n_updates={stage.n_updates} is reached already: {stage.checkpoint} has taken {self.start_update} "
+                "updates; raise n_updates (it counts from the first update of all chunks)"
             )
         self._require_free_steps()
         self.schedule = Schedule(
@@ -81,8 +81,9 @@ class Trainer:
         for step, path in list_checkpoints(self.run_root / self.stage / "checkpoints", self.stage):
             if step >= self.start_update:
                 raise TrainingError(
-                    f"{path} exists already, and this chunk would train its updates again from {self.start_update}; resume "
-                    "from it (checkpoint=<that folder>), move it away, or set NG_RUN_ROOT_DIR to another run folder"
+                    f"{path} exists already, and this chunk would train its updates again from {self.start_update}; "
+                    "resume from it (checkpoint=<that folder>), move it away, or set NG_RUN_ROOT_DIR to another run "
+                    "folder"
                 )
 
     def _build_objective(self) -> Objective:

@@ -1,0 +1,220 @@
+"""The pieces of a stage's training: schedule, history file, and batches that never hold a held-out frame."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.data_files import write_h5
+from tests.helpers.tiny_stages import STAGE, TRAINING
+from tinyworlds_gate.config.stage_config import load_stage_config
+from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.split import split_episodes
+from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.distributed import Worker
+from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, history_path
+from tinyworlds_gate.reference.training.job import StageJob
+from tinyworlds_gate.reference.training.schedule import Schedule
+
+# The schedule.
+
+
+def test_the_warm_up_is_linear_over_five_percent_and_reaches_the_peak() -> None:
+    schedule = Schedule(2e-3, 0, 1000)
+    assert schedule.warmup_updates == 50
+    assert [schedule.rate_at(update) for update in (0, 24, 49)] == pytest.approx([2e-3 / 50, 1e-3, 2e-3])
+    assert schedule.rate_at(50) == pytest.approx(2e-3)
+
+
+def test_the_cosine_passes_its_middle_and_ends_at_one_percent() -> None:
+    schedule = Schedule(1.0, 0, 1000)
+    assert schedule.rate_at(525) == pytest.approx(0.505)
+    assert schedule.rate_at(999) == pytest.approx(0.01, abs=1e-5)
+    assert min(schedule.rate_at(update) for update in range(50, 1000)) == schedule.rate_at(999)
+
+
+def test_outside_its_span_the_nearest_end_holds() -> None:
+    schedule = Schedule(1.0, 100, 200)
+    assert schedule.rate_at(0) == schedule.rate_at(100)
+    assert schedule.rate_at(10_000) == schedule.rate_at(199)
+
+
+@given(
+    start=st.integers(0, 10**6),
+    length=st.integers(1, 5000),
+    position=st.integers(0, 5000),
+    warmup=st.floats(0.0, 0.99),
+)
+def test_every_rate_lies_above_zero_and_at_most_at_the_peak_wherever_the_span_lies(
+    start: int, length: int, position: int, warmup: float
+) -> None:
+    rate = Schedule(0.5, start, start + length, warmup).rate_at(start + position)
+    assert 0 < rate <= 0.5
+    assert rate == Schedule(0.5, 0, length, warmup).rate_at(position)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((1e-3, 5, 5), "schedule_end=5 must lie after schedule_start=5"),
+        ((0.0, 0, 9), "learning_rate=0.0 must be positive"),
+    ],
+)
+def test_an_impossible_schedule_is_refused(values: tuple[float, int, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Schedule(*values)
+
+
+# The history file.
+
+
+def written(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def write_updates(path: Path, start: int, end: int, loss: float) -> None:
+    history = HistoryFile(path, start)
+    for update in range(start, end):
+        history.write(update, {"train/loss": loss, "learning_rate/group_0": 1e-3})
+    history.close()
+
+
+@pytest.mark.requirement("M1")
+def test_a_history_has_a_header_and_one_row_an_update_with_empty_cells_for_what_is_not_measured(tmp_path: Path) -> None:
+    path = history_path(tmp_path, "dynamics", "run_1")
+    assert path == tmp_path / "Logs" / "dynamics_history_run_1.csv"
+    write_updates(path, 0, 3, 0.1)
+    header, *rows = written(path)
+    assert tuple(header) == COLUMNS
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    assert rows[0][2:] == ["0.1", "0.001", "", "", "", "", ""]
+
+
+@pytest.mark.requirement("H7")
+def test_resuming_drops_the_rows_at_and_after_its_first_update_and_appends(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    write_updates(path, 0, 5, 0.1)
+    write_updates(path, 3, 6, 0.2)
+    rows = written(path)[1:]
+    assert [(row[0], row[2]) for row in rows] == [
+        ("0", "0.1"),
+        ("1", "0.1"),
+        ("2", "0.1"),
+        ("3", "0.2"),
+        ("4", "0.2"),
+        ("5", "0.2"),
+    ]
+
+
+@pytest.mark.parametrize("torn", ["4,17000", "4,1700000000.000,0.1", "4", "\x00\x00", "words,1,2,3,4,5,6,7,8"])
+def test_a_torn_last_row_is_dropped_on_resume(tmp_path: Path, torn: str) -> None:
+    path = tmp_path / "history.csv"
+    write_updates(path, 0, 4, 0.1)
+    with path.open("a") as file:
+        file.write(torn)
+    write_updates(path, 5, 6, 0.2)
+    assert [row[0] for row in written(path)[1:]] == ["0", "1", "2", "3", "5"]
+
+
+def test_numbers_keep_their_full_precision_and_nan_stays_visible(tmp_path: Path) -> None:
+    history = HistoryFile(tmp_path / "history.csv", 0)
+    history.write(0, {"train/loss": 1 / 3, "learning_rate/group_0": math.nan})
+    history.close()
+    row = written(tmp_path / "history.csv")[1]
+    assert float(row[2]) == 1 / 3
+    assert row[3] == "nan"
+
+
+def test_a_metric_without_a_column_is_a_defect(tmp_path: Path) -> None:
+    history = HistoryFile(tmp_path / "history.csv", 0)
+    with pytest.raises(ValueError, match=r"history has no column for \['accuracy'\]"):
+        history.write(0, {"train/loss": 0.1, "accuracy": 1.0})
+    history.close()
+    history.close()  # a second close is nothing
+
+
+# Batches.
+
+EPISODES, LENGTH = 10, 9
+
+
+def numbered_file(path: Path) -> Path:
+    """Frames whose red value is their episode (times 20) and whose green value is their place in it (times 20)."""
+    frames = np.zeros((EPISODES * LENGTH, 16, 16, 3), np.uint8)
+    frames[..., 0] = (np.arange(EPISODES).repeat(LENGTH) * 20)[:, None, None]
+    frames[..., 1] = (np.tile(np.arange(LENGTH), EPISODES) * 20)[:, None, None]
+    return write_h5(path, frames=frames, episode=np.arange(EPISODES).repeat(LENGTH))
+
+
+def batch_source(folder: Path, rank: int = 0, world_size: int = 1, **training: object) -> BatchSource:
+    """The batches of a tokenizer stage on the numbered file, from settings files as the stage reads them."""
+    data = numbered_file(folder / "numbered.h5") if not (folder / "numbered.h5").exists() else folder / "numbered.h5"
+    values = {**TRAINING, "data_path": str(data), "held_out_fraction": 0.3, **training}
+    (folder / "training.yaml").write_text(yaml.safe_dump(values))
+    (folder / "video_tokenizer.yaml").write_text(yaml.safe_dump(STAGE))
+    config = load_stage_config("video_tokenizer", folder / "video_tokenizer.yaml", folder / "training.yaml", [])
+    job = StageJob("video_tokenizer", config.training, config.stage)
+    return BatchSource(job, Worker(rank, world_size, torch.device("cpu")), folder)
+
+
+def episodes_in(clips_BTCHW: torch.Tensor) -> set[int]:
+    """The episodes whose pixels a batch holds."""
+    red = ((clips_BTCHW[:, :, 0] + 1) * 127.5).round()
+    return {int(value) // 20 for value in red.unique()}
+
+
+@pytest.mark.parametrize("split_seed", [0, 1, 2])
+def test_no_possible_batch_holds_a_frame_of_a_held_out_episode(tmp_path: Path, split_seed: int) -> None:
+    source = batch_source(tmp_path, split_seed=split_seed)
+    split = split_episodes(source.data.episode, 0.3, split_seed)
+    windows = source.starts[:, None] + np.arange(source.length)
+    assert set(np.unique(source.data.episode[windows])) == set(split.train)
+    assert len(source.starts) == len(split.train) * (LENGTH - source.length + 1)
+    seen = set().union(*(episodes_in(source.next()) for _ in range(60)))
+    assert seen == set(split.train)
+    assert episodes_in(source.fixed_examples(5)) <= set(split.train)
+    assert len(split.held_out) == 3
+    assert not seen & set(split.held_out)
+
+
+def test_a_clip_is_consecutive_frames_of_one_episode_in_the_models_range(tmp_path: Path) -> None:
+    clips = batch_source(tmp_path).next()
+    assert clips.shape == (4, 3, 3, 16, 16)
+    assert clips.dtype == torch.float32
+    assert float(clips.min()) >= -1
+    red, green = (((clips[:, :, channel, 0, 0] + 1) * 127.5).round() / 20 for channel in (0, 1))
+    assert (red == red[:, :1]).all()
+    assert (green.diff(dim=1) == 1).all()
+
+
+def test_ranks_draw_different_clips_of_one_common_draw(tmp_path: Path) -> None:
+    sources = [batch_source(tmp_path, rank, 2) for rank in (0, 1)]
+    drawn = [tuple(source.sampler.next().tolist()) for source in sources]
+    assert not set(drawn[0]) & set(drawn[1])
+
+
+def test_pictures_show_the_same_clips_every_time_and_move_no_sampler(tmp_path: Path) -> None:
+    source = batch_source(tmp_path)
+    first = source.fixed_examples(3)
+    source.next()
+    assert torch.equal(first, source.fixed_examples(3))
+    assert source.sampler.position == 1
+
+
+def test_episodes_shorter_than_a_clip_are_told_before_training(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no clip of 12 frames fits: the longest chosen episode has 9 frames"):
+        batch_source(tmp_path, context_length=12)
+
+
+def test_a_missing_frames_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.h5: there is no such file; .* fix: run `tinyworlds-gate data import"):
+        batch_source(tmp_path, data_path=str(tmp_path / "gone.h5"))
