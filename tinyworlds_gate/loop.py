@@ -109,8 +109,9 @@ class ClosedLoop:
                 wanted = getattr(settings.training, name)
                 if name in SHARED_KEYS and not same_size(name, value, wanted):
                     raise CheckpointError(
-                        f"--{stage.split('_')[0]}-checkpoint {reference.path}: {name} is {value} in the checkpoint, but {wanted} in "
-                        f"{settings.provenance[f'training.{name}']}; give a checkpoint of this configuration, or set {name}: {value}"
+                        f"--{stage.split('_')[0]}-checkpoint {reference.path}: {name} is {value} in the checkpoint, "
+                        f"but {wanted} in {settings.provenance[f'training.{name}']}; give a checkpoint of this "
+                        f"configuration, or set {name}: {value}"
                     )
             self._given[stage] = StageResult(
                 stage,
@@ -232,8 +233,8 @@ class ClosedLoop:
             reason=self.attempts[-1].verdict.sentence,
         )
         context.say(
-            f"retraining dynamics, retry {plan.retry + 1}: updates {plan.from_update} to {plan.to_update} at learning rate "
-            f"{plan.learning_rate:g}"
+            f"retraining dynamics, retry {plan.retry + 1}: updates {plan.from_update} to {plan.to_update} at "
+            f"learning rate {plan.learning_rate:g}"
         )
         context.settings = context.settings.with_retune(
             "dynamics",

@@ -38,6 +38,8 @@ def test_the_rollout_passes_the_inference_gate(
         f"attempt {attempt.number} (dynamics checkpoint {attempt.checkpoints['dynamics'].path.name}): {attempt.verdict.sentence}"
         for attempt in closed_loop.attempts
     )
+    if closed_loop.retrain_problem is not None:
+        history += f"\n{closed_loop.retrain_problem}"
     with pytest.raises(pytest.fail.Exception):
         findings_of(findings)
     pytest.fail(f"{history}\nthe inference log: {closed_loop.context.layout.relative(inference.log)}", pytrace=False)

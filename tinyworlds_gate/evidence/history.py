@@ -239,7 +239,14 @@ def _analyse_local(
         why = "No W&B run was recorded for this run" if wandb_run is None else "This version does not read the W&B API"
         notes.append(f"{why}, so the local history was used.")
     if not histories:
-        return WandbAnalysis("NOT-RUN", "No stage was trained in this run.", "none", asked, run, notes=tuple(notes))
+        return WandbAnalysis(
+            "NOT-RUN",
+            "No stage was trained in this run, and no history of a given checkpoint lies in Logs/.",
+            "none",
+            asked,
+            run,
+            notes=tuple(notes),
+        )
     from tinyworlds_gate.evidence.plots import draw_stage
 
     stages: list[StageAnalysis] = []

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, Finding
-from tinyworlds_gate.gate.attempt import InferenceAttempt
-from tinyworlds_gate.loop import ClosedLoop
 from tinyworlds_gate.plugin.session import FINDINGS, NOT_RUN_PREFIX, SESSION
-from tinyworlds_gate.stages.controller import StageResult
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.gate.attempt import InferenceAttempt
+    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.stages.controller import StageResult
 
 
 @pytest.fixture(scope="session")

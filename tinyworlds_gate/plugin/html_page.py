@@ -29,8 +29,8 @@ def enable(config: pytest.Config, session: GateSession) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise pytest.UsageError(
-                f"the reports go to {folder}, which cannot be made ({error.strerror}); make it writable, or name another "
-                "project with --project-root"
+                f"the reports go to {folder}, which cannot be made ({error.strerror}); make it writable, or name "
+                "another project with --project-root"
             ) from error
         config.option.htmlpath = str(folder / f"validation-{session.stamp}.html")
         session.page_is_ours = True

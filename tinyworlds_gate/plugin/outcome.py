@@ -75,7 +75,8 @@ def decide_outcome(
     left_out |= dict.fromkeys(unreached, "the session ended before its test ran")
     test_of = {**deselected, **unreached}
     findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, complete, page_expected)]
-    status, sentence = _status(loop, findings, exitstatus)
+    gate_left_out = "G5" in deselected
+    status, sentence = _status(loop, findings, exitstatus, gate_left_out)
     limited = bool(deselected) or any(name in explicit for name in LIMITING_OPTIONS)
     gaps = not_run_gaps([one for _, one in findings], kind=kind, limited=limited)
     code = exitstatus
@@ -105,7 +106,7 @@ def _unstated(known: set[str], left_out: Mapping[str, str], complete: bool, page
     for id in REQUIREMENTS:
         if id in known:
             continue
-        if id == "A8" and complete:
+        if id == "A8" and (complete or page_expected):
             findings.append(
                 Finding("A8", PASS, "the page is written when the session ends; a missing page fails the session")
                 if page_expected
@@ -120,7 +121,9 @@ def _unstated(known: set[str], left_out: Mapping[str, str], complete: bool, page
     return findings
 
 
-def _status(loop: ClosedLoop, findings: Sequence[tuple[str | None, Finding]], exitstatus: int) -> tuple[str, str]:
+def _status(
+    loop: ClosedLoop, findings: Sequence[tuple[str | None, Finding]], exitstatus: int, gate_left_out: bool
+) -> tuple[str, str]:
     if exitstatus == INTERRUPTED:
         return "interrupted", "The run was interrupted before its end; nothing is claimed."
     if loop.problem is not None:
@@ -128,6 +131,11 @@ def _status(loop: ClosedLoop, findings: Sequence[tuple[str | None, Finding]], ex
     failed_stages = loop.stages_failed()
     if failed_stages and not loop.attempts:
         return "failed", f"FAIL: {failed_stages[0].stage}: {failed_stages[0].reason}"
+    if not loop.attempts and gate_left_out:
+        return (
+            "partial",
+            "NOT-RUN: the test of the inference gate was deselected, so nothing is claimed about the model.",
+        )
     if not loop.attempts:
         return "invalid", "INVALID: the inference gate was not run, so nothing is claimed about the model."
     last = loop.attempts[-1].verdict

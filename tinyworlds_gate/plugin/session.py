@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
-from tinyworlds_gate.loop import ClosedLoop
-from tinyworlds_gate.loop_start import resolve_run, start_run
 from tinyworlds_gate.plugin import html_page, options
-from tinyworlds_gate.plugin.outcome import RunOutcome, decide_outcome
 from tinyworlds_gate.plugin.voice import Voice
-from tinyworlds_gate.reports.missing import Missing, missing_reports
 from tinyworlds_gate.run.timestamps import timestamp
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.config.load import Settings
+    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.plugin.outcome import RunOutcome
+    from tinyworlds_gate.reports.missing import Missing
 
 VALIDATION = "validation"
 """The folder whose tests are the closed loop."""
@@ -82,6 +84,8 @@ class GateSession:
             pytest.UsageError: the settings are wrong; nothing was started.
         """
         if self._settings is None:
+            from tinyworlds_gate.loop_start import resolve_run
+
             try:
                 self._settings = resolve_run(options.chosen_profile(self.config), self.explicit, self.project_root)
             except GateError as error:
@@ -112,8 +116,8 @@ class GateSession:
         profile, markers = self.settings()[0].profile, self.config.option.markexpr
         if not options.asks_for(profile.kind, markers):
             raise pytest.UsageError(
-                f"--profile {self.explicit['profile']} is a {profile.kind} profile, and -m '{markers}' leaves the {profile.kind} "
-                f"tests out; add -m {profile.kind}"
+                f"--profile {self.explicit['profile']} is a {profile.kind} profile, and -m '{markers}' leaves the "
+                f"{profile.kind} tests out; add -m {profile.kind}"
             )
 
     # While the tests run.
@@ -121,6 +125,9 @@ class GateSession:
     def require_loop(self) -> ClosedLoop:
         """The closed loop of this session; the first call starts the run."""
         if self.loop is None:
+            from tinyworlds_gate.loop import ClosedLoop
+            from tinyworlds_gate.loop_start import start_run
+
             settings, gpus = self.settings()
             context = start_run(
                 settings,
@@ -180,6 +187,7 @@ class GateSession:
         """Judge the run, write `requirement` and `run_finished`, and render the reports."""
         if self.loop is None:
             return
+        from tinyworlds_gate.plugin.outcome import decide_outcome
         from tinyworlds_gate.reports.render import write_reports
 
         context = self.loop.context
@@ -224,6 +232,8 @@ class GateSession:
         """After the page was written: what is missing makes the session fail."""
         if self.loop is None or self.outcome is None:
             return
+        from tinyworlds_gate.reports.missing import missing_reports
+
         context = self.loop.context
         for id, path in self.written.items():
             context.journal.append("report_written", id=id, path=path)

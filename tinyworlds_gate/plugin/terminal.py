@@ -11,7 +11,14 @@ from tinyworlds_gate.findings.base import PASS
 if TYPE_CHECKING:
     from tinyworlds_gate.plugin.session import GateSession
 
-COLOURS = {"passed": "green", "degraded": "yellow", "failed": "red", "invalid": "red", "interrupted": "yellow"}
+COLOURS = {
+    "passed": "green",
+    "degraded": "yellow",
+    "failed": "red",
+    "invalid": "red",
+    "interrupted": "yellow",
+    "partial": "yellow",
+}
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> None:
@@ -24,8 +31,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
     for attempt in session.loop.attempts:
         measures = attempt.measures
         numbers = (
-            f"MSE {measures.mse:.4f}, copy-last {measures.copy_last_mse:.4f}, mean frame {measures.mean_frame_mse:.4f}, skill "
-            f"{measures.skill:.2f}, tokenizer floor {measures.tokenizer_recon_mse:.4f}"
+            f"MSE {measures.mse:.4f}, copy-last {measures.copy_last_mse:.4f}, "
+            f"mean frame {measures.mean_frame_mse:.4f}, skill {measures.skill:.2f}, tokenizer floor {measures.tokenizer_recon_mse:.4f}"
             if measures
             else "no measures"
         )

@@ -22,6 +22,7 @@ class Voice:
         self._bar: Any = None
         self._bar_key: tuple[str, int] | None = None
         self._last_line = 0.0
+        self._measured_from: tuple[tuple[str, int], int, float] | None = None
 
     def say(self, text: str) -> None:
         """One line."""
@@ -35,18 +36,22 @@ class Voice:
                 reporter.ensure_newline()
                 reporter.write_line(f"[gate] {text}")
 
-    def progress(self, stage: str, start: int, done: int, end: int, seconds: float) -> None:
+    def progress(self, what: str, start: int, done: int, end: int, seconds: float) -> None:
         """How far a stage (in updates) or the dataset (in frames) is: ``done`` of ``end`` after ``seconds``."""
         if self._quiet or done <= start:
             return
-        rate = (done - start) / max(seconds, 1e-6)
+        if self._measured_from is None or self._measured_from[0] != (what, end):
+            # The rate counts from the first sign of progress: before it lie imports and loading.
+            self._measured_from = ((what, end), done, seconds)
+        _, first, since = self._measured_from
         with self._terminal() as reporter:
             if reporter is not None and sys.stdout.isatty():
-                self._draw_bar(stage, start, done, end)
-            elif time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
+                self._draw_bar(what, start, done, end)
+            elif done > first and time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
                 self._last_line = time.monotonic()
-                left = (end - done) / max(rate, 1e-6)
-                line = f"[gate] {stage}: {done} of {end}, {rate:.1f}/s with start-up, about {left:.0f} s left"
+                rate = (done - first) / max(seconds - since, 1e-6)
+                left_s = (end - done) / max(rate, 1e-6)
+                line = f"[gate] {what}: {done} of {end}, {rate:.1f}/s, about {left_s:.0f} s left"
                 if reporter is None:
                     print(line)
                 else:

@@ -21,6 +21,7 @@ VERDICT_OF_STATUS = {
     "degraded": "DEGRADED",
     "invalid": "INVALID",
     "interrupted": "INVALID",
+    "partial": "NOT-RUN",
 }
 _WORST_FIRST = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN", "PASS")
 
@@ -145,7 +146,8 @@ class RunRecord:
         if self.finished is None:
             return "INVALID", self._where_it_stopped()
         verdict = VERDICT_OF_STATUS.get(self.status, "INVALID")
-        sentence = str(self.finished.get("sentence") or "The run ended without a sentence.").removeprefix(f"{verdict}: ")
+        told = str(self.finished.get("sentence") or "The run ended without a sentence.")
+        sentence = told.removeprefix(f"{verdict}: ")
         gate = self.last_attempt.verdict if self.last_attempt else None
         if verdict in ("PASS", "DEGRADED") and (gate is None or gate.get("verdict") not in ("PASS", "DEGRADED")):
             shown = "no inference gate verdict" if gate is None else f"a gate verdict of {gate.get('verdict')}"

@@ -8,9 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tinyworlds_gate.config.stage_config import StageRunConfig, load_stage_config
 from tinyworlds_gate.errors import GateError
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.reference.training.distributed import Worker
 
 EXIT_STAGE_ERROR = 3
 
@@ -38,18 +42,22 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
 
 def _train(stage: str, config: StageRunConfig) -> None:
     from tinyworlds_gate.reference.training.distributed import worker_session
-    from tinyworlds_gate.reference.training.job import StageJob
-    from tinyworlds_gate.reference.training.trainer import Trainer
 
     faulthandler.enable()
     with worker_session(use_ddp=config.training.distributed.use_ddp, device_setting=config.training.device) as worker:
-        trainer = Trainer(StageJob(stage, config.training, config.stage), worker, Path.cwd())
-        if worker.is_main:
-            parameters = sum(p.numel() for p in trainer.model.parameters())
-            print(f"{stage} training on {worker.device.type} with {worker.world_size} worker(s)", flush=True)
-            print(f"Results will be saved in {os.path.relpath(trainer.run_root / stage)}", flush=True)
-            print(f"{type(trainer.model).__name__} parameters: {parameters / 1e6:.2f}M ({parameters})", flush=True)
-            print(
-                f"updates {trainer.start_update} to {config.stage.n_updates}, schedule {trainer.schedule}", flush=True
-            )
-        trainer.train()
+        # A function of its own, so that model and group are free when the session ends.
+        _train_as(worker, stage, config)
+
+
+def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
+    from tinyworlds_gate.reference.training.job import StageJob
+    from tinyworlds_gate.reference.training.trainer import Trainer
+
+    trainer = Trainer(StageJob(stage, config.training, config.stage), worker, Path.cwd())
+    if worker.is_main:
+        parameters = sum(p.numel() for p in trainer.model.parameters())
+        print(f"{stage} training on {worker.device.type} with {worker.world_size} worker(s)", flush=True)
+        print(f"Results will be saved in {os.path.relpath(trainer.run_root / stage)}", flush=True)
+        print(f"{type(trainer.model).__name__} parameters: {parameters / 1e6:.2f}M ({parameters})", flush=True)
+        print(f"updates {trainer.start_update} to {config.stage.n_updates}, schedule {trainer.schedule}", flush=True)
+    trainer.train()
