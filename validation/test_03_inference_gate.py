@@ -35,7 +35,8 @@ def test_the_rollout_passes_the_inference_gate(
         findings_of(findings)
         return
     history = "\n".join(
-        f"attempt {attempt.number} (dynamics checkpoint {attempt.checkpoints['dynamics'].path.name}): {attempt.verdict.sentence}"
+        f"attempt {attempt.number} (dynamics checkpoint {attempt.checkpoints['dynamics'].path.name}): "
+        f"{attempt.verdict.sentence}"
         for attempt in closed_loop.attempts
     )
     if closed_loop.retrain_problem is not None:

@@ -1,6 +1,6 @@
-"""The pytest plugin of tinyworlds_gate. `conftest.py` registers it with ``pytest_plugins = ["tinyworlds_gate.plugin"]``.
+"""The pytest plugin of tinyworlds_gate; `conftest.py` registers it in ``pytest_plugins``.
 
-What a hook decides lives in the modules beside this one; here stand only the hooks, in the order in which pytest calls them.
+What a hook decides lives in the modules beside this one; here stand only the hooks, in the order of their calls.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import pytest
 
 REFUSAL = (
     "-n {value}: the closed loop cannot be split over pytest-xdist workers: one run owns the project's lock, its "
-    "GPUs and its reports, and the tests share the models that it trains. Run pytest without -n; the stages themselves use all "
-    "workers of --nproc-per-node."
+    "GPUs and its reports, and the tests share the models that it trains. Run pytest without -n; "
+    "the stages themselves use all workers of --nproc-per-node."
 )
 
 

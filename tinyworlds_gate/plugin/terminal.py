@@ -32,7 +32,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         measures = attempt.measures
         numbers = (
             f"MSE {measures.mse:.4f}, copy-last {measures.copy_last_mse:.4f}, "
-            f"mean frame {measures.mean_frame_mse:.4f}, skill {measures.skill:.2f}, tokenizer floor {measures.tokenizer_recon_mse:.4f}"
+            f"mean frame {measures.mean_frame_mse:.4f}, skill {measures.skill:.2f}, "
+            f"tokenizer floor {measures.tokenizer_recon_mse:.4f}"
             if measures
             else "no measures"
         )
