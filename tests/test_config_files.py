@@ -116,14 +116,26 @@ def test_an_unknown_key_in_a_file_names_file_and_nearest_key(folder: Path) -> No
         ("patch_size=7", "frame_size 72 is not a multiple of patch_size 7"),
         ("num_heads=5", "embed_dim 64 is not a multiple of num_heads 5"),
         ("n_actions=6", "n_actions 6 is not a power of two"),
-        ("schedule_end=100", "schedule_end 100 lies before n_updates 600"),
-        ("schedule_start=600", "schedule_start 600 must lie before the schedule's end 600"),
+        ("schedule_end=1", "schedule_end 1 lies before n_updates "),
+        ("schedule_start=999999", "schedule_start 999999 must lie before the schedule's end "),
         (
             "distributed=3",
             "`distributed` holds several settings, not one value; set them by name, e.g. `distributed.use_ddp`",
         ),
         ("frame_size=[1", "the value is not valid YAML"),
-        ("distributed.use_fsdp=true", "`distributed.use_fsdp` is True, but the embedded reference shards no model"),
+        (
+            "distributed.use_fsdp=true",
+            "`distributed.use_fsdp` asks for what this target cannot do: the embedded reference shards no model",
+        ),
+        ("compile=true", "`compile` asks for what this target cannot do: the embedded reference is not compiled"),
+        (
+            "preload_ratio=0.5",
+            "`preload_ratio` asks for what this target cannot do: the embedded reference reads all frames",
+        ),
+        (
+            "use_actions=false",
+            "`use_actions` asks for what this target cannot do: the embedded dynamics always follows latent actions",
+        ),
     ],
 )
 def test_a_bad_value_is_told_with_its_key_and_value(folder: Path, word: str, said: str) -> None:
@@ -162,9 +174,19 @@ def test_an_unknown_inference_word_is_refused(folder: Path) -> None:
         load_inference_config(folder / "inference.yaml", ["teacher_force=true"])
 
 
-def test_interactive_inference_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="`use_interactive_mode` is True, but a gate has nobody at the keyboard"):
-        load_inference_config(folder / "inference.yaml", ["use_interactive_mode=true"])
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("use_interactive_mode=true", "`use_interactive_mode` asks .*: a gate has nobody at the keyboard"),
+        ("use_actions=false", "`use_actions` asks .*: the embedded dynamics always follows latent actions"),
+        ("use_gt_actions=false", "`use_gt_actions` asks .* random actions cannot be compared with the true future"),
+        ("sample_index=5", "`sample_index` asks .* one clip is no measurement"),
+        ("preload_ratio=0.1", "`preload_ratio` asks .* reads all frames; set it to 1.0 or null"),
+    ],
+)
+def test_inference_settings_that_the_reference_cannot_honour_are_refused(folder: Path, word: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_inference_config(folder / "inference.yaml", [word])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

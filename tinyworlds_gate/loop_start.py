@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from tinyworlds_gate.config.load import Settings, resolve_settings
+from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
 from tinyworlds_gate.launch.nvml import gpu_inventory
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Journal
@@ -44,7 +45,11 @@ def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: 
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
     """
     gpus = len(gpu_inventory())
-    return resolve_settings(profile, explicit, project_root=project_root).with_gpus(gpus), gpus
+    settings = resolve_settings(profile, explicit, project_root=project_root).with_gpus(gpus)
+    for stage in settings.stages.values():
+        require_supported_stage(settings.training, stage)
+    require_supported_inference(settings.inference)
+    return settings, gpus
 
 
 def start_run(

@@ -59,11 +59,7 @@ def load_stage_config(
     where = f"{config_path} with {training_config_path}"
     training = validate_tree(TrainingConfig, nested({k: v for k, v in values.items() if k in training_keys}), where)
     config = validate_tree(schema, nested({k: v for k, v in values.items() if k in stage_keys}), where)
-    if training.distributed.use_fsdp:
-        raise ConfigError(
-            "`distributed.use_fsdp` is True, but the embedded reference shards no model; set it to false (use_ddp "
-            "averages gradients over the ranks)."
-        )
+    require_supported_stage(training, config)
     provenance = {key: sources.get(key, DEFAULT_SOURCE) for key in training_keys + stage_keys}
     return StageRunConfig(training, config, provenance)
 
@@ -78,12 +74,53 @@ def load_inference_config(config_path: Path, overrides: Sequence[str]) -> Infere
     values = read_leaves(config_path, known)
     words = parse_overrides(overrides, known)
     inference = validate_tree(InferenceConfig, nested({**values, **words}), str(config_path))
-    if inference.use_interactive_mode:
-        raise ConfigError("`use_interactive_mode` is True, but a gate has nobody at the keyboard; set it to false.")
+    require_supported_inference(inference)
     provenance = {
         key: "command line" if key in words else str(config_path) if key in values else DEFAULT_SOURCE for key in known
     }
     return InferenceRunConfig(inference, provenance)
+
+
+NO_ACTIONS = "the embedded dynamics always follows latent actions; set it to true"
+ALL_FRAMES = "the embedded reference reads all frames; set it to 1.0 or null"
+
+
+def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> None:
+    """Nothing is ignored in silence: keys of TinyWorlds that the embedded reference cannot honour are refused.
+
+    Raises:
+        ConfigError: one of them asks for it.
+    """
+    sharding = "the embedded reference shards no model; set it to false (use_ddp averages gradients over the ranks)"
+    _refuse(
+        ("distributed.use_fsdp", training.distributed.use_fsdp, sharding),
+        ("compile", training.compile, "the embedded reference is not compiled; set it to false"),
+        ("preload_ratio", training.preload_ratio not in (None, 1.0), ALL_FRAMES),
+        ("use_actions", not getattr(stage, "use_actions", True), NO_ACTIONS),
+    )
+
+
+def require_supported_inference(inference: InferenceConfig) -> None:
+    """As :func:`require_supported_stage`, for the inference run.
+
+    Raises:
+        ConfigError: a key asks for what the embedded reference cannot do.
+    """
+    random = "a rollout that follows random actions cannot be compared with the true future; set it to true"
+    one_clip = "one clip is no measurement; set it to null and choose the number of clips with `clips`"
+    _refuse(
+        ("use_interactive_mode", inference.use_interactive_mode, "a gate has nobody at the keyboard; set it to false"),
+        ("use_actions", not inference.use_actions, NO_ACTIONS),
+        ("use_gt_actions", not inference.use_gt_actions, random),
+        ("sample_index", inference.sample_index is not None, one_clip),
+        ("preload_ratio", inference.preload_ratio not in (None, 1.0), ALL_FRAMES),
+    )
+
+
+def _refuse(*settings: tuple[str, bool, str]) -> None:
+    for key, asked, reason in settings:
+        if asked:
+            raise ConfigError(f"`{key}` asks for what this target cannot do: {reason}.")
 
 
 def check_stage(stage: str) -> str:

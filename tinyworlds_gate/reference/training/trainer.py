@@ -70,6 +70,8 @@ class Trainer:
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
+        if worker.device.type == "cuda":
+            torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
         self.autocast = bool(training.amp) and worker.device.type == "cuda"
         self.step_module: torch.nn.Module = self.objective
         if worker.world_size > 1:
