@@ -29,7 +29,9 @@ def test_stale_training_processes_were_ended_first(closed_loop: ClosedLoop, find
 
 
 @pytest.mark.requirement("C1", "C2", "C3")
-def test_the_settings_files_agree(closed_loop: ClosedLoop, findings_of: Callable[..., None]) -> None:
+def test_the_config_alignment_of_the_settings_files_holds(
+    closed_loop: ClosedLoop, findings_of: Callable[..., None]
+) -> None:
     findings_of(config_alignment(closed_loop.context.journal.events()))
 
 

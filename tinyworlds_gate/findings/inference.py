@@ -51,7 +51,8 @@ def gate_passed(events: Events) -> Finding:
     if not verdicts:
         return not_run("H3", NO_INFERENCE)
     last = verdicts[-1]
-    return Finding("H3", PASS if last["verdict"] == PASS else FAIL, last["sentence"])
+    verdict = PASS if last["verdict"] == PASS else FAIL
+    return Finding("H3", verdict, last["sentence"].removeprefix(f"{verdict}: "))
 
 
 def retraining(events: Events, retry: RetryPlanConfig, max_mse: float) -> list[Finding]:
