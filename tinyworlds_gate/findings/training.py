@@ -170,6 +170,8 @@ def absolute_steps(events: Events) -> Finding:
     if not chunks:
         return not_run("H7", NOTHING_TRAINED)
     problems, stands = [], dict[str, int]()
+    # A chunk that did not count (a guard, missing evidence) is tried again from where the stage stood before it.
+    counted = {gate["chunk"] for gate in of(events, "stage_gate")}
     for event in events:
         if event["event"] == "chunk_started":
             stage = event["stage"]
@@ -182,7 +184,7 @@ def absolute_steps(events: Events) -> Finding:
                     f"{chunk_name(event)} starts at update {event['start_update']} without a checkpoint to resume"
                 )
             stands.setdefault(stage, event["start_update"])
-        elif event["event"] == "chunk_finished" and event.get("checkpoint") and event.get("cause") == "ok":
+        elif event["event"] == "chunk_finished" and event.get("checkpoint") and event["chunk"] in counted:
             stands[event["stage"]] = event["checkpoint"]["step"] + 1
     several = {stage for stage in STAGES if len([c for c in chunks if c["stage"] == stage]) > 1}
     told = (
