@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.gate_evidence import CHECKPOINTS, evidence, log, measures
+from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.gate.attempt import gate_thresholds
 from tinyworlds_gate.gate.measures import GateMeasures
 from tinyworlds_gate.gate.verdict import FAIL, INVALID, PASS, GateThresholds, judge_inference
 
+REPOSITORY = Path(__file__).parents[1]
 STRICT = GateThresholds(
     max_mse=0.03,
     require_mse_upper=True,
@@ -237,3 +241,17 @@ def test_the_gate_passes_exactly_when_every_condition_holds(
     assert (verdict.verdict == PASS) == holds
     assert (verdict.verdict == INVALID) == bool(broken & {"unmeasured", "disagreement"})
     assert verdict.sentence.startswith(verdict.verdict)
+
+
+@pytest.mark.requirement("S5")
+def test_the_thresholds_of_every_shipped_profile_reach_the_verdict() -> None:
+    """The long-run profile requires what closed-loop.md asks of it beside G5; smoke must beat the mean frame."""
+    found = {
+        name: gate_thresholds(resolve_settings(name, {}, project_root=REPOSITORY).profile.thresholds)
+        for name in ("smoke", "baseline", "longrun")
+    }
+    assert {name: one.max_mse for name, one in found.items()} == dict.fromkeys(found, 0.03)
+    assert found["longrun"].require_mse_upper
+    assert found["longrun"].require_skill
+    assert found["smoke"].require_upper_below_mean_frame
+    assert not found["smoke"].require_skill

@@ -1,7 +1,7 @@
 """Stage programs that obey the command-line contract without training, and the run that the controller needs.
 
-The program reads what each of its lives shall do from a plan beside it; without an entry it trains well. Checkpoints are
-real ones: they lie in a stock, since writing them needs torch, which a quick child must not import.
+The program reads what each of its lives shall do from a plan beside it; without an entry it trains well. Checkpoints
+are real ones: they lie in a stock, since writing them needs torch, which a quick child must not import.
 """
 
 from __future__ import annotations

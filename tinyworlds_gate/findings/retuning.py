@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tinyworlds_gate.findings.base import Events, Finding, finding, of
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, Retune, plan_retune
@@ -30,17 +31,26 @@ def _rule(
         problems.append(f"the ladder of {stage} has {len(steps)} steps, the budget is {max_train_retries}")
     happened = of(events, "retune", id=id)
     for event in happened:
-        old = {key: pair[0] for key, pair in (event.get("changes") or {}).items()}
         new = {key: pair[1] for key, pair in (event.get("changes") or {}).items()}
-        before = ChunkParams(**{**vars(start), **old})
         planned = plan_retune(
-            event["stage"], _cause_of(event), before, retries_used=0, max_train_retries=1, nproc_per_node=nproc
+            event["stage"],
+            _cause_of(event),
+            _params_before(event, events, start),
+            retries_used=0,
+            max_train_retries=1,
+            nproc_per_node=nproc,
         )
         expected = {key: pair[1] for key, pair in planned.changes.items()}
-        if event.get("proceed", True) and {k: v for k, v in expected.items() if k in new} != new:
+        if event.get("proceed", True) and expected != new:
             problems.append(f"the retune after chunk {event.get('chunk')} set {new}, the ladder says {expected}")
     shown = " → ".join(_shown(id, params) for params in [start, *(step.params for step in steps[:3])])
     return finding(id, problems, f"{len(happened)} retune(s) by this rule; the ladder of this run: {shown}")
+
+
+def _params_before(event: Mapping[str, Any], events: Events, start: ChunkParams) -> ChunkParams:
+    """What the chunk that failed ran with; earlier retunes may have moved it away from the start."""
+    chunk = of(events, "chunk_started", chunk=event.get("chunk"))
+    return ChunkParams(**chunk[-1]["params"]) if chunk else start
 
 
 def walk(stage: str, cause: Cause, start: ChunkParams, max_train_retries: int, nproc: int) -> list[Retune]:

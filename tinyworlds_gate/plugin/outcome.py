@@ -21,18 +21,17 @@ OPTIONAL = ("M4",)
 NEED_TWO_GPUS = ("L3", "H6")
 """What a smoke run may leave NOT-RUN."""
 
-LIMITING_OPTIONS = (
-    "train_stage",
-    "checkpoint_policy",
-    "video_checkpoint",
-    "latent_checkpoint",
-    "dynamics_checkpoint",
-    "enable_wandb_analysis",
-    "enforce_dual_gpu_check",
-    "cleanup_extra_processes",
-    "nproc_per_node",
-)
-"""Options with which a person leaves part of the loop out."""
+LIMITING_OPTIONS: Mapping[str, object] = {
+    "train_stage": "all",
+    "checkpoint_policy": "fresh",
+    "video_checkpoint": None,
+    "latent_checkpoint": None,
+    "dynamics_checkpoint": None,
+    "enable_wandb_analysis": True,
+    "enforce_dual_gpu_check": True,
+    "cleanup_extra_processes": True,
+}
+"""Options with which a person can leave part of the loop out → the value that leaves nothing out."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,9 @@ def decide_outcome(
     findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, complete, page_expected)]
     gate_left_out = "G5" in deselected
     status, sentence = _status(loop, findings, exitstatus, gate_left_out)
-    limited = bool(deselected) or any(name in explicit for name in LIMITING_OPTIONS)
+    limited = bool(deselected) or any(
+        name in explicit and explicit[name] != whole for name, whole in LIMITING_OPTIONS.items()
+    )
     gaps = not_run_gaps([one for _, one in findings], kind=kind, limited=limited)
     code = exitstatus
     if code == 0 and (status in ("failed", "invalid") or gaps):

@@ -1,0 +1,141 @@
+"""Findings on stale processes, the one launcher and the devices, from small journals (L1, L2, L3, H5, H6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.finding_events import NOTHING, Event, by_id, event, finished, good_training, holds, journal, started
+from tinyworlds_gate.findings.processes import devices, single_launcher, stale_processes
+
+DYNAMICS = "dynamics"
+
+
+def process(pid: int, outcome: str) -> Event:
+    return {"pid": pid, "age_s": 5.0, "cmdline": "python train_dynamics.py", "signal": "SIGTERM", "outcome": outcome}
+
+
+def looked(*ended: Event, **fields: Any) -> Event:
+    return event("stale_processes", ended=list(ended), when="before", **fields)
+
+
+@pytest.mark.requirement("L1")
+@pytest.mark.parametrize(
+    ("events", "verdict", "said"),
+    [
+        (journal(looked()), "PASS", "no stale training process was there"),
+        (journal(looked(process(7, "ended"))), "PASS", r"1 stale training process\(es\) found and ended"),
+        (journal(looked(process(7, "still alive after SIGKILL"))), "FAIL", "PID 7 still alive after SIGKILL"),
+        (journal(looked(process(7, "not permitted"))), "FAIL", "PID 7 not permitted"),
+        (NOTHING, "INVALID", "the journal does not show that stale training processes were looked for"),
+        (journal(looked(skipped="--cleanup-extra-processes false")), "NOT-RUN", "not asked for: --cleanup-extra"),
+        (journal(started(1, DYNAMICS), looked()), "FAIL", "a chunk was started before stale processes were looked for"),
+    ],
+)
+def test_stale_processes_were_looked_for_first(events: list[Event], verdict: str, said: str) -> None:
+    holds(stale_processes(events), verdict, said)
+
+
+@pytest.mark.requirement("L2", "H5")
+@pytest.mark.parametrize(
+    ("events", "verdict", "said"),
+    [
+        (good_training(), "PASS", r"one launcher a chunk \(PIDs 101, 102, 103, 104\); 0 extra"),
+        (NOTHING, "NOT-RUN", "no chunk was trained"),
+        (journal(started(1, DYNAMICS), finished(1, DYNAMICS, launcher_pid=None)), "FAIL", "has no launcher PID"),
+        (
+            journal(started(1, DYNAMICS), started(2, DYNAMICS), finished(1, DYNAMICS), finished(2, DYNAMICS)),
+            "FAIL",
+            r"chunk 2 \(dynamics\) started while chunk 1 \(dynamics\) was still running",
+        ),
+        (
+            journal(started(1, DYNAMICS), finished(1, DYNAMICS, extra_launchers=[process(9, "ended")])),
+            "PASS",
+            r"1 extra process\(es\) ended",
+        ),
+        (
+            journal(started(1, DYNAMICS), finished(1, DYNAMICS, extra_launchers=[process(9, "left alone")])),
+            "FAIL",
+            "a second launcher, PID 9, was left alone",
+        ),
+    ],
+)
+def test_each_chunk_had_one_launcher(events: list[Event], verdict: str, said: str) -> None:
+    found = by_id(single_launcher(events))
+    assert set(found) == {"L2", "H5"}
+    for one in found.values():
+        holds(one, verdict, said)
+
+
+def gpu_chunk(**changes: Any) -> list[Event]:
+    fields = {"dual_gpu_ok": True, "dual_gpu_reason": "both GPUs worked together in 40 samples", **changes}
+    return journal(started(1, DYNAMICS), finished(1, DYNAMICS, **fields))
+
+
+@pytest.mark.requirement("L3", "H6")
+@pytest.mark.parametrize(
+    ("events", "gpus", "nproc", "given", "expected"),
+    [
+        (NOTHING, 2, 2, False, {"L3": ("NOT-RUN", "no chunk"), "H6": ("NOT-RUN", "no chunk")}),
+        (
+            good_training(),
+            0,
+            2,
+            False,
+            {
+                "L3": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 0; no GPU"),
+                "H6": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 0"),
+            },
+        ),
+        (
+            gpu_chunk(dual_gpu_ok=None),
+            1,
+            1,
+            False,
+            {"L3": ("PASS", r"the GPU was watched in 1 chunk\(s\)"), "H6": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 1")},
+        ),
+        (
+            gpu_chunk(),
+            2,
+            1,
+            True,
+            {"L3": ("PASS", "watched"), "H6": ("NOT-RUN", "--nproc-per-node 1 was given, so it does not apply")},
+        ),
+        (
+            gpu_chunk(device_samples=None),
+            1,
+            1,
+            False,
+            {"L3": ("FAIL", r"chunk 1 \(dynamics\) has no device samples"), "H6": ("NOT-RUN", "found 1")},
+        ),
+        (
+            gpu_chunk(),
+            2,
+            2,
+            False,
+            {"L3": ("PASS", r"watched in 1 chunk\(s\)"), "H6": ("PASS", "in all 1 chunks: both GPUs worked together")},
+        ),
+        (
+            gpu_chunk(dual_gpu_ok=False, dual_gpu_reason="GPU 1 was idle"),
+            2,
+            2,
+            False,
+            {"L3": ("PASS", "watched"), "H6": ("FAIL", r"chunk 1 \(dynamics\): GPU 1 was idle")},
+        ),
+        (
+            gpu_chunk(dual_gpu_ok=None, dual_gpu_reason="NVML shows no processes"),
+            2,
+            2,
+            False,
+            {"L3": ("INVALID", "NVML shows no processes"), "H6": ("INVALID", "NVML shows no processes")},
+        ),
+    ],
+)
+def test_the_devices_worked_together(
+    events: list[Event], gpus: int, nproc: int, given: bool, expected: dict[str, tuple[str, str]]
+) -> None:
+    found = by_id(devices(events, gpus, nproc, given))
+    assert set(found) == set(expected)
+    for id, (verdict, said) in expected.items():
+        holds(found[id], verdict, said)

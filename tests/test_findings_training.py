@@ -1,0 +1,312 @@
+"""Findings on chunks, gates, parameters and channels, each at least once PASS, FAIL, INVALID or NOT-RUN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.finding_events import (
+    NOTHING,
+    STAGES,
+    Event,
+    by_id,
+    ended,
+    event,
+    finished,
+    gated,
+    good_chunk,
+    good_training,
+    holds,
+    journal,
+    started,
+)
+from tinyworlds_gate.findings.training import (
+    absolute_steps,
+    channels,
+    chunk_checkpoints,
+    defaults,
+    degraded,
+    parameters,
+    stage_gate,
+    stage_order,
+    thresholds_named,
+)
+
+TOKENIZER, ACTIONS, DYNAMICS = STAGES
+
+
+@pytest.mark.requirement("L5")
+@pytest.mark.parametrize(
+    ("events", "verdict", "said"),
+    [
+        (good_training(), "PASS", "trained in order: video_tokenizer → latent_actions → dynamics"),
+        (NOTHING, "NOT-RUN", "no chunk was trained in this run"),
+        (
+            journal(*good_chunk(1, TOKENIZER), *good_chunk(2, ACTIONS), ended(TOKENIZER)),
+            "FAIL",
+            "latent_actions started before video_tokenizer had finished",
+        ),
+        (journal(*good_chunk(1, ACTIONS), *good_chunk(2, DYNAMICS)), "FAIL", "dynamics started before latent_actions"),
+        (
+            journal(*good_chunk(1, DYNAMICS), ended(DYNAMICS), *good_chunk(2, TOKENIZER), ended(TOKENIZER)),
+            "FAIL",
+            "dynamics started before video_tokenizer had finished",
+        ),
+    ],
+)
+def test_the_order_of_the_stages(events: list[Event], verdict: str, said: str) -> None:
+    holds(stage_order(events), verdict, said)
+
+
+@pytest.mark.requirement("S1", "S2", "S3")
+@pytest.mark.parametrize(
+    ("stage", "events", "verdict", "said"),
+    [
+        (TOKENIZER, good_training(), "PASS", "video_tokenizer: continue: the loss is low"),
+        (ACTIONS, NOTHING, "NOT-RUN", "latent_actions was not trained in this run"),
+        (
+            DYNAMICS,
+            journal(started(1, DYNAMICS), finished(1, DYNAMICS)),
+            "FAIL",
+            "no chunk came as far as the stage gate",
+        ),
+        (
+            DYNAMICS,
+            journal(started(1, DYNAMICS), gated(1, DYNAMICS, "retune", reason="the loss rises")),
+            "FAIL",
+            "dynamics: retune: the loss rises",
+        ),
+        (
+            ACTIONS,
+            journal(started(1, ACTIONS), gated(1, ACTIONS, "watch"), ended(ACTIONS)),
+            "PASS",
+            "latent_actions: watch: the loss is low",
+        ),
+        (
+            ACTIONS,
+            journal(*good_chunk(1, ACTIONS), ended(ACTIONS, "FAIL", reason="the budget is spent")),
+            "FAIL",
+            "latent_actions: the budget is spent",
+        ),
+        (
+            TOKENIZER,
+            journal(*good_chunk(1, TOKENIZER), ended(TOKENIZER, "DEGRADED", degraded=True)),
+            "DEGRADED",
+            "video_tokenizer: continue",
+        ),
+    ],
+)
+def test_the_gate_of_a_stage(stage: str, events: list[Event], verdict: str, said: str) -> None:
+    found = stage_gate(events, stage)
+    assert found.id == {TOKENIZER: "S1", ACTIONS: "S2", DYNAMICS: "S3"}[stage]
+    holds(found, verdict, said)
+
+
+def judged_chunk(**changes: Any) -> list[Event]:
+    return journal(started(1, DYNAMICS), finished(1, DYNAMICS, **changes), gated(1, DYNAMICS))
+
+
+@pytest.mark.requirement("S4")
+@pytest.mark.parametrize(
+    ("events", "verdict", "said"),
+    [
+        (good_training(), "PASS", r"4 of 4 chunk\(s\) counted, each with a verified checkpoint"),
+        (NOTHING, "NOT-RUN", "no chunk was trained"),
+        (judged_chunk(exit_code=1), "FAIL", r"chunk 1 \(dynamics\) was judged although it ended with exit code 1"),
+        (judged_chunk(checkpoint=None), "FAIL", "judged with a checkpoint of update None, expected 9"),
+        (judged_chunk(checkpoint={"step": 4}), "FAIL", "judged with a checkpoint of update 4, expected 9"),
+        (judged_chunk(visualization=None), "FAIL", "judged without a fresh picture"),
+        (judged_chunk(final_loss=None), "FAIL", "judged without a finite loss"),
+        (
+            journal(started(1, DYNAMICS), finished(1, DYNAMICS, exit_code=1, cause="runtime_error", checkpoint=None)),
+            "FAIL",
+            "no chunk counted",
+        ),
+        (
+            journal(
+                started(1, DYNAMICS),
+                finished(1, DYNAMICS, exit_code=1, cause="out_of_memory", checkpoint=None),
+                *good_chunk(2, DYNAMICS),
+            ),
+            "PASS",
+            r"1 of 2 chunk\(s\) counted",
+        ),
+    ],
+)
+def test_a_chunk_that_counted_has_its_artifacts(events: list[Event], verdict: str, said: str) -> None:
+    holds(chunk_checkpoints(events), verdict, said)
+
+
+@pytest.mark.requirement("S5")
+def test_the_thresholds_of_each_gate_are_those_of_the_profile() -> None:
+    profile = {stage: {"continue_loss": 0.01} for stage in STAGES}
+    holds(thresholds_named(good_training(), profile), "PASS", r"4 stage gate\(s\) name the profile's thresholds")
+    holds(thresholds_named(NOTHING, profile), "NOT-RUN", "no stage gate was reached")
+    other = profile | {ACTIONS: {"continue_loss": 0.5}}
+    holds(thresholds_named(good_training(), other), "FAIL", r"chunk 3 \(latent_actions\) used other thresholds")
+    unnamed = journal(started(1, DYNAMICS), gated(1, DYNAMICS, thresholds=None))
+    holds(thresholds_named(unnamed, profile), "FAIL", r"chunk 1 \(dynamics\) used other thresholds")
+
+
+@pytest.mark.requirement("P1", "P2", "H9")
+@pytest.mark.parametrize(
+    ("events", "id", "verdict", "said"),
+    [
+        (good_training(), "P1", "PASS", r"4 chunk\(s\) name their origin; the histories show these rates"),
+        (good_training(), "P2", "PASS", r"effective batch of 4 chunk\(s\): 32"),
+        (good_training(), "H9", "PASS", r"0 retune\(s\)"),
+        (NOTHING, "P1", "NOT-RUN", "no chunk was trained"),
+        (NOTHING, "P2", "NOT-RUN", "no chunk was trained"),
+        (NOTHING, "H9", "NOT-RUN", "no chunk was trained"),
+        (
+            journal(started(1, DYNAMICS, param_sources={"learning_rate": "profile"})),
+            "P1",
+            "FAIL",
+            r"chunk 1 \(dynamics\): the origin of batch_size_per_gpu is missing",
+        ),
+        (
+            journal(
+                started(1, DYNAMICS),
+                finished(1, DYNAMICS, problems=["the learning rate of update 3 was 0.1, but 0.001 was resolved"]),
+            ),
+            "P1",
+            "FAIL",
+            "the learning rate of update 3 was 0.1",
+        ),
+        (
+            journal(started(1, DYNAMICS, effective_batch=16)),
+            "P2",
+            "FAIL",
+            "effective batch 16, but the factors give 32",
+        ),
+        (
+            journal(started(1, DYNAMICS), event("retune", id="T1", stage=DYNAMICS, effective_batch=None)),
+            "H9",
+            "FAIL",
+            "the retune T1 of dynamics does not state the effective batch",
+        ),
+        (
+            journal(started(1, DYNAMICS), event("retune", id="T1", stage=DYNAMICS, effective_batch=[32, 16])),
+            "H9",
+            "PASS",
+            r"1 retune\(s\), each with its changes and effective batch",
+        ),
+    ],
+)
+def test_parameters_and_the_effective_batch(events: list[Event], id: str, verdict: str, said: str) -> None:
+    holds(by_id(parameters(events))[id], verdict, said)
+
+
+def with_channel(id: str, verdict: str) -> list[Event]:
+    moved = finished(1, DYNAMICS)["channels"]
+    return judged_chunk(channels={**moved, id: {"verdict": verdict, "reason": "stood still"}})
+
+
+@pytest.mark.requirement("M1", "M2", "M3")
+@pytest.mark.parametrize("id", ["M1", "M2", "M3"])
+def test_a_channel_that_should_have_moved_and_did_not_is_invalid(id: str) -> None:
+    holds(by_id(channels(good_training()))[id], "PASS", rf"moved in 4 chunk\(s\); last: {id} moved")
+    holds(by_id(channels(NOTHING))[id], "NOT-RUN", "no chunk counted in this run")
+    found = by_id(channels(with_channel(id, "INVALID")))
+    holds(found.pop(id), "INVALID", r"chunk 1 \(dynamics\): stood still")
+    assert {one.verdict for one in found.values()} == {"PASS"}
+    holds(by_id(channels(judged_chunk(channels={})))[id], "INVALID", "not journalled")
+
+
+@pytest.mark.requirement("H7")
+@pytest.mark.parametrize(
+    ("events", "verdict", "said"),
+    [
+        (good_training(), "PASS", "continued at the absolute update in video_tokenizer"),
+        (journal(*good_chunk(1, DYNAMICS)), "PASS", "every stage had one chunk, from 0"),
+        (NOTHING, "NOT-RUN", "no chunk was trained"),
+        (
+            journal(*good_chunk(1, DYNAMICS), *good_chunk(2, DYNAMICS, 0, 20)),
+            "FAIL",
+            r"chunk 2 \(dynamics\) started at update 0, the stage stood at 10",
+        ),
+        (
+            journal(started(1, DYNAMICS, 5, 10, resumed_from=None)),
+            "FAIL",
+            r"chunk 1 \(dynamics\) starts at update 5 without a checkpoint to resume",
+        ),
+        pytest.param(
+            journal(
+                *good_chunk(1, DYNAMICS),
+                started(2, DYNAMICS, 10, 20),
+                finished(2, DYNAMICS, 20, problems=["no new picture"]),
+                *good_chunk(3, DYNAMICS, 10, 20),
+            ),
+            "PASS",
+            "continued at the absolute update in dynamics",
+            id="a chunk that did not count is tried again from where the stage stood",
+        ),
+        pytest.param(
+            journal(
+                started(1, DYNAMICS, 0, 10),
+                finished(1, DYNAMICS, 10, cause="out_of_memory", checkpoint=None),
+                *good_chunk(2, DYNAMICS, 0, 10),
+            ),
+            "PASS",
+            "continued",
+            id="after a crash",
+        ),
+    ],
+)
+def test_progress_is_absolute(events: list[Event], verdict: str, said: str) -> None:
+    holds(absolute_steps(events), verdict, said)
+
+
+def with_options(*events: Event, **options: Any) -> list[Event]:
+    return journal(event("run_started", options=options), *events)
+
+
+ALL = [*good_chunk(1, TOKENIZER), *good_chunk(2, ACTIONS), *good_chunk(3, DYNAMICS)]
+
+
+@pytest.mark.requirement("H1", "H2")
+@pytest.mark.parametrize(
+    ("events", "id", "verdict", "said"),
+    [
+        (with_options(*ALL), "H1", "PASS", "all three stages were trained"),
+        (with_options(*ALL, train_stage="all"), "H1", "PASS", "all three stages were trained"),
+        (with_options(train_stage="none"), "H1", "NOT-RUN", "--train-stage none was given"),
+        (with_options(*good_chunk(1, TOKENIZER)), "H1", "NOT-RUN", "the run stopped before latent_actions"),
+        (with_options(*ALL), "H2", "PASS", "every stage started from fresh weights"),
+        (with_options(*ALL, checkpoint_policy="fresh"), "H2", "PASS", "fresh weights"),
+        (with_options(), "H2", "NOT-RUN", "no chunk was trained"),
+        (with_options(*ALL, video_checkpoint="x"), "H2", "NOT-RUN", r"a start was given \(--video-checkpoint\)"),
+        (with_options(*ALL, checkpoint_policy="latest"), "H2", "NOT-RUN", r"\(--checkpoint-policy\)"),
+        (with_options(*good_chunk(1, DYNAMICS, 5, 10)), "H2", "FAIL", "dynamics resumed dynamics_step_4"),
+    ],
+)
+def test_the_defaults_are_the_whole_pipeline_from_fresh_weights(
+    events: list[Event], id: str, verdict: str, said: str
+) -> None:
+    holds(by_id(defaults(events))[id], verdict, said)
+
+
+@pytest.mark.requirement("H8")
+@pytest.mark.parametrize(
+    ("retuned_to", "marked", "verdict", "said"),
+    [
+        (None, False, "PASS", "no stage fell to batch_size_per_gpu 1"),
+        (2, False, "PASS", "no stage fell"),
+        (1, True, "DEGRADED", "dynamics fell to batch_size_per_gpu 1: out_of_memory: CUDA"),
+        (1, False, "FAIL", "dynamics fell to batch_size_per_gpu 1, but the run is not marked degraded"),
+    ],
+)
+def test_a_batch_of_one_is_marked(retuned_to: int | None, marked: bool, verdict: str, said: str) -> None:
+    fall = event(
+        "retune",
+        stage=DYNAMICS,
+        cause="out_of_memory: CUDA",
+        changes={"batch_size_per_gpu": [2, retuned_to]} if retuned_to else {"learning_rate": [1.0, 0.2]},
+    )
+    holds(degraded(journal(started(1, DYNAMICS), fall, ended(DYNAMICS, degraded=marked))), verdict, said)
+
+
+@pytest.mark.requirement("H8")
+def test_without_training_nothing_can_be_degraded() -> None:
+    holds(degraded(NOTHING), "NOT-RUN", "no chunk was trained")
