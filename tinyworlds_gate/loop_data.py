@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.reference.data.clip_draw import draw_clips
 from tinyworlds_gate.reference.data.clips import clip_starts, copy_last_mse_by_step
 from tinyworlds_gate.reference.data.datasets import dataset_notes, dataset_path, dataset_stride, ensure_dataset
 from tinyworlds_gate.reference.data.frames_file import load_frames
@@ -16,7 +19,8 @@ def prepare_data(context: RunContext) -> None:
     """Ensure the dataset, check that both sides of the split have clips, and journal what it is.
 
     Raises:
-        DataError: the file is missing and cannot be generated, or is damaged.
+        ConfigError: the rollout does not fit the clips that the models are trained on.
+        DataError: the file is missing and cannot be generated, is damaged, or has too few clips on a side.
     """
     began = time.monotonic()
     settings, root = context.settings, context.layout.project_root
@@ -43,10 +47,11 @@ def prepare_data(context: RunContext) -> None:
         path, frame_size=training.frame_size, stride=dataset_stride(path, training.dataset, training.fps)
     )
     split = split_episodes(data.episode, training.held_out_fraction, training.split_seed)
-    inference = settings.inference
-    window = inference.context_window or training.context_length - inference.prediction_horizon
-    steps = inference.generation_steps * inference.prediction_horizon
+    window, steps = rollout_span(settings)
     starts = clip_starts(data, window + steps, split.held_out)
+    # Both raise what would otherwise be told by the first stage, or by the inference run after hours of training.
+    draw_clips(starts, data.episode[starts], settings.inference.clips, settings.inference.clip_seed)
+    clip_starts(data, training.context_length, split.train)
     context.data_path = path
     context.journal.append(
         "dataset_ready",
@@ -61,9 +66,25 @@ def prepare_data(context: RunContext) -> None:
         held_out_clips=len(starts),
         generated=generated,
         seconds=time.monotonic() - began,
-        copy_last_mse=copy_last_mse_by_step(data, starts, window, steps) if len(starts) else [],
+        copy_last_mse=copy_last_mse_by_step(data, starts, window, steps),
     )
     context.say(
         f"data: {len(data.frames)} frames in {len(split.train)} training and {len(split.held_out)} held-out episodes "
         f"({context.layout.relative(path)})"
     )
+
+
+def rollout_span(settings: Settings) -> tuple[int, int]:
+    """Context frames and generated frames of the inference run.
+
+    Raises:
+        ConfigError: a step of the rollout is longer than the clips that the models are trained on.
+    """
+    inference, trained_on = settings.inference, settings.training.context_length
+    window = inference.context_window or trained_on - inference.prediction_horizon
+    if window < 1 or window + inference.prediction_horizon > trained_on:
+        raise ConfigError(
+            f"context_window={inference.context_window} and prediction_horizon={inference.prediction_horizon} do not "
+            f"fit into context_length={trained_on}, the frames that the models are trained on; lower one of them"
+        )
+    return window, inference.generation_steps * inference.prediction_horizon

@@ -1,0 +1,85 @@
+"""The data is made ready before anything trains: what would fail later is told now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.data_files import write_h5
+from tests.helpers.fake_stages import FakeProject, fake_project
+from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.errors import ConfigError, DataError
+from tinyworlds_gate.loop_data import prepare_data
+
+EPISODES, LENGTH, SIDE = 10, 9, 72
+
+
+def project(root: Path, length: int = LENGTH, **inference: Any) -> FakeProject:
+    """A run on a small frames file: three held-out clips of four generated frames in each of two episodes."""
+    made = fake_project(root, "video_tokenizer")
+    frames = np.random.default_rng(0).integers(0, 255, (EPISODES * length, SIDE, SIDE, 3), np.uint8)
+    write_h5(root / "frames.h5", frames=frames, episode=np.arange(EPISODES).repeat(length))
+    settings = made.context.settings
+    made.context.settings = replace(
+        settings,
+        training=settings.training.model_copy(update={"data_path": "frames.h5", "held_out_fraction": 0.2}),
+        inference=settings.inference.model_copy(update={"clips": 6, **inference}),
+    )
+    return made
+
+
+@pytest.mark.requirement("L7", "G5")
+def test_the_journal_says_what_the_data_is(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    prepare_data(made.context)
+    (event,) = made.events("dataset_ready")
+    assert (event["path"], event["sha256"]) == ("frames.h5", sha256_of(tmp_path / "frames.h5"))
+    assert (event["frames"], event["frame_size"], event["generated"]) == (90, [SIDE, SIDE], False)
+    assert (event["episodes"], event["train_episodes"], event["held_out_episodes"]) == (10, 8, 2)
+    assert event["held_out_clips"] == 6
+    assert len(event["copy_last_mse"]) == 4
+    assert made.context.data_path == tmp_path.resolve() / "frames.h5"
+
+
+@pytest.mark.parametrize(
+    ("inference", "said"),
+    [
+        ({"clips": 7}, "clips=7: only 6 held-out clips of this length exist; ask for at most 6"),
+        ({"generation_steps": 9}, "no clip of 12 frames fits: the longest chosen episode has 9 frames"),
+    ],
+)
+def test_too_few_held_out_clips_are_told_before_anything_trains(
+    tmp_path: Path, inference: dict[str, Any], said: str
+) -> None:
+    made = project(tmp_path, **inference)
+    with pytest.raises(DataError, match=said):
+        prepare_data(made.context)
+    assert made.events("dataset_ready") == []
+
+
+def test_episodes_too_short_to_train_on_are_told_before_anything_trains(tmp_path: Path) -> None:
+    made = project(tmp_path, length=3, context_window=1, generation_steps=1, clips=4)
+    with pytest.raises(DataError, match="no clip of 4 frames fits: the longest chosen episode has 3 frames"):
+        prepare_data(made.context)
+
+
+@pytest.mark.parametrize("inference", [{"context_window": 4}, {"prediction_horizon": 4}, {"prediction_horizon": 9}])
+def test_a_rollout_step_longer_than_a_training_clip_is_told_before_anything_trains(
+    tmp_path: Path, inference: dict[str, Any]
+) -> None:
+    made = project(tmp_path, **inference)
+    with pytest.raises(
+        ConfigError, match="do not fit into context_length=4, the frames that the models are trained on"
+    ):
+        prepare_data(made.context)
+
+
+def test_a_missing_file_is_told_with_its_fix(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    (tmp_path / "frames.h5").unlink()
+    with pytest.raises(DataError, match=r"frames\.h5: there is no such file; .* fix: run"):
+        prepare_data(made.context)
