@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ INTERRUPTED = 2
 
 OPTIONAL = ("M4",)
 """Asked for by nobody: the 4-hour watch is optional in the specification."""
+
+CHECKED_AT_THE_END = ("A8", *OPTIONAL)
+"""Carried by no test: the page is written after the last one."""
 
 NEED_TWO_GPUS = ("L3", "H6")
 """What a smoke run may leave NOT-RUN."""
@@ -55,6 +58,7 @@ def decide_outcome(
     page_expected: bool,
     kind: str,
     explicit: Mapping[str, Any],
+    not_asked: Collection[str] = (),
 ) -> RunOutcome:
     """Complete the findings with what no test stated, and judge the whole.
 
@@ -66,17 +70,19 @@ def decide_outcome(
         page_expected: whether pytest-html is there to write the page (A8).
         kind: of the profile; a long run allows no NOT-RUN.
         explicit: the options that a person gave.
+        not_asked: requirements whose tests were not collected (a file, a node id or `--lf` was given).
     """
     findings: list[tuple[str | None, Finding]] = [(test, one) for test, several in by_test.items() for one in several]
     known = {one.id for _, one in findings}
     complete = bool(loop.attempts) and exitstatus != INTERRUPTED
-    left_out = dict.fromkeys(deselected, "its test was deselected by the person who ran this")
+    left_out = dict.fromkeys(not_asked, "its test was not among those asked for (a file, a node id or --lf)")
+    left_out |= dict.fromkeys(deselected, "its test was deselected by the person who ran this")
     left_out |= dict.fromkeys(unreached, "the session ended before its test ran")
     test_of = {**deselected, **unreached}
     findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, complete, page_expected)]
-    gate_left_out = "G5" in deselected
+    gate_left_out = "G5" in deselected or "G5" in not_asked
     status, sentence = _status(loop, findings, exitstatus, gate_left_out)
-    limited = bool(deselected) or any(
+    limited = bool(deselected or not_asked) or any(
         name in explicit and explicit[name] != whole for name, whole in LIMITING_OPTIONS.items()
     )
     gaps = not_run_gaps([one for _, one in findings], kind=kind, limited=limited)
@@ -113,10 +119,10 @@ def _unstated(known: set[str], left_out: Mapping[str, str], complete: bool, page
                 if page_expected
                 else Finding("A8", NOT_RUN, "pytest-html is switched off (-p no:html)")
             )
-        elif id in left_out:
-            findings.append(Finding(id, NOT_RUN, left_out[id]))
         elif id in OPTIONAL:
             findings.append(Finding(id, NOT_RUN, "optional: no watch was started"))
+        elif id in left_out:
+            findings.append(Finding(id, NOT_RUN, left_out[id]))
         else:
             findings.append(Finding(id, NOT_RUN, "no test of this session stated it"))
     return findings
@@ -135,7 +141,7 @@ def _status(
     if not loop.attempts and gate_left_out:
         return (
             "partial",
-            "NOT-RUN: the test of the inference gate was deselected, so nothing is claimed about the model.",
+            "NOT-RUN: the test of the inference gate was left out, so nothing is claimed about the model.",
         )
     if not loop.attempts:
         return "invalid", "INVALID: the inference gate was not run, so nothing is claimed about the model."

@@ -46,7 +46,7 @@ class GateSession:
         self.findings: dict[str, list[Finding]] = {}
         self.deselected: dict[str, str] = {}
         self._settings: tuple[Settings, int] | None = None
-        self._collected = False
+        self._carried: set[str] = set()
         self._selected: list[pytest.Item] = []
         self._voice = Voice(config)
         self._began = time.monotonic()
@@ -66,7 +66,7 @@ class GateSession:
             for id in requirement_ids(item):
                 item.user_properties.append(("requirement", id))
         validation = [item for item in items if self.is_validation(item)]
-        self._collected = bool(validation)
+        self._carried = {id for item in validation for id in requirement_ids(item)}
         if not validation:
             return
         settings, _ = self.settings()
@@ -106,7 +106,7 @@ class GateSession:
             pytest.UsageError: a profile was asked for whose tests `-m` leaves out.
         """
         self._selected = [item for item in items if self.is_validation(item)]
-        if self._collected and not self._selected and "profile" in self.explicit:
+        if self._carried and not self._selected and "profile" in self.explicit:
             self._require_marker_of_profile()
         if not self._selected and self.page_is_ours:
             html_page.drop(self.config)
@@ -187,7 +187,8 @@ class GateSession:
         """Judge the run, write `requirement` and `run_finished`, and render the reports."""
         if self.loop is None:
             return
-        from tinyworlds_gate.plugin.outcome import decide_outcome
+        from tinyworlds_gate.plugin.outcome import CHECKED_AT_THE_END, decide_outcome
+        from tinyworlds_gate.reports.requirements import REQUIREMENTS
         from tinyworlds_gate.reports.render import write_reports
 
         context = self.loop.context
@@ -204,6 +205,7 @@ class GateSession:
             page_expected=self.page is not None,
             kind=context.settings.profile.kind,
             explicit=self.explicit,
+            not_asked=[id for id in REQUIREMENTS if id not in self._carried and id not in CHECKED_AT_THE_END],
         )
         for test, one in self.outcome.findings:
             context.journal.append(
