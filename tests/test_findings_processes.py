@@ -84,7 +84,7 @@ def gpu_chunk(**changes: Any) -> list[Event]:
             2,
             False,
             {
-                "L3": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 0; no GPU"),
+                "L3": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 0"),
                 "H6": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 0"),
             },
         ),
