@@ -44,7 +44,7 @@ class Objective(nn.Module):
         raise TypeError("an Objective is one of the three stages")
 
     def metrics(self, codes: Tensor) -> dict[str, float]:
-        """Logged numbers of a batch from its codes (all ranks' together)."""
+        """Logged numbers of an update from the codes of this rank's clips (rank 0 logs its own)."""
         raise TypeError("an Objective is one of the three stages")
 
     @torch.no_grad()
