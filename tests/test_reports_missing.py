@@ -106,10 +106,19 @@ def test_an_inference_picture_that_is_no_image_is_missed(run: SampleRun) -> None
 
 
 @pytest.mark.requirement("H4")
-def test_evidence_that_was_not_gathered_is_missed_with_its_reason(tmp_path: Path) -> None:
+def test_a_run_that_trained_nothing_misses_no_analysis(tmp_path: Path) -> None:
     run = samples.no_training(tmp_path)
     write_reports(run.root, run.folder)
-    assert ("A3", FILES["A3"], "it says NOT-RUN: No stage was trained in this run.") in missing(run)
+    assert [key for key, _, _ in missing(run) if key in ("A3", "A4")] == []
+
+
+@pytest.mark.requirement("H4")
+def test_an_analysis_that_was_switched_off_is_missed_with_its_reason(tmp_path: Path) -> None:
+    run = samples.passing(tmp_path)
+    off = {"verdict": "NOT-RUN", "reason": "switched off with --enable-wandb-analysis false"}
+    run.add("wandb_analysis", **off, source=None, json=None, plots=[])
+    write_reports(run.root, run.folder)
+    assert ("A3", FILES["A3"], f"it says NOT-RUN: {off['reason']}") in missing(run)
 
 
 @pytest.mark.requirement("H4")

@@ -17,6 +17,7 @@ import psutil
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
 from tinyworlds_gate.launch.nvml import gpu_inventory
+from tinyworlds_gate.loop_resumed import resumed_values
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
@@ -43,9 +44,11 @@ def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: 
 
     Raises:
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
+        CheckpointError: a checkpoint that a person named as a start is missing or damaged.
     """
     gpus = len(gpu_inventory())
-    settings = resolve_settings(profile, explicit, project_root=project_root).with_gpus(gpus)
+    resumed = resumed_values(explicit, project_root)
+    settings = resolve_settings(profile, explicit, resumed, project_root=project_root).with_gpus(gpus)
     for stage in settings.stages.values():
         require_supported_stage(settings.training, stage)
     require_supported_inference(settings.inference)

@@ -188,8 +188,8 @@ class GateSession:
         if self.loop is None:
             return
         from tinyworlds_gate.plugin.outcome import CHECKED_AT_THE_END, decide_outcome
-        from tinyworlds_gate.reports.requirements import REQUIREMENTS
         from tinyworlds_gate.reports.render import write_reports
+        from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
         context = self.loop.context
         if exitstatus == pytest.ExitCode.INTERRUPTED:
