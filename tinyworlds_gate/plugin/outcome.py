@@ -82,8 +82,10 @@ def decide_outcome(
     findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, complete, page_expected)]
     gate_left_out = "G5" in deselected or "G5" in not_asked
     status, sentence = _status(loop, findings, exitstatus, gate_left_out)
-    limited = bool(deselected or not_asked) or any(
-        name in explicit and explicit[name] != whole for name, whole in LIMITING_OPTIONS.items()
+    limited = (
+        bool(deselected or not_asked)
+        or not page_expected
+        or any(name in explicit and explicit[name] != whole for name, whole in LIMITING_OPTIONS.items())
     )
     gaps = not_run_gaps([one for _, one in findings], kind=kind, limited=limited)
     code = exitstatus
