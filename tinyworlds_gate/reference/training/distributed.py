@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -84,6 +85,10 @@ def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
             "distributed.use_ddp=true needs torchrun, and this process was started without it; "
             "start it with `torchrun --standalone --nproc_per_node=N …` or pass distributed.use_ddp=false"
         )
+    # Before the group exists: functions of this module have the world group as a default argument, bound at import.
+    # DDP imports it, and its functions would then keep the group and its threads to the interpreter's very end.
+    import_module("torch.distributed.nn")
+
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     device = choose_device(device_setting, int(os.environ.get("LOCAL_RANK", rank)))
     if device.type == "cuda":
@@ -94,8 +99,8 @@ def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
     try:
         yield Worker(rank, world_size, device)
     finally:
-        # Nothing may hold the group any longer: its destructor joins its threads. One that still runs while the
-        # interpreter ends takes the whole worker down (SIGABRT after all work was done, one chunk in 70 on a busy CPU).
+        # Nothing may hold the group any longer: its destructor joins its threads. A gloo thread that still runs while
+        # the interpreter ends can abort the worker (SIGABRT after all work was done: one chunk in 70 on a busy CPU).
         gc.collect()
         dist.destroy_process_group()
         gc.collect()
