@@ -79,7 +79,7 @@ def decide_outcome(
     left_out |= dict.fromkeys(deselected, "its test was deselected by the person who ran this")
     left_out |= dict.fromkeys(unreached, "the session ended before its test ran")
     test_of = {**deselected, **unreached}
-    findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, complete, page_expected)]
+    findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, page_expected)]
     gate_left_out = "G5" in deselected or "G5" in not_asked
     status, sentence = _status(loop, findings, exitstatus, gate_left_out)
     limited = (
@@ -110,12 +110,12 @@ def not_run_gaps(findings: Sequence[Finding], *, kind: str, limited: bool) -> li
     return [] if limited else [id for id in ids if id not in NEED_TWO_GPUS]
 
 
-def _unstated(known: set[str], left_out: Mapping[str, str], complete: bool, page_expected: bool) -> list[Finding]:
+def _unstated(known: set[str], left_out: Mapping[str, str], page_expected: bool) -> list[Finding]:
     findings: list[Finding] = []
     for id in REQUIREMENTS:
         if id in known:
             continue
-        if id == "A8" and (complete or page_expected):
+        if id == "A8":
             findings.append(
                 Finding("A8", PASS, "the page is written when the session ends; a missing page fails the session")
                 if page_expected

@@ -1,0 +1,41 @@
+"""One tiny project per test, and the sessions that many tests look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.tiny_project import Session, checkpoint_options, make_project, run_pytest
+
+HOSTILE = "<script>alert('tiny')</script>"
+"""Stands in the command line of the passing session, which the journal, the reports and the page show."""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A fresh tiny project."""
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def passing(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The whole loop in one process a stage; the model passes 0.03 at the first attempt."""
+    project = make_project(tmp_path_factory.mktemp("passing") / "project")
+    return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}")
+
+
+@pytest.fixture(scope="session")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The whole loop: four updates of dynamics fail, the retry's updates pass."""
+    project = make_project(tmp_path_factory.mktemp("retrained") / "project")
+    return run_pytest(project, "validation", "-m", "smoke", "--dynamics-target-updates", "4")
+
+
+@pytest.fixture(scope="session")
+def spent(tmp_path_factory: pytest.TempPathFactory, passing: Session) -> Session:
+    """Dynamics alone on the passing run's other models: two updates, and two retries of one update each."""
+    project = make_project(tmp_path_factory.mktemp("spent") / "project")
+    given = checkpoint_options(passing, "video_tokenizer", "latent_actions")
+    words = ["--only-stage", "dynamics", *given, "--dynamics-target-updates", "2", "--retry-chunk", "1"]
+    return run_pytest(project, "validation", "-m", "smoke", *words)

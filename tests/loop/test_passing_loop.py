@@ -1,0 +1,141 @@
+"""A whole loop that passes: terminal, exit status, journal, JUnit, reports and page, as a user of pytest meets them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.helpers.tiny_project import GAME, STAGES, Session, processes_of
+from tests.loop.conftest import HOSTILE
+from tinyworlds_gate.reports.requirements import REQUIREMENTS
+
+NEED_TWO_GPUS = {"L3", "H6"}
+LONGEST_LINE = 400
+
+
+@pytest.mark.requirement("H3", "G1", "G2", "G3", "G4", "G5")
+def test_the_session_exits_0_and_ends_with_the_verdict_in_words(passing: Session) -> None:
+    assert passing.exit_status == 0, passing.output
+    assert re.search(r"^PASS: the strict autoregressive rollout error 0\.0\d+ .* held-out clips", passing.output, re.M)
+    assert re.search(r"= 24 passed, 1 skipped in ", passing.output)
+
+
+@pytest.mark.requirement("G5")
+def test_the_pass_is_far_from_what_black_frames_or_a_copied_frame_would_score(passing: Session) -> None:
+    measures = passing.events("gate_verdict")[0]["measures"]
+    assert measures["mse_high"] < 0.03 < measures["mean_frame_mse"] < measures["copy_last_mse"]
+    assert measures["clips"] == 64
+    assert len(measures["mse_by_step"]) == 3
+    assert measures["teacher_forced"] is False
+
+
+def test_every_requirement_has_a_verdict_with_a_reason(passing: Session) -> None:
+    found = {event["id"]: (event["verdict"], event["reason"]) for event in passing.events("requirement")}
+    assert set(found) == set(REQUIREMENTS)
+    assert {id for id, (verdict, _) in found.items() if verdict != "PASS"} == {*NEED_TWO_GPUS, "M4"}
+    assert all(reason for _, reason in found.values())
+    assert "needs 2 NVIDIA GPUs, found 0" in found["H6"][1]
+
+
+@pytest.mark.requirement("L5", "H1", "H2", "H7")
+def test_the_stages_train_in_order_from_new_weights_and_dynamics_in_two_chunks(passing: Session) -> None:
+    chunks = passing.events("chunk_started")
+    assert [chunk["stage"] for chunk in chunks] == [*STAGES, "dynamics"]
+    assert [(chunk["start_update"], chunk["end_update"]) for chunk in chunks[2:]] == [(0, 60), (60, 120)]
+    assert [bool(chunk["resumed_from"]) for chunk in chunks] == [False, False, False, True]
+    assert chunks[3]["resumed_from"].endswith("dynamics_step_59")
+
+
+@pytest.mark.requirement("G2")
+def test_inference_uses_the_last_checkpoints_of_this_run(passing: Session) -> None:
+    used = passing.events("inference_started")[0]["checkpoints"]
+    last = {event["stage"]: event["checkpoint"]["path"] for event in passing.events("chunk_finished")}
+    assert used == last
+    assert all(path.startswith(f"results/{passing.run.name}/") for path in used.values())
+
+
+@pytest.mark.requirement("A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "H4", "L10")
+def test_the_reports_bear_the_time_stamp_of_the_run_and_say_pass(passing: Session) -> None:
+    stamp = passing.events("run_started")[0]["timestamp"]
+    assert re.fullmatch(r"\d{4}(_\d\d){5}", stamp)
+    action = passing.project / "docs" / "action"
+    names = {
+        f"train-to-inference-report-{stamp}.md",
+        f"zelda-2025-git-evidence-{stamp}.md",
+        f"wandb-analysis-{stamp}.md",
+        f"train-to-inference-retrospective-{stamp}.md",
+        f"auto-training-loop-report-{stamp}.md",
+        f"validation-{stamp}.html",
+    }
+    assert names <= {path.name for path in action.iterdir()}
+    assert all("**Verdict: PASS**" in (action / name).read_text() for name in names if name.endswith(".md"))
+    assert json.loads((action / f"wandb-analysis-{stamp}.json").read_text())["run"] == passing.run.name
+    assert list((action / "plots" / f"wandb-analysis-{stamp}").glob("*.png"))
+    assert len(list((passing.project / "inference_results").glob("inference_results_gt_vs_pred_*.png"))) == 1
+    assert all(name in passing.output for name in names)
+
+
+@pytest.mark.requirement("A6")
+def test_each_gate_line_of_the_training_loop_report_names_launcher_and_devices(passing: Session) -> None:
+    pids = [event["launcher_pid"] for event in passing.events("chunk_finished")]
+    report = passing.report("A6")
+    for pid in pids:
+        assert re.search(rf"launcher {pid}\b.*dual_gpu_ok unknown", report)
+
+
+@pytest.mark.requirement("A8")
+def test_the_page_is_one_file_that_loads_nothing_and_shows_its_pictures(passing: Session) -> None:
+    page = passing.page.read_text(encoding="utf-8")
+    sources = re.findall(r"""<(?:script|img|iframe|source)[^>]*\ssrc=["']?([^"'\s>]+)""", page)
+    sources += re.findall(r"""<link[^>]*\shref=["']?([^"'\s>]+)""", page)
+    pictures = [source for source in sources if source.startswith("data:image/png;base64,")]
+    assert len(pictures) >= 2, "the rollout and at least one plot"
+    assert [source[:80] for source in sources if not source.startswith("data:")] == []
+    assert "url(http" not in page
+    assert "@import" not in page
+
+
+@pytest.mark.requirement("A8")
+def test_text_from_the_command_line_is_escaped_on_the_page(passing: Session) -> None:
+    page = passing.page.read_text(encoding="utf-8")
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(" in page
+
+
+def test_the_junit_file_names_every_test_and_the_requirements_it_carries(passing: Session) -> None:
+    cases = passing.cases()
+    assert len(cases) == 25
+    assert all(case.get("name") and case.get("classname") for case in cases)
+    carried = {
+        prop.get("value") for case in cases for prop in case.iter("property") if prop.get("name") == "requirement"
+    }
+    assert set(REQUIREMENTS) - carried <= {"A8", "M4"}
+
+
+def test_the_output_without_a_terminal_is_plain_and_short_lines(passing: Session) -> None:
+    assert "\r" not in passing.output
+    assert "\x1b" not in passing.output
+    assert [line for line in passing.output.splitlines() if len(line) > LONGEST_LINE] == []
+    assert passing.output.count(" s left") <= 8, "a line of progress every 15 s at most"
+
+
+def test_a_skip_points_to_the_test_and_not_into_the_harness(passing: Session) -> None:
+    skipped = re.findall(r"^SKIPPED \[1\] (\S+):\d+: (.*)$", passing.output, re.M)
+    assert [place for place, _ in skipped] == ["validation/test_02_training.py"]
+
+
+@pytest.mark.requirement("L2", "H5")
+def test_nothing_of_the_session_runs_on(passing: Session) -> None:
+    assert passing.events("run_finished")[0]["status"] == "passed"
+    assert processes_of(passing.project) == []
+    assert (passing.project / "results" / ".tinyworlds_gate.lock").read_text() == ""
+
+
+def test_no_stage_has_seen_a_held_out_episode(passing: Session) -> None:
+    data = passing.events("dataset_ready")[0]
+    assert data["name"] == GAME
+    assert (data["train_episodes"], data["held_out_episodes"]) == (30, 10)
+    raw = json.loads((passing.project / passing.events("inference_finished")[0]["measures_file"]).read_text())
+    assert len({clip["episode"] for clip in raw["clips"]}) == 10
