@@ -109,7 +109,8 @@ def test_a_history_without_any_finite_loss_is_invalid(tmp_path: Path) -> None:
 
 def test_nothing_trained_is_not_run_and_no_pass(tmp_path: Path) -> None:
     analysis = analyse(tmp_path, RUN, STAMP, "local_only", {})
-    assert (analysis.verdict, analysis.reason) == ("NOT-RUN", "No stage was trained in this run.")
+    assert analysis.verdict == "NOT-RUN"
+    assert analysis.reason == "No stage was trained in this run, and no history of a given checkpoint lies in Logs/."
 
 
 def test_an_unknown_source_is_refused_with_the_allowed_ones(tmp_path: Path) -> None:

@@ -35,13 +35,16 @@ waits_for_ever()
 """
 )
 
-# Rank 1 raises what the environment says; rank 0 waits for it, as in a collective.
+# Rank 1 raises what the environment says once rank 0 has shown itself; rank 0 waits for it, as in a collective.
 RANK_1_FAILS = (
     HEAD
     + """
 heartbeat = Heartbeat.from_environment(RANK)
 print("rank", RANK, "pid", os.getpid(), flush=True)
 if RANK == 1:
+    from pathlib import Path
+    while not list(Path(os.environ["TINYWORLDS_GATE_HEARTBEATS"]).glob("rank_0_*.jsonl")):
+        time.sleep(0.05)
     exec(os.environ["FAULT"])
 time.sleep(60)
 """

@@ -52,6 +52,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         reporter.write_line(f"  {id} is missing: {layout.relative(path)}: {reason}", red=True)
     for id, path in session.written.items():
         reporter.write_line(f"{id}  {layout.relative(path)}")
+    if session.loop.attempts and (picture := session.loop.attempts[-1].picture) is not None:
+        reporter.write_line(f"A7  {layout.relative(picture)}")
     if session.page is not None and session.page.exists():
         reporter.write_line(f"A8  {layout.relative(session.page)}")
     reporter.write_line(f"run folder: {layout.relative(layout.root)}")
