@@ -74,7 +74,7 @@ with Heartbeat.from_environment(RANK) as heartbeat:
         total = torch.ones(1)
         dist.all_reduce(total)
         heartbeat.beat(step)
-print("sum", int(total), flush=True)
+sys.stdout.write(f"sum {int(total)}\n")
 dist.destroy_process_group()
 """
 )

@@ -29,7 +29,7 @@ def passing(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The whole loop: four updates of dynamics fail, the retry's updates pass."""
     project = make_project(tmp_path_factory.mktemp("retrained") / "project")
-    return run_pytest(project, "validation", "-m", "smoke", "--dynamics-target-updates", "4")
+    return run_pytest(project, "validation", "-m", "smoke", "-v", "--dynamics-target-updates", "4")
 
 
 @pytest.fixture(scope="session")

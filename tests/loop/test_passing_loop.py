@@ -75,6 +75,7 @@ def test_the_reports_bear_the_time_stamp_of_the_run_and_say_pass(passing: Sessio
     assert list((action / "plots" / f"wandb-analysis-{stamp}").glob("*.png"))
     assert len(list((passing.project / "inference_results").glob("inference_results_gt_vs_pred_*.png"))) == 1
     assert all(name in passing.output for name in names)
+    assert "\nA7  inference_results/inference_results_gt_vs_pred_" in passing.output
 
 
 @pytest.mark.requirement("A6")

@@ -76,7 +76,7 @@ class Voice:
         if self._bar_key != (stage, end):
             self._end_bar()
             self._bar = Progress(
-                TextColumn("[gate] {task.description}"),
+                TextColumn(r"\[gate] {task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
