@@ -52,7 +52,7 @@ def test_the_profile_beats_the_settings_files(project: Path) -> None:
     resolved = resolve(project)
     assert resolved.stages["dynamics"].n_updates == resolved.plan("dynamics").target_updates != 999
     assert (resolved.inference.clips, resolved.inference.context_window) == (7, 2)
-    assert resolved.training.held_out_fraction == 0.2
+    assert resolved.training.held_out_fraction == resolved.profile.data.held_out_fraction
     source = "profile configs/profiles/mine/profile.yaml"
     assert resolved.provenance["stages.dynamics.n_updates"] == source
     assert resolved.provenance["inference.clips"] == source
@@ -154,7 +154,8 @@ def test_the_context_follows_from_the_clip_length(project: Path) -> None:
 def test_inference_takes_the_split_from_training(project: Path) -> None:
     replace_line(project / "configs/profiles/mine/profile.yaml", "seed", "seed: 5")
     resolved = resolve(project)
-    assert resolved.inference.held_out_fraction == resolved.training.held_out_fraction == 0.2
+    assert resolved.inference.held_out_fraction == resolved.training.held_out_fraction
+    assert resolved.training.held_out_fraction == resolved.profile.data.held_out_fraction
     assert resolved.inference.seed == resolved.training.seed == 5
 
 
