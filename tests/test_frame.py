@@ -28,7 +28,7 @@ HEAVY = ("torch", "matplotlib", "crafter", "wandb")
 CUDA_PARTS = re.compile(r"nvidia-(?!ml-py)|cuda-|triton")
 """What only the CUDA build of torch pulls in; torch pins these itself."""
 LAYERS = (
-    ("errors", "__init__"),
+    ("errors", "names", "__init__"),
     ("run",),
     ("config", "checkpoints"),
     ("reference",),

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tinyworlds_gate.gate.inference_log import STAGES, InferenceLog, parse_inference_log, read_inference_log
+from tinyworlds_gate.gate.inference_log import InferenceLog, parse_inference_log, read_inference_log
 from tinyworlds_gate.gate.picture_check import check_new_picture, existing_pictures
+from tinyworlds_gate.names import STAGES
 
 REAL_LOG = Path(__file__).parent / "data" / "foreign_run" / "logs" / "inference.log"
 NAME = "inference_results_gt_vs_pred_2026_01_02_03_04_05.png"

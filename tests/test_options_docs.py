@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.config_files import REPOSITORY
 from tests.helpers.options_parsing import parsed
 from tinyworlds_gate.config.load import Settings, resolve_settings
-from tinyworlds_gate.config.names import STAGES
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.plugin.options import chosen_profile, explicit_options, options_table, project_root, require_valid
 
 pytest_plugins = ["pytester"]

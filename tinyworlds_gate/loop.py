@@ -14,13 +14,13 @@ from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.config.alignment import Check, check_alignment
-from tinyworlds_gate.config.names import STAGES
 from tinyworlds_gate.config.schema import SHARED_KEYS
 from tinyworlds_gate.errors import CheckpointError, ConfigError, GateError
 from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
 from tinyworlds_gate.launch.ending import end_stale
 from tinyworlds_gate.loop_data import prepare_data
 from tinyworlds_gate.loop_evidence import analyse_metrics, audit_history
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.lock import ProjectLock
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.controller import FAIL, NOT_RUN, PASS, StageController, StageResult

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.gate.inference_log import STAGES, InferenceLog
+from tinyworlds_gate.gate.inference_log import InferenceLog
 from tinyworlds_gate.gate.measures import GateMeasures, summarise
 from tinyworlds_gate.gate.verdict import InferenceEvidence
+from tinyworlds_gate.names import STAGES
 
 CHECKPOINTS = {stage: f"results/r/{stage}/checkpoints/{stage}_step_9" for stage in STAGES}
 

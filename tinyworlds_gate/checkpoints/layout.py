@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import CheckpointError
-
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
+from tinyworlds_gate.names import STAGES
 
 MODEL_FILE = "model_state_dict.pt"
 OPTIM_FILE = "optim_state_dict.pt"

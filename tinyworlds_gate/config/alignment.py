@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tinyworlds_gate.config.names import STAGES
 from tinyworlds_gate.config.schema import BACKBONE_KEYS, SIZE_KEYS
 from tinyworlds_gate.config.yaml_io import flatten, read_mapping
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.names import STAGES
 
 CHECKPOINT_KEYS = ("checkpoint", "ckpt", "resume", "video_tokenizer_path", "latent_actions_path", "dynamics_path")
 """A text under a key with one of these words names a checkpoint."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.config.names import STAGES
 from tinyworlds_gate.config.options import OPTION_KEYS, STAGE_OPTIONS, LoopOptions, option_flag
 from tinyworlds_gate.config.profile import ProfileConfig
 from tinyworlds_gate.config.profile_files import shown_path
@@ -20,6 +19,7 @@ from tinyworlds_gate.config.schema import (
 from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested, read_leaves
 from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.names import STAGES
 
 PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
     "profile.seed": ("training.seed", "inference.seed"),

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.config.layers import Layers, trained_stages
-from tinyworlds_gate.config.names import STAGES
 from tinyworlds_gate.config.options import LoopOptions
 from tinyworlds_gate.config.profile import ProfileConfig, StagePlan
 from tinyworlds_gate.config.profile_files import locate_profile, shown_path
@@ -19,6 +18,7 @@ from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageC
 from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested
 from tinyworlds_gate.config.workers import effective_batch, resolve_nproc
 from tinyworlds_gate.config.yaml_io import flatten, validated
+from tinyworlds_gate.names import STAGES
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from tinyworlds_gate.config.names import STAGES
 from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageConfig, TrainingConfig
 from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths, flatten, parse_value, read_mapping, set_dotted
 from tinyworlds_gate.config.yaml_io import validated as validate_tree
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.names import STAGES
 
 DEFAULT_SOURCE = "built-in default"
 

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.names import STAGES
+
 SCHEMA = 1
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 SOURCES = ("api_first", "api_only", "local_only")
 
 LOSS = "train/loss"

@@ -6,7 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PASS, FAIL, DEGRADED, INVALID, NOT_RUN = "PASS", "FAIL", "DEGRADED", "INVALID", "NOT-RUN"
+from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN, PASS
+
+__all__ = [
+    "DEGRADED",
+    "FAIL",
+    "INVALID",
+    "NOTHING_TRAINED",
+    "NOT_RUN",
+    "PASS",
+    "Events",
+    "Finding",
+    "chunk_name",
+    "finding",
+    "not_run",
+    "of",
+]
 
 Events = Sequence[dict[str, Any]]
 

@@ -19,8 +19,8 @@ from tinyworlds_gate.findings.base import (
     not_run,
     of,
 )
+from tinyworlds_gate.names import STAGES
 
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 GATE_OF_STAGE = {"video_tokenizer": "S1", "latent_actions": "S2", "dynamics": "S3"}
 TRACKED = ("batch_size_per_gpu", "gradient_accumulation_steps", "learning_rate", "log_interval")
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
-
 _CHECKPOINT = re.compile(r"^Using (video_tokenizer|latent_actions|dynamics) checkpoint:\s*(\S.*?)\s*$", re.MULTILINE)
 _FRAME = re.compile(r"^Inferring frame (\d+)/(\d+)", re.MULTILINE)
 _STATS = re.compile(r"^Inference stats", re.MULTILINE)

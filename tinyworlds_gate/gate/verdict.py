@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinyworlds_gate.gate.inference_log import STAGES, InferenceLog
+from tinyworlds_gate.gate.inference_log import InferenceLog
 from tinyworlds_gate.gate.measures import GateMeasures
-
-PASS, FAIL, INVALID = "PASS", "FAIL", "INVALID"
+from tinyworlds_gate.names import FAIL, INVALID, PASS, STAGES
 
 LOG_AGREEMENT = 1e-6
 """The log prints eight decimals; its error and the one from the clips may differ by no more."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinyworlds_gate.errors import ConfigError, DataError
+from tinyworlds_gate.names import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 RELATIVE_TOLERANCE = 1e-4  # of activations, losses and gradients
 GRADIENT_FLOOR = 1e-6  # absolute, for gradients that are nearly zero
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 EXACT = ("out.tokenizer.indices", "out.lam.indices", "out.lam.actions", "out.dynamics.rollout_latents")
 NUMBER_COLUMNS = 40  # characters beside the names in the printed table
 DECODE_SETTINGS = ("decode_steps", "prediction_horizon")

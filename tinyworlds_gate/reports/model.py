@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.names import VERDICTS
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 
 SCHEMA = 1
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
-VERDICTS = ("PASS", "FAIL", "DEGRADED", "INVALID", "NOT-RUN")
 VERDICT_OF_STATUS = {
     "passed": "PASS",
     "failed": "FAIL",

@@ -242,4 +242,5 @@ def training_verdict(record: RunRecord) -> tuple[str, str]:
         return "FAIL", f"Not every stage passed. {reasons}"
     if record.degraded_stages:
         return "DEGRADED", f"All stages passed, but {', '.join(record.degraded_stages)} fell to a batch of 1 per GPU."
-    return "PASS", f"{len(begun)} stage(s) in {len(record.chunks)} chunk(s) passed their gates."
+    gates = f"{len(begun)} stage(s) in {len(record.chunks)} chunk(s) passed their gates."
+    return "PASS", f"{gates} The model itself is judged in the train-to-inference report."

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.names import STAGES
 
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, failure_text, run_chunk
+from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.stages.chunk_evidence import (
     ChunkEvidence,
@@ -22,8 +23,6 @@ from tinyworlds_gate.stages.chunk_history import recent_mean
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
 from tinyworlds_gate.stages.verdicts import StageVerdict, judge_stage
-
-PASS, FAIL, DEGRADED, NOT_RUN = "PASS", "FAIL", "DEGRADED", "NOT-RUN"
 
 RETUNE_CAUSES: Mapping[str, Cause] = {"out_of_memory": "out_of_memory", "timeout": "timeout", "guard": "guard"}
 """The launcher's causes as the ladder knows them; any other is a runtime error."""

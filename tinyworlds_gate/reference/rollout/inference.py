@@ -20,6 +20,7 @@ from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.reference.data.clip_draw import clip_digest, draw_clips
 from tinyworlds_gate.reference.data.clips import clip_starts, gather_clips
 from tinyworlds_gate.reference.data.convert import to_model_range
@@ -34,7 +35,6 @@ from tinyworlds_gate.reference.rollout.world_models import WorldModels
 from tinyworlds_gate.reference.training.distributed import choose_device
 
 MEASURES_SCHEMA = 1
-STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,11 @@
+"""The words that every part shares: the stages in training order, and the verdicts."""
+
+from __future__ import annotations
+
+STAGES: tuple[str, ...] = ("video_tokenizer", "latent_actions", "dynamics")
+"""The three stages in training order (L5)."""
+
+PASS, FAIL, DEGRADED, INVALID, NOT_RUN = "PASS", "FAIL", "DEGRADED", "INVALID", "NOT-RUN"
+
+VERDICTS: tuple[str, ...] = (PASS, FAIL, DEGRADED, INVALID, NOT_RUN)
+"""DEGRADED: passed, but a stage fell to one clip per GPU. INVALID: evidence is missing or contradicts itself."""
