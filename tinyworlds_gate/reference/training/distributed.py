@@ -98,12 +98,23 @@ def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
         dist.init_process_group("gloo", timeout=timedelta(minutes=10))
     try:
         yield Worker(rank, world_size, device)
-    finally:
-        # Nothing may hold the group any longer: its destructor joins its threads. A gloo thread that still runs while
-        # the interpreter ends can abort the worker (SIGABRT after all work was done: one chunk in 70 on a busy CPU).
-        gc.collect()
-        dist.destroy_process_group()
-        gc.collect()
+    except BaseException:
+        # NCCL would wait here for ranks that may never come; torchrun ends them once this one has exited.
+        if device.type != "cuda":
+            _leave_group()
+        raise
+    _leave_group()
+
+
+def _leave_group() -> None:
+    """Destroy the process group so that nothing holds it any longer: its destructor joins its threads.
+
+    A gloo thread that still runs while the interpreter ends can abort the worker (SIGABRT after all work was done: one
+    chunk in 70 on a busy CPU).
+    """
+    gc.collect()
+    dist.destroy_process_group()
+    gc.collect()
 
 
 def seed_worker(seed: int, rank: int) -> None:
