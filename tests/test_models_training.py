@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tests.helpers.small_worlds import SMALL, frames, liven, world_models
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.reference.models.dynamics import DynamicsModel, DynamicsObjective
+from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.param_groups import parameter_groups
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
@@ -140,7 +140,7 @@ def losses() -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]:
     return {
         "video_tokenizer": (tokenizer, lambda: tokenizer(clip).loss),
         "latent_actions": (actions, lambda: actions(clip).loss),
-        "dynamics": (dynamics, lambda: DynamicsObjective(dynamics)(latents, indices, torch.ones(2, 3, 2), mask).loss),
+        "dynamics": (dynamics, lambda: dynamics.loss(latents, indices, torch.ones(2, 3, 2), mask).loss),
     }
 
 

@@ -103,17 +103,3 @@ class DynamicsModel(nn.Module):
         if mask_BTP is not None:
             latents_BTPL = torch.where(mask_BTP[..., None], self.mask_token, latents_BTPL)
         return self.transformer.extend(self.latent_embed(latents_BTPL) + self.spatial_code, conditioning, past)
-
-
-class DynamicsObjective(nn.Module):
-    """`DynamicsModel.loss` as a forward pass, which DistributedDataParallel and torch.compile wrap."""
-
-    def __init__(self, model: DynamicsModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, latents_BTPL: Tensor, indices_BTP: Tensor, conditioning: Tensor | None, mask_BTP: Tensor
-    ) -> DynamicsOutput:
-        """Returns `DynamicsModel.loss` of the same arguments."""
-        return self.model.loss(latents_BTPL, indices_BTP, conditioning, mask_BTP)
