@@ -13,9 +13,10 @@ from tinyworlds_gate.checkpoints.layout import (
     list_checkpoints,
     parse_folder_name,
 )
+from tinyworlds_gate.checkpoints.of_run import newest_of_run
 from tinyworlds_gate.checkpoints.prune import prune_checkpoints
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
-from tinyworlds_gate.checkpoints.resolve import Resolution, find_checkpoint, resolve_checkpoint
+from tinyworlds_gate.checkpoints.resolve import Resolution, Skipped, find_checkpoint, resolve_checkpoint
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
     "CheckpointRef",
     "CheckpointSizes",
     "Resolution",
+    "Skipped",
     "check_agreement",
     "describe_checkpoint",
     "find_checkpoint",
     "folder_name",
     "list_checkpoints",
+    "newest_of_run",
     "parse_folder_name",
     "prune_checkpoints",
     "read_model_state",

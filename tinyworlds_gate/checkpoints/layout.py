@@ -66,8 +66,18 @@ def list_checkpoints(parent: Path, stage: str) -> list[tuple[int, Path]]:
     Raises CheckpointError when the folder exists and cannot be read. An absent folder holds no checkpoints.
     """
     check_stage(stage)
+    return [(step, path) for found, step, path in _folders_in(parent) if found == stage]
+
+
+def other_stages_in(parent: Path, stage: str) -> list[tuple[str, int, Path]]:
+    """(stage, step, folder) of the folders in ``parent`` that are named for another stage than ``stage``."""
+    check_stage(stage)
+    return [entry for entry in _folders_in(parent) if entry[0] != stage]
+
+
+def _folders_in(parent: Path) -> list[tuple[str, int, Path]]:
     try:
-        entries = sorted(parent.iterdir())
+        entries = list(parent.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -75,6 +85,6 @@ def list_checkpoints(parent: Path, stage: str) -> list[tuple[int, Path]]:
     found = []
     for entry in entries:
         parsed = parse_folder_name(entry.name)
-        if parsed is not None and parsed[0] == stage and entry.is_dir():
-            found.append((parsed[1], entry))
+        if parsed is not None and entry.is_dir():
+            found.append((*parsed, entry))
     return sorted(found)
