@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyworlds_gate.stages.verdicts import mean
+
 
 @dataclass(frozen=True)
 class ChunkHistory:
@@ -60,7 +62,7 @@ def missing_updates(history: ChunkHistory, start: int, end: int) -> str | None:
 def recent_mean(values: Sequence[float], count: int = 20) -> float | None:
     """Mean of the last ``count`` values, None without any."""
     tail = list(values[-count:])
-    return math.fsum(tail) / len(tail) if tail else None
+    return mean(tail) if tail else None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

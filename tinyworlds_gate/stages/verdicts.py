@@ -148,7 +148,7 @@ def judge_dynamics(losses: Sequence[float], thresholds: DynamicsGate) -> StageVe
         return _untrusted(losses, limits)
     final, late, middle = trend.final, trend.late, trend.middle
     tenth = max(1, len(losses) // 10)
-    rise = _mean(losses[-tenth:]) - _mean(losses[:tenth])
+    rise = mean(losses[-tenth:]) - mean(losses[:tenth])
     shape = f"late third {late:.4g} after middle third {middle:.4g}, last tenth minus first tenth {rise:+.3g}"
     if final >= thresholds.diverged_loss and late > middle:
         decision: Decision = "retune"
@@ -218,7 +218,7 @@ def _trend(losses: Sequence[float]) -> _Trend | None:
     count = len(losses)
     late = losses[2 * count // 3 :]
     middle = losses[count // 3 : 2 * count // 3] or late
-    return _Trend(count, float(losses[-1]), _mean(late), _mean(middle))
+    return _Trend(count, float(losses[-1]), mean(late), mean(middle))
 
 
 def _untrusted(losses: Sequence[float], limits: Mapping[str, Number]) -> StageVerdict:
@@ -235,8 +235,12 @@ def _untrusted(losses: Sequence[float], limits: Mapping[str, Number]) -> StageVe
     return StageVerdict("S4", "retune", reason, measures, limits)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def mean(values: Sequence[float]) -> float:
+    """The mean of some finite numbers, also where their sum lies beyond the largest float."""
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:
+        return math.fsum(value / len(values) for value in values)
 
 
 def _numbers(thresholds: Schema) -> dict[str, Number]:
