@@ -11,11 +11,12 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	command -v $$name >/dev/null 2>&1 && $$name -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help setup smoke test longrun lint bench clean distclean
+.PHONY: help setup smoke test faults longrun lint bench clean distclean
 
 help:
 	@echo 'make smoke      set up, then run the closed loop in minutes on the CPU: pytest validation/ -m smoke'
 	@echo 'make test       set up, then run the tests of the harness itself'
+	@echo 'make faults     every row of the fault matrix, measured into docs/faults.md'
 	@echo 'make longrun    the closed loop on the long-run profile, hours on two GPUs: pytest -m longrun'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make bench      training updates per second at the smoke sizes on this machine'
@@ -52,6 +53,11 @@ smoke: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest tests -m 'not slow and not longrun' $(ARGS)
+
+# The marked tests stand in tests/faults/ and beside it; the folder named first brings the option.
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults tests -m fault --record-faults docs/results/faults.json $(ARGS); \
+		status=$$?; $(BIN)/python -m tests.faults.render && exit $$status
 
 longrun: $(STAMP)
 	$(BIN)/python -m pytest -m longrun $(ARGS)

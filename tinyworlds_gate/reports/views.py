@@ -39,14 +39,15 @@ def chunk_row(chunk: Chunk) -> Row:
     done, params = chunk.finished or {}, chunk.started.get("params") or {}
     gate = chunk.gate
     channels = done.get("channels") or {}
+    ended, problems = cause_text(chunk.finished), [str(problem) for problem in done.get("problems") or []]
     return {
         "number": chunk.number,
         "stage": chunk.stage,
         "reason": chunk.started.get("reason"),
         "updates": f"{chunk.started.get('start_update')} → {chunk.started.get('end_update')}",
-        "decision": gate.get("decision") if gate else f"no gate: it {cause_text(chunk.finished)}",
+        "decision": gate.get("decision") if gate else f"no gate: it {ended}{' and does not count' if problems else ''}",
         "gate_id": gate.get("id") if gate else None,
-        "gate_reason": gate.get("reason") if gate else None,
+        "gate_reason": gate.get("reason") if gate else "; ".join(problems) or None,
         "launcher": done.get("launcher_pid") if done.get("launcher_pid") is not None else "unknown",
         "dual_gpu": dual_gpu_text(chunk.finished),
         "dual_gpu_reason": done.get("dual_gpu_reason") or "the chunk did not finish",
@@ -54,7 +55,8 @@ def chunk_row(chunk: Chunk) -> Row:
         "final_loss": done.get("final_loss"),
         "rate": done.get("updates_per_s"),
         "seconds": done.get("wall_s"),
-        "cause": cause_text(chunk.finished),
+        "cause": ended,
+        "problems": problems,
         "params": params,
         "sources": chunk.started.get("param_sources") or {},
         "nproc": chunk.started.get("nproc_per_node"),

@@ -1,0 +1,59 @@
+"""Holds every row of the fault matrix to the same promises, and records what was measured (--record-faults)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.faults.recorder import Recorder
+from tests.faults.scene import Scene, left_running, scene_of
+
+BeginScene = Callable[[Path, Path], Scene]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option exists when pytest is started with tests/faults as an argument."""
+    parser.addoption(
+        "--record-faults",
+        type=Path,
+        metavar="PATH",
+        help="Merge the outcome of every row of the fault matrix into this JSON file (make faults).",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record, where that was asked for."""
+    path = config.getoption("--record-faults", None)
+    if path is not None:
+        config.pluginmanager.register(Recorder(path), "fault-recorder")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After each test nothing of any temporary project of this session may run; what does is named and ended.
+
+    A row's test without ``scene`` says why: ``@pytest.mark.fault("id", no_scene="why")``.
+    """
+    mark = request.node.get_closest_marker("fault")
+    if mark is not None and "scene" not in request.fixturenames and not mark.kwargs.get("no_scene"):
+        pytest.fail('a row needs the fixture `scene`, or the reason: @pytest.mark.fault("id", no_scene="why")')
+    yield
+    left = left_running(tmp_path_factory.getbasetemp().resolve())
+    assert not left, "left running: " + "; ".join(left)
+
+
+@pytest.fixture
+def scene(nothing_left_running: None) -> Iterator[BeginScene]:
+    """``scene(root, script)`` begins the scene of a project: a bystander and a ledger, both checked at the end."""
+    begun: list[Scene] = []
+    with ExitStack() as stack:
+
+        def begin(root: Path, script: Path) -> Scene:
+            begun.append(stack.enter_context(scene_of(root, script)))
+            return begun[-1]
+
+        yield begin
+        assert begun, "the test took the fixture `scene` and never began one: scene(root, script)"

@@ -1,0 +1,7 @@
+"""Rows of the fault matrix: disk."""
+
+from __future__ import annotations
+
+from tests.faults.fault import Fault
+
+ROWS: tuple[Fault, ...] = ()
