@@ -5,6 +5,7 @@ Importing this package imports no torch; each function imports it where it is us
 
 from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.checkpoints.describe import CheckpointSizes, describe_checkpoint
+from tinyworlds_gate.checkpoints.gated import gated_checkpoints, mark_gated
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import (
     STAGES,
@@ -14,7 +15,7 @@ from tinyworlds_gate.checkpoints.layout import (
     parse_folder_name,
 )
 from tinyworlds_gate.checkpoints.of_run import newest_of_run
-from tinyworlds_gate.checkpoints.prune import prune_checkpoints
+from tinyworlds_gate.checkpoints.prune import Retention, prune_checkpoints
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.checkpoints.resolve import Resolution, Skipped, find_checkpoint, resolve_checkpoint
 from tinyworlds_gate.checkpoints.write import write_checkpoint
@@ -24,12 +25,15 @@ __all__ = [
     "CheckpointRef",
     "CheckpointSizes",
     "Resolution",
+    "Retention",
     "Skipped",
     "check_agreement",
     "describe_checkpoint",
     "find_checkpoint",
     "folder_name",
+    "gated_checkpoints",
     "list_checkpoints",
+    "mark_gated",
     "newest_of_run",
     "parse_folder_name",
     "prune_checkpoints",

@@ -7,15 +7,14 @@ the checkpoint visible and an fsync of the parent makes that last. A valid check
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from tinyworlds_gate.checkpoints.contents import on_cpu, require_plain, tensor_bytes
+from tinyworlds_gate.checkpoints.durable import SyncedFile, make_synced_folder, sync_folder, write_synced
 from tinyworlds_gate.checkpoints.integrity import MANIFEST_SCHEMA, WRITTEN_BY, parameter_count, verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import (
     MANIFEST_FILE,
@@ -25,12 +24,11 @@ from tinyworlds_gate.checkpoints.layout import (
     CheckpointRef,
     folder_name,
 )
+from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
 from tinyworlds_gate.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_SCALARS = (type(None), bool, int, float, str, bytes)
 
 
 def write_checkpoint(
@@ -54,9 +52,13 @@ def write_checkpoint(
             that ``weights_only=True`` reads it. ``step`` is set here.
         manifest: more entries for ``manifest.json`` (JSON values), for example ``tokenizer_sha256`` (C4).
 
+    What dead writers of this stage left in ``parent`` is removed first. Tensors are copied to the CPU one file at a
+    time, and a file goes to the disk as it is made.
+
     Raises:
-        CheckpointError: nothing to save, data that is not plain, a valid checkpoint of that step, or a file system that
-            refuses (full disk): earlier checkpoints stay as they are and no temporary folder is left.
+        CheckpointError: nothing to save, data that is not plain, a valid checkpoint of that step, a disk with less room
+            than the tensors take, or a file system that refuses: earlier checkpoints stay as they are and no temporary
+            folder is left.
     """
     final = parent / folder_name(stage, step)
     if not model_state:
@@ -64,14 +66,18 @@ def write_checkpoint(
     if state.get("step", step) != step:
         raise CheckpointError(f"{final} was not written: state says step {state['step']!r}, the folder's name {step}")
     contents = {
-        MODEL_FILE: _plain_tensors(model_state, "model_state"),
-        OPTIM_FILE: _plain_tensors(optim_state, "optim_state"),
-        STATE_FILE: _plain_tensors({**state, "step": step, "written_by": WRITTEN_BY}, "state"),
+        MODEL_FILE: model_state,
+        OPTIM_FILE: optim_state,
+        STATE_FILE: {**state, "step": step, "written_by": WRITTEN_BY},
     }
+    for content, name in zip(contents.values(), ("model_state", "optim_state", "state"), strict=True):
+        require_plain(content, name)
     record = _new_manifest(stage, step, contents, manifest or {})
     try:
-        _make_parent(parent)
+        make_synced_folder(parent)
+        remove_leftovers(parent, stage)
         _move_aside_unless_valid(final)
+        _require_room(final, tensor_bytes(list(contents.values())))
         return _write_and_rename(final, stage, step, contents, record)
     except OSError as error:
         raise CheckpointError(
@@ -80,20 +86,32 @@ def write_checkpoint(
         ) from error
 
 
+def _require_room(final: Path, needed: int) -> None:
+    """Refuse before anything is written what cannot fit; a quota or another writer is only found while writing."""
+    disk = os.statvfs(final.parent)
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and needed > free:
+        raise CheckpointError(
+            f"{final} was not written: it takes {_mib(needed)}, but {_mib(free)} are free on the disk of "
+            f"{final.parent}. Earlier checkpoints are untouched; free space, or keep fewer checkpoints "
+            "(--keep-checkpoints), then resume"
+        )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
 def _write_and_rename(
     final: Path, stage: str, step: int, contents: Mapping[str, Any], record: dict[str, Any]
 ) -> CheckpointRef:
-    temporary = final.with_name(f".{final.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    temporary.mkdir()
-    try:
+    with UnfinishedFolder(final) as temporary:
         for name, content in contents.items():
             record["files"][name] = _write_tensors(temporary / name, content)
-        _write_synced(temporary / MANIFEST_FILE, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
-        _sync_folder(temporary)
+        write_synced(temporary / MANIFEST_FILE, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
+        sync_folder(temporary)
         temporary.rename(final)  # fails when a folder with files stands there: nothing is overwritten
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _sync_folder(final.parent)
+        sync_folder(final.parent)
     return CheckpointRef(stage, step, final, record["files"][MODEL_FILE]["sha256"], record["parameters"], record)
 
 
@@ -130,37 +148,12 @@ def config_sha256(config: Any) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _write_tensors(file: Path, content: Any) -> dict[str, Any]:
-    """Serialised in memory first: a failing disk is then an OSError here, not a fault in torch's zip writer."""
+def _write_tensors(path: Path, content: Any) -> dict[str, Any]:
     import torch
 
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    data = buffer.getbuffer()
-    _write_synced(file, data)
-    return {"sha256": hashlib.sha256(data).hexdigest(), "size": data.nbytes}
-
-
-def _write_synced(file: Path, data: bytes | memoryview) -> None:
-    with file.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _make_parent(parent: Path) -> None:
-    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    parent.mkdir(parents=True, exist_ok=True)
-    for folder in missing:
-        _sync_folder(folder.parent)
+    with SyncedFile(path) as file:
+        torch.save(on_cpu(content), cast(IO[bytes], file))  # it calls write and flush only
+    return {"sha256": file.sha256, "size": file.size}
 
 
 def _move_aside_unless_valid(final: Path) -> None:
@@ -179,30 +172,3 @@ def _move_aside_unless_valid(final: Path) -> None:
         f"{final} exists and is valid (SHA-256 of its weights {kept.model_sha256[:12]}…); a checkpoint is never "
         "overwritten. Resume from it, or give another run folder"
     )
-
-
-def _plain_tensors(value: Any, where: str) -> Any:
-    """``value`` with tensors on the CPU and mappings as dictionaries; anything else than plain data is refused."""
-    import torch
-
-    if type(value) in _SCALARS:
-        return value
-    if isinstance(value, torch.Tensor):
-        tensor = value.detach().cpu()
-        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-        return tensor if whole else tensor.clone()
-    if isinstance(value, Mapping):
-        return {_plain_key(key, where): _plain_tensors(item, f"{where}[{key!r}]") for key, item in value.items()}
-    if type(value) in (list, tuple, torch.Size):
-        items = [_plain_tensors(item, f"{where}[{index}]") for index, item in enumerate(value)]
-        return items if isinstance(value, list) else tuple(items)
-    raise CheckpointError(
-        f"{where} is a {type(value).__module__}.{type(value).__qualname__}; a checkpoint holds numbers, text, lists, "
-        "mappings and tensors only, so that it loads without running code. Convert it (.item(), str(), from_numpy)"
-    )
-
-
-def _plain_key(key: Any, where: str) -> Any:
-    if type(key) not in _SCALARS:
-        raise CheckpointError(f"{where} has a key of type {type(key).__qualname__}; allowed: text and numbers")
-    return key

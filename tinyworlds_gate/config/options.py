@@ -84,6 +84,7 @@ def _target_keys(stage: str) -> tuple[str, ...]:
 STAGE_OPTIONS: dict[str, Callable[[str], tuple[str, ...]]] = {
     "target_updates": _target_keys,
     **{name: _init_keys(key) for name, key in INIT_KEYS.items()},
+    "keep_checkpoints": _init_keys("keep_checkpoints"),
 }
 """General options that apply to each trained stage: name → (stage → the dotted settings it sets)."""
 

@@ -116,6 +116,13 @@ OPTIONS: tuple[Option, ...] = (
         "Updates between checkpoints of each trained stage.",
     ),
     *(option for short, stage in SHORT_NAMES.items() for option in _stage_init(short, stage)),
+    Option(
+        "keep_checkpoints",
+        parse_positive_int,
+        "checkpoints",
+        "3",
+        "Newest checkpoints of each trained stage that stay beside the gated one; older ones are removed.",
+    ),
     *(
         Option(
             f"{short}_checkpoint",

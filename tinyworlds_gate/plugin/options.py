@@ -13,7 +13,14 @@ from tinyworlds_gate.config.names import SHORT_NAMES
 from tinyworlds_gate.plugin.option_registry import OPTIONS, Option
 
 GROUP = "tinyworlds_gate"
-TRAINING_OPTIONS = ("target_updates", "init_batch_size", "init_grad_accum", "init_learning_rate", "init_log_interval")
+TRAINING_OPTIONS = (
+    "target_updates",
+    "init_batch_size",
+    "init_grad_accum",
+    "init_learning_rate",
+    "init_log_interval",
+    "keep_checkpoints",
+)
 """General options that mean nothing when no stage trains."""
 
 
