@@ -12,8 +12,6 @@ import pytest
 
 from tinyworlds_gate.launch.cause import (
     cause_of,
-    oom_kill_counts,
-    oom_kills_since,
     read_error_file,
     worker_exit_codes,
 )
@@ -104,28 +102,3 @@ def test_a_real_error_file_of_torch_is_read(tmp_path: Path, monkeypatch: pytest.
     assert text is not None
     assert "MemoryError: no room" in text
     assert cause(file=text) == "out_of_memory"
-
-
-def test_oom_kills_are_counted_over_the_cgroup_and_those_above_it(tmp_path: Path) -> None:
-    root, own = tmp_path / "cgroup", tmp_path / "own"
-    (root / "a" / "b").mkdir(parents=True)
-    (root / "a" / "memory.events").write_text("oom 1\noom_kill 1\noom_group_kill 0\n")
-    (root / "a" / "b" / "memory.events").write_text("oom 0\noom_kill 0\n")
-    own.write_text("0::/a/b\n")
-    before = oom_kill_counts(root, own)
-    assert before == {str(root / "a" / "b"): 0, str(root / "a"): 1}
-    (root / "a" / "memory.events").write_text("oom_kill 3\n")
-    assert oom_kills_since(before, oom_kill_counts(root, own)) == 2
-
-
-def test_the_counter_of_cgroup_v1_is_read(tmp_path: Path) -> None:
-    root, own = tmp_path / "cgroup", tmp_path / "own"
-    (root / "memory" / "a").mkdir(parents=True)
-    (root / "memory" / "a" / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")
-    own.write_text("5:cpu,cpuacct:/a\n4:memory:/a\n")
-    assert oom_kill_counts(root, own) == {str(root / "memory" / "a"): 4}
-
-
-def test_no_counter_is_unknown_and_not_zero(tmp_path: Path) -> None:
-    assert oom_kill_counts(tmp_path, tmp_path / "absent") == {}
-    assert oom_kills_since({}, {}) is None

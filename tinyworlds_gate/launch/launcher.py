@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of, oom_kill_counts, oom_kills_since, read_error_file
+from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of, read_error_file
 from tinyworlds_gate.launch.child import ChildResult, Supervised, failure_text, run_child
 from tinyworlds_gate.launch.command import ERROR_FILE_VARIABLE, LaunchFiles
 from tinyworlds_gate.launch.devices import DeviceMonitor
 from tinyworlds_gate.launch.ending import EndedProcess
 from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dual_gpu
 from tinyworlds_gate.launch.nvml import Nvml
+from tinyworlds_gate.launch.oom_kills import OomKills
 from tinyworlds_gate.launch.watch import ChunkWatch, Progress, WatchSettings
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.run.layout import RunLayout
@@ -123,7 +124,7 @@ def run_chunk(
     _make_room(files)
     wired = {**env, HEARTBEATS_VARIABLE: str(files.heartbeats), ERROR_FILE_VARIABLE: str(error_file)}
     child = Supervised(command, target.root, wired, log)
-    kills = oom_kill_counts()
+    kills = OomKills()
     with Nvml() as nvml, DeviceMonitor(layout.chunk_devices(chunk), nvml) as monitor:
         monitor.take_baseline()
         watch = ChunkWatch(
@@ -136,7 +137,12 @@ def run_chunk(
             log_path=log,
             progress=progress,
         )
-        ended = child.run(watch.poll, _POLL_S)
+
+        def poll(wall_s: float) -> str | None:
+            kills.look([child.pid, *watch.tree])
+            return watch.poll(wall_s)
+
+        ended = child.run(poll, _POLL_S)
         watch.finish()
     cause = (
         TIMEOUT
@@ -146,7 +152,7 @@ def run_chunk(
             signal_name=ended.signal,
             log_text=child.log_text(),
             error_file=read_error_file(error_file),
-            oom_kills=oom_kills_since(kills, oom_kill_counts()),
+            oom_kills=kills.count(),
         )
     )
     dual_gpu_ok, reason = _judge(watch, nproc)

@@ -1,0 +1,71 @@
+"""Counts the kernel's OOM kills where a launch's processes are charged for their memory, to tell them from other
+SIGKILLs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+_COUNTER = re.compile(r"(?m)^oom_kill (\d+)$")
+_FILES = ("memory.events", "memory.oom_control")
+"""Of a cgroup of version 2 and of version 1."""
+
+
+class OomKills:
+    """The kills since this object was made: in our own memory cgroup, and in those that the launch's processes are in.
+
+    A worker may sit in a cgroup of its own (a wrapper, systemd-run, a cluster's prolog), and version 1 counts a kill in
+    the victim's cgroup only. Where a process has no cgroup with a counter, the machine's own counter is read.
+    """
+
+    def __init__(self, root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc")) -> None:
+        self._root, self._proc = root, proc
+        self._first: dict[Path, int] = {}
+        self._newest: dict[Path, int] = {}
+        self.look([os.getpid()])
+
+    def look(self, pids: Iterable[int]) -> None:
+        """Read the counters again, with those of the cgroups that these processes are in now; gone ones are skipped."""
+        for path in {path for pid in pids if (path := self._counter_of(pid)) is not None}:
+            self._first.setdefault(path, _read(path) or 0)
+        for path in self._first:
+            count = _read(path)
+            if count is not None:
+                self._newest[path] = count
+
+    def count(self) -> int | None:
+        """How many kills were seen; None where the system counts none."""
+        self.look(())
+        grown = [count - self._first[path] for path, count in self._newest.items()]
+        return max(grown) if grown else None
+
+    def _counter_of(self, pid: int) -> Path | None:
+        """The nearest counter at or above the cgroup that a process is charged to."""
+        try:
+            lines = (self._proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return None
+        for line in lines:
+            _, controllers, inside = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            base = self._root / "memory" if controllers else self._root
+            folder = base / inside.lstrip("/")
+            for candidate in (folder, *folder.parents):
+                found = next((candidate / name for name in _FILES if _read(candidate / name) is not None), None)
+                if found is not None:
+                    return found
+                if candidate == base:
+                    break
+        machine = self._proc / "vmstat"
+        return machine if _read(machine) is not None else None
+
+
+def _read(path: Path) -> int | None:
+    try:
+        found = _COUNTER.search(path.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    return int(found[1]) if found else None
