@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.process_evidence import FOREIGN, GPU0, GPU1, TREE, WORKER0, WORKER1, beats, gpu, look, looks
 from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dual_gpu
+from tinyworlds_gate.launch.nvml import GpuSample
 from tinyworlds_gate.launch.samples import DeviceSample
 from tinyworlds_gate.run.heartbeat import Beat
 
@@ -86,7 +87,7 @@ def test_a_container_that_hides_pids_is_judged_by_heartbeats_and_memory() -> Non
     working = looks(gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 90, [31338], 4.0))
     ok, reason = judge([before, *working], BOTH_BEAT)
     assert ok is True
-    assert "memory over the baseline and heartbeats" in reason
+    assert "by heartbeats, utilisation and memory over the baseline" in reason
 
 
 @pytest.mark.requirement("H6")
@@ -103,12 +104,20 @@ def test_hidden_pids_with_no_memory_over_the_baseline_do_not_pass() -> None:
         ([], BOTH_BEAT, "no sample of a GPU"),
         (looks(), BOTH_BEAT, "no sample of a GPU"),
         ([look(1, gpu(GPU0, 9, [WORKER0]), gpu(GPU1, 9, [WORKER1]), baseline=True)], BOTH_BEAT, "no sample of a GPU"),
-        (looks(gpu(GPU0, 90, [31337]), gpu(GPU1, 90, [31338])), [], "no compute process .* is in the launcher's tree"),
+        (looks(gpu(GPU0, 90, [31337]), gpu(GPU1, 90, [31338])), [], "20 of 20 do not tell whose work"),
         (looks(gpu(GPU0, 90, None), gpu(GPU1, 90, None)), beats(0, GPU0), "heartbeats name the GPU of 1 of 2 ranks"),
-        (looks(gpu(GPU0, None, [WORKER0]), gpu(GPU1, None, [WORKER1])), BOTH_BEAT, "only 0 samples"),
-        (looks(gpu(GPU0, 90, [9], 4.0), gpu(GPU1, 90, [8], None)), BOTH_BEAT, "only 0 samples"),
-        (looks(gpu(GPU0, 90, [WORKER0, WORKER1]), gpu(GPU1, 90, [])), BOTH_BEAT, f"on {GPU0} only"),
-        (looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER1]), count=1), BOTH_BEAT, "only 1 samples"),
+        (looks(gpu(GPU0, None, [WORKER0]), gpu(GPU1, None, [WORKER1])), BOTH_BEAT, "20 of 20 do not tell"),
+        (looks(gpu(GPU0, 90, [9], 4.0), gpu(GPU1, 90, [8], None)), BOTH_BEAT, "20 of 20 do not tell"),
+        (looks(gpu(GPU0, 90, [WORKER0, WORKER1]), gpu(GPU1, 90, [])), BOTH_BEAT, f"{GPU0} in 20, {GPU1} in 0"),
+        (looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER1]), count=1), BOTH_BEAT, "1 of 2 needed samples"),
+        (looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER1]), count=9), [], "work one after the other is not"),
+        (looks(gpu(GPU0, 90, [WORKER0])), BOTH_BEAT, f"heartbeats name {GPU1}, but NVML lists {GPU0} only"),
+        (
+            looks(gpu("MIG-1", None, [WORKER0], told=False), gpu("MIG-2", None, [WORKER1], told=False)),
+            [*beats(0, "MIG-1"), *beats(1, "MIG-2")],
+            "MIG-1, MIG-2 are MIG slices, not GPUs",
+        ),
+        (looks(gpu("MIG-1", None, told=False), gpu("MIG-2", None, told=False)), [], "MIG-1, MIG-2 are MIG slices"),
     ],
 )
 def test_missing_or_contradicting_data_is_unknown_and_says_what_is_missing(
@@ -154,3 +163,116 @@ def test_cpu_workers_that_advance_together_are_evidence() -> None:
 )
 def test_cpu_workers_that_do_not_are_not(second: list[Beat], expected: bool | None) -> None:
     assert judge_cpu_workers([*beats(0), *second], 2)[0] is expected
+
+
+IDLE_CONTEXT_BESIDE_FOREIGN = gpu(GPU1, 99, [WORKER1, FOREIGN], active=[FOREIGN])
+
+
+@pytest.mark.requirement("H6", "L3")
+@pytest.mark.parametrize(
+    ("second", "heartbeats", "expected"),
+    [
+        (IDLE_CONTEXT_BESIDE_FOREIGN, [], False),
+        (IDLE_CONTEXT_BESIDE_FOREIGN, BOTH_BEAT, False),
+        (gpu(GPU1, 99, [WORKER1, FOREIGN], told=False), [], None),
+        (gpu(GPU1, 99, [WORKER1], told=False), [], None),
+        (gpu(GPU1, 99, [WORKER1, FOREIGN], told=None), BOTH_BEAT, None),
+        (gpu(GPU1, 99, [WORKER1], active=[31338]), [], False),
+        (gpu(GPU1, 99, [WORKER1], active=[]), BOTH_BEAT, None),
+    ],
+    ids=[
+        "told by process",
+        "told by process, steps grow",
+        "not told, no heartbeats",
+        "not told, nobody else seen",
+        "the call fails",
+        "a process without a context",
+        "nobody named",
+    ],
+)
+def test_a_foreign_busy_process_beside_an_idle_context_of_ours_is_no_work_of_ours(
+    second: GpuSample, heartbeats: list[Beat], expected: bool | None
+) -> None:
+    assert judge(looks(gpu(GPU0, 90, [WORKER0]), second), heartbeats)[0] is expected
+
+
+@pytest.mark.requirement("H6")
+def test_where_the_driver_tells_no_utilisation_by_process_heartbeats_tie_contexts_to_work() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0], told=False), gpu(GPU1, 90, [WORKER1], told=False))
+    ok, reason = judge(samples, BOTH_BEAT)
+    assert ok is True
+    assert "by heartbeats, utilisation and this launcher's contexts" in reason
+    assert judge(samples, [*beats(0, GPU0), *beats(1, GPU1, stuck_at=0)])[0] is False
+    assert judge(samples)[0] is None
+
+
+@pytest.mark.requirement("H6")
+def test_contexts_under_own_pids_and_utilisation_under_the_hosts_is_judged_by_heartbeats() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0], active=[31337]), gpu(GPU1, 90, [WORKER1], active=[31338]))
+    assert judge(samples, BOTH_BEAT)[0] is True
+    assert judge(samples)[0] is None
+
+
+@pytest.mark.requirement("H6")
+def test_heartbeats_of_processes_that_are_not_of_this_launcher_count_for_nothing() -> None:
+    before = look(1, gpu(GPU0, 0, [], 0.5), gpu(GPU1, 0, [], 0.5), baseline=True)
+    working = looks(gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 90, [31338], 4.0))
+    stranger = beats(1, GPU1, pid=FOREIGN)
+    assert judge([before, *working], [*beats(0, GPU0), *stranger])[0] is None
+
+
+@pytest.mark.requirement("H6")
+def test_one_process_on_both_gpus_is_one_worker() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER0, WORKER1], active=[WORKER0]))
+    assert judge(samples)[0] is False
+    assert judge(samples, BOTH_BEAT)[0] is False
+
+
+def turns(turn_s: float, *, seam_s: float = 1.0, end: float = 40.0, every_s: float = 0.2) -> list[DeviceSample]:
+    """Two workers that take turns, as samples show them: utilisation stays for ``seam_s`` after its work ended."""
+    found = []
+    for index in range(int((end - 10) / every_s)):
+        moment = 10 + index * every_s
+        into, second = (moment - 10) % turn_s, int((moment - 10) / turn_s) % 2
+        seam = into < seam_s and moment - 10 >= turn_s
+        sights = [gpu(GPU0, 90 if seam or not second else 0, [WORKER0])]
+        sights.append(gpu(GPU1, 90 if seam or second else 0, [WORKER1]))
+        found.append(look(moment, *sights))
+    return found
+
+
+def beats_in_turns(turn_s: float, rank: int, device: str, *, step_s: float = 0.2, end: float = 40.0) -> list[Beat]:
+    """A rank that steps in its own turns only."""
+    whole = beats(rank, device, begin=10.0, end=end, every_s=step_s)
+    return [beat for beat in whole if int((beat.monotonic - 10) / turn_s) % 2 == rank]
+
+
+@pytest.mark.requirement("H6")
+@pytest.mark.parametrize("turn_s", [2.0, 3.0, 5.0, 8.0])
+@pytest.mark.parametrize("every_s", [0.2, 5.0])
+def test_taking_turns_does_not_pass_however_often(turn_s: float, every_s: float) -> None:
+    samples = turns(turn_s, every_s=every_s)
+    heartbeats = [*beats_in_turns(turn_s, 0, GPU0), *beats_in_turns(turn_s, 1, GPU1)]
+    assert judge(samples)[0] is not True
+    assert judge(samples, heartbeats)[0] is not True
+
+
+@pytest.mark.requirement("H6")
+def test_one_slow_step_in_each_turn_does_not_pass() -> None:
+    heartbeats = [*beats(0, GPU0, begin=15, end=45, every_s=10.0), *beats(1, GPU1, begin=10, end=40, every_s=10.0)]
+    assert judge(turns(5.0), heartbeats)[0] is not True
+
+
+@pytest.mark.requirement("H6")
+def test_long_steps_at_the_same_time_pass() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [WORKER1]), count=40)
+    slow = [*beats(0, GPU0, begin=0, end=40, every_s=5.0), *beats(1, GPU1, begin=0, end=40, every_s=5.0)]
+    assert judge(samples, slow)[0] is True
+
+
+@pytest.mark.requirement("L3")
+def test_a_single_worker_is_told_by_what_was_seen_of_it() -> None:
+    foreign = gpu(GPU0, 99, [WORKER0, FOREIGN], active=[FOREIGN])
+    samples = [*looks(gpu(GPU0, 90, [WORKER0]), count=3), *looks(foreign, begin=12, count=5)]
+    _, reason = judge(samples, nproc=1)
+    assert f"of 8 samples its work was seen on {GPU0} in 3, 0 do not tell" in reason

@@ -13,8 +13,22 @@ LAUNCHER, WORKER0, WORKER1, FOREIGN = 100, 101, 102, 999
 TREE = (LAUNCHER, WORKER0, WORKER1)
 
 
-def gpu(uuid: str, util: float | None, pids: Sequence[int] | None = (), memory_gib: float | None = 2.0) -> GpuSample:
-    return GpuSample(uuid, util, memory_gib, None if pids is None else dict.fromkeys(pids, 1.0))
+def gpu(
+    uuid: str,
+    util: float | None,
+    pids: Sequence[int] | None = (),
+    memory_gib: float | None = 2.0,
+    *,
+    active: Sequence[int] | None = None,
+    told: bool | None = True,
+) -> GpuSample:
+    """A GPU at one moment; ``active`` are the processes that worked on it (all of ``pids`` where it is busy).
+
+    ``told=False``: the driver tells no utilisation by process; ``told=None``: the call for it failed.
+    """
+    processes: dict[int, float | None] | None = None if pids is None else dict.fromkeys(pids, 1.0)
+    working = (pids or ()) if active is None and util else active or ()
+    return GpuSample(uuid, util, memory_gib, processes, dict.fromkeys(working, util or 1.0) if told else None, told)
 
 
 def look(moment: float, *gpus: GpuSample, baseline: bool = False) -> DeviceSample:

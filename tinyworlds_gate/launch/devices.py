@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 
 from tinyworlds_gate.launch.judge import judge_cpu_workers, judge_dual_gpu
-from tinyworlds_gate.launch.nvml import GpuInfo, GpuSample, Nvml, gpu_count, gpu_inventory
+from tinyworlds_gate.launch.nvml import GpuInfo, GpuSample, Nvml, gpu_count, gpu_inventory, usable_gpus
 from tinyworlds_gate.launch.samples import DeviceSample
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "judge_cpu_workers",
     "judge_dual_gpu",
     "read_samples",
+    "usable_gpus",
 ]
 
 DENSE_INTERVAL_S = 0.2
@@ -34,17 +35,31 @@ DENSE_SECONDS = 10.0
 
 @dataclass
 class Cadence:
-    """When to sample: every 0.2 s in the first 10 s (and in the 10 s after the first step), then every interval."""
+    """When to sample: every 0.2 s in the first 10 s, then every ``interval_s`` (seconds; a shorter one counts at once).
+
+    Importing torch can take those 10 s, so the first step, and the first GPU work of the launcher's processes,
+    each begin another 10 s of dense samples.
+    """
 
     interval_s: float
-    _dense_until: float = field(default_factory=lambda: time.monotonic() + DENSE_SECONDS)
-    _next: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._dense_until = self.clock() + DENSE_SECONDS
+        self._next = 0.0
+        self._worked = False
 
     def first_step_seen(self) -> None:
-        self._dense_until = max(self._dense_until, time.monotonic() + DENSE_SECONDS)
+        self._dense_until = max(self._dense_until, self.clock() + DENSE_SECONDS)
+
+    def noticed(self, sample: DeviceSample) -> None:
+        """Look closer from the first sample on that shows GPU work of the launcher's own processes."""
+        if not self._worked and any(set(gpu.activity or ()) & set(sample.tree) for gpu in sample.gpus):
+            self._worked = True
+            self.first_step_seen()
 
     def due(self) -> bool:
-        now = time.monotonic()
+        now = self.clock()
         if now < self._next:
             return False
         dense = now < self._dense_until
@@ -117,10 +132,16 @@ def _sample_from(record: dict[str, Any]) -> DeviceSample:
         time=record["time"],
         monotonic=record["monotonic"],
         baseline=record["baseline"],
-        gpus=tuple(GpuSample(**{**gpu, "processes": _by_pid(gpu["processes"])}) for gpu in record["gpus"]),
+        gpus=tuple(_gpu_from(gpu) for gpu in record["gpus"]),
         tree=tuple(record["tree"]),
         cpu_s=_by_pid(record["cpu_s"]) or {},
     )
+
+
+def _gpu_from(record: dict[str, Any]) -> GpuSample:
+    """Samples that were kept before the field ``activity`` existed have none."""
+    lists = {name: _by_pid(record.get(name)) for name in ("processes", "activity")}
+    return GpuSample(**{**record, **lists})
 
 
 def _by_pid(record: dict[str, Any] | None) -> dict[int, Any] | None:

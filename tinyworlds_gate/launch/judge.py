@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
-from statistics import median
+from dataclasses import dataclass
 
-from tinyworlds_gate.launch.nvml import GpuSample
+from tinyworlds_gate.launch.activity import Attribution, Proof, Rank, Work, baseline_memory
 from tinyworlds_gate.launch.samples import DeviceSample
+from tinyworlds_gate.launch.spans import beats_by_rank, shared_spans, working_spans
 from tinyworlds_gate.run.heartbeat import Beat
 
 Judgement = tuple[bool | None, str]
-Span = tuple[float, float]
 
-# NVML's utilisation is an average over up to 1 s: without heartbeats, two samples closer than this may show one GPU's
-# end and the other's beginning as one moment.
-UTILISATION_WINDOW_S = 1.2
-MEMORY_OVER_BASELINE_GIB = 0.05
-_SHORTEST_GAP_S = 3.0
-_LONGEST_GAP_S = 10.0
+# NVML's utilisation looks back up to about 1 s, and that of a process up to 2 s. Where one GPU's work ends and the
+# other's begins, samples show both for so long; only a longer unbroken chain of samples shows work at the same time.
+SEAM_S = 2.5
+CHAIN_GAP_S = 0.75
+MIG_PREFIX = "MIG-"
 
 
 def judge_dual_gpu(
@@ -32,213 +29,198 @@ def judge_dual_gpu(
 ) -> Judgement:
     """True, False or None ("unknown"), and the reason.
 
-    True needs ``required_samples`` moments at which every one of ``nproc`` GPUs was busy (``threshold_pct``) with a
-    process of ``launcher_tree``; where PIDs do not resolve (PID namespaces), with memory over the pre-launch
-    baseline under a rank whose heartbeats name that GPU. Where heartbeats exist, the rank's step must also advance
-    across the moment. Missing data is unknown, never a yes and never zero.
+    True needs ``required_samples`` moments at which ``nproc`` GPUs did work of ``nproc`` processes of
+    ``launcher_tree``; what ties work to a process is in ``activity.py``. Where heartbeats name the GPU of every rank,
+    each rank's step must also grow across the moment, and a fine-grained one places the moment; elsewhere a moment
+    counts only at the end of a chain of such samples that no seam between two turns explains. Missing data is
+    unknown, never a yes and never zero. Turns shorter than about 1.5 s are not told from working together.
     """
     if nproc < 2:
-        return None, f"nproc_per_node={nproc}: one worker was asked for, so H6 does not apply"
-    looks = [sample for sample in samples if not sample.baseline and sample.gpus]
-    if not looks:
+        applies = f"nproc_per_node={nproc}: one worker was asked for, so H6 does not apply"
+        return None, f"{applies}; {_seen_work(samples, heartbeats, launcher_tree, threshold_pct)}"
+    moments = judge_moments(samples, heartbeats, launcher_tree, nproc, threshold_pct)
+    if not moments:
         return None, "unknown: no sample of a GPU was taken while the chunk ran"
-    ranks = _ranks(heartbeats)
-    devices = {rank: beats[-1].device for rank, beats in ranks.items() if rank < nproc}
-    seen = {gpu.uuid for sample in looks for gpu in sample.gpus}
-    named = len(devices) == nproc and set(devices.values()) <= seen
-    holding = {gpu.uuid for sample in looks for gpu in sample.gpus if _own(gpu, launcher_tree)}
-    resolved = bool(holding)
-    if named:
-        wanted = set(devices.values())
-        if len(wanted) < nproc:
-            return False, f"the ranks share GPUs: {_list(f'rank {r} on {d}' for r, d in sorted(devices.items()))}"
-        if resolved and not wanted <= holding:
-            return None, (
-                f"unknown: heartbeats name {_list(sorted(wanted))}, but NVML shows this launcher's processes "
-                f"on {_list(sorted(holding))} only"
-            )
-    elif resolved:
-        wanted = holding
-        if len(wanted) < nproc:
-            return _too_few_gpus(looks, wanted, launcher_tree, nproc, required_samples)
-    else:
-        return None, (
-            "unknown: no compute process that NVML reports is in the launcher's tree (a container's PIDs?), "
-            f"and heartbeats name the GPU of {len(devices)} of {nproc} ranks"
-        )
-    activity = _Activity(samples, ranks if named else {}, devices if named else {}, launcher_tree, resolved)
-    moments = [{uuid: activity.of(sample, uuid, threshold_pct) for uuid in wanted} for sample in looks]
-    together = [look.monotonic for look, moment in zip(looks, moments, strict=True) if _busy(moment) >= nproc]
-    counted = together if named else _apart(together, UTILISATION_WINDOW_S)
-    how = _how(resolved, named)
-    if len(counted) >= required_samples:
-        return (
-            True,
-            f"{nproc} GPUs ({_list(sorted(wanted))}) busy together in {len(counted)} of {len(looks)} samples {how}",
-        )
-    known = sum(
-        activity.present(look) and None not in moment.values() for look, moment in zip(looks, moments, strict=True)
-    )
-    if known < required_samples:
-        return (
-            None,
-            f"unknown: only {known} samples show the workers on their GPUs, {required_samples} are needed {how}",
-        )
-    shares = {uuid: sum(moment[uuid] is True for moment in moments) for uuid in sorted(wanted)}
-    each = _list(f"{uuid} in {count}" for uuid, count in shares.items())
-    return (
-        False,
-        f"busy together in {len(counted)} of {required_samples} needed samples; of {len(looks)} taken, {each} {how}",
-    )
+    ranks = _named_ranks(heartbeats, launcher_tree, nproc)
+    seen = {uuid for moment in moments for uuid in moment.uuids}
+    devices = {rank.device for rank in ranks.values()}
+    whole = {uuid for uuid in seen if not uuid.startswith(MIG_PREFIX)}
+    slices = sorted(uuid for uuid in (devices if len(whole) >= nproc else seen | devices) if uuid not in whole)
+    if slices and all(uuid.startswith(MIG_PREFIX) for uuid in slices):
+        return None, f"unknown: {_list(slices)} are MIG slices, not GPUs; NVML tells no utilisation of a slice"
+    named = len(ranks) == nproc
+    if named and len(devices) < nproc:
+        return False, f"the ranks share GPUs: {_list(f'rank {r} on {one.device}' for r, one in sorted(ranks.items()))}"
+    if devices - seen:
+        unlisted, listed = _list(sorted(devices - seen)), _list(sorted(seen))
+        return None, f"unknown: heartbeats name {unlisted}, but NVML lists {listed} only"
+    return _verdict(moments, nproc, required_samples, named=named, ranks=len(ranks))
 
 
 def judge_cpu_workers(heartbeats: Sequence[Beat], nproc: int) -> Judgement:
     """The same evidence on a machine without GPUs: every rank advanced its step and used CPU time at the same time."""
-    ranks = _ranks(heartbeats)
+    ranks = beats_by_rank(heartbeats)
     missing = [rank for rank in range(nproc) if len(ranks.get(rank, ())) < 2]
     if missing:
         return None, f"unknown: fewer than 2 heartbeats of rank {_list(map(str, missing))} of {nproc}"
     if len({ranks[rank][-1].pid for rank in range(nproc)}) < nproc:
         return None, "unknown: heartbeats of different ranks carry one PID"
-    spans = {rank: _working_spans(ranks[rank], with_cpu=True) for rank in range(nproc)}
+    spans = {rank: working_spans(ranks[rank], with_cpu=True) for rank in range(nproc)}
     idle = [rank for rank in range(nproc) if not spans[rank]]
     if idle:
         return False, f"rank {_list(map(str, idle))} of {nproc} never advanced a step with CPU time"
     shared = spans[0]
     for rank in range(1, nproc):
-        shared = _intersect(shared, spans[rank])
+        shared = shared_spans(shared, spans[rank])
     together_s = sum(end - begin for begin, end in shared)
     if together_s <= 0:
         return False, f"the {nproc} workers worked one after the other, never at the same time"
     return True, f"{nproc} CPU workers advanced together for {together_s:.1f} s"
 
 
-class _Activity:
-    """What one sample says about one GPU, with the heartbeats joined in."""
+@dataclass(frozen=True)
+class Moment:
+    """One sample, judged. ``together``: at least ``nproc`` GPUs did work of as many of our processes.
 
-    def __init__(
-        self,
-        samples: Sequence[DeviceSample],
-        ranks: Mapping[int, Sequence[Beat]],
-        devices: Mapping[int, str],
-        tree: Collection[int],
-        resolved: bool,
-    ) -> None:
-        self._baseline = _baseline_memory(samples)
-        self._working = {device: _working_spans(ranks[rank], with_cpu=False) for rank, device in devices.items()}
-        self._tree = tree
-        self._resolved = resolved
+    ``work`` holds the GPUs that heartbeats name (all, where they name none); ``fine``: heartbeats place the moment.
+    """
 
-    def of(self, sample: DeviceSample, uuid: str, threshold_pct: float) -> bool | None:
-        """Busy with our worker: True, False, or None where the sample does not tell."""
-        gpu = next((one for one in sample.gpus if one.uuid == uuid), None)
-        if gpu is None:
-            return None
-        busy = None if gpu.util_pct is None else gpu.util_pct >= threshold_pct
-        ours = self._holds_worker(gpu)
-        advancing = _covers(self._working[uuid], sample.monotonic) if uuid in self._working else True
-        signs = (busy, ours, advancing)
-        return False if False in signs else None if None in signs else True
-
-    def present(self, sample: DeviceSample) -> bool:
-        """Whether any worker of ours was seen on a GPU at this moment."""
-        return any(self._holds_worker(gpu) for gpu in sample.gpus)
-
-    def _holds_worker(self, gpu: GpuSample) -> bool | None:
-        if self._resolved:
-            return None if gpu.processes is None else bool(_own(gpu, self._tree))
-        before = self._baseline.get(gpu.uuid)
-        if before is None or gpu.memory_used_gib is None:
-            return None
-        return gpu.memory_used_gib > before + MEMORY_OVER_BASELINE_GIB
+    time: float
+    together: bool | None
+    fine: bool
+    present: bool
+    work: Mapping[str, Work]
+    uuids: frozenset[str]
 
 
-def _too_few_gpus(
-    looks: Sequence[DeviceSample], wanted: set[str], tree: Collection[int], nproc: int, required: int
-) -> Judgement:
-    complete = [look for look in looks if all(gpu.processes is not None for gpu in look.gpus)]
-    with_workers = sum(any(_own(gpu, tree) for gpu in look.gpus) for look in complete)
-    if with_workers < required:
-        return None, f"unknown: workers were seen on a GPU in {with_workers} samples, {required} are needed"
-    return False, f"this launcher's processes ran on {len(wanted)} of {nproc} GPUs only: {_list(sorted(wanted))}"
+def judge_moments(
+    samples: Sequence[DeviceSample],
+    heartbeats: Sequence[Beat],
+    launcher_tree: Collection[int],
+    nproc: int,
+    threshold_pct: float,
+) -> list[Moment]:
+    """Every sample of the running chunk with whose work each GPU did then, in time order."""
+    looks = sorted((one for one in samples if not one.baseline and one.gpus), key=lambda one: one.monotonic)
+    ranks = _named_ranks(heartbeats, launcher_tree, nproc)
+    attribution = Attribution(
+        tree=frozenset(launcher_tree),
+        threshold_pct=threshold_pct,
+        baseline_gib=baseline_memory(samples),
+        rank_on={rank.device: rank for rank in ranks.values()} if len(ranks) == nproc else {},
+    )
+    return [_moment(sample, attribution, nproc) for sample in looks]
 
 
-def _ranks(heartbeats: Sequence[Beat]) -> dict[int, list[Beat]]:
-    """Each rank's beats in time order, of its newest process only."""
-    by_rank: dict[int, list[Beat]] = {}
-    for beat in sorted(heartbeats, key=lambda one: one.monotonic):
-        by_rank.setdefault(beat.rank, []).append(beat)
-    return {
-        rank: [one for one in beats if (one.pid, one.create_time) == (beats[-1].pid, beats[-1].create_time)]
-        for rank, beats in by_rank.items()
-    }
+def _seen_work(
+    samples: Sequence[DeviceSample], heartbeats: Sequence[Beat], tree: Collection[int], threshold_pct: float
+) -> str:
+    """What was seen of a single worker (L3)."""
+    moments = judge_moments(samples, heartbeats, tree, 1, threshold_pct)
+    if not moments:
+        return "no sample of a GPU was taken while the chunk ran"
+    unclear = sum(moment.together is None for moment in moments)
+    return f"of {len(moments)} samples its work was seen on {_shares(moments)}, {unclear} do not tell"
 
 
-def _longest_gap(beats: Sequence[Beat]) -> float:
-    """Beats further apart than this are no continuous work: 3 usual gaps, within 3 to 10 s."""
-    gaps = [later.monotonic - earlier.monotonic for earlier, later in pairwise(beats)]
-    return min(_LONGEST_GAP_S, max(_SHORTEST_GAP_S, 3 * median(gaps))) if gaps else 0.0
+def _named_ranks(heartbeats: Sequence[Beat], tree: Collection[int], nproc: int) -> dict[int, Rank]:
+    """The ranks whose heartbeats come from a process of this launcher and name a GPU."""
+    ranks = {rank: Rank.of(beats) for rank, beats in beats_by_rank(heartbeats).items() if rank < nproc}
+    return {rank: one for rank, one in ranks.items() if one.pid in tree and one.device.startswith(("GPU-", MIG_PREFIX))}
 
 
-def _working_spans(beats: Sequence[Beat], *, with_cpu: bool) -> list[Span]:
-    """Where the step grew from one beat to the next without a long pause (and CPU time was used), in time order."""
-    longest = _longest_gap(beats)
-    return [
-        (earlier.monotonic, later.monotonic)
-        for earlier, later in pairwise(beats)
-        if later.step > earlier.step
-        and later.monotonic - earlier.monotonic <= longest
-        and (later.cpu_s > earlier.cpu_s or not with_cpu)
-    ]
+def _moment(sample: DeviceSample, attribution: Attribution, nproc: int) -> Moment:
+    by_rank = attribution.rank_on
+    work = {gpu.uuid: attribution.work_on(gpu, sample) for gpu in sample.gpus if not by_rank or gpu.uuid in by_rank}
+    possible = sum(one.ours is not False for one in work.values())
+    together: bool | None = None
+    if _distinct_workers([one.pids for one in work.values() if one.ours]) >= nproc:
+        together = True
+    elif len(work) < len(by_rank):  # a GPU that a rank names is not in this sample
+        together = False if any(one.ours is False for one in work.values()) else None
+    elif possible < nproc or all(one.ours is not None for one in work.values()):
+        together = False
+    return Moment(
+        time=sample.monotonic,
+        together=together,
+        fine=bool(by_rank) and all(rank.is_fine_at(sample.monotonic) for rank in by_rank.values()),
+        present=attribution.present(sample),
+        work=work,
+        uuids=frozenset(gpu.uuid for gpu in sample.gpus),
+    )
 
 
-def _covers(spans: Sequence[Span], moment: float) -> bool:
-    at = bisect_right(spans, (moment, float("inf"))) - 1
-    return at >= 0 and moment < spans[at][1]
+def _verdict(moments: Sequence[Moment], nproc: int, required: int, *, named: bool, ranks: int) -> Judgement:
+    together = [moment for moment in moments if moment.together]
+    counted = _beyond_a_seam(together)
+    if len(counted) >= required:
+        working = sorted({uuid for moment in counted for uuid, one in moment.work.items() if one.ours})
+        return True, (
+            f"{nproc} GPUs ({_list(working)}) busy together in {len(counted)} of {len(moments)} samples "
+            f"({_proofs(counted, named)})"
+        )
+    shown = [moment for moment in moments if moment.present]
+    not_together = sum(moment.together is False for moment in shown)
+    unclear = sum(moment.together is None for moment in shown)
+    if len(together) >= required and len(together) > not_together:
+        return None, (
+            f"unknown: busy together in {len(together)} samples, but none of them {SEAM_S:g} s into an unbroken chain, "
+            "so that work one after the other is not excluded (no closely spaced heartbeats place the moments)"
+        )
+    shares = _shares(moments)
+    if not_together >= required and not_together > unclear:
+        return False, (
+            f"busy together in {len(counted)} of {required} needed samples; of {len(moments)} taken, "
+            f"this launcher's work was seen on {shares}"
+        )
+    told = "heartbeats name the GPU of every rank" if named else f"heartbeats name the GPU of {ranks} of {nproc} ranks"
+    return None, (
+        f"unknown: {len(counted)} of {required} needed samples show the workers at the same time, and "
+        f"{sum(one.together is None for one in moments)} of {len(moments)} do not tell whose work the GPUs did (own work seen on {shares}; {told})"
+    )
 
 
-def _intersect(first: Sequence[Span], second: Sequence[Span]) -> list[Span]:
-    shared: list[Span] = []
-    left = right = 0
-    while left < len(first) and right < len(second):
-        begin = max(first[left][0], second[right][0])
-        end = min(first[left][1], second[right][1])
-        if begin < end:
-            shared.append((begin, end))
-        if first[left][1] <= second[right][1]:
-            left += 1
-        else:
-            right += 1
-    return shared
+def _beyond_a_seam(together: Sequence[Moment]) -> list[Moment]:
+    """The moments that no seam between two turns explains (``SEAM_S``).
+
+    Samples between two of a chain are not asked for: leaving samples out can only break a chain, never join two.
+    """
+    counted: list[Moment] = []
+    begin = before = float("-inf")
+    for moment in together:
+        if moment.time - before > CHAIN_GAP_S:
+            begin = moment.time
+        before = moment.time
+        if moment.fine or moment.time - begin >= SEAM_S:
+            counted.append(moment)
+    return counted
 
 
-def _baseline_memory(samples: Sequence[DeviceSample]) -> dict[str, float]:
-    """The largest memory in use before the launch, by GPU."""
-    found: dict[str, float] = {}
-    for gpu in (gpu for sample in samples if sample.baseline for gpu in sample.gpus):
-        if gpu.memory_used_gib is not None:
-            found[gpu.uuid] = max(gpu.memory_used_gib, found.get(gpu.uuid, 0.0))
-    return found
+def _distinct_workers(choices: Sequence[frozenset[int]]) -> int:
+    """On how many GPUs at once a process of its own can have worked (one that works on two GPUs counts once)."""
+    taken: dict[int, int] = {}
+
+    def place(gpu: int, tried: set[int]) -> bool:
+        for pid in choices[gpu] - tried:
+            tried.add(pid)
+            if pid not in taken or place(taken[pid], tried):
+                taken[pid] = gpu
+                return True
+        return False
+
+    return sum(place(gpu, set()) for gpu in range(len(choices)))
 
 
-def _own(gpu: GpuSample, tree: Collection[int]) -> set[int]:
-    return set(gpu.processes or ()) & set(tree)
+def _proofs(moments: Sequence[Moment], named: bool) -> str:
+    found = {one.proof for moment in moments for one in moment.work.values() if one.ours}
+    told = _list(proof.value for proof in Proof if proof in found)
+    return f"by {told}" + ("; every rank's step grew" if named else "")
 
 
-def _busy(moment: Mapping[str, bool | None]) -> int:
-    return sum(state is True for state in moment.values())
-
-
-def _apart(moments: Sequence[float], least_s: float) -> list[float]:
-    kept: list[float] = []
-    for moment in moments:
-        if not kept or moment - kept[-1] >= least_s:
-            kept.append(moment)
-    return kept
-
-
-def _how(resolved: bool, named: bool) -> str:
-    return f"(by {'compute PIDs' if resolved else 'memory over the baseline'}{' and heartbeats' if named else ''})"
+def _shares(moments: Sequence[Moment]) -> str:
+    """On which GPU this launcher's work was seen in how many samples."""
+    gpus = sorted({uuid for moment in moments for uuid in moment.work})
+    return _list(f"{uuid} in {sum(m.work[uuid].ours is True for m in moments if uuid in m.work)}" for uuid in gpus)
 
 
 def _list(words: Iterable[str]) -> str:

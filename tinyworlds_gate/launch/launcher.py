@@ -201,8 +201,9 @@ def _make_room(files: LaunchFiles) -> None:
 
 def _judge(watch: ChunkWatch, nproc: int) -> Judgement:
     """H6 where GPUs are; elsewhere it does not apply, and the reason carries the evidence for the CPU workers."""
+    problem = watch.monitor.problem
     if watch.monitor.gpus:
-        return judge_dual_gpu(
+        ok, reason = judge_dual_gpu(
             watch.monitor.samples,
             watch.beats,
             watch.tree,
@@ -210,9 +211,16 @@ def _judge(watch: ChunkWatch, nproc: int) -> Judgement:
             watch.settings.gpu_util_threshold,
             watch.settings.gpu_required_samples,
         )
+        return ok, f"{reason}; NVML failed last with: {problem}" if ok is None and problem else reason
     together, reason = judge_cpu_workers(watch.beats, nproc)
     word = {True: "yes", False: "no", None: "unknown"}[together]
-    return None, f"no GPU ({watch.monitor.problem}); CPU workers at the same time: {word}, {reason}"
+    named = sorted({beat.device for beat in watch.beats if beat.device != "cpu"})
+    if named:
+        return (
+            None,
+            f"unknown: {problem}; heartbeats name {', '.join(named)}; workers at the same time: {word}, {reason}",
+        )
+    return None, f"no GPU ({problem}); CPU workers at the same time: {word}, {reason}"
 
 
 def _workers(watch: ChunkWatch, nproc: int) -> list[Worker]:

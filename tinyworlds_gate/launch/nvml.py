@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -11,6 +12,13 @@ from typing import Any, TypeVar
 
 GIB = 2**30
 T = TypeVar("T")
+
+# The driver samples each process's utilisation about once a second; a shorter look back finds nothing between two.
+ACTIVITY_LOOKBACK_S = 1.2
+# NVML's error numbers (nvml.h). "Not found" is the answer where no process had any utilisation in the time asked for.
+_NOTHING_FOUND = (0, 6)
+_NOT_TOLD = (3, 4, 13)  # not supported (MIG, vGPU, WSL), no permission, no such function in this driver
+_GREW_MEANWHILE = 7
 
 
 @dataclass(frozen=True)
@@ -26,12 +34,19 @@ class GpuInfo:
 
 @dataclass(frozen=True)
 class GpuSample:
-    """One GPU at one moment; None is "not known". ``processes``: PID as NVML reports it → GiB (or None)."""
+    """One GPU at one moment; None is "not known". PIDs are as NVML reports them, in a container maybe the host's.
+
+    ``processes``: PID of each compute context → GiB (or None). ``activity``: PID → utilisation of the GPU's
+    multiprocessors in percent over the last 1.2 s, only of processes that had any. ``activity_told`` is False where
+    the driver says that it does not tell utilisation by process (which is no failure of one call).
+    """
 
     uuid: str
     util_pct: float | None
     memory_used_gib: float | None
     processes: dict[int, float | None] | None
+    activity: dict[int, float] | None = None
+    activity_told: bool | None = None
 
 
 class Nvml:
@@ -89,12 +104,36 @@ class Nvml:
         rates = None if device.mig else self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
         running = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        activity, told = self._activity(nvml, handle)
         return GpuSample(
             uuid=device.uuid,
             util_pct=None if rates is None else float(rates.gpu),
             memory_used_gib=None if memory is None else round(memory.used / GIB, 4),
             processes=None if running is None else {int(one.pid): _gib(one.usedGpuMemory) for one in running},
+            activity=activity,
+            activity_told=told,
         )
+
+    def _activity(self, nvml: ModuleType, handle: Any) -> tuple[dict[int, float] | None, bool | None]:
+        """Utilisation by process, and whether the driver tells it; (None, None): this call failed."""
+        call = getattr(nvml, "nvmlDeviceGetProcessUtilization", None)
+        if call is None:
+            return None, False
+        for _ in range(2):
+            try:
+                entries = call(handle, int((time.time() - ACTIVITY_LOOKBACK_S) * 1e6))
+            except nvml.NVMLError as error:
+                number = getattr(error, "value", None)
+                if number in _NOTHING_FOUND:
+                    return {}, True
+                if number in _NOT_TOLD:
+                    return None, False
+                if number != _GREW_MEANWHILE:
+                    self.problem = f"nvmlDeviceGetProcessUtilization: {error}"
+                    return None, None
+            else:
+                return _by_process(entries), True
+        return None, None
 
     def _ask(self, call: Callable[..., T], *arguments: Any) -> T | None:
         if self._nvml is None:
@@ -141,8 +180,17 @@ def gpu_inventory() -> list[GpuInfo]:
 
 
 def gpu_count() -> int:
-    """How many GPUs a launch can use."""
-    return len(gpu_inventory())
+    """How many workers can have a GPU of their own (``usable_gpus``)."""
+    return usable_gpus(gpu_inventory())
+
+
+def usable_gpus(devices: Sequence[GpuInfo]) -> int:
+    """Whole GPUs each count; of MIG slices alone CUDA gives a process one, however many there are.
+
+    Source: NVIDIA MIG User Guide, "CUDA can only enumerate a single compute instance".
+    """
+    whole = sum(not device.mig for device in devices)
+    return whole or min(1, len(devices))
 
 
 def visible_devices(devices: Sequence[GpuInfo], chosen: str | None) -> list[GpuInfo]:
@@ -166,3 +214,12 @@ def visible_devices(devices: Sequence[GpuInfo], chosen: str | None) -> list[GpuI
 
 def _gib(number_of_bytes: int | None) -> float | None:
     return None if number_of_bytes is None else round(number_of_bytes / GIB, 4)
+
+
+def _by_process(entries: Sequence[Any]) -> dict[int, float]:
+    """The highest utilisation of each process; some drivers leave slots unwritten, which are no percentages."""
+    found: dict[int, float] = {}
+    for entry in entries:
+        if entry.pid > 0 and 0 < entry.smUtil <= 100:
+            found[int(entry.pid)] = max(float(entry.smUtil), found.get(int(entry.pid), 0.0))
+    return found

@@ -67,7 +67,7 @@ class ChunkWatch:
         """Look once; returns the reason to end the chunk, or None."""
         self._read_heartbeats(wall_s)
         if self._cadence.due():
-            self.monitor.take(self._look_at_tree())
+            self._cadence.noticed(self.monitor.take(self._look_at_tree()))
         if time.monotonic() >= self._next_guard:
             self._next_guard = time.monotonic() + min(_GUARD_INTERVAL_S, self.settings.monitor_interval_s)
             self.end_extra_launchers()
