@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from tinyworlds_gate.findings.base import Events, Finding, finding, of
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, Retune, plan_retune
@@ -82,7 +82,7 @@ def _below_floor(step: Retune) -> list[str]:
 
 def _cause_of(event: Mapping[str, object]) -> Cause:
     word = str(event.get("cause")).split(":")[0]
-    causes: tuple[Cause, ...] = ("out_of_memory", "runtime_error", "timeout", "stage_gate", "guard")
+    causes: tuple[Cause, ...] = get_args(Cause)
     return next(cause for cause in causes if cause == word)
 
 

@@ -1,17 +1,21 @@
-"""Why a child failed, by evidence: torch's error file, exceptions in the log, the signal, the cgroup's OOM counter."""
+"""Why a child failed, by evidence: torch's error file, exceptions in the log, the signal, the kernel's OOM counter."""
 
 from __future__ import annotations
 
 import json
 import re
 import signal
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 OK = "ok"
 OUT_OF_MEMORY = "out_of_memory"
 RUNTIME_ERROR = "runtime_error"
 TIMEOUT = "timeout"
+KILLED = "killed"
+"""Ended by a signal that a person or a machine sends; a crash raises others (SIGSEGV, SIGABRT, SIGBUS, SIGFPE)."""
+
+OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _MEMORY_EXCEPTION = re.compile(
     r"(?m)^(?:\[?\w*rank\d*\]?:\s*)?(?:E\s+)?(?:torch\.(?:cuda\.)?OutOfMemoryError|OutOfMemoryError|MemoryError"
@@ -19,7 +23,25 @@ _MEMORY_EXCEPTION = re.compile(
     r"|(?:RuntimeError|AcceleratorError): (?:\[enforce fail at .*\] )?.*"
     r"(?:out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED|not enough memory)"
 )
-_WORKER_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)")
+# What torchrun and its workers print, as torch 2.11 to 2.13 words it (torch/distributed/elastic).
+_WORKER_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)(?:\s*\(pid:\s*(\d+)\))?")
+_ROOT_CAUSE = "Root Cause (first observed failure):"
+_CLOSED_BY_TORCHRUN = re.compile(r"Sending process (\d+) closing signal")
+_LAUNCHER_SIGNALLED = re.compile(r"SignalException: Process \d+ got signal: (?:Signals\.)?(\w+)")
+_PEER_IS_GONE = re.compile(
+    r"(?i)connection (?:was )?(?:closed|reset|refused)|broken pipe|remote process exited|ncclRemoteError"
+    r"|Application timeout caused pair closure"
+)
+
+
+@dataclass(frozen=True)
+class WorkerEnd:
+    """One worker in torchrun's failure summary; a negative exit code is a signal."""
+
+    exit_code: int
+    pid: int | None
+    root_cause: bool
+    """Whether torchrun names it as the first failure it saw."""
 
 
 def cause_of(
@@ -30,22 +52,52 @@ def cause_of(
     error_file: str | None,
     oom_kills: int | None,
 ) -> str:
-    """``ok``, ``out_of_memory`` or ``runtime_error`` (T1, T6) of a child that ended by itself.
+    """``ok``, ``out_of_memory``, ``killed`` or ``runtime_error`` (T1, T6) of a child that the harness did not end.
 
-    ``oom_kills``: how many processes the kernel's OOM killer took in our cgroups while the child ran (None: not
-    known). A SIGKILL counts as out of memory only together with such a kill.
+    ``oom_kills``: how many processes the kernel's OOM killer took around us while the child ran (None: not known). A
+    SIGKILL counts as out of memory together with such a kill, as ``killed`` when it is known that there was none, and
+    as a runtime error when nothing is known.
     """
     if exit_code == 0 and signal_name is None:
         return OK
     if (error_file and _MEMORY_EXCEPTION.search(error_file)) or _MEMORY_EXCEPTION.search(log_text):
         return OUT_OF_MEMORY
-    killed = signal_name == "SIGKILL" or -signal.SIGKILL in worker_exit_codes(log_text) or exit_code == 137
-    return OUT_OF_MEMORY if killed and oom_kills else RUNTIME_ERROR
+    sent = _outside_signals(exit_code, signal_name, log_text)
+    if signal.SIGKILL in sent:
+        if oom_kills is None:
+            return RUNTIME_ERROR
+        return OUT_OF_MEMORY if oom_kills else KILLED
+    return KILLED if sent else RUNTIME_ERROR
 
 
-def worker_exit_codes(log_text: str) -> list[int]:
-    """The exit codes in torchrun's failure summary; a negative one is a signal."""
-    return [int(code) for code in _WORKER_EXIT.findall(log_text)]
+def worker_ends(log_text: str) -> list[WorkerEnd]:
+    """The workers in torchrun's failure summary, in its order: the root cause comes last."""
+    root = log_text.rfind(_ROOT_CAUSE)
+    return [
+        WorkerEnd(int(found[1]), int(found[2]) if found[2] else None, 0 <= root < found.start())
+        for found in _WORKER_EXIT.finditer(log_text)
+    ]
+
+
+def _outside_signals(exit_code: int | None, signal_name: str | None, log_text: str) -> set[int]:
+    """The signals from outside that ended the child or one of its workers."""
+    sent: set[int] = {signal.Signals[signal_name]} if signal_name else set()
+    if exit_code is not None and exit_code > 128:
+        sent.add(exit_code - 128)  # as a shell says it
+    if found := _LAUNCHER_SIGNALLED.findall(log_text):
+        sent.add(_signal_number(found[-1]))
+    # Once a worker has failed, torchrun ends the others itself and lists them too; and a worker that has lost its peer
+    # may raise before torchrun looks, and then stands there as the root cause.
+    closed = {int(pid) for pid in _CLOSED_BY_TORCHRUN.findall(log_text)}
+    lost_peer = _PEER_IS_GONE.search(log_text) is not None
+    for end in worker_ends(log_text):
+        if end.exit_code < 0 and end.pid not in closed and (end.root_cause or lost_peer):
+            sent.add(-end.exit_code)
+    return sent & set(OUTSIDE_SIGNALS)
+
+
+def _signal_number(word: str) -> int:
+    return int(word) if word.isdigit() else int(signal.Signals.__members__.get(word, 0))
 
 
 def read_error_file(path: Path) -> str | None:
@@ -64,41 +116,3 @@ def read_error_file(path: Path) -> str | None:
         return f"{message['message']}\n{message.get('extraInfo', {}).get('py_callstack', '')}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return text
-
-
-def oom_kill_counts(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> dict[str, int]:
-    """The OOM kills so far of this process's cgroup and of each one above it; empty where the system has no counter."""
-    counts: dict[str, int] = {}
-    for folder in _cgroup_folders(root, own):
-        for name in ("memory.events", "memory.oom_control"):
-            try:
-                text = (folder / name).read_text(encoding="utf-8")
-            except OSError:
-                continue
-            found = re.search(r"(?m)^oom_kill (\d+)$", text)
-            if found:
-                counts[str(folder)] = int(found[1])
-                break
-    return counts
-
-
-def oom_kills_since(before: Mapping[str, int], after: Mapping[str, int]) -> int | None:
-    """How many kills came between two counts, None when no cgroup was counted both times."""
-    grown = [after[name] - before[name] for name in before if name in after]
-    return max(grown) if grown else None
-
-
-def _cgroup_folders(root: Path, own: Path) -> list[Path]:
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    folders: list[Path] = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        base = root / "memory" if controllers else root
-        inside = base / path.lstrip("/")
-        folders += [inside, *(parent for parent in inside.parents if parent.is_relative_to(base))]
-    return list(dict.fromkeys(folders))

@@ -51,7 +51,7 @@ REQUIREMENTS: dict[str, str] = {
     "T3": "Latent actions that fail their gate get 0.8 of the learning rate.",
     "T4": "Dynamics that fails its gate gets a fifth of the learning rate and one accumulation step less.",
     "T5": "After a failed inference gate, dynamics continues from its newest checkpoint with a lower learning rate.",
-    "T6": "A failure of the launcher or GPU guard is retried without changing the training parameters.",
+    "T6": "A guard that failed, or a kill from outside, is answered by a retry with the same training parameters.",
     "T7": "When the tokenizer alone is worse than the limit, dynamics is not retrained: the tokenizer comes first.",
     "M1": "The metric history moved during the chunk.",
     "M2": "Checkpoints moved on during the chunk.",

@@ -17,6 +17,7 @@ CAUSES = {
     "runtime_error": "stopped with an error",
     "timeout": "ran too long and was ended",
     "guard": "was stopped by the launcher or GPU guard",
+    "killed": "was ended from outside",
     "interrupted": "was interrupted",
 }
 
@@ -226,6 +227,12 @@ def timeline_sentence(event: Event) -> str | None:
     """One event in words; None for events that are no step of their own."""
     get = event.get
     match event["event"]:
+        case "run_started" if get("resumed"):
+            return "The run was resumed."
+        case "checkpoint_refused":
+            used = get("used") or {}
+            told = f"update {used['step']} is used instead" if used else "the stage starts anew"
+            return f"A checkpoint of {get('stage')} was refused on resume; {told}."
         case "run_started":
             return f"The run {get('run')} started with profile {get('profile')}."
         case "config_checked":

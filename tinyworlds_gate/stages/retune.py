@@ -11,11 +11,17 @@ from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.config.schema import StageConfig
 from tinyworlds_gate.config.workers import effective_batch
 
-Cause = Literal["out_of_memory", "runtime_error", "timeout", "stage_gate", "guard"]
+Cause = Literal["out_of_memory", "runtime_error", "timeout", "stage_gate", "guard", "killed"]
 """Why a chunk did not count: the journal's causes, and ``stage_gate`` for a verdict that asks to retune."""
 
 RUNTIME_CAUSES: tuple[Cause, ...] = ("out_of_memory", "runtime_error", "timeout")
 """T1; a hang that the watchdog ended counts as a runtime failure."""
+
+NOT_THE_TRAINING: Mapping[Cause, str] = {
+    "guard": "A guard failed, not the training",
+    "killed": "Somebody ended the chunk from outside, the training did not fail",
+}
+"""T6: no knob of the optimizer would help, and turning one would change the weights."""
 
 LEARNING_RATE_FLOOR = 1e-9
 """Below this nothing moves in float32; it keeps a very long ladder from reaching zero."""
@@ -110,8 +116,8 @@ def plan_retune(
 
 def _ladder(stage: str, cause: Cause, params: ChunkParams) -> tuple[str, ChunkParams, str]:
     """The rule that applies, the parameters after it, and the sentence that tells it."""
-    if cause == "guard":
-        return "T6", params, "A guard failed, not the training: the chunk is tried again with the same parameters."
+    if cause in NOT_THE_TRAINING:
+        return "T6", params, f"{NOT_THE_TRAINING[cause]}: the chunk is tried again with the same parameters."
     if cause in RUNTIME_CAUSES:
         return _halve_batch(cause, params)
     accum, interval = params.gradient_accumulation_steps, params.log_interval
