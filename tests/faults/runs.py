@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.faults.conftest import BeginScene
+from tests.faults.scene import Scene
 from tests.helpers.fake_stages import FakeProject, fake_project
 from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.run.layout import RunLayout
@@ -14,11 +16,26 @@ from tinyworlds_gate.stages.context import RunContext
 STAMP = "2026_01_02_03_04_05"
 
 
-def faulty_project(root: Path, stage: str, **keywords: Any) -> FakeProject:
-    """``fake_project`` (its keywords) whose journal starts with ``run_started``, so that reports can be written."""
+def faulty_project(root: Path, stage: str, scene: BeginScene, **keywords: Any) -> FakeProject:
+    """``fake_project`` (its keywords) on a scene, with a journal that begins so that reports can be written.
+
+    The ledger takes an entry at every sentence that the loop says: at every chunk's beginning and end, gate and retune.
+    """
     project = fake_project(root, stage, **keywords)
     begin_journal(project.context)
+    hold_at_every_word(project.context, scene(root, project.context.target.stage_script(stage)))
     return project
+
+
+def hold_at_every_word(context: RunContext, scene: Scene) -> None:
+    """Enter what is there into the ledger whenever the loop says something."""
+    say = context.say
+
+    def say_and_hold(sentence: str) -> None:
+        say(sentence)
+        scene.hold()
+
+    context.say = say_and_hold
 
 
 def begin_journal(context: RunContext) -> None:
