@@ -55,6 +55,12 @@ def cause(
         "RuntimeError: CUDA error: out of memory",
         "MemoryError",
         "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8 GiB",
+        "OSError: [Errno 12] Cannot allocate memory",
+        "RuntimeError: std::bad_alloc",
+        "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.",
+        "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc",
+        "libgomp: Out of memory allocating 64 bytes",
+        "torch.distributed.DistBackendError: NCCL error\nLast error:\nCuda failure 2 'out of memory'",
     ],
 )
 def test_a_memory_exception_in_the_log_or_the_error_file_is_out_of_memory(line: str) -> None:

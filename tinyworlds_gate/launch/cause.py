@@ -21,7 +21,11 @@ _MEMORY_EXCEPTION = re.compile(
     r"(?m)^(?:\[?\w*rank\d*\]?:\s*)?(?:E\s+)?(?:torch\.(?:cuda\.)?OutOfMemoryError|OutOfMemoryError|MemoryError"
     r"|numpy\.(?:_?core\._exceptions\.)?_ArrayMemoryError)\b"
     r"|(?:RuntimeError|AcceleratorError): (?:\[enforce fail at .*\] )?.*"
-    r"(?:out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED|not enough memory)"
+    r"(?:out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED|not enough memory|std::bad_alloc)"
+    r"|^OSError: \[Errno 12\]"
+    # Libraries that end the process themselves: OpenBLAS, the C++ runtime, OpenMP; and what NCCL has to say of CUDA.
+    r"|^OpenBLAS error: Memory allocation still failed|^\s*what\(\):\s+std::bad_alloc|^libgomp: Out of memory"
+    r"|^Cuda failure (?:\d+ )?'out of memory'"
 )
 # What torchrun and its workers print, as torch 2.11 to 2.13 words it (torch/distributed/elastic).
 _WORKER_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)(?:\s*\(pid:\s*(\d+)\))?")
