@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.helpers.tiny_stages import STAGE, TRAINING, TinyStages, trained_stages
+from tinyworlds_gate.checkpoints import mark_gated
 from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
 
@@ -117,6 +118,34 @@ def test_only_the_newest_checkpoints_are_kept(project: TinyStages) -> None:
     assert done.exit_code == 0, done.output
     kept = sorted(path.name for path in (project.run_root("pruned") / "video_tokenizer" / "checkpoints").iterdir())
     assert kept == ["video_tokenizer_step_3", "video_tokenizer_step_4"]
+
+
+@pytest.mark.requirement("S4")
+def test_where_a_chunk_resumed_from_and_what_a_gate_was_judged_on_outlive_pruning(project: TinyStages) -> None:
+    settings = {"log_interval": 1, "keep_checkpoints": 1}
+    folder = project.run_root("gated") / "video_tokenizer" / "checkpoints"
+    done = project.train("video_tokenizer", "gated", {"n_updates": 1, **settings})
+    assert done.exit_code == 0, done.output
+    mark_gated(folder / "video_tokenizer_step_0", "inference-1")
+    for end in (2, 4):
+        start = folder / f"video_tokenizer_step_{end // 2 - 1}"
+        done = project.train("video_tokenizer", "gated", {"n_updates": end, "checkpoint": start, **settings})
+        assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
+        "video_tokenizer_step_0",
+        "video_tokenizer_step_1",
+        "video_tokenizer_step_3",
+    ]
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_told_and_training_goes_on(project: TinyStages) -> None:
+    folder = project.run_root("kept") / "video_tokenizer" / "checkpoints"
+    (folder / ".gated-stage").mkdir(parents=True)  # what has to stay cannot be read
+    settings = {"n_updates": 3, "log_interval": 1, "keep_checkpoints": 1}
+    done = project.train("video_tokenizer", "kept", settings)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("[video_tokenizer] warning: the gated checkpoints of ") == 2
+    assert [verify_checkpoint(folder / f"video_tokenizer_step_{step}").step for step in range(3)] == [0, 1, 2]
 
 
 def test_a_stage_beats_where_the_harness_asks_for_heartbeats(project: TinyStages, tmp_path: Path) -> None:

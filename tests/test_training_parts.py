@@ -115,7 +115,17 @@ def test_resuming_drops_the_rows_at_and_after_its_first_update_and_appends(tmp_p
     ]
 
 
-@pytest.mark.parametrize("torn", ["4,17000", "4,1700000000.000,0.1", "4", "\x00\x00", "words,1,2,3,4,5,6,7,8"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        "4,17000",
+        "4,1700000000.000,0.1",
+        "4",
+        "\x00\x00",
+        "words,1,2,3,4,5,6,7,8",
+        "4,1700000000.000,0.1,0.001,1,1,1.3,4,3.1",  # every column, and no end: perhaps 3.14
+    ],
+)
 def test_a_torn_last_row_is_dropped_on_resume(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "history.csv"
     write_updates(path, 0, 4, 0.1)

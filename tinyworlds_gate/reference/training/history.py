@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from tinyworlds_gate.checkpoints.durable import sync_folder
 from tinyworlds_gate.errors import TrainingError
 
 COLUMNS = (
@@ -33,7 +34,11 @@ class HistoryFile:
     """An append-only CSV, one row an update, continued at an absolute update."""
 
     def __init__(self, path: Path, start_update: int) -> None:
-        """Open ``path``; rows at or after ``start_update`` (a chunk that died after its checkpoint) are dropped."""
+        """Open ``path``; rows at or after ``start_update`` (a chunk that died after its checkpoint) are dropped.
+
+        A torn last row is dropped too. The file is replaced in one step and brought to the disk: a kill or a power cut
+        leaves the rows of earlier chunks in the old file or in the new one.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = _rows_before(path, start_update) if path.exists() else []
         temporary = path.with_suffix(".csv.part")
@@ -41,7 +46,10 @@ class HistoryFile:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(kept)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
 
@@ -95,8 +103,9 @@ class WandbLog:
 
 
 def _rows_before(path: Path, start_update: int) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    text = path.read_text(encoding="utf-8", errors="replace")
+    # A row counts once its line is ended: "…,3.1" may be the beginning of "…,3.14".
+    rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
     return [row for row in rows[1:] if len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) < start_update]
 
 

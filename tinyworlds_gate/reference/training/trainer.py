@@ -19,9 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
-from tinyworlds_gate.checkpoints.prune import prune_checkpoints
+from tinyworlds_gate.checkpoints.prune import Retention
 from tinyworlds_gate.checkpoints.write import write_checkpoint
-from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.errors import CheckpointError, TrainingError
 from tinyworlds_gate.reference.models.param_groups import parameter_groups
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource
@@ -67,6 +67,10 @@ class Trainer:
                 "updates; raise n_updates (it counts from the first update of all chunks)"
             )
         self._require_free_steps()
+        # Read once, before training: what the stage learns from is what stands there now.
+        self.lineage = self._lineage() if worker.is_main else {}
+        self.checkpoints = self.run_root / self.stage / "checkpoints"
+        self.retention = Retention(self.checkpoints, self.stage, stage.keep_checkpoints)
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
@@ -201,25 +205,26 @@ class Trainer:
                 sampler=self.batches.sampler.state_dict(),
                 rng=rng,
             )
-            folder = self.run_root / self.stage / "checkpoints"
             reference = write_checkpoint(
-                folder,
+                self.checkpoints,
                 self.stage,
                 update,
                 model_state=self.model.state_dict(),
                 optim_state=self.optimizer.state_dict(),
                 state=state,
-                manifest=self._lineage(),
+                manifest=self.lineage,
             )
-            prune_checkpoints(
-                folder,
-                self.stage,
-                keep=self.job.stage.keep_checkpoints,
-                protect=[self.job.resume_path] if self.job.resume_path else [],
-            )
+            self._prune()
             self._save_picture(update)
             print(f"[{self.stage}] checkpoint saved: {reference.path}", flush=True)
         self.worker.barrier()
+
+    def _prune(self) -> None:
+        """An old checkpoint that cannot be removed is told; the new one is saved, so training goes on."""
+        try:
+            self.retention.prune([self.job.resume_path] if self.job.resume_path else [])
+        except CheckpointError as error:
+            print(f"[{self.stage}] warning: {error}", flush=True)
 
     def _lineage(self) -> dict[str, Any]:
         lineage: dict[str, Any] = {"data_sha256": self.batches.data_digest, "run": self.run_root.name}
