@@ -195,11 +195,12 @@ def test_an_orphan_of_a_dead_launcher_is_found_by_the_marker_of_its_launch(tmp_p
     env = {**os.environ, LAUNCH_VARIABLE: "launch-7", PROJECT_VARIABLE: str(target.root)}
     with running([sys.executable, target.stage_script("dynamics")], cwd=tmp_path, env=env) as process:
         orphan = int(first_line(process).split()[1])
+        launcher = identify(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert [one.pid for one in find_launch("launch-7")] == [orphan]
         assert find_launch("launch-8") == []
-        (record,) = end_launch("launch-7", process.pid)
+        (record,) = end_launch("launch-7", launcher)
     assert (record.pid, record.outcome) == (orphan, ENDED)
     assert not is_running(orphan)
 

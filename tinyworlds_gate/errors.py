@@ -27,5 +27,9 @@ class LaunchError(GateError):
     """A child process could not be started, or another run holds the project."""
 
 
+class DiskError(GateError):
+    """A disk takes nothing more or cannot be written; what was written before stays."""
+
+
 class TrainingError(GateError):
     """A training or inference stage stopped for a reason that it can name."""

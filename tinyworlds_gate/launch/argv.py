@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*[a-z]*")
+_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*[a-z]*(?:-dbg)?")
 _PYTHON_OPTIONS_WITH_VALUE = {"-X", "-W", "--check-hash-based-pycs"}
 _TORCHRUN_MODULES = {"torch.distributed.run", "torch.distributed.launch"}
 TORCHRUN_FLAGS = {
@@ -19,7 +19,17 @@ TORCHRUN_FLAGS = {
     "--virtual-local-rank",
     "--help",
 }
-_WRAPPER_MODULES = {"cProfile", "profile", "pdb", "trace", "faulthandler"}
+_PROFILER_OPTIONS = {"-o", "--outfile", "-s", "--sort"}
+# Modules that run the program named after them → their options that take a value.
+_WRAPPER_MODULES = {
+    "cProfile": _PROFILER_OPTIONS,
+    "profile": _PROFILER_OPTIONS,
+    "pdb": {"-c", "--command"},
+    "trace": {"-f", "--file", "-C", "--coverdir", "--ignore-module", "--ignore-dir"},
+    "coverage": {"--concurrency", "--context", "--data-file", "--include", "--omit", "--rcfile", "--source"},
+    "debugpy": {"--listen", "--connect", "--log-to", "--adapter-access-token", "--parent-session-pid"},
+}
+_WRAPPER_COMMANDS = {"coverage": "run"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,11 @@ def _short_options(word: str) -> str:
 
 
 def _script_program(script: str, words: list[str]) -> Program | None:
-    if PurePath(script).name == "torchrun":
+    name = PurePath(script).name
+    if name == "torchrun":
         return _torchrun_program(words)
+    if name in ("coverage", "debugpy"):  # the console script, and the folder that an editor's debugger starts
+        return _wrapped_program(name, words)
     return Program(script=script, module=None)
 
 
@@ -84,10 +97,21 @@ def _module_program(module: str, words: list[str]) -> Program | None:
     if module in _TORCHRUN_MODULES:
         return _torchrun_program(words)
     if module in _WRAPPER_MODULES:
-        while words and words[0].startswith("-") and words[0] != "-m":
-            words.pop(0)
-        return _python_program(words)
+        return _wrapped_program(module, words)
     return Program(script=None, module=module)
+
+
+def _wrapped_program(wrapper: str, words: list[str]) -> Program | None:
+    """The program behind a profiler's or a debugger's own options."""
+    if (command := _WRAPPER_COMMANDS.get(wrapper)) is not None and words[:1] != [command]:
+        return None
+    if command is not None:
+        words = words[1:]
+    while words and words[0].startswith("-") and words[0] != "-m":
+        option = words.pop(0)
+        if option in _WRAPPER_MODULES[wrapper] or option.startswith("--configure-"):
+            words = words[1:]
+    return _python_program(words)
 
 
 def _torchrun_program(words: list[str]) -> Program | None:

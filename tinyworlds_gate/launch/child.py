@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.errors import DiskError, LaunchError
+from tinyworlds_gate.launch.awake import AwakeClock
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE
+from tinyworlds_gate.launch.disk import DISK_FULL_ERRNOS
 from tinyworlds_gate.launch.ending import EndedProcess, end_launch
-from tinyworlds_gate.launch.interrupts import interrupts_wait, termination_raises
+from tinyworlds_gate.launch.guard import LONGEST_INTERVAL_S, LauncherGuard
+from tinyworlds_gate.launch.interrupts import interrupts_wait, note_ended, termination_raises
 from tinyworlds_gate.launch.processes import find_launch
+from tinyworlds_gate.launch.tether import Tether
+from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.run.redact import redact, redact_command
+from tinyworlds_gate.targets.base import Target
 
 LOG_TAIL_LINES = 50
 POLL_S = 0.2
@@ -30,8 +37,8 @@ REAP_S = 5.0
 class ChildResult:
     """How a child ended. ``exit_code`` is None when a signal ended it, ``signal`` is None when it exited itself.
 
-    ``stopped`` is the reason for which the harness ended it (``timed_out`` then says whether time was up), and
-    ``left_over`` what the child had left running.
+    ``stopped`` is the reason for which the harness ended it (``timed_out`` then says whether time was up), ``ended``
+    every process of the launch that the harness had to end, and ``extra`` other training that it met meanwhile.
     """
 
     command: tuple[str, ...]
@@ -43,11 +50,17 @@ class ChildResult:
     log: Path
     log_tail: tuple[str, ...]
     stopped: str | None = None
-    left_over: tuple[EndedProcess, ...] = ()
+    ended: tuple[EndedProcess, ...] = ()
+    extra: tuple[EndedProcess, ...] = ()
 
     @property
     def ok(self) -> bool:
         return self.exit_code == 0 and self.stopped is None
+
+    @property
+    def left_over(self) -> tuple[EndedProcess, ...]:
+        """What a child that ended by itself had left running."""
+        return () if self.stopped else self.ended
 
 
 @dataclass
@@ -61,21 +74,29 @@ class Supervised:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     pid: int = 0
     log_start: int = 0
+    identity: ProcessIdentity | None = None
     _process: subprocess.Popen[bytes] | None = None
 
     def run(self, on_poll: Callable[[float], str | None], poll_s: float) -> ChildResult:
-        """Start it, call ``on_poll`` (seconds since the start) until it ends or a reason to end it comes back."""
+        """Start it, call ``on_poll`` until it ends or a reason to end it comes back.
+
+        ``on_poll`` is given the seconds since the start in which the harness itself was awake (``awake.py``). When the
+        harness dies inside, the tether ends the launch.
+        """
         stopped: str | None = None
-        began = time.monotonic()
+        began, clock = time.monotonic(), AwakeClock()
         with termination_raises():
+            tether = self._tether()
             try:
                 process = self._start()
                 while stopped is None and not _ended(process, poll_s):
-                    stopped = on_poll(time.monotonic() - began)
+                    stopped = self._look(on_poll, clock.tick())
                 self._settle(process)
             finally:
                 with interrupts_wait():
-                    ended = end_launch(self.token, self.pid)
+                    ended = end_launch(self.token, self.identity)
+                    note_ended(sys.exception(), ended)
+                    tether.release()
                     self._reap()
         wall_s = round(time.monotonic() - began, 3)
         code = process.returncode
@@ -89,12 +110,35 @@ class Supervised:
             log=self.log_path,
             log_tail=tuple(log_tail(self.log_path, start=self.log_start)),
             stopped=stopped,
-            left_over=() if stopped else tuple(ended),
+            ended=tuple(ended),
         )
+
+    def _look(self, on_poll: Callable[[float], str | None], awake_s: float) -> str | None:
+        try:
+            return on_poll(awake_s)
+        except OSError as error:
+            if error.errno not in DISK_FULL_ERRNOS:
+                raise
+            raise DiskError(
+                f"Cannot write the evidence of a running child beside {self.log_path}: {error.strerror}. The child was "
+                "ended; free the disk, then start again."
+            ) from error
 
     def log_text(self) -> str:
         """The end of what this child wrote (at most 256 KiB)."""
         return "\n".join(log_tail(self.log_path, start=self.log_start, lines=None))
+
+    def _tether(self) -> Tether:
+        try:
+            return Tether(self.token, self.log_path)
+        except OSError as error:
+            raise self._cannot_start(error) from error
+
+    def _cannot_start(self, error: OSError) -> LaunchError:
+        return LaunchError(
+            f"Cannot start {redact_command(self.command)} in {self.cwd}: {error.strerror or error} "
+            f"({error.filename or self.log_path}). Check that the file exists and may be executed or written."
+        )
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
@@ -111,12 +155,9 @@ class Supervised:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise LaunchError(
-                f"Cannot start {redact_command(self.command)} in {self.cwd}: {error.strerror or error} "
-                f"({error.filename or self.log_path}). Check that the file exists and may be executed or written."
-            ) from error
+            raise self._cannot_start(error) from error
         self._process = process
-        self.pid = process.pid
+        self.pid, self.identity = process.pid, identify(process.pid)
         return process
 
     def _reap(self) -> None:
@@ -142,19 +183,36 @@ def run_child(
     deadline_s: float,
     on_poll: Callable[[float], None] | None = None,
     poll_s: float = POLL_S,
+    alone_in: Target | None = None,
+    cleanup_extra: bool = True,
+    guard_interval_s: float = LONGEST_INTERVAL_S,
 ) -> ChildResult:
     """Run a command (inference, L6) with its output in ``log_path``; past ``deadline_s`` it is ended.
 
-    ``on_poll`` is called with the seconds since the start. Raises ``LaunchError`` when it cannot be started;
-    KeyboardInterrupt and SIGTERM of the harness end the child's whole tree and are raised again.
+    ``on_poll`` is called with the seconds since the start. With ``alone_in`` no training of that project may run beside
+    the child: what is found is ended (or, without ``cleanup_extra``, only recorded) and returned as ``extra`` (L2).
+    Raises ``LaunchError`` when it cannot be started; KeyboardInterrupt and SIGTERM of the harness end the child's whole
+    tree and are raised again.
     """
+    child = Supervised(command, Path(cwd), env, Path(log_path))
+    guard = (
+        None
+        if alone_in is None
+        else LauncherGuard(alone_in, child.token, lambda: child.identity, guard_interval_s, cleanup_extra)
+    )
 
-    def poll(wall_s: float) -> str | None:
+    def poll(awake_s: float) -> str | None:
         if on_poll is not None:
-            on_poll(wall_s)
-        return f"it ran longer than {deadline_s:g} s" if wall_s >= deadline_s else None
+            on_poll(awake_s)
+        if guard is not None:
+            guard.look_if_due()
+        return f"it ran longer than {deadline_s:g} s" if awake_s >= deadline_s else None
 
-    return Supervised(command, Path(cwd), env, Path(log_path)).run(poll, poll_s)
+    result = child.run(poll, poll_s)
+    if guard is None:
+        return result
+    guard.look()
+    return replace(result, extra=tuple(guard.extra.values()))
 
 
 def log_tail(path: Path, *, start: int = 0, lines: int | None = LOG_TAIL_LINES) -> list[str]:

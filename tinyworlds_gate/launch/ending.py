@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
+from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.processes import (
     ProcessFacts,
     StageProcess,
@@ -18,6 +19,7 @@ from tinyworlds_gate.launch.processes import (
     find_left_over,
     find_stage_processes,
     own_ancestry,
+    parents_first,
     tree_of,
 )
 from tinyworlds_gate.run.identity import ProcessIdentity, process_start
@@ -83,13 +85,29 @@ def end_stale(target: Target, *, grace_s: float = GRACE_S) -> list[EndedProcess]
     return end_processes(stale(), grace_s=grace_s, more=stale)
 
 
-def end_launch(token: str, launcher_pid: int, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
-    """End a launch of ours: the launcher's tree and every orphan that carries the launch's marker."""
+def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
+    """End a launch of ours: the launcher's tree and every orphan that carries the launch's marker.
+
+    A PID that another process got after the launcher had been reaped is not the launcher.
+    """
 
     def launched() -> list[StageProcess | ProcessFacts]:
-        return [*tree_of([launcher_pid]), *find_launch(token)]
+        tree = tree_of([launcher.pid]) if launcher is not None and launcher.is_alive() else []
+        return [*tree, *find_launch(token)]
 
     return end_processes(launched(), grace_s=grace_s, more=launched)
+
+
+def require_ended(records: Iterable[EndedProcess]) -> None:
+    """Raise ``LaunchError`` when one of the processes is still there: a second launcher would share its GPUs (L1)."""
+    alive = [record for record in records if record.outcome in (SURVIVED, REFUSED)]
+    if alive:
+        first = alive[0]
+        raise LaunchError(
+            f"PID {first.pid} ({first.cmdline}) trains this project and is {first.outcome} after SIGTERM and SIGKILL. "
+            "It may hang in the kernel (a GPU driver, a network disk) or belong to a more privileged session; "
+            "end it, then start again."
+        )
 
 
 def left_alone(found: StageProcess) -> EndedProcess:
@@ -136,7 +154,7 @@ def _snapshot(found: Iterable[StageProcess | ProcessFacts]) -> list[ProcessFacts
     members = {facts.identity: facts for facts in tree_of(facts.pid for facts in roots if facts.identity.is_alive())}
     for facts in roots:
         members.setdefault(facts.identity, facts)
-    return [facts for facts in members.values() if facts.pid not in never]
+    return parents_first(facts for facts in members.values() if facts.pid not in never)
 
 
 def _end_round(members: list[ProcessFacts], grace_s: float, kill_wait_s: float) -> list[EndedProcess]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
-_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from tinyworlds_gate.launch.ending import EndedProcess
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What a person, a scheduler or a closed terminal sends to end a run."""
+
+_HELD = (*ENDING, signal.SIGALRM)
+"""pytest-timeout's alarm too must not break off the ending of children."""
 
 
 class HarnessTerminated(KeyboardInterrupt):
@@ -28,7 +36,7 @@ def termination_raises() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ours = [number for number in _ALL if signal.getsignal(number) is signal.SIG_DFL]
+    ours = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, _raise)
     try:
@@ -40,13 +48,13 @@ def termination_raises() -> Iterator[None]:
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Inside, Ctrl-C, SIGTERM and SIGHUP are held back; one that came is raised at the end."""
+    """Inside, Ctrl-C, SIGTERM, SIGHUP and the alarm of a timeout are held back; one that came is raised at the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
-    previous = {number: signal.getsignal(number) for number in _ALL}
-    for number in _ALL:
+    previous = {number: signal.getsignal(number) for number in _HELD}
+    for number in _HELD:
         if previous[number] is not signal.SIG_IGN:
             signal.signal(number, lambda got, _frame: came.append(got))
     try:
@@ -56,6 +64,65 @@ def interrupts_wait() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
+
+
+class SessionInterrupts:
+    """The signals that end a whole session early.
+
+    The first raises where the session stands; the ones after it, and all that come once the reports are being written
+    (``hold``), are only noted, so that the run winds down in order. SIGQUIT (Ctrl-\\) and SIGKILL still end it at once.
+    Handlers that someone else installed stay, and what is ignored stays ignored (``nohup``, a job in the background).
+    """
+
+    def __init__(self) -> None:
+        self.came: list[str] = []
+        """Names of the signals, in order."""
+        self._held = False
+        self._previous: dict[int, Any] = {}
+
+    def install(self) -> None:
+        """Take the signals over; outside the main thread Python allows none and nothing changes."""
+        if threading.current_thread() is not threading.main_thread() or self._previous:
+            return
+        for number in ENDING:
+            handler = signal.getsignal(number)
+            if handler in (signal.SIG_DFL, signal.default_int_handler):
+                self._previous[number] = handler
+                signal.signal(number, self._on_signal)
+
+    def hold(self) -> None:
+        """From now on no signal raises."""
+        self._held = True
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        self.came.append(name)
+        if self._held or len(self.came) > 1:
+            with suppress(OSError):  # the terminal may be gone
+                os.write(2, f"\n[gate] {name}: the run is ending, its reports are being written\n".encode())
+            return
+        raise KeyboardInterrupt if number == signal.SIGINT else HarnessTerminated(name)
+
+
+def note_ended(interrupt: BaseException | None, ended: Sequence[EndedProcess]) -> None:
+    """Let an interrupt carry what was ended because of it, for the journal."""
+    if isinstance(interrupt, KeyboardInterrupt):
+        interrupt.ended_processes = tuple(ended)  # type: ignore[attr-defined]
+
+
+def ended_by(interrupt: BaseException | None) -> tuple[EndedProcess, ...]:
+    """What ``note_ended`` wrote on an interrupt or on one that came before it."""
+    while interrupt is not None:
+        if (ended := getattr(interrupt, "ended_processes", None)) is not None:
+            return tuple(ended)
+        interrupt = interrupt.__context__
+    return ()
 
 
 def _raise(number: int, _frame: FrameType | None) -> None:

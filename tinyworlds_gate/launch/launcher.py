@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of, read_error_file
+from tinyworlds_gate.launch.cause import OK, RUNTIME_ERROR, TIMEOUT, cause_of, read_error_file
 from tinyworlds_gate.launch.child import ChildResult, Supervised, failure_text, run_child
 from tinyworlds_gate.launch.command import ERROR_FILE_VARIABLE, LaunchFiles
 from tinyworlds_gate.launch.devices import DeviceMonitor
+from tinyworlds_gate.launch.disk import DISK_FULL, full_disk
 from tinyworlds_gate.launch.ending import EndedProcess
 from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dual_gpu
 from tinyworlds_gate.launch.nvml import Nvml
@@ -57,6 +58,8 @@ class ChunkResult:
     peak_gpu_mem_gib: float | None
     extra_launchers: tuple[EndedProcess, ...]
     left_over: tuple[EndedProcess, ...]
+    ended: tuple[EndedProcess, ...]
+    disk_problem: str | None
     last_step: int | None
     stopped: str | None
     log: Path
@@ -82,6 +85,7 @@ class ChunkResult:
             "device_samples": self.device_samples,
             "peak_gpu_mem_gib": self.peak_gpu_mem_gib,
             "extra_launchers": [record.as_record() for record in self.extra_launchers],
+            "ended": [record.as_record() for record in self.ended],
             "log_tail": None if self.ok else list(self.log_tail),
         }
 
@@ -133,7 +137,7 @@ def run_chunk(
             monitor=monitor,
             heartbeats=layout.chunk_heartbeats(chunk),
             token=child.token,
-            launcher=lambda: child.pid,
+            launcher=lambda: child.identity,
             log_path=log,
             progress=progress,
         )
@@ -142,6 +146,7 @@ def run_chunk(
             kills.look([child.pid, *watch.tree])
             return watch.poll(wall_s)
 
+        watch.begin()
         ended = child.run(poll, _POLL_S)
         watch.finish()
     cause = (
@@ -155,6 +160,7 @@ def run_chunk(
             oom_kills=kills.count(),
         )
     )
+    disk = full_disk(child.log_text(), [layout.root, layout.histories]) if cause == RUNTIME_ERROR else None
     dual_gpu_ok, reason = _judge(watch, nproc)
     return ChunkResult(
         stage=stage,
@@ -162,7 +168,8 @@ def run_chunk(
         command=tuple(command),
         exit_code=ended.exit_code,
         signal=ended.signal,
-        cause=cause,
+        cause=cause if disk is None else DISK_FULL,
+        disk_problem=disk,
         wall_s=ended.wall_s,
         launcher_pid=ended.pid,
         workers=tuple(_workers(watch, nproc)),
@@ -172,6 +179,7 @@ def run_chunk(
         peak_gpu_mem_gib=monitor.peak_memory_gib(),
         extra_launchers=tuple(watch.extra.values()),
         left_over=ended.left_over,
+        ended=ended.ended,
         last_step=watch.step if watch.step >= 0 else None,
         stopped=ended.stopped,
         log=log,
@@ -226,7 +234,8 @@ def _judge(watch: ChunkWatch, nproc: int) -> Judgement:
 def _workers(watch: ChunkWatch, nproc: int) -> list[Worker]:
     """Each rank's newest process, from heartbeats first, else from torchrun's environment variables."""
     workers = {beat.rank: Worker(beat.rank, beat.pid, beat.device, beat.updates, beat.cpu_s) for beat in watch.beats}
-    silent = dict(watch.ranks_by_pid) or ({watch.launcher(): 0} if nproc == 1 else {})
+    launcher = watch.launcher()
+    silent = dict(watch.ranks_by_pid) or ({launcher.pid: 0} if nproc == 1 and launcher is not None else {})
     for pid, rank in silent.items():
         if rank not in workers:
             cpu = [sample.cpu_s[pid] for sample in watch.monitor.samples if pid in sample.cpu_s]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ def carries_launch(pid: int, token: str) -> bool:
 
 
 def tree_of(pids: Iterable[int]) -> list[ProcessFacts]:
-    """The given processes and all their descendants, parents before children."""
+    """The given processes and all their descendants, parents before children (PIDs that wrapped around too)."""
     tree: dict[int, ProcessFacts] = {}
     for pid in pids:
         with suppress(psutil.Error):
@@ -96,7 +95,22 @@ def tree_of(pids: Iterable[int]) -> list[ProcessFacts]:
                 facts = facts_of(process)
                 if facts is not None:
                     tree.setdefault(facts.pid, facts)
-    return list(tree.values())
+    return parents_first(tree.values())
+
+
+def parents_first(members: Iterable[ProcessFacts]) -> list[ProcessFacts]:
+    """The processes in an order in which none comes before its parent; otherwise as they came."""
+    members = list(members)
+    by_pid = {facts.pid: facts for facts in members}
+
+    def depth(facts: ProcessFacts) -> int:
+        seen = {facts.pid}
+        while (parent := by_pid.get(facts.parent)) is not None and parent.pid not in seen:
+            seen.add(parent.pid)
+            facts = parent
+        return len(seen)
+
+    return sorted(members, key=depth)
 
 
 def facts_of(process: psutil.Process) -> ProcessFacts | None:
@@ -110,7 +124,7 @@ def facts_of(process: psutil.Process) -> ProcessFacts | None:
             facts = ProcessFacts(
                 identity=ProcessIdentity(process.pid, start),
                 parent=process.ppid(),
-                age_s=round(max(0.0, time.time() - process.create_time()), 3),
+                age_s=round(ProcessIdentity(process.pid, start).age_s, 3),
                 cmdline=redact_command(argv) if argv else f"[{process.name()}]",
             )
     except psutil.Error:
@@ -165,20 +179,37 @@ def _stage_of(process: psutil.Process, target: Target) -> tuple[str, bool] | Non
     if program is None:
         return None
     cwd = Path(process.cwd())
-    stage = _stage_of_program(program, cwd, target)
-    if stage is None or (target.shared_scripts and not _runs_in_project(process, cwd, target)):
+    file = _file_of(program, cwd, process)
+    stage = _stage_of_module(program, target) if file is None else _stage_of_file(file, target)
+    if stage is None:
         return None
-    return stage, program.launcher
+    # A file of this project tells the project. One that others run too, or that lies where we cannot see, does not.
+    shared = target.shared_scripts or file is None or not file.is_relative_to(target.root)
+    return None if shared and not _runs_in_project(process, cwd, target) else (stage, program.launcher)
 
 
-def _stage_of_program(program: Program, cwd: Path, target: Target) -> str | None:
-    if program.module is not None and program.module in target.stage_modules.values():
-        return next(stage for stage, name in target.stage_modules.items() if name == program.module)
-    relative = program.script if program.module is None else program.module.replace(".", "/") + ".py"
-    if relative is None:
+def _file_of(program: Program, cwd: Path, process: psutil.Process) -> Path | None:
+    """The file that a program's name means to its process: a script from its working directory, a module from there
+    or its PYTHONPATH; None for a module that is installed elsewhere."""
+    if program.script is not None:
+        return (cwd / program.script).resolve()
+    if program.module is None:
         return None
-    path = (cwd / relative).resolve()
-    return next((stage for stage, script in target.stage_scripts.items() if Path(script).resolve() == path), None)
+    entries = process.environ().get("PYTHONPATH", "").split(os.pathsep)
+    for folder in [cwd, *(cwd / entry for entry in entries if entry)]:
+        base = folder.joinpath(*program.module.split("."))
+        for file in (base.with_name(f"{base.name}.py"), base / "__main__.py"):
+            if file.is_file():
+                return file.resolve()
+    return None
+
+
+def _stage_of_file(file: Path, target: Target) -> str | None:
+    return next((stage for stage, script in target.stage_scripts.items() if Path(script).resolve() == file), None)
+
+
+def _stage_of_module(program: Program, target: Target) -> str | None:
+    return next((stage for stage, name in target.stage_modules.items() if name == program.module), None)
 
 
 def _runs_in_project(process: psutil.Process, cwd: Path, target: Target) -> bool:

@@ -12,17 +12,17 @@ from pathlib import Path
 import psutil
 
 from tinyworlds_gate.launch.devices import Cadence, DeviceMonitor
-from tinyworlds_gate.launch.ending import EndedProcess, end_processes, left_alone, send
-from tinyworlds_gate.launch.processes import StageProcess, carries_launch, find_stage_processes
-from tinyworlds_gate.run.heartbeat import STACK_SIGNAL, Beat, HeartbeatReader
+from tinyworlds_gate.launch.ending import EndedProcess
+from tinyworlds_gate.launch.guard import LauncherGuard
+from tinyworlds_gate.launch.processes import find_stage_processes
+from tinyworlds_gate.launch.stacks import ask_for_stacks, states_text
+from tinyworlds_gate.run.heartbeat import Beat, HeartbeatReader
 from tinyworlds_gate.run.identity import ProcessIdentity, host_name
 from tinyworlds_gate.targets.base import Target
 
 Progress = Callable[[int, float], None]
 
 _STACK_WAIT_S = 1.0
-_EXTRA_GRACE_S = 1.0
-_GUARD_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,10 @@ class ChunkWatch:
     monitor: DeviceMonitor
     heartbeats: Path
     token: str
-    launcher: Callable[[], int]
+    launcher: Callable[[], ProcessIdentity | None]
     log_path: Path
     progress: Progress | None = None
     beats: list[Beat] = field(default_factory=list)
-    extra: dict[ProcessIdentity, EndedProcess] = field(default_factory=dict)
     tree: set[int] = field(default_factory=set)
     ranks_by_pid: dict[int, int] = field(default_factory=dict)
     step: int = -1
@@ -59,52 +58,42 @@ class ChunkWatch:
         self._began = time.monotonic()
         self._reader = HeartbeatReader(self.heartbeats)
         self._cadence = Cadence(self.settings.monitor_interval_s)
-        self._moved = self._began
+        self._guard = LauncherGuard(
+            self.target, self.token, self.launcher, self.settings.monitor_interval_s, self.settings.cleanup_extra
+        )
+        self._moved_s = 0.0
         self._log_size = -1
-        self._next_guard = 0.0
 
-    def poll(self, wall_s: float) -> str | None:
-        """Look once; returns the reason to end the chunk, or None."""
-        self._read_heartbeats(wall_s)
+    @property
+    def extra(self) -> dict[ProcessIdentity, EndedProcess]:
+        """Other training of this project that was met before, during or after the chunk, and what became of it."""
+        return self._guard.extra
+
+    def begin(self) -> None:
+        """Before the launcher starts: whoever trains this project now is ended (L2)."""
+        self._guard.look()
+
+    def poll(self, awake_s: float) -> str | None:
+        """Look once, ``awake_s`` after the start (``awake.py``); returns the reason to end the chunk, or None."""
+        self._read_heartbeats(awake_s)
         if self._cadence.due():
             self._cadence.noticed(self.monitor.take(self._look_at_tree()))
-        if time.monotonic() >= self._next_guard:
-            self._next_guard = time.monotonic() + min(_GUARD_INTERVAL_S, self.settings.monitor_interval_s)
-            self.end_extra_launchers()
-        reason = self._out_of_time(wall_s)
-        if reason is not None:
-            self._dump_stacks()
+        self._guard.look_if_due()
+        reason = self._out_of_time(awake_s)
+        if reason is None:
+            return None
+        workers = self._workers()
+        reason += states_text({pid: self._rank_of(pid) for pid in (one.pid for one in workers)})
+        self._dump_stacks(workers)
         return reason
 
     def finish(self) -> None:
-        """Read what came after the last poll, and look for extra launchers once more."""
+        """After the launcher ended: read what came after the last poll, and look for other training once more."""
         self._read_heartbeats(None)
-        self.end_extra_launchers()
-
-    def end_extra_launchers(self) -> None:
-        """L2: end stage processes of this project that are not of this launch (or only record them)."""
-        running = find_stage_processes(self.target)
-        ours = self._live_tree()  # looked at after the search, so that a worker born meanwhile counts as ours
-        found = [one for one in running if one.identity not in self.extra and not self._is_ours(one, ours)]
-        if not self.settings.cleanup_extra:
-            self.extra.update((one.identity, left_alone(one)) for one in found)
-        elif found:
-            records = end_processes(found, grace_s=min(_EXTRA_GRACE_S, self.settings.monitor_interval_s))
-            by_pid = {one.pid: one.identity for one in found}
-            for record in records:
-                self.extra[by_pid.get(record.pid, ProcessIdentity(record.pid, -1.0))] = record
-
-    def _is_ours(self, found: StageProcess, tree: set[int]) -> bool:
-        return found.pid in tree or carries_launch(found.pid, self.token) or not found.identity.is_alive()
-
-    def _live_tree(self) -> set[int]:
-        launcher = self.launcher()
-        with suppress(psutil.Error):
-            return {launcher, *(child.pid for child in psutil.Process(launcher).children(recursive=True))}
-        return {launcher}
+        self._guard.look()
 
     def _look_at_tree(self) -> list[int]:
-        pids = sorted(self._live_tree())
+        pids = sorted(self._guard.live_tree())
         for pid in pids:
             if pid not in self.ranks_by_pid:
                 self._note_rank(pid)
@@ -115,11 +104,11 @@ class ChunkWatch:
         """A worker that writes no heartbeats is still known by the rank that torchrun gave it."""
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            rank = process.environ().get("LOCAL_RANK", "")
-            if rank.isdigit() and process.ppid() == self.launcher():
+            rank, launcher = process.environ().get("LOCAL_RANK", ""), self.launcher()
+            if rank.isdigit() and launcher is not None and process.ppid() == launcher.pid:
                 self.ranks_by_pid[pid] = int(rank)
 
-    def _read_heartbeats(self, wall_s: float | None) -> None:
+    def _read_heartbeats(self, awake_s: float | None) -> None:
         fresh = [beat for beat in self._reader.poll() if beat.monotonic >= self._began and beat.host == host_name()]
         self.beats.extend(fresh)
         newest = max((beat.step for beat in fresh), default=-1)
@@ -128,34 +117,46 @@ class ChunkWatch:
         if self.step < 0:
             self._cadence.first_step_seen()
         self.step = newest
-        self._moved = time.monotonic()
-        if self.progress is not None and wall_s is not None:
-            self.progress(newest, wall_s)
+        if awake_s is None:
+            return
+        self._moved_s = awake_s
+        if self.progress is not None:
+            self.progress(newest, awake_s)
 
-    def _out_of_time(self, wall_s: float) -> str | None:
-        if wall_s >= self.settings.deadline_s:
+    def _out_of_time(self, awake_s: float) -> str | None:
+        if awake_s >= self.settings.deadline_s:
             return f"it ran longer than its deadline of {self.settings.deadline_s:g} s"
-        if not self.beats:
-            self._count_log_growth()
-        if time.monotonic() - self._moved < self.settings.stall_s:
+        if not self.beats and self._log_grew():
+            self._moved_s = awake_s
+        if awake_s - self._moved_s < self.settings.stall_s:
             return None
         where = f"after step {self.step}" if self.step >= 0 else "and never finished a first one"
         return f"it made no step for {self.settings.stall_s:g} s {where}"
 
-    def _count_log_growth(self) -> None:
+    def _log_grew(self) -> bool:
         """A stage that writes no heartbeats (a TinyWorlds checkout) lives as long as its log grows."""
         with suppress(OSError):
-            size = os.stat(self.log_path).st_size
-            if size != self._log_size:
-                self._log_size = size
-                self._moved = time.monotonic()
+            size, before = os.stat(self.log_path).st_size, self._log_size
+            self._log_size = size
+            return size != before
+        return False
 
-    def _dump_stacks(self) -> None:
-        """Ask the workers that said they can for their stacks (into the log)."""
-        asked = {ProcessIdentity(beat.pid, beat.create_time) for beat in self.beats if beat.dumps_stack}
-        sent = False
-        for identity in asked:
-            with suppress(PermissionError):
-                sent = send(identity, STACK_SIGNAL) or sent
-        if sent:
+    def _workers(self) -> list[ProcessIdentity]:
+        """The launch's processes that train: by their heartbeats, and by what they run (before a first heartbeat)."""
+        said = {ProcessIdentity(beat.pid, beat.create_time): None for beat in self.beats}
+        tree = self._guard.live_tree()
+        for one in find_stage_processes(self.target):
+            if one.pid in tree and not one.launcher:
+                said.setdefault(one.identity)
+        return [identity for identity in said if identity.is_alive()]
+
+    def _rank_of(self, pid: int) -> int | None:
+        said = next((beat.rank for beat in reversed(self.beats) if beat.pid == pid), None)
+        return self.ranks_by_pid.get(pid) if said is None else said
+
+    def _dump_stacks(self, workers: list[ProcessIdentity]) -> None:
+        """Let the workers print their stacks into the log; those that said they can do it go on living."""
+        can = {ProcessIdentity(beat.pid, beat.create_time) for beat in self.beats if beat.dumps_stack}
+        with_handler = [identity for identity in workers if ask_for_stacks(identity, on_signal=identity in can)]
+        if with_handler:
             time.sleep(_STACK_WAIT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,12 @@ class ProcessIdentity:
     def is_alive(self) -> bool:
         """True while this very process exists and is no zombie."""
         return process_start(self.pid) == self.start and not is_zombie(self.pid)
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the process started, by a clock that nobody steps where there is one."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) if _PROC else time.time()
+        return max(0.0, now - self.start)
 
 
 def process_start(pid: int) -> float | None:

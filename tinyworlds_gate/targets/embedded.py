@@ -34,12 +34,14 @@ def embedded_target(project_root: Path, config_dir: Path) -> Target:
         inference_script=scripts / "run_inference.py",
         config_dir=configs,
         stage_modules={stage: f"{_SCRIPTS_PACKAGE}.train_{stage}" for stage in STAGES},
-        import_paths=(root, *_package_path(package.parent)),
+        import_paths=(root, *package_path()),
         shared_scripts=True,
     )
 
 
-def _package_path(parent: Path) -> tuple[Path, ...]:
-    """The package's parent, unless Python finds it anyway (site-packages on PYTHONPATH would shadow the library)."""
+def package_path() -> tuple[Path, ...]:
+    """This package's parent, for PYTHONPATH; nothing where Python finds the package anyway (site-packages on
+    PYTHONPATH would shadow the library)."""
+    parent = Path(tinyworlds_gate.__file__).resolve().parent.parent
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     return () if parent in installed else (parent,)

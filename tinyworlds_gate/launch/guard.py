@@ -1,0 +1,65 @@
+"""One active training launcher per project: whatever else trains it is ended at once, or only recorded (L2, H5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from tinyworlds_gate.launch.ending import EndedProcess, end_processes, left_alone
+from tinyworlds_gate.launch.processes import StageProcess, carries_launch, find_stage_processes
+from tinyworlds_gate.run.identity import ProcessIdentity
+from tinyworlds_gate.targets.base import Target
+
+LONGEST_INTERVAL_S = 2.0
+_EXTRA_GRACE_S = 1.0
+
+
+@dataclass
+class LauncherGuard:
+    """Looks for stage processes that are not of this launch, before, during and after it.
+
+    ``launcher`` tells who our launcher is (None before it starts); ``interval_s`` is the monitor's, and at least every
+    2 s is looked. Without ``cleanup`` what was found is only recorded. ``extra`` holds what became of each.
+    """
+
+    target: Target
+    token: str
+    launcher: Callable[[], ProcessIdentity | None]
+    interval_s: float
+    cleanup: bool
+    extra: dict[ProcessIdentity, EndedProcess] = field(default_factory=dict)
+    _next: float = 0.0
+
+    def look_if_due(self) -> None:
+        """Look when the interval since the last look is over."""
+        if time.monotonic() >= self._next:
+            self.look()
+
+    def look(self) -> None:
+        """Look now, and end what has no business here."""
+        self._next = time.monotonic() + min(LONGEST_INTERVAL_S, self.interval_s)
+        running = find_stage_processes(self.target)
+        ours = self.live_tree()  # looked at after the search, so that a worker born meanwhile counts as ours
+        found = [one for one in running if one.identity not in self.extra and not self._is_ours(one, ours)]
+        if not self.cleanup:
+            self.extra.update((one.identity, left_alone(one)) for one in found)
+        elif found:
+            by_pid = {one.pid: one.identity for one in found}
+            for record in end_processes(found, grace_s=min(_EXTRA_GRACE_S, self.interval_s)):
+                self.extra[by_pid.get(record.pid, ProcessIdentity(record.pid, -1.0))] = record
+
+    def live_tree(self) -> set[int]:
+        """The PIDs of our launcher and its descendants; empty when it has ended (its PID may be another's by now)."""
+        launcher = self.launcher()
+        if launcher is None or not launcher.is_alive():
+            return set()
+        with suppress(psutil.Error):
+            return {launcher.pid, *(child.pid for child in psutil.Process(launcher.pid).children(recursive=True))}
+        return {launcher.pid}
+
+    def _is_ours(self, found: StageProcess, tree: set[int]) -> bool:
+        return found.pid in tree or carries_launch(found.pid, self.token) or not found.identity.is_alive()
