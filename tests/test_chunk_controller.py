@@ -15,6 +15,7 @@ from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.stages.chunk_evidence import ChunkEvidence
 from tinyworlds_gate.stages.chunk_history import ChunkHistory
 from tinyworlds_gate.stages.controller import StageController, StageResult
+from tinyworlds_gate.stages.failure import failure_of
 
 OUT_OF_MEMORY = {"last_words": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"}
 TOKENIZER, DYNAMICS = "video_tokenizer", "dynamics"
@@ -64,10 +65,10 @@ def test_a_chunk_states_each_parameter_with_its_origin(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("T1", "P2", "H9", "S4", "H7")
-def test_out_of_memory_halves_the_batch_and_the_same_span_is_tried_again(tmp_path: Path) -> None:
-    """The try that died had saved a checkpoint on its way: it is set aside, so that the next can write its own."""
+def test_out_of_memory_halves_the_batch_and_the_span_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
+    """The try that died had saved a checkpoint on its way: nothing of it is trained again."""
     project = fake_project(tmp_path, TOKENIZER, steps=[1, 3, 7])
-    project.plan(TOKENIZER, {**OUT_OF_MEMORY, "save_at": 1, "die_at": 3}, {"save_at": 1}, {})
+    project.plan(TOKENIZER, {**OUT_OF_MEMORY, "save_at": 1, "die_at": 3}, {}, {})
     result = train(project, TOKENIZER)
     assert result.verdict == "PASS", result.reason
     assert params(project, "batch_size_per_gpu") == [8, 4, 4]
@@ -79,9 +80,11 @@ def test_out_of_memory_halves_the_batch_and_the_same_span_is_tried_again(tmp_pat
         [16, 8],
     )
     assert retune["cause"].startswith("out_of_memory: ")
-    assert ".superseded-video_tokenizer_step_1-1" in names_in(project.context.layout.checkpoints(TOKENIZER))
     spans = [(event["start_update"], event["end_update"]) for event in project.events("chunk_started")]
-    assert spans == [(0, 4), (0, 4), (4, 8)]
+    assert spans == [(0, 4), (2, 4), (4, 8)]
+    assert project.lives(TOKENIZER)[1]["checkpoint"].endswith("video_tokenizer_step_1")
+    # The gate judges the whole span, not only what its last try trained.
+    assert [event["measures"]["updates"] for event in project.events("stage_gate")] == [4, 4]
     assert project.events("chunk_started")[1]["param_sources"]["batch_size_per_gpu"] == "retune T1"
     assert absolute_steps(project.context.journal.events()).verdict == "PASS"
 
@@ -193,6 +196,8 @@ def test_exit_0_without_its_evidence_does_not_count_and_the_chunk_is_tried_again
     )
     assert second["problems"] == []
     assert [event["chunk"] for event in project.events("stage_gate")] == [2]
+    aside = ".superseded-video_tokenizer_step_7-1" in names_in(project.context.layout.checkpoints(TOKENIZER))
+    assert aside != ("no_checkpoint" in fault)  # what the first try left is kept under another name
     assert absolute_steps(project.context.journal.events()).verdict == "PASS"
 
 
@@ -251,26 +256,33 @@ def test_an_idle_gpu_is_a_guards_failure_only_where_the_check_applies(
         options=settings.options.model_copy(update={"enforce_dual_gpu_check": enforced}),
     )
     context.gpus = gpus
-    result = ChunkResult(
-        stage=TOKENIZER,
-        chunk=1,
-        command=("python",),
-        exit_code=0,
-        signal=None,
-        cause="ok",
-        wall_s=1.0,
-        launcher_pid=1,
-        workers=(),
-        dual_gpu_ok=dual_gpu_ok,
-        dual_gpu_reason="GPU 1 was idle",
-        device_samples=tmp_path / "samples.jsonl",
-        peak_gpu_mem_gib=None,
-        extra_launchers=(),
-        left_over=(),
-        last_step=7,
-        stopped=None,
-        log=tmp_path / "log",
-        log_tail=(),
-    )
+    result = ended(tmp_path, dual_gpu_ok=dual_gpu_ok, dual_gpu_reason="GPU 1 was idle")
     evidence = ChunkEvidence(None, ChunkHistory([0], [0.1], [1e-3], [], [], 1.0), None, {}, ())
-    assert StageController(context, TOKENIZER, {})._cause(result, evidence) == cause
+    failure = failure_of(result, evidence, guard_applies=StageController(context, TOKENIZER, {}).guard_applies)
+    assert (failure.cause if failure else None) == cause
+
+
+def ended(folder: Path, **fields: Any) -> ChunkResult:
+    """How a launcher ended: well, unless ``fields`` say otherwise."""
+    well: dict[str, Any] = {
+        "stage": TOKENIZER,
+        "chunk": 1,
+        "command": ("python",),
+        "exit_code": 0,
+        "signal": None,
+        "cause": "ok",
+        "wall_s": 1.0,
+        "launcher_pid": 1,
+        "workers": (),
+        "dual_gpu_ok": None,
+        "dual_gpu_reason": "",
+        "device_samples": folder / "samples.jsonl",
+        "peak_gpu_mem_gib": None,
+        "extra_launchers": (),
+        "left_over": (),
+        "last_step": 7,
+        "stopped": None,
+        "log": folder / "log",
+        "log_tail": (),
+    }
+    return ChunkResult(**(well | fields))

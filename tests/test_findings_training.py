@@ -13,6 +13,7 @@ from tests.helpers.finding_events import (
     by_id,
     ended,
     event,
+    failed,
     finished,
     gated,
     good_chunk,
@@ -235,7 +236,7 @@ def test_a_channel_that_should_have_moved_and_did_not_is_invalid(id: str) -> Non
             journal(
                 *good_chunk(1, DYNAMICS),
                 started(2, DYNAMICS, 10, 20),
-                finished(2, DYNAMICS, 20, problems=["no new picture"]),
+                finished(2, DYNAMICS, 20, problems=["no new picture"], **failed(continue_at=10)),
                 *good_chunk(3, DYNAMICS, 10, 20),
             ),
             "PASS",
@@ -245,7 +246,47 @@ def test_a_channel_that_should_have_moved_and_did_not_is_invalid(id: str) -> Non
         pytest.param(
             journal(
                 started(1, DYNAMICS, 0, 10),
-                finished(1, DYNAMICS, 10, cause="out_of_memory", checkpoint=None),
+                finished(1, DYNAMICS, 10, cause="killed", checkpoint=None, **failed(continue_at=6)),
+                *good_chunk(2, DYNAMICS, 6, 10),
+            ),
+            "PASS",
+            "continued",
+            id="a failed chunk goes on from the newest checkpoint that it left",
+        ),
+        pytest.param(
+            journal(
+                started(1, DYNAMICS, 0, 10),
+                finished(1, DYNAMICS, 10, cause="killed", checkpoint=None, **failed(continue_at=6)),
+                *good_chunk(2, DYNAMICS, 8, 10),
+            ),
+            "FAIL",
+            "started at update 8, the stage stood at 6",
+            id="updates were skipped after a failed chunk",
+        ),
+        pytest.param(
+            journal(
+                started(1, DYNAMICS, 0, 10),
+                finished(1, DYNAMICS, 10, cause="interrupted", checkpoint=None, continue_from={"step": 3}),
+                *good_chunk(2, DYNAMICS, 4, 10),
+            ),
+            "PASS",
+            "continued",
+            id="a chunk that was interrupted is resumed",
+        ),
+        pytest.param(
+            journal(
+                *good_chunk(1, DYNAMICS, 0, 10),
+                {"event": "checkpoint_refused", "stage": DYNAMICS, "refused": [], "used": {"step": 4}},
+                *good_chunk(2, DYNAMICS, 5, 10),
+            ),
+            "PASS",
+            "continued",
+            id="a damaged checkpoint is replaced by an older one",
+        ),
+        pytest.param(
+            journal(
+                started(1, DYNAMICS, 0, 10),
+                finished(1, DYNAMICS, 10, cause="out_of_memory", checkpoint=None, **failed("out_of_memory")),
                 *good_chunk(2, DYNAMICS, 0, 10),
             ),
             "PASS",

@@ -39,7 +39,7 @@ LAYERS = (
     ("evidence",),
     ("reports",),
     ("findings",),
-    ("loop_data", "loop_evidence", "loop_resumed"),
+    ("loop_data", "loop_evidence", "loop_given", "loop_resume"),
     ("loop_start",),
     ("loop",),
     ("plugin",),

@@ -27,6 +27,7 @@ pytest_plugins = ["pytester"]
 GOOD: dict[str, tuple[str, Any]] = {
     "true|false": ("false", False),
     "path": ("a/b", "a/b"),
+    "path or name": ("results/run_1", "results/run_1"),
     "name or folder": ("smoke", "smoke"),
     "all|none|<stage>": ("dynamics", "dynamics"),
     "fresh|latest": ("latest", "latest"),
@@ -42,6 +43,7 @@ GOOD: dict[str, tuple[str, Any]] = {
 BAD: dict[str, tuple[str, ...]] = {
     "true|false": ("maybe", "1"),
     "path": ("",),
+    "path or name": (" ",),
     "name or folder": (" ",),
     "all|none|<stage>": ("tokenizer",),
     "fresh|latest": ("newest",),

@@ -15,16 +15,19 @@ from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.config.alignment import Check, check_alignment
 from tinyworlds_gate.config.schema import SHARED_KEYS
-from tinyworlds_gate.errors import CheckpointError, ConfigError, GateError
-from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
+from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, GateError
+from tinyworlds_gate.gate.attempt import InferenceAttempt, restored_attempt, run_attempt
 from tinyworlds_gate.launch.ending import end_stale
 from tinyworlds_gate.loop_data import prepare_data
 from tinyworlds_gate.loop_evidence import analyse_metrics, audit_history
+from tinyworlds_gate.loop_resume import Retraining, RunSoFar, with_retraining
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.journal import Event, last_event
 from tinyworlds_gate.run.lock import ProjectLock
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.controller import FAIL, NOT_RUN, PASS, StageController, StageResult
 from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
+from tinyworlds_gate.stages.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,18 @@ class RetrainAnswer:
 
 
 class ClosedLoop:
-    """One run over one target project. Create it with a started context, then call :meth:`prepare`."""
+    """One run over one target project. Create it with a started context, then call :meth:`prepare`.
 
-    def __init__(self, context: RunContext, stamp: str) -> None:
+    A resumed run brings what its journal says (``so_far``): what is done is taken from there, the rest is done.
+    """
+
+    def __init__(self, context: RunContext, stamp: str, so_far: RunSoFar | None = None) -> None:
         self.context, self.stamp = context, stamp
+        self.so_far = so_far or RunSoFar()
         self.config_checks: list[Check] = []
         self.problem: str | None = None
+        self.stopped = False
+        """Whether the machine, not the model, ended the run (a full disk); it can be resumed."""
         self.attempts: list[InferenceAttempt] = []
         self.ended_before: list[Any] = []
         self._stages: dict[str, StageResult] = {}
@@ -49,6 +58,9 @@ class ClosedLoop:
         self._prepared = False
         self._analysed = False
         self._retries = 0
+        self._pending: Retraining | None = None
+        self._attempts_restored = False
+        self._inference_problem: str | None = None
         self._retrain_problem: str | None = None
         self._lock = ProjectLock(context.layout.project_root, run=context.layout.run)
 
@@ -69,6 +81,7 @@ class ClosedLoop:
                 self._check_given_checkpoints()
                 audit_history(self.context)
                 prepare_data(self.context)
+                self._check_same_data()
             except GateError as error:
                 self.problem = str(error)
                 self.context.say(f"stopped before any training: {error}")
@@ -121,6 +134,15 @@ class ClosedLoop:
                 reference,
             )
 
+    def _check_same_data(self) -> None:
+        """A resumed run goes on with the frames that it was started on."""
+        before, now = self.so_far.dataset, last_event(self.context.journal.events(), "dataset_ready")
+        if before is not None and now is not None and before["sha256"] != now["sha256"]:
+            raise DataError(
+                f"{now['path']} has SHA-256 {now['sha256'][:12]}…, the run was started on {before['sha256'][:12]}…: "
+                "the dataset was changed since. Put the old file back, or start a new run"
+            )
+
     # L5: the three stages in order.
 
     def stage(self, stage: str) -> StageResult:
@@ -128,7 +150,13 @@ class ClosedLoop:
         if stage not in self._stages:
             for earlier in STAGES[: STAGES.index(stage)]:
                 self.stage(earlier)
-            self._stages[stage] = self._train_or_take(stage)
+            try:
+                self._stages[stage] = self._train_or_take(stage)
+            except GateError as error:
+                # The machine stops the run, not the model: nothing is journalled as finished, so it can be resumed.
+                self.context.say(f"{stage}: stopped: {error}")
+                self.stopped = True
+                self._stages[stage] = StageResult(stage, FAIL, f"stopped: {error}", 0, None)
         return self._stages[stage]
 
     def _train_or_take(self, stage: str) -> StageResult:
@@ -150,10 +178,26 @@ class ClosedLoop:
         unusable = [r for e in STAGES[: STAGES.index(stage)] if not (r := self.stage(e)).usable]
         if unusable and (stage == "dynamics" or settings.options.train_stage == "all"):
             return StageResult(stage, NOT_RUN, f"not trained: {unusable[0].stage} has no usable result", 0, None)
-        controller = StageController(
-            self.context, stage, self._inputs(), given.checkpoint if given is not None else None
-        )
-        return controller.train(settings.plan(stage).target_updates)
+        if stage == "dynamics" and self.so_far.retrainings:
+            return self._retrained_before(self.so_far.retrainings)
+        controller = StageController(self.context, stage, self._inputs(), given.checkpoint if given else None)
+        return controller.train(settings.plan(stage).target_updates, so_far=self.so_far.training(stage))
+
+    def _retrained_before(self, retrainings: Sequence[Retraining]) -> StageResult:
+        """A resumed run whose dynamics was retrained: its newest result; a retraining that was cut short is pending."""
+        self._retries = len(retrainings)
+        *earlier, last = retrainings
+        if last.finished is not None:
+            result = self._train_retry(last)
+            if result.verdict == FAIL:
+                self._retrain_problem = f"retry {self._retries} did not complete its training: {result.reason}"
+            return result
+        self._pending = last
+        stands = earlier[-1].finished if earlier else last_event(self.so_far.training("dynamics"), "stage_finished")
+        assert stands is not None  # a retraining follows an attempt, and an attempt a finished stage
+        standing = Standing(self.context, "dynamics", self._inputs(), None)
+        reference = standing.resolve_or_older(stands["checkpoint"])
+        return StageResult("dynamics", stands["verdict"], stands["reason"], stands["updates"], reference)
 
     def _inputs(self) -> dict[str, CheckpointRef]:
         """The checkpoints that stand now, by stage."""
@@ -173,6 +217,9 @@ class ClosedLoop:
 
     def inference(self) -> InferenceAttempt | str:
         """The newest attempt at the inference gate, made on the checkpoints that stand now; or why there is none."""
+        self._restore_attempts()
+        if self._inference_problem is not None:
+            return self._inference_problem
         if not self.attempts:
             self.stage("dynamics")
             missing = [stage for stage in STAGES if stage not in self._inputs()]
@@ -182,10 +229,30 @@ class ClosedLoop:
             if failed:
                 return f"inference was not run: {failed[0]} failed"
             self._attempt()
-        return self.attempts[-1]
+        return self._inference_problem or self.attempts[-1]
+
+    def _restore_attempts(self) -> None:
+        """A resumed run: the attempts that were judged; another one where dynamics was trained on since the last."""
+        if self._attempts_restored:
+            return
+        self._attempts_restored = True
+        judged = self.so_far.attempts
+        if not judged or self.prepare() is not None or not self.stage("dynamics").usable:
+            return
+        self.attempts = [restored_attempt(self.context, one.finished, one.verdict) for one in judged]
+        used = {stage: one.model_sha256 for stage, one in self.attempts[-1].checkpoints.items()}
+        stands = {stage: one.model_sha256 for stage, one in self._inputs().items()}
+        if used != stands and self._pending is None and self._retrain_problem is None:
+            self._attempt()
 
     def _attempt(self) -> None:
-        attempt = run_attempt(self.context, len(self.attempts) + 1, self._inputs())
+        try:
+            attempt = run_attempt(self.context, len(self.attempts) + 1, self._inputs())
+        except GateError as error:
+            self.stopped = True
+            self._inference_problem = f"inference was stopped: {error}"
+            self.context.say(self._inference_problem)
+            return
         self.attempts.append(attempt)
         self.context.say(f"inference gate, attempt {attempt.number}: {attempt.verdict.sentence}")
 
@@ -198,6 +265,10 @@ class ClosedLoop:
             return RetrainAnswer(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
         if self._retrain_problem is not None:
             return RetrainAnswer(False, self._retrain_problem)
+        if self._inference_problem is not None:
+            return RetrainAnswer(False, self._inference_problem)
+        if self._pending is not None:
+            return RetrainAnswer(True, f"retry {self._retries} was interrupted and goes on")
         measures = self.attempts[-1].measures
         decision = should_retrain(
             measures.tokenizer_recon_mse if measures else None, settings.profile.thresholds.max_mse
@@ -213,9 +284,29 @@ class ClosedLoop:
     def retrain_dynamics(self) -> InferenceAttempt | None:
         """T5: continue dynamics from its newest valid checkpoint, then try the gate again on the new one.
 
+        A retry that was interrupted goes on where it stopped.
+
         Returns:
             The new attempt, or None when the retraining itself failed.
         """
+        retraining, self._pending = self._pending or self._plan_retraining(), None
+        if retraining is None:
+            return None
+        try:
+            result = self._train_retry(retraining)
+        except GateError as error:
+            self.stopped = True
+            self._retrain_problem = f"retry {self._retries} was stopped: {error}"
+            return None
+        self._stages["dynamics"] = result
+        if result.verdict == FAIL:
+            self._retrain_problem = f"retry {self._retries} did not complete its training: {result.reason}"
+            return None
+        self._attempt()
+        return None if self._inference_problem is not None else self.attempts[-1]
+
+    def _plan_retraining(self) -> Retraining | None:
+        """The next retry by T5, journalled and set; None when the budget is spent or there is nothing to continue."""
         context, before = self.context, self.stage("dynamics")
         if before.checkpoint is None:
             return None
@@ -224,7 +315,7 @@ class ClosedLoop:
         if plan is None:
             return None
         self._retries += 1
-        context.journal.append(
+        event = context.journal.append(
             "dynamics_retrain",
             retry=plan.retry,
             learning_rate=plan.learning_rate,
@@ -236,22 +327,23 @@ class ClosedLoop:
             f"retraining dynamics, retry {plan.retry + 1}: updates {plan.from_update} to {plan.to_update} at "
             f"learning rate {plan.learning_rate:g}"
         )
-        context.settings = context.settings.with_retune(
-            "dynamics",
-            {"learning_rate": plan.learning_rate, "n_updates": plan.to_update},
-            f"retry {plan.retry + 1} (T5)",
+        context.settings = with_retraining(context.settings, event)
+        return Retraining(event)
+
+    def _train_retry(self, retraining: Retraining) -> StageResult:
+        """Train what a retry planned, or what is left of it."""
+        plan: Event = retraining.plan
+        before = self._stages.get("dynamics")
+        controller = StageController(
+            self.context, "dynamics", self._inputs(), before.checkpoint if before is not None else None
         )
-        controller = StageController(context, "dynamics", self._inputs(), before.checkpoint)
-        controller.schedule_start = plan.from_update
-        result = controller.train(
-            plan.to_update, reason=f"inference retry {plan.retry}", chunk=plan.to_update - plan.from_update
+        return controller.train(
+            plan["to_update"],
+            reason=f"inference retry {plan['retry']}",
+            chunk=plan["to_update"] - plan["from_update"],
+            schedule_start=plan["from_update"],
+            so_far=retraining.events,
         )
-        self._stages["dynamics"] = result
-        if result.verdict == FAIL:
-            self._retrain_problem = f"retry {plan.retry + 1} did not complete its training: {result.reason}"
-            return None
-        self._attempt()
-        return self.attempts[-1]
 
     @property
     def retrain_problem(self) -> str | None:

@@ -17,9 +17,10 @@ import psutil
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
 from tinyworlds_gate.launch.nvml import gpu_inventory
-from tinyworlds_gate.loop_resumed import resumed_values
+from tinyworlds_gate.loop_given import resumed_values
+from tinyworlds_gate.loop_resume import ResumedRun, settings_after
 from tinyworlds_gate.run.identity import host_name
-from tinyworlds_gate.run.journal import Journal
+from tinyworlds_gate.run.journal import Event, Journal
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.stages.context import RunContext
@@ -74,26 +75,9 @@ def start_run(
         settings.project_root, _free_name(settings.project_root, f"{settings.profile.name}_{stamp}")
     ).create()
     journal = Journal(layout.journal, project_root=layout.project_root)
-    commit, dirty = _commit(layout.project_root)
     target = embedded_target(layout.project_root, settings.config_dir)
     target.check_files()
-    journal.append(
-        "run_started",
-        schema=JOURNAL_SCHEMA,
-        run=layout.run,
-        timestamp=stamp,
-        profile=settings.profile.name,
-        kind=settings.profile.kind,
-        command=shlex.split(redact_command(command)),
-        project_root=redact(str(layout.project_root)),
-        target=target.kind,
-        options={name: str(value) if isinstance(value, Path) else value for name, value in explicit.items()},
-        seed=settings.profile.seed,
-        versions=_versions(),
-        machine=_machine(),
-        commit=commit,
-        dirty=dirty,
-    )
+    _journal_start(journal, layout, settings, target.kind, command, explicit, stamp)
     journal.append(
         "settings_resolved",
         settings=settings.table(),
@@ -101,6 +85,69 @@ def start_run(
         notes=settings.notes,
     )
     return RunContext(settings, target, layout, journal, gpus, say, show_progress)
+
+
+def resume_run(
+    settings: Settings,
+    gpus: int,
+    resumed: ResumedRun,
+    *,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    show_progress: Callable[[str, int, int, int, float], None],
+) -> RunContext:
+    """Open the journal of a run again and go on in its folder; a second ``run_started`` marks the place.
+
+    Raises:
+        GateError: another process writes this run, or a folder cannot be written.
+    """
+    layout = RunLayout(settings.project_root, resumed.folder.name).create()
+    journal = Journal(layout.journal, project_root=layout.project_root)
+    target = embedded_target(layout.project_root, settings.config_dir)
+    target.check_files()
+    stamp = str(resumed.started["timestamp"])
+    event = _journal_start(journal, layout, settings, target.kind, command, resumed.options, stamp, resumed=True)
+    was = resumed.started
+    say(f"going on with {layout.run} after {len(resumed.events)} events of its journal")
+    if event["commit"] != was["commit"] or event["dirty"] or was["dirty"]:
+        say(f"the code may differ: the run began at commit {was['commit']}, now it is {event['commit']}")
+    so_far = resumed.so_far
+    context = RunContext(settings, target, layout, journal, gpus, say, show_progress)
+    context.settings = settings_after(settings, so_far.events)
+    context.chunks_started = so_far.chunks_started
+    return context
+
+
+def _journal_start(
+    journal: Journal,
+    layout: RunLayout,
+    settings: Settings,
+    target: str,
+    command: Sequence[str],
+    explicit: Mapping[str, Any],
+    stamp: str,
+    *,
+    resumed: bool = False,
+) -> Event:
+    commit, dirty = _commit(layout.project_root)
+    return journal.append(
+        "run_started",
+        schema=JOURNAL_SCHEMA,
+        run=layout.run,
+        timestamp=stamp,
+        resumed=resumed,
+        profile=settings.profile.name,
+        kind=settings.profile.kind,
+        command=shlex.split(redact_command(command)),
+        project_root=redact(str(layout.project_root)),
+        target=target,
+        options={name: str(value) if isinstance(value, Path) else value for name, value in explicit.items()},
+        seed=settings.profile.seed,
+        versions=_versions(),
+        machine=_machine(),
+        commit=commit,
+        dirty=dirty,
+    )
 
 
 def _free_name(project_root: Path, wanted: str) -> str:

@@ -23,6 +23,8 @@ from tinyworlds_gate.run.layout import STAGES, RunLayout
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.targets.base import Target
 
+RUN = "run_1"
+
 PROGRAM = r"""
 import csv, json, os, pathlib, shutil, sys, time
 from tinyworlds_gate.reference.training.schedule import Schedule
@@ -104,7 +106,7 @@ def small_picture(path: Path) -> Path:
 def stock_of(folder: Path, stage: str, steps: Sequence[int]) -> None:
     """Real checkpoints of these updates, for the program to take."""
     for step in steps:
-        write_ours(folder / "stock", stage, step)
+        write_ours(folder / "stock", stage, step, manifest={"run": RUN})
 
 
 def write_profile(root: Path, stage: str, *, chunk: int, target: int, retries: int, batch: int) -> Path:
@@ -154,7 +156,7 @@ def fake_project(
         config_dir=configs,
         import_paths=(Path(__file__).resolve().parents[2],),
     )
-    layout = RunLayout(root, "run_1").create()
+    layout = RunLayout(root, RUN).create()
     said: list[str] = []
     context = RunContext(
         settings=resolve_settings(configs, {}, project_root=root),

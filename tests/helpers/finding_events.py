@@ -60,8 +60,15 @@ def finished(chunk: int, stage: str, end: int = 10, **changes: Any) -> Event:
         "visualization": f"{stage}_{end}.png",
         "channels": {id: {"verdict": "PASS", "reason": f"{id} moved"} for id in ("M1", "M2", "M3")},
         "problems": [],
+        "failure": None,
     }
     return event("chunk_finished", **{**fields, **changes})
+
+
+def failed(cause: str = "runtime_error", *, continue_at: int = 0) -> Event:
+    """The changes of a finished chunk that does not count; the next try starts at the update ``continue_at``."""
+    start = {"step": continue_at - 1} if continue_at else None
+    return {"failure": {"cause": cause, "reason": "it failed"}, "continue_from": start}
 
 
 def gated(chunk: int, stage: str, decision: str = "continue", **changes: Any) -> Event:

@@ -44,6 +44,7 @@ OPTION_KEYS: dict[str, tuple[str, ...]] = {
     **{name: (f"options.{name}",) for name in LoopOptions.model_fields},
     "profile": (),
     "project_root": (),
+    "resume_run": (),
     "seed": ("profile.seed", "training.seed", "inference.seed"),
     "nproc_per_node": ("training.nproc_per_node",),
     "max_mse": ("profile.thresholds.max_mse",),

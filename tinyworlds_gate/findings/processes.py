@@ -39,7 +39,7 @@ def stale_processes(events: Events) -> Finding:
 
 def single_launcher(events: Events) -> list[Finding]:
     """L2 and H5: every chunk had exactly one launcher; others were ended and recorded."""
-    chunks = of(events, "chunk_finished")
+    chunks = [c for c in of(events, "chunk_finished") if c.get("cause") != "interrupted"]
     if not chunks:
         return [not_run("L2", NOTHING_TRAINED), not_run("H5", NOTHING_TRAINED)]
     problems = [f"{chunk_name(c)} has no launcher PID" for c in chunks if not c.get("launcher_pid")]
@@ -56,8 +56,11 @@ def single_launcher(events: Events) -> list[Finding]:
 
 
 def devices(events: Events, gpus: int, nproc: int, nproc_given: bool) -> list[Finding]:
-    """L3 and H6: the devices were watched in every chunk, and all GPUs of the launcher worked at the same time."""
-    chunks = of(events, "chunk_finished")
+    """L3 and H6: the devices were watched, and all GPUs of the launcher worked at the same time, in each chunk that
+    counts; a try that failed or was interrupted proves nothing and spoils nothing."""
+    judged = {gate["chunk"] for gate in of(events, "stage_gate")}
+    tries = of(events, "chunk_finished")
+    chunks = [c for c in tries if c["chunk"] in judged] or tries
     if not chunks:
         return [not_run("L3", NOTHING_TRAINED), not_run("H6", NOTHING_TRAINED)]
     evidence = chunks[0].get("device_samples")

@@ -170,11 +170,9 @@ def absolute_steps(events: Events) -> Finding:
     if not chunks:
         return not_run("H7", NOTHING_TRAINED)
     problems, stands = [], dict[str, int]()
-    # A chunk that did not count (a guard, missing evidence) is tried again from where the stage stood before it.
-    counted = {gate["chunk"] for gate in of(events, "stage_gate")}
     for event in events:
+        stage = event.get("stage")
         if event["event"] == "chunk_started":
-            stage = event["stage"]
             if stage in stands and event["start_update"] != stands[stage]:
                 problems.append(
                     f"{chunk_name(event)} started at update {event['start_update']}, the stage stood at {stands[stage]}"
@@ -183,9 +181,11 @@ def absolute_steps(events: Events) -> Finding:
                 problems.append(
                     f"{chunk_name(event)} starts at update {event['start_update']} without a checkpoint to resume"
                 )
-            stands.setdefault(stage, event["start_update"])
-        elif event["event"] == "chunk_finished" and event.get("checkpoint") and event["chunk"] in counted:
-            stands[event["stage"]] = event["checkpoint"]["step"] + 1
+            stands.setdefault(event["stage"], event["start_update"])
+        elif event["event"] == "chunk_finished":
+            stands[event["stage"]] = _stands_after(event)
+        elif event["event"] == "checkpoint_refused":
+            stands[event["stage"]] = _updates_of(event["used"])
     several = {stage for stage in STAGES if len([c for c in chunks if c["stage"] == stage]) > 1}
     told = (
         f"continued at the absolute update in {', '.join(sorted(several))}"
@@ -193,6 +193,16 @@ def absolute_steps(events: Events) -> Finding:
         else "every stage had one chunk, from 0"
     )
     return finding("H7", problems, told)
+
+
+def _stands_after(finished: Mapping[str, Any]) -> int:
+    """Updates of the checkpoint on which the stage stands after a chunk; a failed one falls back to an older."""
+    counts = finished.get("failure") is None and finished.get("cause") != "interrupted"
+    return _updates_of(finished.get("checkpoint") if counts else finished.get("continue_from"))
+
+
+def _updates_of(checkpoint: Mapping[str, Any] | None) -> int:
+    return int(checkpoint["step"]) + 1 if checkpoint else 0
 
 
 def defaults(events: Events) -> list[Finding]:

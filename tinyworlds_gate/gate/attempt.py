@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.measures import GateMeasures, MeasuresError, read_raw, summarise
 from tinyworlds_gate.gate.picture_check import check_new_picture, existing_pictures
-from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceEvidence, judge_inference
+from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, InferenceEvidence, judge_inference
 from tinyworlds_gate.launch.command import LaunchFiles, inference_command, stage_environment
 from tinyworlds_gate.launch.launcher import run_child
+from tinyworlds_gate.run.journal import Event
+from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
 
 
@@ -49,6 +52,7 @@ def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, Chec
         checkpoints={stage: reference.path for stage, reference in checkpoints.items()},
     )
     context.say(f"inference, attempt {number}: rolling out {settings.inference.clips} held-out clips")
+    _set_aside(log, measures_file)
     pictures = existing_pictures(layout.inference_results)
     child = run_child(
         command,
@@ -78,16 +82,47 @@ def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, Chec
         log=log,
         picture=picture.path,
         measures_file=measures_file,
-        checkpoints={
-            stage: {"path": reference.path, "sha256": reference.model_sha256, "step": reference.step}
-            for stage, reference in checkpoints.items()
-        },
+        checkpoints={stage: checkpoint_event(layout, reference) for stage, reference in checkpoints.items()},
         log_tail=None if child.ok else list(child.log_tail),
     )
     context.journal.append(
         "gate_verdict", attempt=number, measures=measures.as_dict() if measures else None, **verdict.as_event()
     )
     return InferenceAttempt(number, verdict, measures, dict(checkpoints), log, picture.path, child.log_tail)
+
+
+def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> InferenceAttempt:
+    """An attempt as the journal of a resumed run tells it (`inference_finished`, `gate_verdict`)."""
+    root = context.layout.project_root
+    measures, _ = _measures(root / finished["measures_file"])
+    checkpoints = {
+        stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
+        for stage, one in finished["checkpoints"].items()
+    }
+    judged = GateVerdict(
+        verdict["verdict"],
+        verdict["sentence"],
+        [Condition(**condition) for condition in verdict["conditions"]],
+        GateThresholds(**verdict["thresholds"]),
+    )
+    picture = finished.get("picture")
+    return InferenceAttempt(
+        finished["attempt"],
+        judged,
+        measures,
+        checkpoints,
+        root / finished["log"],
+        root / picture if picture else None,
+        tuple(finished.get("log_tail") or ()),
+    )
+
+
+def _set_aside(*paths: Path) -> None:
+    """What an attempt of this number left that was killed before its verdict must not speak for the new one."""
+    stamp = time.time_ns()
+    for path in paths:
+        if path.exists():
+            path.rename(path.with_name(f"{path.name}.earlier_{stamp}"))
 
 
 def _overrides(context: RunContext, checkpoints: Mapping[str, CheckpointRef], measures_file: Path) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and make the HTML page part of every run that validates."""
     refuse_parallel(config)
-    options.require_valid(options.explicit_options(config))
     session = GateSession(config)
+    options.require_valid(session.explicit)
     config.stash[SESSION] = session
     if not config.option.help and not config.option.collectonly:
         html_page.enable(config, session)

@@ -80,6 +80,13 @@ OPTIONS: tuple[Option, ...] = (
         "profile", parse_text, "name or folder", "smoke, or longrun under -m longrun", "Settings, budgets, thresholds."
     ),
     Option("project_root", parse_text, "path", "pytest's rootdir", "The validated project."),
+    Option(
+        "resume_run",
+        parse_text,
+        "path or name",
+        "none",
+        "Go on with results/<run>, which was killed or interrupted, with its own options.",
+    ),
     Option("seed", parse_seed, "number", PROFILE, "Initial weights, batches, masks and rollout."),
     Option(
         "train_stage",

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tinyworlds_gate.config.names import SHORT_NAMES
+from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.plugin.option_registry import OPTIONS, Option
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.loop_resume import ResumedRun
 
 GROUP = "tinyworlds_gate"
 TRAINING_OPTIONS = (
@@ -50,6 +54,26 @@ def explicit_options(config: pytest.Config) -> dict[str, Any]:
     """What a person gave on the command line: option name → value. Defaults are not in it."""
     values = {option.name: config.getoption(_dest(option.name)) for option in OPTIONS}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def resumed_run(config: pytest.Config, root: Path) -> ResumedRun | None:
+    """The run that ``--resume-run`` names, or None.
+
+    Raises:
+        pytest.UsageError: there is no such run, it has ended well, or an option differs from the run's own.
+    """
+    given: str | None = config.getoption(_dest("resume_run"))
+    if given is None:
+        return None
+    from tinyworlds_gate.loop_resume import find_run
+
+    try:
+        run = find_run(root, given, config.invocation_params.dir)
+        run.require_unfinished()
+        run.require_options(explicit_options(config))
+    except GateError as error:
+        raise pytest.UsageError(str(error)) from error
+    return run
 
 
 def chosen_profile(config: pytest.Config) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tinyworlds_gate.loop import ClosedLoop
     from tinyworlds_gate.plugin.outcome import RunOutcome
     from tinyworlds_gate.reports.missing import Missing
+    from tinyworlds_gate.stages.context import RunContext
 
 VALIDATION = "validation"
 """The folder whose tests are the closed loop."""
@@ -34,14 +35,16 @@ class GateSession:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.stamp = timestamp()
-        self.explicit = options.explicit_options(config)
         self.project_root = options.project_root(config)
+        self.resumed = options.resumed_run(config, self.project_root)
+        self.explicit = options.explicit_options(config) if self.resumed is None else self.resumed.options
+        self.stamp = timestamp() if self.resumed is None else str(self.resumed.started["timestamp"])
         self.page: Path | None = None
         self.page_is_ours = False
         self.loop: ClosedLoop | None = None
         self.outcome: RunOutcome | None = None
         self.missing: list[Missing] = []
+        self.record_problem: str | None = None
         self.written: dict[str, Path] = {}
         self.findings: dict[str, list[Finding]] = {}
         self.deselected: dict[str, str] = {}
@@ -87,10 +90,15 @@ class GateSession:
             from tinyworlds_gate.loop_start import resolve_run
 
             try:
-                self._settings = resolve_run(options.chosen_profile(self.config), self.explicit, self.project_root)
+                self._settings = resolve_run(self._profile(), self.explicit, self.project_root)
+                if self.resumed is not None:
+                    self.resumed.require_settings(self._settings[0].table())
             except GateError as error:
                 raise pytest.UsageError(str(error)) from error
         return self._settings
+
+    def _profile(self) -> str:
+        return options.chosen_profile(self.config) if self.resumed is None else self.resumed.profile
 
     def note_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Requirements of validation tests that will not run because a person left them out."""
@@ -106,7 +114,7 @@ class GateSession:
             pytest.UsageError: a profile was asked for whose tests `-m` leaves out.
         """
         self._selected = [item for item in items if self.is_validation(item)]
-        if self._carried and not self._selected and "profile" in self.explicit:
+        if self._carried and not self._selected and ("profile" in self.explicit or self.resumed is not None):
             self._require_marker_of_profile()
         if not self._selected and self.page_is_ours:
             html_page.drop(self.config)
@@ -115,9 +123,10 @@ class GateSession:
     def _require_marker_of_profile(self) -> None:
         profile, markers = self.settings()[0].profile, self.config.option.markexpr
         if not options.asks_for(profile.kind, markers):
+            named = "the run's profile" if self.resumed is not None else "--profile"
             raise pytest.UsageError(
-                f"--profile {self.explicit['profile']} is a {profile.kind} profile, and -m '{markers}' leaves the "
-                f"{profile.kind} tests out; add -m {profile.kind}"
+                f"{named} {self.explicit.get('profile', profile.name)} is a {profile.kind} profile, and -m '{markers}' "
+                f"leaves the {profile.kind} tests out; add -m {profile.kind}"
             )
 
     # While the tests run.
@@ -126,25 +135,33 @@ class GateSession:
         """The closed loop of this session; the first call starts the run."""
         if self.loop is None:
             from tinyworlds_gate.loop import ClosedLoop
-            from tinyworlds_gate.loop_start import start_run
 
             settings, gpus = self.settings()
-            context = start_run(
-                settings,
-                gpus,
-                explicit=self.explicit,
-                command=["pytest", *map(str, self.config.invocation_params.args)],
-                stamp=self.stamp,
-                say=self._voice.say,
-                show_progress=self._voice.progress,
-            )
-            self.loop = ClosedLoop(context, self.stamp)
+            context = self._start(settings, gpus)
+            self.loop = ClosedLoop(context, self.stamp, None if self.resumed is None else self.resumed.so_far)
             self._voice.say(
                 f"run {context.layout.run}, profile {settings.profile.name}, {_devices(context.on_cpu, gpus)}"
             )
             for note in settings.notes:
                 self._voice.say(note)
         return self.loop
+
+    def _start(self, settings: Settings, gpus: int) -> RunContext:
+        from tinyworlds_gate.loop_start import resume_run, start_run
+
+        command = ["pytest", *map(str, self.config.invocation_params.args)]
+        say, show = self._voice.say, self._voice.progress
+        if self.resumed is not None:
+            return resume_run(settings, gpus, self.resumed, command=command, say=say, show_progress=show)
+        return start_run(
+            settings,
+            gpus,
+            explicit=self.explicit,
+            command=command,
+            stamp=self.stamp,
+            say=say,
+            show_progress=show,
+        )
 
     def note_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Findings of a validation test: its own where it stated them, else one for each requirement it carries."""
@@ -192,10 +209,13 @@ class GateSession:
         from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
         context = self.loop.context
-        if exitstatus == pytest.ExitCode.INTERRUPTED:
-            context.journal.append("interrupted", signal=None, reason="pytest was interrupted")
-        elif self.loop.attempts:
-            self.loop.analyse()
+        try:
+            if exitstatus == pytest.ExitCode.INTERRUPTED:
+                context.journal.append("interrupted", signal=None, reason="pytest was interrupted")
+            elif self.loop.attempts:
+                self.loop.analyse()
+        except (GateError, OSError) as error:
+            self._note_unwritten(session, error)
         self.outcome = decide_outcome(
             self.loop,
             self.findings,
@@ -207,19 +227,33 @@ class GateSession:
             explicit=self.explicit,
             not_asked=[id for id in REQUIREMENTS if id not in self._carried and id not in CHECKED_AT_THE_END],
         )
-        for test, one in self.outcome.findings:
-            context.journal.append(
+        session.exitstatus = self.outcome.exit_status
+        try:
+            self._record(self.outcome)
+            self.written = write_reports(context.layout.project_root, context.layout.root)
+        except (GateError, OSError) as error:
+            # A full disk must not hide the verdict: it stands on the terminal, and a resumed run writes the rest.
+            self._note_unwritten(session, error)
+
+    def _record(self, outcome: RunOutcome) -> None:
+        assert self.loop is not None
+        journal = self.loop.context.journal
+        for test, one in outcome.findings:
+            journal.append(
                 "requirement", id=one.id, test=test, verdict=one.verdict, reason=one.reason, evidence=one.evidence
             )
-        context.journal.append(
+        journal.append(
             "run_finished",
-            status=self.outcome.status,
-            sentence=self.outcome.sentence,
-            exit_status=self.outcome.exit_status,
+            status=outcome.status,
+            sentence=outcome.sentence,
+            exit_status=outcome.exit_status,
             seconds=time.monotonic() - self._began,
         )
-        self.written = write_reports(context.layout.project_root, context.layout.root)
-        session.exitstatus = self.outcome.exit_status
+
+    def _note_unwritten(self, session: pytest.Session, error: Exception) -> None:
+        self.record_problem = str(error)
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _unreached(self) -> dict[str, str]:
         """Requirements of selected tests that did not run: the session ended before them."""
@@ -234,18 +268,23 @@ class GateSession:
         """After the page was written: what is missing makes the session fail."""
         if self.loop is None or self.outcome is None:
             return
+        try:
+            self._check_artifacts(session, self.loop.context, self.outcome)
+        except (GateError, OSError) as error:
+            self._note_unwritten(session, error)
+        self.loop.close()
+
+    def _check_artifacts(self, session: pytest.Session, context: RunContext, outcome: RunOutcome) -> None:
         from tinyworlds_gate.reports.missing import missing_reports
 
-        context = self.loop.context
         for id, path in self.written.items():
             context.journal.append("report_written", id=id, path=path)
         if self.page is not None and self.page.exists():
             context.journal.append("report_written", id="A8", path=self.page)
-        if self.outcome.complete:
+        if outcome.complete:
             self.missing = missing_reports(context.layout.project_root, context.layout.root, self.page)
             if self.missing and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self.loop.close()
 
     def close(self) -> None:
         """Whatever happened: the project is free for the next run."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
-from tinyworlds_gate.launch.command import stage_command, stage_environment
-from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, failure_text, run_chunk
+from tinyworlds_gate.errors import CheckpointError, LaunchError
+from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
 from tinyworlds_gate.reference.training.schedule import Schedule
+from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.chunk_evidence import (
     ChunkEvidence,
     checkpoint_event,
@@ -19,13 +20,14 @@ from tinyworlds_gate.stages.chunk_evidence import (
     pictures_of,
     set_aside_earlier_tries,
 )
-from tinyworlds_gate.stages.chunk_history import recent_mean
+from tinyworlds_gate.stages.chunk_history import read_chunk_history, recent_mean
+from tinyworlds_gate.stages.chunk_launch import Chunk, announcement, chunk_command, launch_chunk
 from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.stages.failure import Failure, failure_of
+from tinyworlds_gate.stages.progress import INTERRUPTED, RUN_STOPS, StageProgress
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
-from tinyworlds_gate.stages.verdicts import StageVerdict, judge_stage
-
-RETUNE_CAUSES: Mapping[str, Cause] = {"out_of_memory": "out_of_memory", "timeout": "timeout", "guard": "guard"}
-"""The launcher's causes as the ladder knows them; any other is a runtime error."""
+from tinyworlds_gate.stages.standing import Recorded, Standing
+from tinyworlds_gate.stages.verdicts import judge_stage
 
 
 @dataclass(frozen=True)
@@ -44,83 +46,100 @@ class StageResult:
         return self.checkpoint is not None and self.verdict != FAIL
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """The span of one chunk and the schedule it belongs to."""
-
-    number: int
-    start: int
-    end: int
-    target: int
-    schedule_start: int
-    reason: str
-
-
 class StageController:
-    """The chunks of one stage, from a fresh start or from a checkpoint."""
+    """The chunks of one stage, from a fresh start or from a checkpoint.
+
+    What happened is appended to the journal, and the state is folded from what was appended (``progress.py``), so that
+    a resumed run goes on exactly where the journal stops.
+    """
 
     def __init__(
         self, context: RunContext, stage: str, inputs: Mapping[str, CheckpointRef], resume: CheckpointRef | None = None
     ) -> None:
         """``inputs`` are the checkpoints that dynamics is trained on; ``resume`` is where this stage continues."""
         self.context, self.stage, self.inputs = context, stage, inputs
-        self.checkpoint = resume
-        self.retries = 0
-        self.degraded = False
-        self.schedule_start = 0
-        self._chunks_of_stage = 0
-        self._last_reason = ""
+        self.standing = Standing(context, stage, inputs, resume)
+        self.progress = StageProgress(stage, chunk_size=1, target=1)
 
-    @property
-    def done(self) -> int:
-        """Updates that the valid checkpoint has had."""
-        return self.checkpoint.step + 1 if self.checkpoint else 0
-
-    def train(self, target: int, *, reason: str = "planned", chunk: int | None = None) -> StageResult:
+    def train(
+        self,
+        target: int,
+        *,
+        reason: str = "planned",
+        chunk: int | None = None,
+        schedule_start: int = 0,
+        so_far: Sequence[Event] = (),
+    ) -> StageResult:
         """Train up to the absolute update ``target``; a stage gate that asks for more at the target extends it.
 
         The schedule spans the updates from ``schedule_start`` to the target, whatever the chunks are. ``chunk`` is the
-        length of a chunk in updates where it is not the profile's (a retry is one chunk).
+        length of a chunk in updates where it is not the profile's (a retry is one chunk). ``so_far`` are the journal's
+        events of this training when a run is resumed: it goes on where they stop.
+
+        Raises:
+            GateError: the machine stops the run (a full disk); what was trained is kept and can be resumed.
         """
         began = time.monotonic()
-        chunk_size = chunk or self.context.settings.plan(self.stage).chunk
-        result: StageResult | None = None
-        while result is None and self.done < target:
-            end = min(self.done + chunk_size, target)
-            evidence, cause = self._run_chunk(end, target, reason)
-            if cause is None:
-                self.checkpoint = evidence.checkpoint
-                verdict = self._judge(evidence)
-                if verdict.decision in ("continue", "watch"):
-                    continue
-                cause = "stage_gate"
-            if not self._retune(cause):
-                result = self._finish(FAIL, f"the stage did not pass: {self._last_reason}", began)
-            elif self.done >= target:
-                # The gate was not met at the target: the span grows by one chunk with its own schedule.
-                self.schedule_start, target = self.done, target + chunk_size
-                self.context.say(f"{self.stage}: the target grows to {target} updates")
-            reason = "retune"
-        if self._chunks_of_stage == 0:
-            return self._finish(
-                NOT_RUN, f"not trained: the start has had {self.done} updates, the target is {target}", began
-            )
-        return result or self._finish(
-            DEGRADED if self.degraded else PASS, f"{self.done} updates taken and the stage gate passed", began
-        )
+        self.progress = StageProgress(
+            self.stage,
+            chunk_size=chunk or self.context.settings.plan(self.stage).chunk,
+            target=target,
+            schedule_start=schedule_start,
+            reason=reason,
+            checkpoint=self.progress.checkpoint or self.standing.record(self.standing.given),
+        ).after_all(so_far)
+        if so_far:
+            self._require_whole_checkpoint()
+        while (step := self.progress.next_step) != "finished":
+            match step:
+                case "settle":
+                    self._settle()
+                case "judge":
+                    self._judge()
+                case "retune":
+                    self._retune()
+                case "run":
+                    self._run_chunk()
+                case "give_up" | "finish":
+                    self._finish(began)
+        event, progress = self.progress.finished or {}, self.progress
+        checkpoint = self.standing.resolve(progress.checkpoint)
+        return StageResult(self.stage, str(event["verdict"]), str(event["reason"]), progress.done, checkpoint)
 
-    def _run_chunk(self, end: int, target: int, reason: str) -> tuple[ChunkEvidence, Cause | None]:
-        chunk = Chunk(self.context.next_chunk(), self.done, end, target, self.schedule_start, reason)
-        self._chunks_of_stage += 1
-        layout, config = self.context.layout, self.context.settings.stages[self.stage]
-        command = stage_command(
-            self.context.target, self.stage, nproc_per_node=self.context.nproc, overrides=self._overrides(chunk)
+    def _append(self, event: str, **fields: object) -> None:
+        self.progress = self.progress.after(self.context.journal.append(event, **{**fields, "stage": self.stage}))
+
+    def _require_whole_checkpoint(self) -> None:
+        """A resumed run: the checkpoint that the journal counts on is still there and whole, or an older one is."""
+        recorded = self.progress.checkpoint
+        try:
+            self.standing.resolve(recorded)
+        except CheckpointError as error:
+            assert recorded is not None
+            used, refused = self.standing.newest_below(int(recorded["step"]))
+            first = {"path": recorded["path"], "reason": str(error)}
+            self._append("checkpoint_refused", refused=[first, *refused], used=used)
+            told = f"update {used['step']} is used instead" if used else "the stage starts anew"
+            self.context.say(f"{self.stage}: {error}; {told}")
+
+    def _run_chunk(self) -> None:
+        progress, layout = self.progress, self.context.layout
+        chunk = Chunk(
+            number=self.context.next_chunk(),
+            stage=self.stage,
+            start=progress.done,
+            end=progress.span[1],
+            target=progress.target,
+            schedule_start=progress.schedule_start,
+            reason=progress.reason,
         )
+        command = chunk_command(self.context, chunk, self.standing.resolve(progress.checkpoint), self.inputs)
         self._announce(chunk, command)
         for folder in set_aside_earlier_tries(layout, self.stage, chunk.start):
             self.context.say(f"{self.stage}: a checkpoint of a try that did not count was set aside as {folder.name}")
         pictures = pictures_of(layout, self.stage)
-        result = self._launch(chunk, command)
+        result = launch_chunk(self.context, chunk, command)
+        config = self.context.settings.stages[self.stage]
         evidence = gather_evidence(
             layout,
             self.stage,
@@ -129,83 +148,41 @@ class StageController:
             schedule=Schedule(config.learning_rate, chunk.schedule_start, chunk.target, config.warmup_fraction),
             pictures_before=pictures,
         )
-        self._record(chunk, result, evidence)
-        return evidence, self._cause(result, evidence)
+        failure = failure_of(result, evidence, guard_applies=self.guard_applies)
+        self._record(chunk, result, evidence, failure)
+        if failure is not None and failure.cause in RUN_STOPS:
+            raise LaunchError(
+                f"{failure.reason} The disk is full: free some space, then go on with --resume-run "
+                f"results/{layout.run}. Earlier checkpoints are untouched."
+            )
 
-    def _overrides(self, chunk: Chunk) -> dict[str, Any]:
-        config, training = self.context.settings.stages[self.stage], self.context.settings.training
-        values: dict[str, Any] = {
-            "n_updates": chunk.end,
-            "batch_size_per_gpu": config.batch_size_per_gpu,
-            "learning_rate": config.learning_rate,
-            "gradient_accumulation_steps": config.gradient_accumulation_steps,
-            "log_interval": config.log_interval,
-            "schedule_start": chunk.schedule_start,
-            "schedule_end": chunk.target,
-            "seed": training.seed,
-            "device": "cpu" if self.context.on_cpu else "cuda",
-            "held_out_fraction": training.held_out_fraction,
-            "split_seed": training.split_seed,
-        }
-        if self.context.data_path is not None:
-            values["data_path"] = self.context.data_path
-        if self.checkpoint is not None:
-            values["checkpoint"] = self.checkpoint.path
-        if self.stage == "dynamics":
-            values["video_tokenizer_path"] = self.inputs["video_tokenizer"].path
-            values["latent_actions_path"] = self.inputs["latent_actions"].path
-        return values
+    @property
+    def guard_applies(self) -> bool:
+        """H6: whether an idle GPU is a failure of a chunk."""
+        enforced = self.context.settings.options.enforce_dual_gpu_check
+        return enforced and not self.context.on_cpu and self.context.nproc > 1
 
     def _announce(self, chunk: Chunk, command: list[str]) -> None:
-        settings, layout = self.context.settings, self.context.layout
-        params = ChunkParams.of(settings.stages[self.stage])
-        self.context.journal.append(
+        fields = announcement(self.context, chunk, command)
+        start = self.progress.checkpoint
+        self._append(
             "chunk_started",
-            chunk=chunk.number,
-            stage=self.stage,
-            chunk_of_stage=self._chunks_of_stage,
-            reason=chunk.reason,
-            command=command,
-            log=layout.chunk_log(chunk.number, self.stage),
-            start_update=chunk.start,
-            end_update=chunk.end,
-            target_updates=chunk.target,
-            params=vars(params),
-            param_sources={key: settings.source_of(self.stage, key) for key in vars(params)},
-            nproc_per_node=self.context.nproc,
-            effective_batch=settings.effective_batch(self.stage),
-            resumed_from=self.checkpoint.path if self.checkpoint else None,
+            **fields,
+            chunk_of_stage=self.progress.chunks + 1,
+            resumed_from=start["path"] if start else None,
         )
         self.context.say(
             f"{self.stage}: chunk {chunk.number}, updates {chunk.start} to {chunk.end} of {chunk.target} "
-            f"({chunk.reason}), learning rate {params.learning_rate:g}, "
-            f"effective batch {settings.effective_batch(self.stage)}"
+            f"({chunk.reason}), learning rate {fields['params']['learning_rate']:g}, "
+            f"effective batch {fields['effective_batch']}"
         )
 
-    def _launch(self, chunk: Chunk, command: list[str]) -> ChunkResult:
-        layout, settings = self.context.layout, self.context.settings
-        watchdog, options = settings.profile.watchdog, settings.options
-        files = chunk_files(layout, chunk.number)
-        return run_chunk(
-            self.context.target,
-            self.stage,
-            command,
-            stage_environment(self.context.target, files, on_cpu=self.context.on_cpu),
-            layout=layout,
-            chunk=chunk.number,
-            nproc=self.context.nproc,
-            monitor_interval_s=options.monitor_interval_sec,
-            gpu_util_threshold=options.gpu_util_threshold,
-            gpu_required_samples=options.gpu_required_samples,
-            cleanup_extra=options.cleanup_extra_processes,
-            deadline_s=watchdog.chunk_deadline_s,
-            stall_s=watchdog.stall_s,
-            progress=self.context.progress_of(self.stage, chunk.start, chunk.end),
-        )
-
-    def _record(self, chunk: Chunk, result: ChunkResult, evidence: ChunkEvidence) -> None:
+    def _record(self, chunk: Chunk, result: ChunkResult, evidence: ChunkEvidence, failure: Failure | None) -> None:
         layout, history = self.context.layout, evidence.history
-        self.context.journal.append(
+        if failure is not None:
+            self.context.say(f"{self.stage}: chunk {chunk.number} does not count: {failure.reason}")
+        continue_from, refused = self._start_of_next_try(chunk, evidence, failure)
+        self._append(
             "chunk_finished",
             **result.journal_fields(),
             checkpoint=checkpoint_event(layout, evidence.checkpoint),
@@ -217,32 +194,54 @@ class StageController:
             visualization=evidence.visualization,
             channels=evidence.channels,
             problems=evidence.problems,
+            failure=failure,
+            continue_from=continue_from,
+            refused=refused,
         )
         rate = f"{history.updates_per_s:.2f} updates/s" if history.updates_per_s else "no rate"
         final = f"final loss {history.losses[-1]:.4f}" if history.losses else "no loss"
         self.context.say(f"{self.stage}: chunk {chunk.number} took {result.wall_s:.0f} s, {final}, {rate}")
 
-    def _cause(self, result: ChunkResult, evidence: ChunkEvidence) -> Cause | None:
-        """Why the chunk does not count, or None when it does (S4)."""
-        options = self.context.settings.options
-        if evidence.has_non_finite_loss:
-            self._last_reason = "; ".join(evidence.problems)
-            return "stage_gate"
-        if result.cause != "ok":
-            self._last_reason = failure_text(result)
-            self.context.say(self._last_reason)
-            return RETUNE_CAUSES.get(result.cause, "runtime_error")
-        guard_failed = result.dual_gpu_ok is False and not self.context.on_cpu and self.context.nproc > 1
-        if options.enforce_dual_gpu_check and guard_failed:
-            self._last_reason = f"the device check failed: {result.dual_gpu_reason}"
-            return "guard"
-        if evidence.problems:
-            self._last_reason = "; ".join(evidence.problems)
-            return "runtime_error"
-        return None
+    def _start_of_next_try(
+        self, chunk: Chunk, evidence: ChunkEvidence, failure: Failure | None
+    ) -> tuple[Recorded | None, list[dict[str, str]]]:
+        if failure is None:
+            return self.standing.record(evidence.checkpoint), []
+        if failure.cause == "guard":
+            return self.progress.checkpoint, []  # nothing that the chunk trained is proven
+        # The last update is always taken again: evidence that was missing can only come from training.
+        return self.standing.newest_below(chunk.end - 1)
 
-    def _judge(self, evidence: ChunkEvidence) -> StageVerdict:
-        history = evidence.history
+    def _settle(self) -> None:
+        """A chunk whose harness died: it is closed in the journal, and what it saved is used."""
+        started = self.progress.open_chunk
+        assert started is not None
+        number, samples = int(started["chunk"]), self.context.layout.chunk_devices(int(started["chunk"]))
+        continue_from, refused = self.standing.newest_below(int(started["end_update"]) - 1)
+        self._append(
+            "chunk_finished",
+            chunk=number,
+            exit_code=None,
+            signal=None,
+            cause=INTERRUPTED,
+            wall_s=None,
+            launcher_pid=None,
+            workers=[],
+            dual_gpu_ok=None,
+            dual_gpu_reason="the harness ended before the chunk did",
+            device_samples=samples if samples.exists() else None,
+            extra_launchers=[],
+            checkpoint=None,
+            problems=[],
+            failure=None,
+            continue_from=continue_from,
+            refused=refused,
+        )
+        self.context.say(f"{self.stage}: chunk {number} was interrupted; going on at update {self.progress.done}")
+
+    def _judge(self) -> None:
+        start, end = self.progress.span_start or 0, self.progress.done
+        history = read_chunk_history(self.context.layout.history(self.stage), start, end)
         verdict = judge_stage(
             self.stage,
             history.losses,
@@ -250,10 +249,9 @@ class StageController:
             recent_mean(history.unique_actions),
             recent_mean(history.action_entropy_nats),
         )
-        self.context.journal.append(
+        self._append(
             "stage_gate",
-            chunk=self.context.chunks_started,
-            stage=self.stage,
+            chunk=self.progress.last_chunk,
             decision=verdict.decision,
             id=verdict.id,
             reason=verdict.reason,
@@ -261,52 +259,51 @@ class StageController:
             thresholds=verdict.thresholds,
         )
         self.context.say(f"{self.stage}: gate {verdict.id} says {verdict.decision}: {verdict.reason}")
-        self._last_reason = verdict.reason
-        return verdict
 
-    def _retune(self, cause: Cause) -> bool:
-        """Apply the ladder; False when it gives up."""
-        params = ChunkParams.of(self.context.settings.stages[self.stage])
+    def _retune(self) -> None:
+        """Climb down the ladder, or give up."""
+        progress, settings = self.progress, self.context.settings
         plan = plan_retune(
             self.stage,
-            cause,
-            params,
-            retries_used=self.retries,
-            max_train_retries=self.context.settings.profile.max_train_retries,
+            cast(Cause, progress.failure),
+            ChunkParams.of(settings.stages[self.stage]),
+            retries_used=progress.retries,
+            max_train_retries=settings.profile.max_train_retries,
             nproc_per_node=self.context.nproc,
         )
-        self.context.journal.append(
+        self._append(
             "retune",
-            stage=self.stage,
-            chunk=self.context.chunks_started,
+            chunk=progress.last_chunk,
             id=plan.id,
-            cause=f"{cause}: {self._last_reason}",
+            cause=f"{progress.failure}: {progress.last_reason}",
             changes=plan.changes,
             effective_batch=plan.effective_batch,
             proceed=plan.proceed,
             reason=plan.reason,
         )
         self.context.say(f"{self.stage}: {plan.id}: {plan.reason}")
-        if not plan.proceed:
-            self._last_reason = f"{self._last_reason} {plan.reason}"
-            return False
-        self.retries += 1
-        self.degraded = self.degraded or plan.degraded
-        if plan.changes:
-            self.context.settings = self.context.settings.with_retune(self.stage, plan.changes, f"retune {plan.id}")
-        return True
+        if plan.proceed and plan.changes:
+            self.context.settings = settings.with_retune(self.stage, plan.changes, f"retune {plan.id}")
+        if self.progress.target > progress.target:
+            self.context.say(f"{self.stage}: the target grows to {self.progress.target} updates")
 
-    def _finish(self, verdict: str, reason: str, began: float) -> StageResult:
-        result = StageResult(self.stage, verdict, reason, self.done, self.checkpoint)
-        self.context.journal.append(
+    def _finish(self, began: float) -> None:
+        progress = self.progress
+        if progress.gave_up is not None:
+            verdict, reason = FAIL, f"the stage did not pass: {progress.gave_up}"
+        elif progress.chunks == 0:
+            verdict = NOT_RUN
+            reason = f"not trained: the start has had {progress.done} updates, the target is {progress.target}"
+        else:
+            verdict = DEGRADED if progress.degraded else PASS
+            reason = f"{progress.done} updates taken and the stage gate passed"
+        self._append(
             "stage_finished",
-            stage=self.stage,
             verdict=verdict,
             reason=reason,
-            updates=self.done,
-            checkpoint=checkpoint_event(self.context.layout, self.checkpoint),
-            degraded=self.degraded,
+            updates=progress.done,
+            checkpoint=progress.checkpoint,
+            degraded=progress.degraded,
             seconds=time.monotonic() - began,
         )
         self.context.say(f"{self.stage}: {verdict}: {reason}")
-        return result

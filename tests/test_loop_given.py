@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.checkpoint_files import write_ours
 from tinyworlds_gate.errors import CheckpointError
-from tinyworlds_gate.loop_resumed import peak_rate, resumed_values
+from tinyworlds_gate.loop_given import peak_rate, resumed_values
 from tinyworlds_gate.loop_start import resolve_run
 
 ROOT = Path(__file__).resolve().parents[1]

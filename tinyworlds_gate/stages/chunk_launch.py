@@ -1,0 +1,98 @@
+"""One launch of a stage: what its command line sets, and the guarded run of that command (P1, L2, L3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.launch.command import stage_command, stage_environment
+from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
+from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.stages.retune import ChunkParams
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One launch: its updates and the schedule that they belong to."""
+
+    number: int
+    stage: str
+    start: int
+    end: int
+    target: int
+    schedule_start: int
+    reason: str
+
+
+def chunk_command(
+    context: RunContext, chunk: Chunk, start: CheckpointRef | None, inputs: Mapping[str, CheckpointRef]
+) -> list[str]:
+    """The launcher's command line; ``start`` is the checkpoint to continue, ``inputs`` are dynamics' two models."""
+    config, training = context.settings.stages[chunk.stage], context.settings.training
+    values: dict[str, Any] = {
+        "n_updates": chunk.end,
+        "batch_size_per_gpu": config.batch_size_per_gpu,
+        "learning_rate": config.learning_rate,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "log_interval": config.log_interval,
+        "keep_checkpoints": config.keep_checkpoints,
+        "schedule_start": chunk.schedule_start,
+        "schedule_end": chunk.target,
+        "seed": training.seed,
+        "device": "cpu" if context.on_cpu else "cuda",
+        "held_out_fraction": training.held_out_fraction,
+        "split_seed": training.split_seed,
+    }
+    if context.data_path is not None:
+        values["data_path"] = context.data_path
+    if start is not None:
+        values["checkpoint"] = start.path
+    if chunk.stage == "dynamics":
+        values["video_tokenizer_path"] = inputs["video_tokenizer"].path
+        values["latent_actions_path"] = inputs["latent_actions"].path
+    return stage_command(context.target, chunk.stage, nproc_per_node=context.nproc, overrides=values)
+
+
+def announcement(context: RunContext, chunk: Chunk, command: list[str]) -> dict[str, Any]:
+    """The fields of ``chunk_started`` that say what is launched with which parameters (P1, P2)."""
+    settings, layout = context.settings, context.layout
+    params = ChunkParams.of(settings.stages[chunk.stage])
+    return {
+        "chunk": chunk.number,
+        "reason": chunk.reason,
+        "command": command,
+        "log": layout.chunk_log(chunk.number, chunk.stage),
+        "start_update": chunk.start,
+        "end_update": chunk.end,
+        "target_updates": chunk.target,
+        "schedule_start": chunk.schedule_start,
+        "params": vars(params),
+        "param_sources": {key: settings.source_of(chunk.stage, key) for key in vars(params)},
+        "nproc_per_node": context.nproc,
+        "effective_batch": settings.effective_batch(chunk.stage),
+    }
+
+
+def launch_chunk(context: RunContext, chunk: Chunk, command: list[str]) -> ChunkResult:
+    """Run the command to its end under guard, watched and within its deadlines."""
+    layout, settings = context.layout, context.settings
+    watchdog, options = settings.profile.watchdog, settings.options
+    files = chunk_files(layout, chunk.number)
+    return run_chunk(
+        context.target,
+        chunk.stage,
+        command,
+        stage_environment(context.target, files, on_cpu=context.on_cpu),
+        layout=layout,
+        chunk=chunk.number,
+        nproc=context.nproc,
+        monitor_interval_s=options.monitor_interval_sec,
+        gpu_util_threshold=options.gpu_util_threshold,
+        gpu_required_samples=options.gpu_required_samples,
+        cleanup_extra=options.cleanup_extra_processes,
+        deadline_s=watchdog.chunk_deadline_s,
+        stall_s=watchdog.stall_s,
+        progress=context.progress_of(chunk.stage, chunk.start, chunk.end),
+    )

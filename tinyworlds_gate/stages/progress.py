@@ -1,0 +1,142 @@
+"""Where one training of a stage stands, folded from its journal events: the same fold live and on `--resume-run`.
+
+A training is cut into chunks. A chunk counts once its evidence is whole (S4) and its gate has been asked; until then
+its *span* stays open, and a try that failed or was interrupted is followed by another over what is left of the span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tinyworlds_gate.run.journal import Event
+
+Step = Literal["settle", "judge", "retune", "give_up", "run", "finish", "finished"]
+"""What a training does next: close a chunk whose harness died, ask the stage gate, climb down the ladder, fail,
+launch a chunk, pass, nothing."""
+
+INTERRUPTED = "interrupted"
+"""The cause of a chunk whose harness died: nobody failed, and no try is counted."""
+
+RUN_STOPS = ("disk_full",)
+"""Causes that no retune answers: the run stops, and can be resumed when the machine is well again."""
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """The state of one training; ``after`` returns the state after one more event of the journal."""
+
+    stage: str
+    chunk_size: int
+    """Updates of a whole chunk."""
+    target: int
+    """Absolute updates; a gate that is not met at the target raises it by a chunk."""
+    schedule_start: int = 0
+    reason: str = "planned"
+    """Of the next chunk: planned, retune, or inference retry k."""
+    checkpoint: Mapping[str, Any] | None = None
+    """Where the next chunk starts, in the journal's form; None for new weights."""
+    retries: int = 0
+    degraded: bool = False
+    chunks: int = 0
+    """Chunks launched by this training."""
+    span_start: int | None = None
+    """First update of the span that is being tried; None between two chunks."""
+    open_chunk: Event | None = None
+    """A chunk that started and whose end is not in the journal."""
+    last_chunk: int | None = None
+    unjudged: bool = False
+    """The last chunk counts, its gate was not asked yet."""
+    failure: str | None = None
+    """The cause that a retune has to answer."""
+    last_reason: str = ""
+    gave_up: str | None = None
+    finished: Event | None = None
+
+    @property
+    def done(self) -> int:
+        """Updates that the valid checkpoint has had."""
+        return int(self.checkpoint["step"]) + 1 if self.checkpoint else 0
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last (exclusive) update of the chunk being tried or planned next."""
+        start = self.done if self.span_start is None else self.span_start
+        return start, min(start + self.chunk_size, self.target)
+
+    @property
+    def next_step(self) -> Step:
+        """What is to be done now."""
+        if self.finished is not None:
+            return "finished"
+        if self.open_chunk is not None:
+            return "settle"
+        if self.unjudged:
+            return "judge"
+        if self.gave_up is not None:
+            return "give_up"
+        if self.failure is not None:
+            return "retune"
+        return "run" if self.done < self.target else "finish"
+
+    def after_all(self, events: Iterable[Event]) -> StageProgress:
+        """The state after several events."""
+        progress = self
+        for event in events:
+            progress = progress.after(event)
+        return progress
+
+    def after(self, event: Event) -> StageProgress:
+        """The state after one event; those of other stages and other kinds change nothing."""
+        if event.get("stage") != self.stage:
+            return self
+        match event["event"]:
+            case "chunk_started":
+                start = event["start_update"] if self.span_start is None else self.span_start
+                return replace(
+                    self, chunks=self.chunks + 1, span_start=start, open_chunk=event, last_chunk=event["chunk"]
+                )
+            case "chunk_finished":
+                return self._after_chunk(event)
+            case "stage_gate":
+                return self._after_gate(event)
+            case "retune":
+                return self._after_retune(event)
+            case "checkpoint_refused":
+                return replace(self, checkpoint=event["used"], span_start=None, unjudged=False, finished=None)
+            case "stage_finished":
+                return replace(self, finished=event)
+        return self
+
+    def _after_chunk(self, event: Event) -> StageProgress:
+        failure = event.get("failure")
+        if failure is None and event["cause"] != INTERRUPTED:
+            return replace(self, open_chunk=None, checkpoint=event["checkpoint"], unjudged=True)
+        closed = replace(self, open_chunk=None, checkpoint=event.get("continue_from"))
+        if failure is None:
+            return closed
+        cause = failure["cause"]
+        return replace(closed, failure=None if cause in RUN_STOPS else cause, last_reason=str(failure["reason"]))
+
+    def _after_gate(self, event: Event) -> StageProgress:
+        judged = replace(self, unjudged=False, span_start=None, last_reason=str(event["reason"]))
+        if event["decision"] in ("continue", "watch"):
+            return judged
+        return replace(judged, failure="stage_gate")
+
+    def _after_retune(self, event: Event) -> StageProgress:
+        if not event["proceed"]:
+            return replace(self, failure=None, gave_up=f"{self.last_reason} {event['reason']}")
+        batch = (event.get("changes") or {}).get("batch_size_per_gpu")
+        retuned = replace(
+            self,
+            failure=None,
+            reason="retune",
+            retries=self.retries + 1,
+            degraded=self.degraded or (batch is not None and batch[1] == 1),
+        )
+        if self.done < self.target:
+            return retuned
+        # The gate was not met at the target: the span grows by one chunk with its own schedule.
+        return replace(retuned, schedule_start=self.done, target=self.target + self.chunk_size)
