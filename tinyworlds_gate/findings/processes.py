@@ -44,10 +44,12 @@ def single_launcher(events: Events) -> list[Finding]:
         return [not_run("L2", NOTHING_TRAINED), not_run("H5", NOTHING_TRAINED)]
     problems = [f"{chunk_name(c)} has no launcher PID" for c in chunks if not c.get("launcher_pid")]
     problems += _overlaps(events)
-    extra = [(c, record) for c in chunks for record in c.get("extra_launchers") or []]
+    guarded = [(chunk_name(c), c) for c in chunks]
+    guarded += [(f"inference attempt {e.get('attempt')}", e) for e in of(events, "inference_finished")]
+    extra = [(where, record) for where, event in guarded for record in event.get("extra_launchers") or []]
     problems += [
-        f"{chunk_name(c)}: a second launcher, PID {record['pid']}, was {record['outcome']}"
-        for c, record in extra
+        f"{where}: a second launcher, PID {record['pid']}, was {record['outcome']}"
+        for where, record in extra
         if _still_runs(record)
     ]
     pids = ", ".join(str(c.get("launcher_pid")) for c in chunks)

@@ -10,12 +10,15 @@ from typing import Any
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.profile import Thresholds
+from tinyworlds_gate.errors import DiskError
+from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.measures import GateMeasures, MeasuresError, read_raw, summarise
-from tinyworlds_gate.gate.picture_check import check_new_picture, existing_pictures
+from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
 from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, InferenceEvidence, judge_inference
-from tinyworlds_gate.launch.command import LaunchFiles, inference_command, stage_environment
-from tinyworlds_gate.launch.launcher import run_child
+from tinyworlds_gate.launch.cause import KILLED
+from tinyworlds_gate.launch.child import failure_text
+from tinyworlds_gate.launch.command import inference_command
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
@@ -40,7 +43,37 @@ def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
 
 
 def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> InferenceAttempt:
-    """Run inference on these checkpoints and judge it; journalled before and after."""
+    """Run inference on these checkpoints and judge it; journalled before and after.
+
+    A process that somebody ended from outside says nothing of the model: it is run again, up to the profile's
+    ``max_train_retries`` times, before it is judged as it stands.
+
+    Raises:
+        DiskError: the disk is full; nothing is judged, the run can be resumed.
+        LaunchError: the command cannot be started.
+    """
+    for _ in range(context.settings.profile.max_train_retries):
+        tried = _try(context, number, checkpoints)
+        if tried.ended.cause != KILLED:
+            break
+        context.say(f"inference, attempt {number}: {failure_text(tried.ended.child)}")
+        context.say(f"inference, attempt {number}: it was ended from outside and is run again")
+    else:
+        tried = _try(context, number, checkpoints)
+    return _judge(context, number, checkpoints, tried)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One life of the inference process and what it left."""
+
+    ended: InferenceChild
+    log: Path
+    measures_file: Path
+    picture: PictureCheck
+
+
+def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> _Try:
     layout, settings = context.layout, context.settings
     log, measures_file = layout.inference_log(number), layout.root / f"measures_{number:02d}.json"
     command = inference_command(context.target, _overrides(context, checkpoints, measures_file))
@@ -54,41 +87,48 @@ def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, Chec
     context.say(f"inference, attempt {number}: rolling out {settings.inference.clips} held-out clips")
     _set_aside(log, measures_file)
     pictures = existing_pictures(layout.inference_results)
-    child = run_child(
-        command,
-        cwd=layout.project_root,
-        env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=context.on_cpu),
-        log_path=log,
-        deadline_s=settings.profile.watchdog.inference_deadline_s,
+    ended = run_inference(context, command, log)
+    child, picture = ended.child, check_new_picture(layout.inference_results, pictures)
+    context.journal.append(
+        "inference_finished",
+        attempt=number,
+        exit_code=child.exit_code,
+        signal=child.signal,
+        cause=ended.cause,
+        wall_s=child.wall_s,
+        log=log,
+        picture=picture.path,
+        measures_file=measures_file,
+        checkpoints={stage: checkpoint_event(layout, reference) for stage, reference in checkpoints.items()},
+        extra_launchers=[record.as_record() for record in child.extra],
+        ended=[record.as_record() for record in child.ended],
+        log_tail=None if child.ok else list(child.log_tail),
     )
-    picture = check_new_picture(layout.inference_results, pictures)
-    measures, problem = _measures(measures_file)
+    if ended.disk_problem is not None:
+        raise DiskError(
+            f"The inference run stopped: {ended.disk_problem} (its log: {log}). The disk is full: free some space, "
+            f"then go on with --resume-run results/{layout.run}. All checkpoints are untouched."
+        )
+    return _Try(ended, log, measures_file, picture)
+
+
+def _judge(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef], tried: _Try) -> InferenceAttempt:
+    child, picture = tried.ended.child, tried.picture
+    measures, problem = _measures(tried.measures_file)
     evidence = InferenceEvidence(
         exit_code=child.exit_code,
-        log=read_inference_log(log),
+        log=read_inference_log(tried.log),
         expected_checkpoints={stage: str(reference.path) for stage, reference in checkpoints.items()},
         picture=picture.path.name if picture.path else None,
         picture_problem=picture.problem,
         measures=measures,
         measures_problem=problem,
     )
-    verdict = judge_inference(evidence, gate_thresholds(settings.profile.thresholds))
-    context.journal.append(
-        "inference_finished",
-        attempt=number,
-        exit_code=child.exit_code,
-        signal=child.signal,
-        wall_s=child.wall_s,
-        log=log,
-        picture=picture.path,
-        measures_file=measures_file,
-        checkpoints={stage: checkpoint_event(layout, reference) for stage, reference in checkpoints.items()},
-        log_tail=None if child.ok else list(child.log_tail),
-    )
+    verdict = judge_inference(evidence, gate_thresholds(context.settings.profile.thresholds))
     context.journal.append(
         "gate_verdict", attempt=number, measures=measures.as_dict() if measures else None, **verdict.as_event()
     )
-    return InferenceAttempt(number, verdict, measures, dict(checkpoints), log, picture.path, child.log_tail)
+    return InferenceAttempt(number, verdict, measures, dict(checkpoints), tried.log, picture.path, child.log_tail)
 
 
 def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> InferenceAttempt:

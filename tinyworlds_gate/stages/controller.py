@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
-from tinyworlds_gate.errors import CheckpointError, LaunchError
+from tinyworlds_gate.errors import CheckpointError, DiskError
 from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
 from tinyworlds_gate.reference.training.schedule import Schedule
@@ -151,7 +151,7 @@ class StageController:
         failure = failure_of(result, evidence, guard_applies=self.guard_applies)
         self._record(chunk, result, evidence, failure)
         if failure is not None and failure.cause in RUN_STOPS:
-            raise LaunchError(
+            raise DiskError(
                 f"{failure.reason} The disk is full: free some space, then go on with --resume-run "
                 f"results/{layout.run}. Earlier checkpoints are untouched."
             )

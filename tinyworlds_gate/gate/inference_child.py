@@ -1,0 +1,56 @@
+"""The inference run as a child process: guarded, with a deadline, and with the cause of its end (L2, L6, G1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of
+from tinyworlds_gate.launch.child import ChildResult, run_child
+from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
+from tinyworlds_gate.launch.disk import full_disk
+from tinyworlds_gate.launch.oom_kills import OomKills
+from tinyworlds_gate.stages.context import RunContext
+
+
+@dataclass(frozen=True)
+class InferenceChild:
+    """How the process ended, why by evidence, and the sentence that shows a full disk (None: the disk takes data)."""
+
+    child: ChildResult
+    cause: str
+    disk_problem: str | None
+
+
+def run_inference(context: RunContext, command: Sequence[str], log: Path) -> InferenceChild:
+    """Run the command to its end, alone on the project: training that somebody starts beside it is ended (L2).
+
+    Raises:
+        LaunchError: it cannot be started.
+    """
+    settings, layout, kills = context.settings, context.layout, OomKills()
+    child = run_child(
+        command,
+        cwd=layout.project_root,
+        env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=context.on_cpu),
+        log_path=log,
+        deadline_s=settings.profile.watchdog.inference_deadline_s,
+        on_poll=lambda _: kills.look([os.getpid()]),
+        alone_in=context.target,
+        cleanup_extra=settings.options.cleanup_extra_processes,
+        guard_interval_s=settings.options.monitor_interval_sec,
+    )
+    text = "\n".join(child.log_tail)
+    cause = TIMEOUT
+    if child.stopped is None:
+        cause = cause_of(
+            exit_code=child.exit_code,
+            signal_name=child.signal,
+            log_text=text,
+            error_file=None,
+            oom_kills=kills.count(),
+        )
+    problem = None if cause == OK else full_disk(text, [layout.root, layout.inference_results])
+    return InferenceChild(child, cause, problem)
