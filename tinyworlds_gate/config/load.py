@@ -13,7 +13,7 @@ from typing import Any
 from tinyworlds_gate.config.layers import Layers, trained_stages
 from tinyworlds_gate.config.options import LoopOptions
 from tinyworlds_gate.config.profile import ProfileConfig, StagePlan
-from tinyworlds_gate.config.profile_files import locate_profile, shown_path
+from tinyworlds_gate.config.profile_files import file_digests, locate_profile, shown_path
 from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageConfig, TrainingConfig
 from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested
 from tinyworlds_gate.config.workers import effective_batch, resolve_nproc
@@ -37,6 +37,8 @@ class Settings:
     profile_path: Path
     config_dir: Path
     project_root: Path
+    file_digests: Mapping[str, str]
+    """Name of each settings file → SHA-256 of what was read, so that a later edit shows (``config/kept.py``)."""
 
     @property
     def trained_stages(self) -> tuple[str, ...]:
@@ -126,15 +128,16 @@ def resolve_settings(
     root = (project_root or Path.cwd()).resolve()
     profile_path = locate_profile(profile_name_or_path, root)
     layers = Layers(root)
+    digests = file_digests(profile_path.parent)
     layers.read_files(profile_path)
     layers.spread_profile()
     layers.add(resumed or {}, lambda key: "resumed checkpoint", "resumed state")
     layers.add_explicit(explicit)
     layers.derive()
-    return _settings(layers, profile_path)
+    return _settings(layers, profile_path, digests)
 
 
-def _settings(layers: Layers, profile_path: Path) -> Settings:
+def _settings(layers: Layers, profile_path: Path, digests: Mapping[str, str]) -> Settings:
     root, folder = layers.root, shown_path(profile_path.parent, layers.root)
     settings = Settings(
         profile=validated(ProfileConfig, layers.part("profile."), shown_path(profile_path, root)),
@@ -150,6 +153,7 @@ def _settings(layers: Layers, profile_path: Path) -> Settings:
         profile_path=profile_path,
         config_dir=profile_path.parent,
         project_root=root,
+        file_digests=digests,
     )
     provenance = {key: layers.sources.get(key, DEFAULT_SOURCE) for key, _ in _leaves(settings)}
     return replace(settings, provenance=provenance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 from tinyworlds_gate.config.yaml_io import did_you_mean
@@ -45,6 +46,11 @@ def locate_profile(name_or_path: str | Path, project_root: Path) -> Path:
             "set. Copy the missing files from configs/ and adapt them."
         )
     return found / "profile.yaml"
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Name of each of the six files that is there → SHA-256 of its content."""
+    return {name: sha256(path.read_bytes()).hexdigest() for name in SETTINGS_FILES if (path := folder / name).is_file()}
 
 
 def profile_names(project_root: Path) -> list[str]:

@@ -48,6 +48,11 @@ class RunLayout:
         return self.root / "journal.jsonl"
 
     @property
+    def configs(self) -> Path:
+        """The run's own copy of its settings files."""
+        return self.root / "configs"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
