@@ -13,8 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.process_evidence import FOREIGN, WORKER0, gpu, look
 from tests.helpers.process_nvml import GIB, FakeNvml, NVMLError, fake_gpu
-from tinyworlds_gate.launch.devices import DeviceMonitor, gpu_count, gpu_inventory, read_samples
+from tinyworlds_gate.launch.devices import (
+    Cadence,
+    DeviceMonitor,
+    gpu_count,
+    gpu_inventory,
+    read_samples,
+    usable_gpus,
+)
 from tinyworlds_gate.launch.nvml import GpuInfo, Nvml, visible_devices
 
 DEVICES = [GpuInfo(0, "a", "GPU-aa11", 80.0), GpuInfo(1, "b", "GPU-ab22", 80.0), GpuInfo(2, "c", "GPU-cc33", 80.0)]
@@ -102,6 +110,115 @@ def test_samples_are_kept_as_they_were_taken(tmp_path: Path, monkeypatch: pytest
     assert monitor.peak_memory_gib() == 3.0
     assert read_samples(monitor.path) == monitor.samples
     assert [json.loads(line)["baseline"] for line in monitor.path.read_text().splitlines()] == [True, False]
+
+
+@pytest.mark.requirement("L3")
+@pytest.mark.parametrize(
+    ("active", "told", "expected"),
+    [
+        ({7: 90, 8: 3}, True, {7: 90.0, 8: 3.0}),
+        ({}, True, {}),
+        ({7: 40, 0: 12, 9: 4294967295, 10: 0}, True, {7: 40.0}),
+        (NVMLError("Not Supported", 3), False, None),
+        (NVMLError("Insufficient Permissions", 4), False, None),
+        (NVMLError("Function Not Found", 13), False, None),
+        (NVMLError("Success", 0), True, {}),
+        (NVMLError("Insufficient Size", 7), None, None),
+        (NVMLError("GPU is lost", 15), None, None),
+    ],
+    ids=str,
+)
+def test_utilisation_by_process_is_told_not_told_or_not_known(
+    monkeypatch: pytest.MonkeyPatch, active: object, told: bool | None, expected: dict[int, float] | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1", active=active)))
+    with Nvml(visible="0") as nvml:
+        (sample,) = nvml.sample()
+        assert nvml.problem == ("nvmlDeviceGetProcessUtilization: GPU is lost" if "lost" in str(active) else None)
+    assert (sample.activity, sample.activity_told) == (expected, told)
+
+
+@pytest.mark.requirement("L3")
+def test_a_library_without_utilisation_by_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1")))
+    monkeypatch.delattr(FakeNvml, "nvmlDeviceGetProcessUtilization")
+    with Nvml(visible="0") as nvml:
+        (sample,) = nvml.sample()
+    assert (sample.activity, sample.activity_told) == (None, False)
+
+
+@pytest.mark.requirement("L3")
+def test_mig_slices_are_one_usable_gpu_and_never_several() -> None:
+    slices = [GpuInfo(0, "a (MIG slice)", f"MIG-{at}", 20.0, mig=True) for at in range(3)]
+    assert usable_gpus(slices) == 1
+    assert usable_gpus([*DEVICES, *slices]) == 3
+    assert usable_gpus([]) == 0
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def samples_in(self, cadence: Cadence, seconds: float) -> int:
+        """How often a sample was due, asked ten times a second as the launcher asks."""
+        count = 0
+        for _ in range(round(seconds * 10)):
+            count += cadence.due()
+            self.now += 0.1001
+        return count
+
+
+@pytest.mark.requirement("L3")
+def test_samples_are_dense_in_the_first_ten_seconds_and_then_at_the_interval() -> None:
+    clock = Clock()
+    cadence = Cadence(5.0, clock)
+    assert clock.samples_in(cadence, 10) == 50
+    assert clock.samples_in(cadence, 60) == 12
+
+
+@pytest.mark.requirement("L3")
+def test_the_first_step_and_the_first_own_work_on_a_gpu_begin_ten_dense_seconds_each() -> None:
+    clock = Clock()
+    cadence = Cadence(5.0, clock)
+    clock.now += 30
+    cadence.first_step_seen()
+    assert clock.samples_in(cadence, 10) == 50
+    clock.now += 30
+    strange, own = look(1.0, gpu("GPU-1", 90, [FOREIGN])), look(2.0, gpu("GPU-1", 90, [WORKER0]))
+    cadence.noticed(strange)
+    assert clock.samples_in(cadence, 10) == 2
+    cadence.noticed(own)
+    clock.now += 5
+    assert clock.samples_in(cadence, 4.8) == 24
+    cadence.noticed(own)
+    clock.now += 30
+    assert clock.samples_in(cadence, 10) == 2
+
+
+@pytest.mark.requirement("L3")
+def test_an_interval_shorter_than_a_dense_one_is_kept() -> None:
+    clock = Clock()
+    cadence = Cadence(0.1, clock)
+    assert clock.samples_in(cadence, 20) == 200
+
+
+@pytest.mark.requirement("L3")
+def test_samples_of_an_earlier_version_have_no_activity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1", active={7: 9})))
+    with Nvml(visible="0") as nvml, DeviceMonitor(tmp_path / "chunk.jsonl", nvml) as monitor:
+        monitor.take([7])
+    assert read_samples(monitor.path)[0].gpus[0].activity == {7: 9.0}
+    record = json.loads(monitor.path.read_text())
+    for field in ("activity", "activity_told"):
+        del record["gpus"][0][field]
+    monitor.path.write_text(json.dumps(record) + "\n")
+    old = read_samples(monitor.path)[0].gpus[0]
+    assert (old.activity, old.activity_told, old.util_pct) == (None, None, 50.0)
 
 
 def test_looking_for_gpus_does_not_import_torch() -> None:

@@ -9,7 +9,11 @@ GIB = 2**30
 
 
 class NVMLError(Exception):
-    """The library's base error."""
+    """The library's base error; ``value`` is NVML's number (nvml.h)."""
+
+    def __init__(self, words: str, value: int = 999) -> None:
+        super().__init__(words)
+        self.value = value
 
 
 class FakeNvml(ModuleType):
@@ -51,6 +55,12 @@ class FakeNvml(ModuleType):
     def nvmlDeviceGetComputeRunningProcesses(self, handle: dict[str, Any]) -> Any:
         return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in _value(handle, "processes").items()]
 
+    def nvmlDeviceGetProcessUtilization(self, handle: dict[str, Any], since_us: int) -> Any:
+        found = [SimpleNamespace(pid=pid, smUtil=percent) for pid, percent in _value(handle, "active").items()]
+        if not found:
+            raise NVMLError("Not Found", 6)
+        return found
+
     def nvmlDeviceGetMigMode(self, handle: dict[str, Any]) -> Any:
         if "slices" not in handle:
             raise NVMLError("Not Supported")
@@ -67,7 +77,7 @@ class FakeNvml(ModuleType):
 
 
 def fake_gpu(uuid: str, **values: Any) -> dict[str, Any]:
-    return {"uuid": uuid, "name": "NVIDIA Test", "used": GIB, "util": 50, "processes": {}, **values}
+    return {"uuid": uuid, "name": "NVIDIA Test", "used": GIB, "util": 50, "processes": {}, "active": {}, **values}
 
 
 def _value(handle: dict[str, Any], name: str) -> Any:

@@ -174,9 +174,10 @@ def _verdict(moments: Sequence[Moment], nproc: int, required: int, *, named: boo
             f"this launcher's work was seen on {shares}"
         )
     told = "heartbeats name the GPU of every rank" if named else f"heartbeats name the GPU of {ranks} of {nproc} ranks"
+    untold = sum(moment.together is None for moment in moments)
     return None, (
-        f"unknown: {len(counted)} of {required} needed samples show the workers at the same time, and "
-        f"{sum(one.together is None for one in moments)} of {len(moments)} do not tell whose work the GPUs did (own work seen on {shares}; {told})"
+        f"unknown: {len(counted)} of {required} needed samples show the workers at the same time, and {untold} of "
+        f"{len(moments)} do not tell whose work the GPUs did (own work seen on {shares}; {told})"
     )
 
 
