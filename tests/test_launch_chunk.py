@@ -72,7 +72,7 @@ def test_a_chunk_that_succeeds_leaves_its_evidence_and_no_process(tmp_path: Path
     (worker,) = result.workers
     assert (worker.rank, worker.pid, worker.device, worker.steps) == (0, result.launcher_pid, "cpu", 20)
     assert worker.cpu_s is not None
-    assert worker.cpu_s > 0.5
+    assert worker.cpu_s > 0
     assert result.last_step == 19
     assert seen == sorted(seen)
     assert result.left_over == result.extra_launchers == ()

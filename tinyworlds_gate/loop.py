@@ -17,7 +17,7 @@ from tinyworlds_gate.config.alignment import Check, check_alignment
 from tinyworlds_gate.config.schema import SHARED_KEYS
 from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, GateError
 from tinyworlds_gate.gate.attempt import InferenceAttempt, restored_attempt, run_attempt
-from tinyworlds_gate.launch.ending import end_stale
+from tinyworlds_gate.launch.ending import end_stale, require_ended
 from tinyworlds_gate.loop_data import prepare_data
 from tinyworlds_gate.loop_evidence import analyse_metrics, audit_history
 from tinyworlds_gate.loop_resume import Retraining, RunSoFar, with_retraining
@@ -76,6 +76,8 @@ class ClosedLoop:
             self._prepared = True
             try:
                 self._lock.acquire()
+                if (dead := self._lock.taken_over) is not None:
+                    self.context.say(f"took over the lock of a run that died: {dead.told()}")
                 self._end_stale("before")
                 self._check_configs()
                 self._check_given_checkpoints()
@@ -100,6 +102,7 @@ class ClosedLoop:
         )
         for record in self.ended_before:
             self.context.say(f"ended a stale training process: PID {record.pid}, {record.outcome}")
+        require_ended(self.ended_before)
 
     def _check_configs(self) -> None:
         self.config_checks = check_alignment(self.context.settings.config_dir)
@@ -157,6 +160,10 @@ class ClosedLoop:
                 self.context.say(f"{stage}: stopped: {error}")
                 self.stopped = True
                 self._stages[stage] = StageResult(stage, FAIL, f"stopped: {error}", 0, None)
+            except BaseException as fault:
+                # pytest's timeout, or a defect of ours: the tests after this one must not train it again.
+                self._stages[stage] = StageResult(stage, FAIL, f"broken off: {str(fault) or repr(fault)}", 0, None)
+                raise
         return self._stages[stage]
 
     def _train_or_take(self, stage: str) -> StageResult:

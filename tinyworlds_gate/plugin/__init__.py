@@ -5,6 +5,7 @@ What a hook decides lives in the modules beside this one; here stand only the ho
 
 from __future__ import annotations
 
+import faulthandler
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tinyworlds_gate.plugin import html_page, options, terminal
 from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference, reports, trained_stages
+from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption, note_late_signal
 from tinyworlds_gate.plugin.parallel import add_refused_option, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
 from tinyworlds_gate.plugin.session import SESSION, GateSession
@@ -32,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     session = GateSession(config)
     options.require_valid(session.explicit)
     config.stash[SESSION] = session
+    config.stash[INTERRUPTION] = Interruption()
+    config.pluginmanager.register(config.stash[INTERRUPTION], "tinyworlds-gate-interruption")
     if not config.option.help and not config.option.collectonly:
         html_page.enable(config, session)
 
@@ -60,6 +64,23 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, s
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """From here on a signal ends the run in order; sessions that validate nothing keep pytest's own ways."""
+    if session.config.stash[SESSION].validates:
+        session.config.stash[INTERRUPTION].begin()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A stage of a long run may take days: no stack dump on the terminal because of it (pytest's faulthandler_timeout).
+
+    Children that hang have a watchdog of their own, which prints their stacks.
+    """
+    if item.config.stash[SESSION].is_validation(item) and item.get_closest_marker("longrun") is not None:
+        faulthandler.cancel_dump_traceback_later()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Turn each report of a validation test into findings of the requirements that it carries."""
@@ -73,7 +94,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """End the run: verdict, requirement table and reports; the HTML page follows right after this hook."""
-    session.config.stash[SESSION].finish(session, int(exitstatus))
+    gate = session.config.stash[SESSION]
+    gate.finish(session, int(exitstatus))
+    note_late_signal(gate, session)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True, specname="pytest_sessionfinish")

@@ -12,6 +12,7 @@ import pytest
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
 from tinyworlds_gate.plugin import html_page, options
+from tinyworlds_gate.plugin.interruption import INTERRUPTION
 from tinyworlds_gate.plugin.voice import Voice
 from tinyworlds_gate.run.timestamps import timestamp
 
@@ -53,6 +54,11 @@ class GateSession:
         self._selected: list[pytest.Item] = []
         self._voice = Voice(config)
         self._began = time.monotonic()
+
+    @property
+    def validates(self) -> bool:
+        """Whether tests of the closed loop will run."""
+        return bool(self._selected)
 
     # Before the tests.
 
@@ -211,7 +217,7 @@ class GateSession:
         context = self.loop.context
         try:
             if exitstatus == pytest.ExitCode.INTERRUPTED:
-                context.journal.append("interrupted", signal=None, reason="pytest was interrupted")
+                context.journal.append("interrupted", **self.config.stash[INTERRUPTION].event())
             elif self.loop.attempts:
                 self.loop.analyse()
         except (GateError, OSError) as error:
@@ -242,11 +248,17 @@ class GateSession:
             journal.append(
                 "requirement", id=one.id, test=test, verdict=one.verdict, reason=one.reason, evidence=one.evidence
             )
-        journal.append(
+        self.record_end()
+
+    def record_end(self) -> None:
+        """Journal the outcome that stands."""
+        assert self.loop is not None
+        assert self.outcome is not None
+        self.loop.context.journal.append(
             "run_finished",
-            status=outcome.status,
-            sentence=outcome.sentence,
-            exit_status=outcome.exit_status,
+            status=self.outcome.status,
+            sentence=self.outcome.sentence,
+            exit_status=self.outcome.exit_status,
             seconds=time.monotonic() - self._began,
         )
 

@@ -248,14 +248,27 @@ def build_record(project_root: Path, run_folder: Path, events: list[Event]) -> R
     record.config_checks = list((last_event(events, "config_checked") or {}).get("checks") or [])
     record.stages = {str(event.get("stage")): event for event in events if event["event"] == "stage_finished"}
     record.ended_processes = [
-        {**process, "when": event.get("when")}
-        for event in events
-        if event["event"] == "stale_processes"
-        for process in event.get("ended") or []
+        {**process, "when": when} for event in events for when, ended in _ended(event) for process in ended or []
     ]
     record.chunks = _chunks(events)
     record.attempts = _attempts(events)
     return record
+
+
+def _ended(event: Event) -> list[tuple[str, Any]]:
+    """When, and which processes were ended: stale ones, other training that was met, and what a launch left."""
+    match event["event"]:
+        case "stale_processes":
+            return [(str(event.get("when")), event.get("ended"))]
+        case "interrupted":
+            return [("interrupted", event.get("ended"))]
+        case "chunk_finished":
+            where = f"chunk {event.get('chunk')}"
+        case "inference_finished":
+            where = f"inference attempt {event.get('attempt')}"
+        case _:
+            return []
+    return [(f"{where}, not of it", event.get("extra_launchers")), (where, event.get("ended"))]
 
 
 def _chunks(events: Iterable[Event]) -> list[Chunk]:

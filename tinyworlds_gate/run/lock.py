@@ -17,6 +17,9 @@ from tinyworlds_gate.run.timestamps import timestamp
 
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _READ_TRIES = 20
+_LONGEST_RECORD = 65536
+_LATEST = 1e11
+"""Seconds; a later time is none that a person could be told."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class LockHolder:
     host: str
     since: float
     run: str | None
+
+    def told(self) -> str:
+        """``PID 77 on host, started 2026_01_02_03_04_05, run a``."""
+        run = f", run {self.run}" if self.run else ""
+        return f"PID {self.pid} on {self.host}, started {timestamp(self.since)}{run}"
 
     def is_alive(self) -> bool:
         return self.host == host_name() and ProcessIdentity(self.pid, self.start).is_alive()
@@ -53,13 +61,24 @@ class ProjectLock:
             raise LaunchError(f"This process already holds the project {self.project_root}.")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            while self._fd < 0:
+                self._fd = self._try()
         except OSError as error:
             raise LaunchError(
-                f"Cannot write the lock file {self.path}: {error.strerror}. Make the results folder writable."
+                f"Cannot write the lock file {self.path}: {error.strerror}. Make the results folder writable and free "
+                "its disk, or remove what stands there."
             ) from error
+        os.register_at_fork(after_in_child=self._forget_in_child)
+        return self
+
+    def _try(self) -> int:
+        """The descriptor with the lock held, or -1 when the file was removed meanwhile (a lock on it binds nobody)."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             supported = self._flock(fd)
+            if not _is_at(fd, self.path):
+                os.close(fd)
+                return -1
             holder = _read_holder(fd)
             if not supported and holder is not None and holder.is_alive():
                 raise self._refusal(holder)
@@ -68,9 +87,7 @@ class ProjectLock:
         except BaseException:
             os.close(fd)
             raise
-        self._fd = fd
-        os.register_at_fork(after_in_child=self._forget_in_child)
-        return self
+        return fd
 
     def release(self) -> None:
         """Give the project back; the emptied lock file stays (removing it would race with the next run)."""
@@ -108,8 +125,7 @@ class ProjectLock:
         if holder is None:
             who, fix = "by a process that has not written its name yet", "Try again in a moment."
         else:
-            run = f", run {holder.run}" if holder.run else ""
-            who = f"by PID {holder.pid} on {holder.host}, started {timestamp(holder.since)}{run}"
+            who = f"by {holder.told()}"
             fix = f"Wait until it ends, or end it with: kill {holder.pid}"
         return LaunchError(f"Another run of the project {self.project_root} is active, {who}. {fix}")
 
@@ -131,8 +147,20 @@ def _wait_for_holder(fd: int) -> LockHolder | None:
 
 
 def _read_holder(fd: int) -> LockHolder | None:
+    """Who wrote the file; None for an empty one, and for anything that is no holder's record."""
     try:
-        record: Any = json.loads(os.pread(fd, 65536, 0))
-        return LockHolder(**record)
-    except (ValueError, TypeError):
+        record: Any = json.loads(os.pread(fd, _LONGEST_RECORD, 0))
+    except (ValueError, RecursionError):
         return None
+    wanted = {"pid": int, "start": float | int, "host": str, "since": float | int, "run": str | None}
+    if not isinstance(record, dict) or record.keys() != wanted.keys():
+        return None
+    right = all(isinstance(record[name], kind) for name, kind in wanted.items())
+    return LockHolder(**record) if right and 0 <= record["since"] < _LATEST else None
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
