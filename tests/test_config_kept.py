@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.config_files import append, copy_profile
-from tinyworlds_gate.config.kept import edited_sentence, edited_settings, keep_settings
+from tinyworlds_gate.config.kept import edited_sentence, edited_settings, keep_settings, kept_settings
 from tinyworlds_gate.config.load import Settings, resolve_settings
-from tinyworlds_gate.config.profile_files import SETTINGS_FILES
+from tinyworlds_gate.config.profile_files import SETTINGS_FILES, file_digests
 from tinyworlds_gate.errors import ConfigError
 
 
@@ -76,16 +76,23 @@ def test_an_edit_between_reading_and_copying_is_refused(resolved: Settings, conf
 @pytest.mark.requirement("H7")
 def test_a_resumed_run_keeps_the_copy_that_it_has(resolved: Settings, configs: Path, tmp_path: Path) -> None:
     kept = keep_settings(resolved, tmp_path / "kept")
-    append(configs / "training.yaml", "log_every: 7")
-    again = resolve_settings(kept, {}, project_root=tmp_path)
-    assert keep_settings(again, kept) == kept
+    append(configs / "training.yaml", "# a remark")
+    again = resolve_settings(configs, {}, project_root=tmp_path)
+    assert kept_settings(again, kept, resolved.file_digests) == kept
+    assert file_digests(kept) == resolved.file_digests
 
 
+@pytest.mark.requirement("H7")
+def test_a_resumed_run_without_a_copy_makes_one(resolved: Settings, tmp_path: Path) -> None:
+    assert file_digests(kept_settings(resolved, tmp_path / "kept", None)) == resolved.file_digests
+
+
+@pytest.mark.requirement("H7", "P1")
 def test_a_copy_that_was_edited_is_refused(resolved: Settings, tmp_path: Path) -> None:
     kept = keep_settings(resolved, tmp_path / "kept")
     append(kept / "dynamics.yaml", "max_grad_norm: 0.5")
     with pytest.raises(ConfigError, match=r"kept is this run's copy .* dynamics.yaml there is not what the run was"):
-        keep_settings(resolved, kept)
+        kept_settings(resolved, kept, resolved.file_digests)
 
 
 def test_what_a_killed_harness_left_half_copied_is_not_taken_for_the_copy(resolved: Settings, tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 
 import psutil
 
+from tinyworlds_gate.config.kept import keep_settings, kept_settings
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
 from tinyworlds_gate.launch.nvml import gpu_inventory
 from tinyworlds_gate.loop_given import resumed_values
 from tinyworlds_gate.loop_resume import ResumedRun, settings_after
 from tinyworlds_gate.run.identity import host_name
-from tinyworlds_gate.run.journal import Event, Journal
+from tinyworlds_gate.run.journal import Event, Journal, last_event
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.stages.context import RunContext
@@ -75,12 +76,13 @@ def start_run(
         settings.project_root, _free_name(settings.project_root, f"{settings.profile.name}_{stamp}")
     ).create()
     journal = Journal(layout.journal, project_root=layout.project_root)
-    target = embedded_target(layout.project_root, settings.config_dir)
+    target = embedded_target(layout.project_root, keep_settings(settings, layout.configs))
     target.check_files()
     _journal_start(journal, layout, settings, target.kind, command, explicit, stamp)
     journal.append(
         "settings_resolved",
         settings=settings.table(),
+        files=settings.file_digests,
         thresholds=settings.profile.thresholds.model_dump(),
         notes=settings.notes,
     )
@@ -103,7 +105,8 @@ def resume_run(
     """
     layout = RunLayout(settings.project_root, resumed.folder.name).create()
     journal = Journal(layout.journal, project_root=layout.project_root)
-    target = embedded_target(layout.project_root, settings.config_dir)
+    recorded = last_event(resumed.events, "settings_resolved") or {}
+    target = embedded_target(layout.project_root, kept_settings(settings, layout.configs, recorded.get("files")))
     target.check_files()
     stamp = str(resumed.started["timestamp"])
     event = _journal_start(journal, layout, settings, target.kind, command, resumed.options, stamp, resumed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from tinyworlds_gate.config.load import Settings
@@ -11,20 +12,48 @@ from tinyworlds_gate.errors import ConfigError
 
 
 def keep_settings(settings: Settings, kept: Path) -> Path:
-    """Copy the six files that ``settings`` were resolved from into the folder ``kept``, and return it.
-
-    A copy that is there already (a resumed run) stays as it is and must be the one of these settings.
+    """Copy the six files that ``settings`` were resolved from into the new folder ``kept``, and return it.
 
     Raises:
         ConfigError: a file was edited since it was read, or the copy cannot be written.
     """
+    edited = edited_settings(settings)
+    if edited:
+        were = "was" if len(edited) == 1 else "were"
+        raise ConfigError(
+            f"{_list(edited)} {were} changed after the settings had been read and before the run began. Start again."
+        )
+    partial = kept.with_name(f".{kept.name}.{os.getpid()}.part")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        for name in settings.file_digests:
+            _write(partial / name, (settings.config_dir / name).read_bytes())
+        # All or nothing: what a killed harness left half done never has the name of the whole copy.
+        partial.rename(kept)
+        _fsync(kept.parent)
+    except OSError as error:
+        raise ConfigError(
+            f"The run's copy of its settings files cannot be written to {kept}: {error.strerror}. Make the folder "
+            "writable, or free the disk."
+        ) from error
+    return kept
+
+
+def kept_settings(settings: Settings, kept: Path, recorded: Mapping[str, str] | None) -> Path:
+    """The folder that a resumed run's stages read: its copy, which must be the one that the journal ``recorded`` (file
+    name → SHA-256); where the run has none, a new one.
+
+    Raises:
+        ConfigError: the copy was edited, or a new one cannot be written.
+    """
     if not kept.is_dir():
-        _copy(settings, kept)
-    differing = _differing(settings, kept)
+        return keep_settings(settings, kept)
+    differing = _differing(recorded or settings.file_digests, kept)
     if differing:
         raise ConfigError(
             f"{shown_path(kept, settings.project_root)} is this run's copy of its settings files, and "
-            f"{_list(differing)} there {_are_not(differing)} what the run was started with. Start a new run."
+            f"{_list(differing)} there {'is' if len(differing) == 1 else 'are'} not what the run was started with. "
+            "Put the old content back, or start a new run."
         )
     return kept
 
@@ -33,7 +62,7 @@ def edited_settings(settings: Settings) -> tuple[str, ...]:
     """The settings files, as people are told them, that were edited or removed since ``settings`` were resolved."""
     return tuple(
         shown_path(settings.config_dir / name, settings.project_root)
-        for name in _differing(settings, settings.config_dir)
+        for name in _differing(settings.file_digests, settings.config_dir)
     )
 
 
@@ -46,32 +75,10 @@ def edited_sentence(edited: tuple[str, ...], kept: Path, project_root: Path) -> 
     )
 
 
-def _copy(settings: Settings, kept: Path) -> None:
-    """All or nothing: a folder that a killed harness left half done never has the name of the whole one."""
-    edited = edited_settings(settings)
-    if edited:
-        were = "was" if len(edited) == 1 else "were"
-        raise ConfigError(
-            f"{_list(edited)} {were} changed after the settings had been read and before the run began. Start again."
-        )
-    partial = kept.with_name(f".{kept.name}.{os.getpid()}.part")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        for name in settings.file_digests:
-            _write(partial / name, (settings.config_dir / name).read_bytes())
-        partial.rename(kept)
-        _fsync(kept.parent)
-    except OSError as error:
-        raise ConfigError(
-            f"The run's copy of its settings files cannot be written to {kept}: {error.strerror}. Make the folder "
-            "writable, or free the disk."
-        ) from error
-
-
-def _differing(settings: Settings, folder: Path) -> list[str]:
-    """Names of the settings files whose content in ``folder`` is not what ``settings`` were resolved from."""
+def _differing(digests: Mapping[str, str], folder: Path) -> list[str]:
+    """Names of the settings files whose content in ``folder`` has not these digests."""
     there = file_digests(folder)
-    return [name for name in SETTINGS_FILES if there.get(name) != settings.file_digests.get(name)]
+    return [name for name in SETTINGS_FILES if there.get(name) != digests.get(name)]
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -91,7 +98,3 @@ def _fsync(folder: Path) -> None:
 
 def _list(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(names)
-
-
-def _are_not(names: list[str]) -> str:
-    return "is not" if len(names) == 1 else "are not"

@@ -22,6 +22,7 @@ from tinyworlds_gate.launch.command import inference_command
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.stages.run_inputs import check_inputs
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class _Try:
 
 
 def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> _Try:
+    check_inputs(context)
     layout, settings = context.layout, context.settings
     log, measures_file = layout.inference_log(number), layout.root / f"measures_{number:02d}.json"
     command = inference_command(context.target, _overrides(context, checkpoints, measures_file))

@@ -26,6 +26,7 @@ from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.failure import Failure, failure_of
 from tinyworlds_gate.stages.progress import INTERRUPTED, RUN_STOPS, StageProgress
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
+from tinyworlds_gate.stages.run_inputs import check_inputs
 from tinyworlds_gate.stages.standing import Recorded, Standing
 from tinyworlds_gate.stages.verdicts import judge_stage
 
@@ -123,6 +124,7 @@ class StageController:
             self.context.say(f"{self.stage}: {error}; {told}")
 
     def _run_chunk(self) -> None:
+        check_inputs(self.context)
         progress, layout = self.progress, self.context.layout
         chunk = Chunk(
             number=self.context.next_chunk(),
