@@ -16,12 +16,12 @@ from typing import Protocol
 from tinyworlds_gate.errors import DiskError, LaunchError
 from tinyworlds_gate.launch.awake import AwakeClock
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE
-from tinyworlds_gate.launch.disk import DISK_FULL_ERRNOS
 from tinyworlds_gate.launch.ending import EndedProcess, end_launch
 from tinyworlds_gate.launch.guard import LONGEST_INTERVAL_S, LauncherGuard
 from tinyworlds_gate.launch.interrupts import interrupts_wait, note_ended, termination_raises
 from tinyworlds_gate.launch.processes import find_launch
 from tinyworlds_gate.launch.tether import Tether
+from tinyworlds_gate.run.disk import DISK_FULL_ERRNOS
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.targets.base import Target

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.disk import DISK_FULL_ERRNOS, write_error
 
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -116,7 +117,7 @@ class RunLayout:
         return str(absolute.relative_to(self.project_root) if absolute.is_relative_to(self.project_root) else absolute)
 
     def create(self) -> RunLayout:
-        """Make the folders of the run; raises ``GateError`` naming the folder that cannot be written."""
+        """Make the folders of the run; raises ``GateError`` naming the folder that takes no data."""
         folders = [self.root, self.logs, self.heartbeats, self.devices, self.histories, self.inference_results]
         for folder in [*folders, self.actions]:
             try:
@@ -126,6 +127,15 @@ class RunLayout:
                     f"Cannot create the output folder {folder}: {error.strerror}. Make it writable or free the disk, "
                     "or run in another project folder."
                 ) from error
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise GateError(f"The output folder {folder} is not writable. Change its permissions (chmod u+rwx).")
+            error_found = write_error(folder)
+            if error_found is not None:
+                fix = (
+                    "Free some space and inodes there (df -h, df -i)"
+                    if error_found.errno in DISK_FULL_ERRNOS
+                    else "Change its permissions (chmod u+rwx) or mount it writable"
+                )
+                raise GateError(
+                    f"The output folder {folder} is not writable: {error_found.strerror}. {fix}, or run in another "
+                    "project folder."
+                )
         return self
