@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.checkpoint_files import flip_byte, names_in, write_ours
+from tests.helpers.checkpoint_files import flip_byte, names_in, optimizer_state, write_ours
 from tests.helpers.fake_stages import small_picture
+from tinyworlds_gate.checkpoints import read_model_state, read_state, write_checkpoint
 from tinyworlds_gate.reference.training.history import HistoryFile
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.layout import RunLayout
@@ -92,6 +94,16 @@ def rename_older_checkpoint(layout: RunLayout) -> None:
     layout.checkpoint(STAGE, 4).rename(layout.checkpoint(STAGE, 9))
 
 
+def diverged_weights(layout: RunLayout) -> None:
+    """A checkpoint that is whole in every file and holds one weight that is NaN."""
+    folder = layout.checkpoint(STAGE, 9)
+    weights = {name: tensor.clone() for name, tensor in read_model_state(folder).items()}
+    next(tensor for tensor in weights.values() if tensor.is_floating_point()).view(-1)[0] = math.nan
+    state = {key: value for key, value in read_state(folder).items() if key != "written_by"}
+    shutil.rmtree(folder)
+    write_checkpoint(folder.parent, STAGE, 9, model_state=weights, optim_state=optimizer_state(), state=state)
+
+
 def empty_picture(layout: RunLayout) -> None:
     (layout.visualizations(STAGE) / f"{STAGE}_step_9.png").write_bytes(b"")
 
@@ -137,6 +149,7 @@ def infinite_loss(layout: RunLayout) -> None:
         (remove_checkpoint, "M2", "no checkpoint dynamics_step_9 was written"),
         (damage_checkpoint, "M2", "does not have the SHA-256 that manifest.json records"),
         (rename_older_checkpoint, "M2", "is named dynamics step 9, but its manifest.json says dynamics step 4"),
+        (diverged_weights, "M2", "has 1 values that are not finite (NaN or infinite): training diverged"),
         (empty_picture, "M3", "no new whole picture (PNG) appeared"),
         (torn_picture, "M3", "no new whole picture (PNG) appeared"),
         (gap_in_history, "M1", "the history lacks 2 of the updates 0 to 9, the first is 3"),
@@ -163,7 +176,7 @@ def test_each_missing_piece_of_evidence_is_one_problem(
     invalid = {key: value["reason"] for key, value in found.channels.items() if value["verdict"] == "INVALID"}
     assert invalid == ({channel: found.problems[0]} if channel else {})
     assert (found.checkpoint is None) == (channel == "M2")
-    assert found.has_non_finite_loss == ("inf" in said)
+    assert found.diverged == (spoil in (infinite_loss, diverged_weights))
 
 
 @pytest.mark.requirement("M3")

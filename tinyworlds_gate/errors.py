@@ -23,6 +23,10 @@ class CheckpointError(GateError):
     """A checkpoint cannot be trusted; the message says which file and why."""
 
 
+class DivergedWeightsError(CheckpointError):
+    """The weights of a checkpoint are NaN or infinite: the file is whole, the training was not."""
+
+
 class LaunchError(GateError):
     """A child process could not be started, or another run holds the project."""
 

@@ -24,7 +24,7 @@ from tinyworlds_gate.checkpoints.layout import (
     parse_folder_name,
 )
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
-from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.errors import CheckpointError, DivergedWeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,7 +182,7 @@ def _check_weights(path: Path, stage: str) -> int:
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             count = int((~torch.isfinite(tensor)).sum())
-            raise CheckpointError(
+            raise DivergedWeightsError(
                 f"{path / MODEL_FILE}: {name} has {count} values that are not finite (NaN or infinite): training "
                 "diverged. Use an earlier checkpoint and a lower learning rate"
             )

@@ -28,7 +28,7 @@ _MEMORY_EXCEPTION = re.compile(
     r"|^Cuda failure (?:\d+ )?'out of memory'"
 )
 # What torchrun and its workers print, as torch 2.11 to 2.13 words it (torch/distributed/elastic).
-_WORKER_EXIT = re.compile(r"exitcode\s*:\s*(-?\d+)(?:\s*\(pid:\s*(\d+)\))?")
+_WORKER_EXIT = re.compile(r"(?:rank\s*:\s*(\d+)[^\n]*\n\s*)?exitcode\s*:\s*(-?\d+)(?:\s*\(pid:\s*(\d+)\))?")
 _ROOT_CAUSE = "Root Cause (first observed failure):"
 _CLOSED_BY_TORCHRUN = re.compile(r"Sending process (\d+) closing signal")
 _LAUNCHER_SIGNALLED = re.compile(r"SignalException: Process \d+ got signal: (?:Signals\.)?(\w+)")
@@ -46,6 +46,7 @@ class WorkerEnd:
     pid: int | None
     root_cause: bool
     """Whether torchrun names it as the first failure it saw."""
+    rank: int | None = None
 
 
 def cause_of(
@@ -78,9 +79,37 @@ def worker_ends(log_text: str) -> list[WorkerEnd]:
     """The workers in torchrun's failure summary, in its order: the root cause comes last."""
     root = log_text.rfind(_ROOT_CAUSE)
     return [
-        WorkerEnd(int(found[1]), int(found[2]) if found[2] else None, 0 <= root < found.start())
+        WorkerEnd(
+            exit_code=int(found[2]),
+            pid=int(found[3]) if found[3] else None,
+            root_cause=0 <= root < found.start(),
+            rank=int(found[1]) if found[1] else None,
+        )
         for found in _WORKER_EXIT.finditer(log_text)
     ]
+
+
+def first_to_fail(log_text: str) -> WorkerEnd | None:
+    """The worker whose end made the others end, None where no summary tells of one.
+
+    Once a worker has failed, torchrun ends the others itself and lists them too. And a worker that lost its peer may
+    raise before torchrun looks, and then stands as the root cause: it is the peer that failed first.
+    """
+    ends = worker_ends(log_text)
+    closed = {int(pid) for pid in _CLOSED_BY_TORCHRUN.findall(log_text)}
+    root = next((end for end in ends if end.root_cause), None)
+    if root is not None and root.exit_code < 0 and not _of_a_lost_peer(root, log_text):
+        return root
+    if _PEER_IS_GONE.search(log_text):
+        for end in ends:
+            if end is not root and end.exit_code < 0 and end.pid not in closed:
+                return end
+    return root
+
+
+def _of_a_lost_peer(root: WorkerEnd, log_text: str) -> bool:
+    """An exception in a C++ thread of gloo or NCCL aborts the worker."""
+    return root.exit_code == -signal.SIGABRT and _PEER_IS_GONE.search(log_text) is not None
 
 
 def _outside_signals(exit_code: int | None, signal_name: str | None, log_text: str) -> set[int]:
@@ -90,13 +119,9 @@ def _outside_signals(exit_code: int | None, signal_name: str | None, log_text: s
         sent.add(exit_code - 128)  # as a shell says it
     if found := _LAUNCHER_SIGNALLED.findall(log_text):
         sent.add(_signal_number(found[-1]))
-    # Once a worker has failed, torchrun ends the others itself and lists them too; and a worker that has lost its peer
-    # may raise before torchrun looks, and then stands there as the root cause.
-    closed = {int(pid) for pid in _CLOSED_BY_TORCHRUN.findall(log_text)}
-    lost_peer = _PEER_IS_GONE.search(log_text) is not None
-    for end in worker_ends(log_text):
-        if end.exit_code < 0 and end.pid not in closed and (end.root_cause or lost_peer):
-            sent.add(-end.exit_code)
+    first = first_to_fail(log_text)
+    if first is not None and first.exit_code < 0:
+        sent.add(-first.exit_code)
     return sent & set(OUTSIDE_SIGNALS)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinyworlds_gate.checkpoints.integrity import CheckpointRef, verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
-from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.errors import CheckpointError, DivergedWeightsError
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.stages.chunk_history import ChunkHistory, missing_updates, read_chunk_history
@@ -30,11 +30,13 @@ class ChunkEvidence:
     visualization: Path | None
     channels: Mapping[str, Mapping[str, str]]
     problems: tuple[str, ...]
+    non_finite_weights: bool = False
+    """Whether the chunk's checkpoint was refused since its weights are NaN or infinite."""
 
     @property
-    def has_non_finite_loss(self) -> bool:
-        """Whether a loss of the chunk is NaN or infinite."""
-        return any(not math.isfinite(loss) for loss in self.history.losses)
+    def diverged(self) -> bool:
+        """Whether a loss of the chunk or the weights that it left are NaN or infinite: the training's own failure."""
+        return self.non_finite_weights or any(not math.isfinite(loss) for loss in self.history.losses)
 
 
 def pictures_of(layout: RunLayout, stage: str) -> dict[Path, int]:
@@ -68,7 +70,8 @@ def gather_evidence(
     pictures_before: Mapping[Path, int],
 ) -> ChunkEvidence:
     """Read what the chunk over the updates ``[start_update, end_update)`` left and name every fault (S4)."""
-    checkpoint, checkpoint_problem = _expected_checkpoint(layout, stage, end_update - 1)
+    checkpoint, refused = _expected_checkpoint(layout, stage, end_update - 1)
+    checkpoint_problem = None if refused is None else str(refused)
     history = read_chunk_history(layout.history(stage), start_update, end_update)
     picture = _fresh_picture(layout, stage, pictures_before)
     history_problem = missing_updates(history, start_update, end_update)
@@ -81,17 +84,21 @@ def gather_evidence(
     }
     problems = [channel["reason"] for channel in channels.values() if channel["verdict"] != "PASS"]
     problems += _loss_problems(history) + _rate_problems(history, schedule)
-    return ChunkEvidence(checkpoint, history, picture, channels, tuple(problems))
+    return ChunkEvidence(
+        checkpoint, history, picture, channels, tuple(problems), isinstance(refused, DivergedWeightsError)
+    )
 
 
-def _expected_checkpoint(layout: RunLayout, stage: str, step: int) -> tuple[CheckpointRef | None, str | None]:
+def _expected_checkpoint(
+    layout: RunLayout, stage: str, step: int
+) -> tuple[CheckpointRef | None, CheckpointError | None]:
     path = layout.checkpoint(stage, step)
     if not path.exists():
-        return None, f"no checkpoint {path.name} was written"
+        return None, CheckpointError(f"no checkpoint {path.name} was written")
     try:
         return verify_checkpoint(path, expected_stage=stage, expected_step=step), None
     except CheckpointError as error:
-        return None, str(error)
+        return None, error
 
 
 def _fresh_picture(layout: RunLayout, stage: str, before: Mapping[Path, int]) -> Path | None:

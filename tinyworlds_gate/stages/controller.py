@@ -9,7 +9,7 @@ from typing import cast
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.errors import CheckpointError, DiskError
-from tinyworlds_gate.launch.launcher import ChunkResult
+from tinyworlds_gate.launch.launcher import ChunkResult, failure_text
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.journal import Event
@@ -182,7 +182,8 @@ class StageController:
     def _record(self, chunk: Chunk, result: ChunkResult, evidence: ChunkEvidence, failure: Failure | None) -> None:
         layout, history = self.context.layout, evidence.history
         if failure is not None:
-            self.context.say(f"{self.stage}: chunk {chunk.number} does not count: {failure.reason}")
+            told = failure_text(result) if result.cause != "ok" else failure.reason
+            self.context.say(f"{self.stage}: chunk {chunk.number} does not count: {told}")
         continue_from, refused = self._start_of_next_try(chunk, evidence, failure)
         self._append(
             "chunk_finished",

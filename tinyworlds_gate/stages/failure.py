@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from tinyworlds_gate.launch.disk import DISK_FULL
-from tinyworlds_gate.launch.launcher import ChunkResult, failure_text
+from tinyworlds_gate.launch.failure_words import failure_sentence
+from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.stages.chunk_evidence import ChunkEvidence
 from tinyworlds_gate.stages.progress import RUN_STOPS
 from tinyworlds_gate.stages.retune import Cause
@@ -30,13 +31,13 @@ def failure_of(result: ChunkResult, evidence: ChunkEvidence, *, guard_applies: b
     Args:
         guard_applies: whether an idle GPU is a failure (H6); unknown is none, it makes the run INVALID in the end.
     """
-    if evidence.has_non_finite_loss:
+    if evidence.diverged:
         return Failure("stage_gate", "; ".join(evidence.problems))
     if result.cause == DISK_FULL:
         return Failure(DISK_FULL, f"{result.stage} stopped: {result.disk_problem} (its log: {result.log})")
     if result.cause != "ok":
         known = result.cause in RETUNE_CAUSES or result.cause in RUN_STOPS
-        return Failure(result.cause if known else "runtime_error", failure_text(result))
+        return Failure(result.cause if known else "runtime_error", failure_sentence(result))
     if guard_applies and result.dual_gpu_ok is False:
         return Failure("guard", f"the device check failed: {result.dual_gpu_reason}")
     if evidence.problems:
