@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tinyworlds_gate.config.stage_config import StageRunConfig, load_stage_config
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.disk import DISK_FULL_ERRNOS
 
 if TYPE_CHECKING:
     from tinyworlds_gate.reference.training.distributed import Worker
@@ -36,8 +38,19 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
         # `record` leaves the exception of a rank in torchrun's error file; a GateError has its own sentence.
         record(_train)(stage, config)
     except GateError as error:
-        print(f"[{stage}] error: {error}", file=sys.stderr, flush=True)
+        _say_error(stage, str(error))
         sys.exit(EXIT_STAGE_ERROR)
+    except OSError as error:
+        if error.errno not in DISK_FULL_ERRNOS:
+            raise
+        told = f"cannot write {error.filename or 'an output file'}: {error.strerror}"
+        _say_error(stage, f"{told}. Earlier checkpoints are untouched; free the disk, then resume")
+        sys.exit(EXIT_STAGE_ERROR)
+
+
+def _say_error(stage: str, sentence: str) -> None:
+    with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+        print(f"[{stage}] error: {sentence}", file=sys.stderr, flush=True)
 
 
 def _train(stage: str, config: StageRunConfig) -> None:
