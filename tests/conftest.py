@@ -1,8 +1,15 @@
-"""Signals for the children of the tests as a terminal leaves them, however the tests themselves were started."""
+"""Signals for the children of the tests as a terminal leaves them, however the tests themselves were started; and the
+one whole loop that many tests look at."""
 
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.helpers.tiny_project import Session
 
 
 def _ignore(*_: object) -> None:
@@ -13,3 +20,16 @@ def _ignore(*_: object) -> None:
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _ignore)
+
+
+HOSTILE = "<script>alert('tiny')</script>"
+"""Stands in the command line of the passing session, which the journal, the reports and the page show."""
+
+
+@pytest.fixture(scope="session")
+def passing(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The whole loop in one process a stage; the model passes 0.03 at the first attempt."""
+    from tests.helpers.tiny_project import make_project, run_pytest
+
+    project = make_project(tmp_path_factory.mktemp("passing") / "project")
+    return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}")

@@ -8,21 +8,11 @@ import pytest
 
 from tests.helpers.tiny_project import Session, checkpoint_options, make_project, run_pytest
 
-HOSTILE = "<script>alert('tiny')</script>"
-"""Stands in the command line of the passing session, which the journal, the reports and the page show."""
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A fresh tiny project."""
     return make_project(tmp_path / "project")
-
-
-@pytest.fixture(scope="session")
-def passing(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """The whole loop in one process a stage; the model passes 0.03 at the first attempt."""
-    project = make_project(tmp_path_factory.mktemp("passing") / "project")
-    return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}")
 
 
 @pytest.fixture(scope="session")

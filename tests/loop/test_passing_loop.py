@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from tests.conftest import HOSTILE
 from tests.helpers.tiny_project import GAME, STAGES, Session, processes_of
-from tests.loop.conftest import HOSTILE
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 NEED_TWO_GPUS = {"L3", "H6"}

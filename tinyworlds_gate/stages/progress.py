@@ -43,6 +43,8 @@ class StageProgress:
     """Chunks launched by this training."""
     span_start: int | None = None
     """First update of the span that is being tried; None between two chunks."""
+    starts: tuple[int, ...] = ()
+    """First updates of the spans that have counted."""
     open_chunk: Event | None = None
     """A chunk that started and whose end is not in the journal."""
     last_chunk: int | None = None
@@ -104,7 +106,7 @@ class StageProgress:
             case "retune":
                 return self._after_retune(event)
             case "checkpoint_refused":
-                return replace(self, checkpoint=event["used"], span_start=None, unjudged=False, finished=None)
+                return self._after_refusal(event)
             case "stage_finished":
                 return replace(self, finished=event)
         return self
@@ -120,10 +122,22 @@ class StageProgress:
         return replace(closed, failure=None if cause in RUN_STOPS else cause, last_reason=str(failure["reason"]))
 
     def _after_gate(self, event: Event) -> StageProgress:
-        judged = replace(self, unjudged=False, span_start=None, last_reason=str(event["reason"]))
+        judged = replace(
+            self,
+            unjudged=False,
+            span_start=None,
+            starts=(*self.starts, self.span[0]),
+            last_reason=str(event["reason"]),
+        )
         if event["decision"] in ("continue", "watch"):
             return judged
         return replace(judged, failure="stage_gate")
+
+    def _after_refusal(self, event: Event) -> StageProgress:
+        """The stage falls back to an older checkpoint; the chunks keep their bounds."""
+        back = replace(self, checkpoint=event["used"], unjudged=False, finished=None)
+        starts = [start for start in (*self.starts, self.span[0]) if start <= back.done]
+        return replace(back, span_start=starts[-1] if starts else None, starts=tuple(starts[:-1]))
 
     def _after_retune(self, event: Event) -> StageProgress:
         if not event["proceed"]:

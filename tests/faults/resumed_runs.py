@@ -1,0 +1,95 @@
+"""Whole loops that are killed and resumed, and what must be the same afterwards."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.faults.scene import processes_below
+from tests.helpers.tiny_project import STAGES, Session, run_pytest, runs, started
+from tinyworlds_gate.checkpoints.layout import list_checkpoints
+from tinyworlds_gate.launch.processes import own_ancestry
+
+SELDOM_S = 0.05
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What two runs that trained the same have in common, whatever happened to them on the way."""
+
+    weights: dict[str, tuple[int, str]]
+    """stage → (step, SHA-256 of the weights) of its newest checkpoint."""
+    verdicts: list[tuple[str, dict[str, Any]]]
+    """Verdict and measures of each attempt at the gate, without the seconds it took."""
+    status: str
+
+
+def outcome_of(run: Path) -> Outcome:
+    """Read the outcome from the run's folder."""
+    events = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    weights = {}
+    for stage in STAGES:
+        step, folder = list_checkpoints(run / stage / "checkpoints", stage)[-1]
+        manifest = json.loads((folder / "manifest.json").read_text())
+        weights[stage] = (step, manifest["files"]["model_state_dict.pt"]["sha256"])
+    judged = {event["attempt"]: event for event in events if event["event"] == "gate_verdict"}
+    verdicts = [
+        (event["verdict"], {key: value for key, value in event["measures"].items() if key != "seconds"})
+        for event in judged.values()
+    ]
+    return Outcome(weights, verdicts, [e["status"] for e in events if e["event"] == "run_finished"][-1])
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Which process was killed, when, and whether the harness itself was it."""
+
+    what: str
+    after_s: float
+    harness: bool
+
+
+def kill_something(project: Path, words: Sequence[str], moment_s: float, seed: int) -> tuple[Kill | None, Session]:
+    """Start the loop, kill a random process of it ``moment_s`` after its first journal line, and let it end.
+
+    Returns:
+        The kill (None: the loop was over before), and the session.
+    """
+    kill: Kill | None = None
+    before = set(runs(project))
+    with started(project, *words) as process:
+        while not set(runs(project)) - before and process.poll() is None:
+            time.sleep(SELDOM_S)
+        deadline = time.monotonic() + moment_s
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(SELDOM_S)
+        harness = psutil.Process(process.pid)
+        if process.poll() is None:
+            chosen = random.Random(seed).choice([harness, *_others(project, harness)])
+            with suppress(psutil.Error):
+                kill = Kill(" ".join(chosen.cmdline()[:4])[-120:], moment_s, chosen.pid == process.pid)
+                chosen.send_signal(signal.SIGKILL)
+        output, _ = process.communicate(timeout=400)
+    (run,) = set(runs(project)) - before
+    return kill, Session(project, process.returncode, output, 0.0, run)
+
+
+def _others(project: Path, harness: psutil.Process) -> list[psutil.Process]:
+    never = own_ancestry()
+    found = [one for one in processes_below(project) if one.pid != harness.pid and one.pid not in never]
+    return sorted(found, key=lambda one: one.pid)
+
+
+def resume(project: Path, run: Path, *words: str) -> Session:
+    """`--resume-run` to the end."""
+    session = run_pytest(project, "validation", "-m", "smoke", "--resume-run", f"results/{run.name}", *words)
+    return Session(project, session.exit_status, session.output, session.seconds, run)

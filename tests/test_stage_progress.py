@@ -1,0 +1,98 @@
+"""The state of a training as a fold over its events: spans, tries, retunes, interruptions (L5, S4, T1–T6, H7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helpers.finding_events import Event, ended, event, failed, finished, gated, journal, started
+from tinyworlds_gate.stages.progress import StageProgress
+
+STAGE = "dynamics"
+FRESH = StageProgress(STAGE, chunk_size=10, target=30)
+
+
+def after(*events: Event, start: StageProgress = FRESH) -> StageProgress:
+    return start.after_all(journal(*events))
+
+
+def retuned(chunk: int, *, proceed: bool = True, **changes: Any) -> Event:
+    return event("retune", stage=STAGE, chunk=chunk, id="T1", proceed=proceed, changes=changes, reason="the ladder")
+
+
+def counted(chunk: int, start: int, end: int) -> list[Event]:
+    return [started(chunk, STAGE, start, end), finished(chunk, STAGE, end), gated(chunk, STAGE)]
+
+
+@pytest.mark.requirement("L5")
+def test_chunks_follow_each_other_to_the_target() -> None:
+    assert (FRESH.next_step, FRESH.span) == ("run", (0, 10))
+    running = after(started(1, STAGE, 0, 10))
+    assert (running.next_step, running.chunks, running.last_chunk) == ("settle", 1, 1)
+    unjudged = after(started(1, STAGE, 0, 10), finished(1, STAGE, 10))
+    assert (unjudged.next_step, unjudged.done, unjudged.span_start) == ("judge", 10, 0)
+    assert after(*counted(1, 0, 10)).span == (10, 20)
+    whole = after(*counted(1, 0, 10), *counted(2, 10, 20), *counted(3, 20, 30))
+    assert (whole.next_step, whole.done) == ("finish", 30)
+    assert whole.after(journal(ended(STAGE))[0]).next_step == "finished"
+
+
+@pytest.mark.requirement("T1", "S4", "H7")
+def test_a_failed_chunk_keeps_its_span_and_goes_on_where_it_left_a_checkpoint() -> None:
+    lost = [started(2, STAGE, 10, 20), finished(2, STAGE, 20, cause="out_of_memory", checkpoint=None)]
+    lost[1] |= failed("out_of_memory", continue_at=14)
+    progress = after(*counted(1, 0, 10), *lost)
+    assert (progress.next_step, progress.failure, progress.retries) == ("retune", "out_of_memory", 0)
+    again = progress.after_all([retuned(2, batch_size_per_gpu=[2, 1])])
+    assert (again.next_step, again.reason, again.retries, again.degraded) == ("run", "retune", 1, True)
+    assert (again.done, again.span) == (14, (10, 20))
+    done = again.after_all([started(3, STAGE, 14, 20), finished(3, STAGE, 20)])
+    assert (done.next_step, done.span_start) == ("judge", 10), "the gate judges the whole span"
+    assert done.after_all([gated(3, STAGE)]).span == (20, 30)
+
+
+@pytest.mark.requirement("H7")
+def test_an_interrupted_chunk_costs_no_try() -> None:
+    cut = finished(1, STAGE, 10, cause="interrupted", exit_code=None, checkpoint=None, continue_from={"step": 5})
+    progress = after(started(1, STAGE, 0, 10), cut)
+    assert (progress.next_step, progress.failure, progress.retries) == ("run", None, 0)
+    assert (progress.reason, progress.done, progress.span) == ("planned", 6, (0, 10))
+
+
+@pytest.mark.requirement("T2", "T4")
+def test_a_gate_that_is_not_met_at_the_target_extends_it_with_its_own_schedule() -> None:
+    end = [started(1, STAGE, 20, 30), finished(1, STAGE, 30), gated(1, STAGE, "retune"), retuned(1)]
+    extended = after(*end)
+    assert (extended.target, extended.schedule_start, extended.span) == (40, 30, (30, 40))
+    before = after(started(1, STAGE, 0, 10), finished(1, STAGE, 10), gated(1, STAGE, "retune"), retuned(1))
+    assert (before.target, before.schedule_start, before.span) == (30, 0, (10, 20))
+
+
+@pytest.mark.requirement("T1")
+def test_a_spent_budget_ends_the_training_with_both_reasons() -> None:
+    lost = finished(1, STAGE, 10, cause="runtime_error", checkpoint=None) | failed()
+    progress = after(started(1, STAGE), lost, retuned(1, proceed=False))
+    assert (progress.next_step, progress.gave_up) == ("give_up", "it failed the ladder")
+
+
+def test_a_full_disk_is_answered_by_no_ladder() -> None:
+    lost = finished(1, STAGE, 10, cause="disk_full", checkpoint=None) | failed("disk_full", continue_at=4)
+    progress = after(started(1, STAGE), lost)
+    assert (progress.next_step, progress.done, progress.retries) == ("run", 4, 0)
+
+
+@pytest.mark.requirement("S4")
+def test_a_refused_checkpoint_opens_the_training_again() -> None:
+    refused = event("checkpoint_refused", stage=STAGE, refused=[], used={"step": 13})
+    progress = after(*counted(1, 0, 10), *counted(2, 10, 20), *counted(3, 20, 30), ended(STAGE), refused)
+    assert (progress.next_step, progress.done, progress.span) == ("run", 14, (10, 20))
+    at_a_bound = after(*counted(1, 0, 10), *counted(2, 10, 20), {**refused, "used": {"step": 9}})
+    assert (at_a_bound.done, at_a_bound.span) == (10, (10, 20))
+    nothing = after(*counted(1, 0, 10), {**refused, "used": None})
+    assert (nothing.done, nothing.span) == (0, (0, 10))
+
+
+def test_events_of_other_stages_change_nothing() -> None:
+    other = [started(1, "video_tokenizer"), finished(1, "video_tokenizer"), event("run_started")]
+    assert after(*other) == FRESH
