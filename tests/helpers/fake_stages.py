@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from tests.helpers.checkpoint_files import write_ours
+from tests.helpers.checkpoint_files import foreign_folder, write_ours
 from tests.helpers.config_files import copy_profile
+from tinyworlds_gate.checkpoints import describe_checkpoint
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import STAGES, RunLayout
@@ -52,6 +53,15 @@ def save(step):
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(source, target)
 
+def write(step, killed_before=None):
+    # By the real writer, which imports torch; it kills itself before a boundary: [kind, name].
+    from tests.helpers.killed_writers import Job, wrap_calls
+    if killed_before:
+        wrap_calls(here / "boundaries.log", tuple(killed_before))
+    resumed = given.get("checkpoint", "null")
+    protect = () if resumed == "null" else (pathlib.Path(resumed),)
+    Job(run / stage / "checkpoints", stage, step, plan.get("keep", 3), run.name, gate=None, protect=protect).do()
+
 history = HistoryFile(pathlib.Path("Logs") / f"{stage}_history_{run.name}.csv", start)
 for update in range(start, end):
     if update == plan.get("die_at"):
@@ -62,9 +72,15 @@ for update in range(start, end):
         loss = losses[min(update - start, len(losses) - 1)]
         history.write(update, {"train/loss": loss, "learning_rate/group_0": schedule.rate_at(update),
                                "unique_actions": 4, "action_entropy": 1.3})
-    if update + 1 == end or update == plan.get("save_at"):
-        if not plan.get("no_checkpoint"):
+    saves = plan.get("save_at", [])
+    if update + 1 == end or update in (saves if isinstance(saves, list) else [saves]):
+        history.flush()
+        if str(update) in plan.get("write", {}):
+            write(update, plan["write"][str(update)])
+        elif not plan.get("no_checkpoint"):
             save(update)
+    if update == plan.get("kill_at"):
+        os.kill(os.getpid(), 9)
 history.close()
 if not plan.get("no_picture"):
     pictures = run / stage / "visualizations"
@@ -122,7 +138,7 @@ def write_profile(root: Path, stage: str, *, chunk: int, target: int, retries: i
     config |= {"batch_size_per_gpu": batch, "gradient_accumulation_steps": 2, "learning_rate": 1e-3}
     (folder / f"{stage}.yaml").write_text(yaml.safe_dump(config))
     training = yaml.safe_load((folder / "training.yaml").read_text())
-    training |= {"nproc_per_node": 1, "device": "cpu"}
+    training |= {"nproc_per_node": 1, "device": "cpu"} | describe_checkpoint(foreign_folder("dynamics")).known()
     training["distributed"]["use_ddp"] = False
     (folder / "training.yaml").write_text(yaml.safe_dump(training))
     return folder

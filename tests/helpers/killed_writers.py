@@ -73,6 +73,8 @@ class Job:
     step: int
     keep: int
     run: str
+    gate: str | None = "stage"
+    protect: tuple[Path, ...] = ()
 
     def do(self) -> None:
         """Write and prune as a training does, mark as the loop does."""
@@ -86,8 +88,9 @@ class Job:
             state={"config": read_state(foreign_folder(self.stage))["config"]},
             manifest={"run": self.run},
         )
-        Retention(self.parent, self.stage, self.keep).prune()
-        mark_gated(reference.path, "stage")
+        Retention(self.parent, self.stage, self.keep).prune(self.protect)
+        if self.gate is not None:
+            mark_gated(reference.path, self.gate)
 
 
 def trained_optimizer(weights: dict[str, Any]) -> dict[str, Any]:
@@ -166,8 +169,12 @@ def traced_boundaries(log: Path) -> list[Boundary]:
 # Killed by its own hand: the calls of the writer's process are wrapped in Python.
 
 
-def wrapped_to(job: Job, log: Path, kill: int | None = None) -> int | None:
-    """Run ``job`` in a process that counts its boundaries and kills itself before the n-th (0, 1, …), or to its end."""
+Kill = int | tuple[str, str] | None
+"""Where a writer kills itself: before its n-th boundary (0, 1, …), or before the first of a kind on a name."""
+
+
+def wrapped_to(job: Job, log: Path, kill: Kill = None) -> int | None:
+    """Run ``job`` in a process that tells its boundaries and kills itself before one of them, or to its end."""
     with _child(_do_wrapped, (job, log, kill)) as (child, go):
         go.send(None)
         child.join(LIMIT_S)
@@ -181,19 +188,20 @@ def wrapped_boundaries(log: Path) -> list[Boundary]:
 
 
 class _Counter:
-    def __init__(self, log: Path, kill: int | None) -> None:
+    def __init__(self, log: Path, kill: Kill) -> None:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._kill, self._count = kill, 0
 
     def reached(self, call: str, *names: str) -> None:
         os.write(self._log, ("\t".join((call, *names)) + "\n").encode())
-        if self._count == self._kill:
+        here = Boundary(call, names)
+        if self._kill == self._count or self._kill == (here.kind, names[0]):
             os.kill(os.getpid(), signal.SIGKILL)
         self._count += 1
 
 
-def wrap_calls(log: Path, kill: int | None) -> None:
-    """Let this process kill itself before its n-th change of the disk; each is told in ``log`` first."""
+def wrap_calls(log: Path, kill: Kill) -> None:
+    """Let this process kill itself before one of its changes of the disk; each is told in ``log`` first."""
     counter = _Counter(log, kill)
     open_file = io.open
 
@@ -268,7 +276,7 @@ def _do(go: Connection, job: Job) -> None:
     sys.stdout.flush()
 
 
-def _do_wrapped(go: Connection, argument: tuple[Job, Path, int | None]) -> None:
+def _do_wrapped(go: Connection, argument: tuple[Job, Path, Kill]) -> None:
     import torch
 
     torch.set_num_threads(1)

@@ -65,6 +65,8 @@ def chunk_row(chunk: Chunk) -> Row:
         "batch_note": batch_note(chunk.started),
         "workers": workers_text(done.get("workers")),
         "checkpoint": done.get("checkpoint"),
+        "refused": done.get("refused") or [],
+        "continue_from": done.get("continue_from") if done.get("refused") else None,
         "channels": [(name, (channels.get(name) or {}).get("verdict", "NOT-RUN")) for name in ("M1", "M2", "M3")],
         "extra_launchers": done.get("extra_launchers") or [],
         "log": chunk.started.get("log"),
@@ -257,6 +259,10 @@ def timeline_sentence(event: Event) -> str | None:
             return f"Stage {get('stage')}: {get('verdict')}. {get('reason')}"
         case "inference_started":
             return f"Inference attempt {get('attempt')} began."
+        case "inference_retry":
+            return f"Inference attempt {get('attempt')}: {get('reason')}."
+        case "settings_edited":
+            return f"{get('sentence')}"
         case "inference_finished":
             return f"Inference attempt {get('attempt')} ended with exit code {get('exit_code')}."
         case "gate_verdict":

@@ -8,6 +8,7 @@ from typing import Any
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.of_run import newest_of_run
+from tinyworlds_gate.config.names import SHARED_KEYS
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
@@ -70,6 +71,7 @@ class Standing:
             self.stage,
             run=layout.run,
             below_step=step,
+            sizes={name: getattr(self.context.settings.training, name) for name in SHARED_KEYS},
             lineage=lineage if self.stage == "dynamics" else None,
         )
         for one in skipped:
