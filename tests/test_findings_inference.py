@@ -49,6 +49,19 @@ def test_every_inference_run_ended_and_was_judged() -> None:
     holds(cut["L7"], "FAIL", "2 inference runs, but 1 verdicts")
 
 
+@pytest.mark.requirement("L6", "L7")
+def test_a_process_that_was_run_again_under_its_number_is_one_attempt() -> None:
+    killed = [
+        event("inference_started", attempt=1),
+        event("inference_finished", attempt=1, exit_code=None, signal="SIGKILL", cause="killed", log="log_1"),
+        event("inference_retry", attempt=1, cause="killed", batch_size=[64, 64], reason="it was ended from outside"),
+    ]
+    cut_short = [event("inference_started", attempt=1)]
+    for before in (killed, cut_short):
+        found = by_id(inference_run(journal(*before, *attempt(1))))
+        assert {one.verdict for one in found.values()} == {"PASS"}
+
+
 @pytest.mark.requirement("G1", "G2", "G3", "G4", "G5")
 def test_the_conditions_of_an_attempt_are_grouped_and_the_worst_stands() -> None:
     passed = by_id(gate_conditions(journal(*attempt(1)), 1))

@@ -11,13 +11,14 @@ NO_INFERENCE = "inference was not run"
 
 def inference_run(events: Events) -> list[Finding]:
     """L6 and L7: the inference run happened after training, and its results were judged."""
-    started, verdicts = of(events, "inference_started"), of(events, "gate_verdict")
+    started, verdicts = _attempts(events, "inference_started"), _attempts(events, "gate_verdict")
     if not started:
         return [not_run("L6", NO_INFERENCE), not_run("L7", NO_INFERENCE)]
     finished = of(events, "inference_finished")
     evidence = finished[-1].get("log") if finished else None
-    first_problem = [] if len(finished) == len(started) else ["an inference run did not finish"]
-    judged = [] if len(verdicts) == len(started) else [f"{len(started)} inference runs, but {len(verdicts)} verdicts"]
+    # By attempt, not by process: one that was killed, or that ran out of memory, is run again under the same number.
+    first_problem = [] if _attempts(events, "inference_finished") == started else ["an inference run did not finish"]
+    judged = [] if verdicts == started else [f"{len(started)} inference runs, but {len(verdicts)} verdicts"]
     return [
         finding("L6", first_problem, f"{len(finished)} inference run(s)", evidence),
         finding(
@@ -27,6 +28,10 @@ def inference_run(events: Events) -> list[Finding]:
             finished[-1].get("picture") if finished else None,
         ),
     ]
+
+
+def _attempts(events: Events, name: str) -> set[int]:
+    return {int(event["attempt"]) for event in of(events, name)}
 
 
 def gate_conditions(events: Events, attempt: int) -> list[Finding]:

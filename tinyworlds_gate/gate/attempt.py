@@ -10,13 +10,14 @@ from typing import Any
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.profile import Thresholds
-from tinyworlds_gate.errors import DiskError
+from tinyworlds_gate.errors import DiskError, LaunchError
 from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.measures import GateMeasures, MeasuresError, read_raw, summarise
+from tinyworlds_gate.gate.next_try import next_try
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
 from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, InferenceEvidence, judge_inference
-from tinyworlds_gate.launch.cause import KILLED
+from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
 from tinyworlds_gate.run.journal import Event
@@ -46,21 +47,38 @@ def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
 def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> InferenceAttempt:
     """Run inference on these checkpoints and judge it; journalled before and after.
 
-    A process that somebody ended from outside says nothing of the model: it is run again, up to the profile's
-    ``max_train_retries`` times, before it is judged as it stands.
+    A process that somebody ended from outside, or that ran out of memory, says nothing of the model: it is run again,
+    up to the profile's ``max_train_retries`` times, or with half the clips at once.
 
     Raises:
+        DataError: the frames are not those that the run was started with.
         DiskError: the disk is full; nothing is judged, the run can be resumed.
-        LaunchError: the command cannot be started.
+        LaunchError: the command cannot be started, or one clip alone takes more memory than there is.
     """
-    for _ in range(context.settings.profile.max_train_retries):
-        tried = _try(context, number, checkpoints)
-        if tried.ended.cause != KILLED:
+    settings, kills = context.settings, 0
+    batch_size = settings.inference.batch_size
+    while True:
+        tried = _try(context, number, checkpoints, batch_size)
+        cause = tried.ended.cause
+        further = next_try(cause, batch_size, kills, settings.profile.max_train_retries)
+        if further is None:
             break
+        context.journal.append(
+            "inference_retry",
+            attempt=number,
+            cause=cause,
+            batch_size=[batch_size, further.batch_size],
+            reason=further.reason,
+        )
         context.say(f"inference, attempt {number}: {failure_text(tried.ended.child)}")
-        context.say(f"inference, attempt {number}: it was ended from outside and is run again")
-    else:
-        tried = _try(context, number, checkpoints)
+        context.say(f"inference, attempt {number}: {further.reason}")
+        batch_size, kills = further.batch_size, further.kills
+    if cause == OUT_OF_MEMORY:
+        raise LaunchError(
+            f"Inference ran out of memory with a single clip at a time (batch_size 1; its log: {tried.log}). Nothing "
+            "is judged: free memory, or take a machine with more, then go on with --resume-run "
+            f"results/{context.layout.run}. All checkpoints are untouched."
+        )
     return _judge(context, number, checkpoints, tried)
 
 
@@ -74,14 +92,15 @@ class _Try:
     picture: PictureCheck
 
 
-def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> _Try:
+def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef], batch_size: int) -> _Try:
     check_inputs(context)
     layout, settings = context.layout, context.settings
     log, measures_file = layout.inference_log(number), layout.root / f"measures_{number:02d}.json"
-    command = inference_command(context.target, _overrides(context, checkpoints, measures_file))
+    command = inference_command(context.target, _overrides(context, checkpoints, measures_file, batch_size))
     context.journal.append(
         "inference_started",
         attempt=number,
+        batch_size=batch_size,
         command=command,
         log=log,
         checkpoints={stage: reference.path for stage, reference in checkpoints.items()},
@@ -167,7 +186,9 @@ def _set_aside(*paths: Path) -> None:
             path.rename(path.with_name(f"{path.name}.earlier_{stamp}"))
 
 
-def _overrides(context: RunContext, checkpoints: Mapping[str, CheckpointRef], measures_file: Path) -> dict[str, Any]:
+def _overrides(
+    context: RunContext, checkpoints: Mapping[str, CheckpointRef], measures_file: Path, batch_size: int
+) -> dict[str, Any]:
     inference, training = context.settings.inference, context.settings.training
     values: dict[str, Any] = {
         key: getattr(inference, key)
@@ -183,10 +204,10 @@ def _overrides(context: RunContext, checkpoints: Mapping[str, CheckpointRef], me
             "seed",
             "clips",
             "clip_seed",
-            "batch_size",
         )
     }
     values |= {
+        "batch_size": batch_size,
         "device": "cpu" if context.on_cpu else "cuda",
         "held_out_fraction": training.held_out_fraction,
         "split_seed": training.split_seed,

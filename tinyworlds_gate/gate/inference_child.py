@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of
 from tinyworlds_gate.launch.child import ChildResult, run_child
@@ -37,7 +39,7 @@ def run_inference(context: RunContext, command: Sequence[str], log: Path) -> Inf
         env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=context.on_cpu),
         log_path=log,
         deadline_s=settings.profile.watchdog.inference_deadline_s,
-        on_poll=lambda _: kills.look([os.getpid()]),
+        on_poll=lambda _: kills.look(_children()),
         alone_in=context.target,
         cleanup_extra=settings.options.cleanup_extra_processes,
         guard_interval_s=settings.options.monitor_interval_sec,
@@ -54,3 +56,10 @@ def run_inference(context: RunContext, command: Sequence[str], log: Path) -> Inf
         )
     problem = None if cause == OK else full_disk(text, [layout.root, layout.inference_results])
     return InferenceChild(child, cause, problem)
+
+
+def _children() -> list[int]:
+    """Our children and theirs: the process may sit in a cgroup of its own."""
+    with suppress(psutil.Error):
+        return [child.pid for child in psutil.Process().children(recursive=True)]
+    return []

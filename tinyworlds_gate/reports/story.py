@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import Chunk, RunRecord
 from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_text
+from tinyworlds_gate.run.journal import events_of
 
 NOT_STRICT = (
     "This is a teacher-forced result, not a strict one: every step started from true frames, "
@@ -40,6 +41,7 @@ def happened(record: RunRecord) -> list[str]:
     lines += [f"Config check {check.get('id')} said {check.get('verdict')}: {check.get('reason')}" for check in failed]
     if record.ended_processes:
         lines.append(f"{len(record.ended_processes)} left-over or extra training process(es) were ended.")
+    lines += [f"Settings: {event.get('sentence')}" for event in events_of(record.events, "settings_edited")]
     if not record.chunks:
         lines.append("Nothing was trained in this run.")
     for stage in dict.fromkeys(chunk.stage for chunk in record.chunks):
@@ -47,6 +49,10 @@ def happened(record: RunRecord) -> list[str]:
     if not record.attempts:
         lines.append("The inference gate was not reached.")
     for attempt in record.attempts:
+        lines += [
+            f"Inference attempt {attempt.number}: {event.get('reason')}."
+            for event in events_of(record.events, "inference_retry", attempt=attempt.number)
+        ]
         sentence = (attempt.verdict or {}).get("sentence") or "it was not judged."
         lines.append(
             f"Inference attempt {attempt.number}: {(attempt.verdict or {}).get('verdict', 'INVALID')}. {sentence}"
