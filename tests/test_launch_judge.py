@@ -82,6 +82,23 @@ def test_fewer_moments_than_required_do_not_pass() -> None:
 
 
 @pytest.mark.requirement("H6")
+def test_one_look_back_of_the_utilisation_is_no_time_together_though_steps_grow() -> None:
+    start = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 80, [WORKER1]), count=4)
+    idle = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 0, [WORKER1]), begin=11, count=20)
+    assert judge([*start, *idle], BOTH_BEAT)[0] is False
+
+
+@pytest.mark.requirement("H6")
+@pytest.mark.parametrize(("count", "expected"), [(4, None), (7, True)])
+def test_a_short_chunk_is_unknown_until_it_is_longer_than_a_look_back(count: int, expected: bool | None) -> None:
+    before = looks(gpu(GPU0, 0, [WORKER0]), gpu(GPU1, 0, [WORKER1]), begin=5, count=20)
+    together = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 80, [WORKER1]), begin=10, count=count)
+    end = 10 + 0.2 * count
+    steps = [*beats(0, GPU0, begin=9.8, end=end, every_s=0.2), *beats(1, GPU1, begin=9.8, end=end, every_s=0.2)]
+    assert judge([*before, *together], steps)[0] is expected
+
+
+@pytest.mark.requirement("H6")
 def test_a_container_that_hides_pids_is_judged_by_heartbeats_and_memory() -> None:
     before = look(1, gpu(GPU0, 0, [], 0.5), gpu(GPU1, 0, [], 0.5), baseline=True)
     working = looks(gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 90, [31338], 4.0))

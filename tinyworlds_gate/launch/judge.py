@@ -14,7 +14,9 @@ Judgement = tuple[bool | None, str]
 
 # NVML's utilisation looks back up to about 1 s, and that of a process up to 2 s. Where one GPU's work ends and the
 # other's begins, samples show both for so long; only a longer unbroken chain of samples shows work at the same time.
+# Where heartbeats place the samples, they only have to be more than one look back of the utilisation.
 SEAM_S = 2.5
+LOOK_BACK_S = 1.0
 CHAIN_GAP_S = 0.75
 MIG_PREFIX = "MIG-"
 
@@ -153,7 +155,7 @@ def _moment(sample: DeviceSample, attribution: Attribution, nproc: int) -> Momen
 def _verdict(moments: Sequence[Moment], nproc: int, required: int, *, named: bool, ranks: int) -> Judgement:
     together = [moment for moment in moments if moment.together]
     counted = _beyond_a_seam(together)
-    if len(counted) >= required:
+    if len(counted) >= required and counted[-1].time - together[0].time >= LOOK_BACK_S:
         working = sorted({uuid for moment in counted for uuid, one in moment.work.items() if one.ours})
         return True, (
             f"{nproc} GPUs ({_list(working)}) busy together in {len(counted)} of {len(moments)} samples "
@@ -162,10 +164,13 @@ def _verdict(moments: Sequence[Moment], nproc: int, required: int, *, named: boo
     shown = [moment for moment in moments if moment.present]
     not_together = sum(moment.together is False for moment in shown)
     unclear = sum(moment.together is None for moment in shown)
-    if len(together) >= required and len(together) > not_together:
+    # Where heartbeats tell when all ranks stepped, only those samples can speak against work at the same time.
+    stepping = sum(moment.fine and moment.together is False for moment in moments) if named else not_together
+    if len(together) >= required and len(together) > stepping:
         return None, (
-            f"unknown: busy together in {len(together)} samples, but none of them {SEAM_S:g} s into an unbroken chain, "
-            "so that work one after the other is not excluded (no closely spaced heartbeats place the moments)"
+            f"unknown: busy together in {len(together)} samples, but not for {LOOK_BACK_S if counted else SEAM_S:g} s "
+            "without a break, so that work one after the other is not excluded"
+            + ("" if counted else " (no closely spaced heartbeats place the samples)")
         )
     shares = _shares(moments)
     if not_together >= required and not_together > unclear:

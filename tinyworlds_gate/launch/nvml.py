@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
@@ -90,7 +91,8 @@ class Nvml:
 
     def close(self) -> None:
         if self._nvml is not None:
-            self._ask(self._nvml.nvmlShutdown)
+            with suppress(self._nvml.NVMLError):  # a library that failed has its problem told already
+                self._nvml.nvmlShutdown()
             self._nvml = None
 
     def sample(self) -> list[GpuSample]:
