@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import yaml
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILES = {
     "baseline": REPOSITORY / "configs",
@@ -33,3 +35,8 @@ def replace_line(path: Path, key: str, line: str) -> None:
     assert len(hits) == 1, f"{key} stands {len(hits)} times in {path}"
     lines[hits[0]] = line
     path.write_text("\n".join(lines) + "\n")
+
+
+def set_values(path: Path, **values: object) -> None:
+    """Set top-level keys of a settings file, whether they stand there or not; comments are lost."""
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))

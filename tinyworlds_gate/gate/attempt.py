@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +94,7 @@ class _Try:
 def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef], batch_size: int) -> _Try:
     check_inputs(context)
     layout, settings = context.layout, context.settings
-    log, measures_file = layout.inference_log(number), layout.root / f"measures_{number:02d}.json"
+    log, measures_file = _free(layout.inference_log(number)), _free(layout.root / f"measures_{number:02d}.json")
     command = inference_command(context.target, _overrides(context, checkpoints, measures_file, batch_size))
     context.journal.append(
         "inference_started",
@@ -106,7 +105,6 @@ def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointR
         checkpoints={stage: reference.path for stage, reference in checkpoints.items()},
     )
     context.say(f"inference, attempt {number}: rolling out {settings.inference.clips} held-out clips")
-    _set_aside(log, measures_file)
     pictures = existing_pictures(layout.inference_results)
     ended = run_inference(context, command, log)
     child, picture = ended.child, check_new_picture(layout.inference_results, pictures)
@@ -178,12 +176,12 @@ def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> In
     )
 
 
-def _set_aside(*paths: Path) -> None:
-    """What an attempt of this number left that was killed before its verdict must not speak for the new one."""
-    stamp = time.time_ns()
-    for path in paths:
-        if path.exists():
-            path.rename(path.with_name(f"{path.name}.earlier_{stamp}"))
+def _free(path: Path) -> Path:
+    """A name that no file has: an earlier process of the same attempt keeps its log, and must not speak for the new."""
+    name, number = path, 2
+    while name.exists():
+        name, number = path.with_name(f"{path.stem}_{number}{path.suffix}"), number + 1
+    return name
 
 
 def _overrides(
