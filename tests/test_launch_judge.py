@@ -78,7 +78,7 @@ def test_fewer_moments_than_required_do_not_pass() -> None:
     alone = looks(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 0, [WORKER1]), begin=11, count=10)
     ok, reason = judge([*together, *alone], BOTH_BEAT, required=3)
     assert ok is False
-    assert "2 of 3 needed" in reason
+    assert "in 2 samples where 3 over more than 1 s are needed" in reason
 
 
 @pytest.mark.requirement("H6")

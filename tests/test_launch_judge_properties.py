@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers.process_evidence import FOREIGN, GPU0, GPU1, TREE, WORKER0, WORKER1, beats, look
+from tests.helpers.process_evidence import FOREIGN, GPU0, GPU1, TREE, WORKER0, WORKER1, beats, gpu, look
 from tinyworlds_gate.launch.judge import judge_dual_gpu
 from tinyworlds_gate.launch.nvml import GpuSample
 from tinyworlds_gate.launch.samples import DeviceSample
@@ -32,6 +32,15 @@ HEARTBEATS = st.sampled_from(
 )
 
 
+GOOD = [
+    (gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 80, [WORKER1])),
+    (gpu(GPU0, 90, [WORKER0], told=False), gpu(GPU1, 80, [WORKER1], told=False)),
+    (gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 80, [31338], 4.0)),
+    (gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 80, [WORKER1], 4.0, active=[31338])),
+    (gpu(GPU0, 90, [WORKER0], active=[31337]), gpu(GPU1, 80, [WORKER1], active=[31338])),
+]
+
+
 @st.composite
 def sights(draw: st.DrawFn, uuid: str) -> GpuSample:
     told = draw(st.sampled_from([True, True, False, None]))
@@ -48,9 +57,9 @@ def sights(draw: st.DrawFn, uuid: str) -> GpuSample:
 
 @st.composite
 def runs(draw: st.DrawFn) -> list[DeviceSample]:
-    """Few different sights, repeated as a run shows them: unbroken stretches, pauses, changes."""
+    """Few different sights, repeated as a run shows them: unbroken stretches, pauses, changes; good ones often."""
     idle = [GpuSample(uuid, 0.0, 0.5, {}, {}, True) for uuid in (GPU0, GPU1)]
-    kinds = draw(st.lists(st.tuples(sights(GPU0), sights(GPU1)), min_size=1, max_size=3))
+    kinds = draw(st.lists(st.tuples(sights(GPU0), sights(GPU1)) | st.sampled_from(GOOD), min_size=1, max_size=3))
     order = draw(st.lists(st.tuples(st.sampled_from(kinds), st.integers(1, 16)), min_size=1, max_size=4))
     gaps = st.sampled_from([0.2, 0.2, 0.2, 0.6, 1.0])
     found, moment = [look(1.0, *idle, baseline=True)], 9.5
@@ -83,11 +92,11 @@ def test_a_missing_field_never_makes_a_yes(
 ) -> None:
     holes = st.lists(st.sampled_from(FIELDS), max_size=2)
 
-    def torn_gpu(gpu: GpuSample) -> GpuSample:
+    def torn_gpu(whole: GpuSample) -> GpuSample:
         missing: dict[str, Any] = dict.fromkeys(data.draw(holes))
-        return replace(gpu, **missing)
+        return replace(whole, **missing)
 
-    torn = [replace(sample, gpus=tuple(torn_gpu(gpu) for gpu in sample.gpus)) for sample in run]
+    torn = [replace(sample, gpus=tuple(torn_gpu(one) for one in sample.gpus)) for sample in run]
     if verdict(torn, heartbeats) is True:
         assert verdict(run, heartbeats) is True
 
@@ -102,5 +111,5 @@ def test_without_own_processes_or_heartbeats_there_is_never_a_yes(
     def renamed(pids: dict[int, float] | None) -> dict[int, float] | None:
         return None if pids is None else {strangers.get(pid, pid): value for pid, value in pids.items()}
 
-    foreign = [replace(s, gpus=tuple(replace(gpu, activity=renamed(gpu.activity)) for gpu in s.gpus)) for s in run]
+    foreign = [replace(s, gpus=tuple(replace(one, activity=renamed(one.activity)) for one in s.gpus)) for s in run]
     assert verdict(foreign, []) is not True

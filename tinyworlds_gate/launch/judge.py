@@ -154,8 +154,8 @@ def _moment(sample: DeviceSample, attribution: Attribution, nproc: int) -> Momen
 
 def _verdict(moments: Sequence[Moment], nproc: int, required: int, *, named: bool, ranks: int) -> Judgement:
     together = [moment for moment in moments if moment.together]
-    counted = _beyond_a_seam(together)
-    if len(counted) >= required and counted[-1].time - together[0].time >= LOOK_BACK_S:
+    counted, long_enough = _beyond_a_seam(together)
+    if len(counted) >= required and long_enough:
         working = sorted({uuid for moment in counted for uuid, one in moment.work.items() if one.ours})
         return True, (
             f"{nproc} GPUs ({_list(working)}) busy together in {len(counted)} of {len(moments)} samples "
@@ -175,8 +175,8 @@ def _verdict(moments: Sequence[Moment], nproc: int, required: int, *, named: boo
     shares = _shares(moments)
     if not_together >= required and not_together > unclear:
         return False, (
-            f"busy together in {len(counted)} of {required} needed samples; of {len(moments)} taken, "
-            f"this launcher's work was seen on {shares}"
+            f"busy together in {len(counted)} samples where {required} over more than {LOOK_BACK_S:g} s are needed; of "
+            f"{len(moments)} taken, this launcher's work was seen on {shares}"
         )
     told = "heartbeats name the GPU of every rank" if named else f"heartbeats name the GPU of {ranks} of {nproc} ranks"
     untold = sum(moment.together is None for moment in moments)
@@ -186,20 +186,23 @@ def _verdict(moments: Sequence[Moment], nproc: int, required: int, *, named: boo
     )
 
 
-def _beyond_a_seam(together: Sequence[Moment]) -> list[Moment]:
-    """The moments that no seam between two turns explains (``SEAM_S``).
+def _beyond_a_seam(together: Sequence[Moment]) -> tuple[list[Moment], bool]:
+    """The moments that no seam between two turns explains, and whether one look back cannot explain them all.
 
     Samples between two of a chain are not asked for: leaving samples out can only break a chain, never join two.
     """
     counted: list[Moment] = []
+    in_chain = False
     begin = before = float("-inf")
     for moment in together:
         if moment.time - before > CHAIN_GAP_S:
             begin = moment.time
         before = moment.time
-        if moment.fine or moment.time - begin >= SEAM_S:
+        long = moment.time - begin >= SEAM_S
+        in_chain = in_chain or long
+        if moment.fine or long:
             counted.append(moment)
-    return counted
+    return counted, in_chain or (bool(counted) and counted[-1].time - counted[0].time >= LOOK_BACK_S)
 
 
 def _distinct_workers(choices: Sequence[frozenset[int]]) -> int:
