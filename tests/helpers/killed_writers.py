@@ -170,7 +170,7 @@ def traced_boundaries(log: Path) -> list[Boundary]:
 
 
 Kill = int | tuple[str, str] | None
-"""Where a writer kills itself: before its n-th boundary (0, 1, …), or before the first of a kind on a name."""
+"""Where a writer kills itself: before its n-th boundary (0, 1, …), or before the first call on a name (its start)."""
 
 
 def wrapped_to(job: Job, log: Path, kill: Kill = None) -> int | None:
@@ -194,8 +194,8 @@ class _Counter:
 
     def reached(self, call: str, *names: str) -> None:
         os.write(self._log, ("\t".join((call, *names)) + "\n").encode())
-        here = Boundary(call, names)
-        if self._kill == self._count or self._kill == (here.kind, names[0]):
+        named = self._kill if isinstance(self._kill, tuple) else None
+        if self._kill == self._count or (named and call == named[0] and names[0].startswith(named[1])):
             os.kill(os.getpid(), signal.SIGKILL)
         self._count += 1
 
