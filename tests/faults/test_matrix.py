@@ -24,27 +24,27 @@ from tests.faults.table import FAULTS, SECTIONS
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 
-def marks() -> Iterator[tuple[Path, ast.Call, bool]]:
-    """Every ``pytest.mark.fault(…)`` in tests/, and whether the function that carries it is marked slow too."""
-    for path in (REPOSITORY / "tests").rglob("test_*.py"):
-        text = path.read_text(encoding="utf-8")
-        if "mark.fault(" not in text:
-            continue
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                slow = any(ast.unparse(one) == "pytest.mark.slow" for one in node.decorator_list)
-                for call in ast.walk(ast.Module(body=[ast.Expr(one) for one in node.decorator_list], type_ignores=[])):
-                    if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.mark.fault":
-                        yield path, call, slow
+def marks(node: ast.AST, slow: bool = False) -> Iterator[tuple[ast.Call, bool]]:
+    """Every ``pytest.mark.fault(…)`` in a module, and whether the function or the parameters beside it are slow too."""
+    if isinstance(node, ast.FunctionDef):
+        slow = any(ast.unparse(one) == "pytest.mark.slow" for one in node.decorator_list)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.param":
+        slow = slow or "pytest.mark.slow" in ast.unparse(node)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
+        yield node, slow
+    for child in ast.iter_child_nodes(node):
+        yield from marks(child, slow)
 
 
 def marked_rows() -> dict[str, list[bool]]:
     """Row → for each test that names it, whether that one is slow."""
     found: dict[str, list[bool]] = {}
-    for path, call, slow in marks():
-        for argument in call.args:
-            assert isinstance(argument, ast.Constant), f"{path.name}: a row is named by a literal"
-            found.setdefault(str(argument.value), []).append(slow)
+    for path in (REPOSITORY / "tests").rglob("test_*.py"):
+        text = path.read_text(encoding="utf-8")
+        for call, slow in marks(ast.parse(text)) if "mark.fault(" in text else ():
+            for argument in call.args:
+                assert isinstance(argument, ast.Constant), f"{path.name}: a row is named by a literal"
+                found.setdefault(str(argument.value), []).append(slow)
     return found
 
 
