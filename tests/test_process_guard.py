@@ -1,14 +1,14 @@
 """The process guard with real processes: it finds what belongs to the project, ends it, and touches nothing else.
 
+What a whole run does about stale and extra training stands in tests/faults/test_launchers.py.
+
 pytest tests/test_process_guard.py
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +16,6 @@ import pytest
 
 from tests.helpers.process_projects import (
     PARENT_OF_SESSIONS,
-    SLEEPER,
-    STUBBORN,
     first_line,
     is_running,
     make_project,
@@ -25,9 +23,18 @@ from tests.helpers.process_projects import (
     stage_running,
     wait_for,
 )
+from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE, RUN_ROOT_VARIABLE
-from tinyworlds_gate.launch.ending import ENDED, GONE, end_launch, end_processes, end_stale, left_alone, send
-from tinyworlds_gate.launch.processes import ProcessFacts, find_launch, find_stage_processes, tree_of
+from tinyworlds_gate.launch.ending import (
+    ENDED,
+    EndedProcess,
+    end_launch,
+    end_processes,
+    end_stale,
+    left_alone,
+    require_ended,
+)
+from tinyworlds_gate.launch.processes import ProcessFacts, find_launch, find_stage_processes, parents_first, tree_of
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.targets.base import Target
 
@@ -64,32 +71,6 @@ def test_a_stage_started_as_a_module_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("L1")
-def test_bystanders_that_name_a_stage_script_are_not_found(tmp_path: Path) -> None:
-    target = make_project(tmp_path)
-    script = target.stage_script("dynamics")
-    other = tmp_path / "editor.py"
-    other.write_text(SLEEPER)
-    say = "import time; print('ready', flush=True); time.sleep(60)"
-    with (
-        running([shutil.which("tail") or "tail", "-f", script], cwd=tmp_path) as tail,
-        running([sys.executable, "-c", f"{say}  # {script}", script], cwd=tmp_path) as string,
-        running([sys.executable, other, script], cwd=tmp_path) as editor,
-        running(["sh", "-c", f"echo ready; sleep 60; : {script}"], cwd=tmp_path) as shell,
-    ):
-        for process in (tail, string, editor, shell):
-            first_line(process)
-        assert find_stage_processes(target) == []
-
-
-@pytest.mark.requirement("L1")
-def test_another_clone_of_the_project_is_not_known(tmp_path: Path) -> None:
-    ours, theirs = make_project(tmp_path / "ours"), make_project(tmp_path / "theirs")
-    with stage_running(theirs) as process:
-        assert found_pids(ours) == set()
-        assert found_pids(theirs) == {process.pid}
-
-
-@pytest.mark.requirement("L1")
 def test_two_projects_with_one_installed_package_do_not_know_each_other(tmp_path: Path) -> None:
     installed = tmp_path / "site" / "scripts"
     ours = make_project(tmp_path / "ours", shared_scripts=installed)
@@ -114,59 +95,6 @@ def test_a_link_to_the_project_is_the_project(tmp_path: Path) -> None:
     with running([sys.executable, tmp_path / "link" / "scripts" / "train_dynamics.py"], cwd=tmp_path) as process:
         first_line(process)
         assert found_pids(target) == {process.pid}
-
-
-@pytest.mark.requirement("L1")
-def test_the_own_ancestors_are_never_found(tmp_path: Path) -> None:
-    script = (
-        "import subprocess, sys\n"
-        "code = '''\n"
-        "import sys, pathlib\n"
-        "sys.path.insert(0, sys.argv[1])\n"
-        "from tests.helpers.process_projects import make_project\n"
-        "from tinyworlds_gate.launch.ending import end_stale\n"
-        "from tinyworlds_gate.launch.processes import find_stage_processes\n"
-        "from tinyworlds_gate.targets.base import Target\n"
-        "from tinyworlds_gate.run.layout import STAGES\n"
-        "root = pathlib.Path.cwd()\n"
-        "scripts = {stage: root / 'scripts' / f'train_{stage}.py' for stage in STAGES}\n"
-        "target = Target('test', root, pathlib.Path(sys.executable), scripts, root / 'x', root)\n"
-        "print(find_stage_processes(target), end_stale(target))\n"
-        "'''\n"
-        "subprocess.run([sys.executable, '-c', code, sys.argv[1]], check=True)\n"
-        "print('the stage lives')\n"
-    )
-    make_project(tmp_path, script)
-    repository = Path(__file__).resolve().parent.parent
-    done = subprocess.run(
-        [sys.executable, "scripts/train_dynamics.py", str(repository)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout == "[] []\nthe stage lives\n"
-
-
-@pytest.mark.requirement("L1")
-def test_a_stale_stage_is_ended_by_sigterm_and_recorded(tmp_path: Path) -> None:
-    target = make_project(tmp_path)
-    with stage_running(target) as process:
-        (record,) = end_stale(target)
-        assert process.wait(timeout=5) == -signal.SIGTERM
-    assert (record.pid, record.signal, record.outcome) == (process.pid, "SIGTERM", ENDED)
-    assert set(record.as_record()) == {"pid", "age_s", "cmdline", "signal", "outcome"}
-    assert 0 <= record.age_s < 60
-
-
-@pytest.mark.requirement("L1")
-def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    target = make_project(tmp_path, STUBBORN)
-    with stage_running(target) as process:
-        (record,) = end_processes(find_stage_processes(target), grace_s=0.3)
-        assert process.wait(timeout=5) == -signal.SIGKILL
-    assert (record.signal, record.outcome) == ("SIGKILL", ENDED)
 
 
 @pytest.mark.requirement("L1")
@@ -205,32 +133,6 @@ def test_an_orphan_of_a_dead_launcher_is_found_by_the_marker_of_its_launch(tmp_p
     assert not is_running(orphan)
 
 
-@pytest.mark.requirement("L1")
-def test_orphans_of_an_earlier_run_of_this_project_are_stale(tmp_path: Path) -> None:
-    target, other = make_project(tmp_path / "ours"), make_project(tmp_path / "theirs")
-    helper = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
-    ours = {**os.environ, PROJECT_VARIABLE: str(target.root)}
-    theirs = {**os.environ, PROJECT_VARIABLE: str(other.root)}
-    with running(helper, cwd=tmp_path, env=ours) as left, running(helper, cwd=tmp_path, env=theirs) as foreign:
-        first_line(left)
-        first_line(foreign)
-        assert [record.pid for record in end_stale(target)] == [left.pid]
-        assert is_running(foreign.pid)
-
-
-@pytest.mark.requirement("L1")
-def test_a_reused_pid_is_not_signalled(tmp_path: Path) -> None:
-    target = make_project(tmp_path)
-    with stage_running(target) as process:
-        identity = identify(process.pid)
-        assert identity is not None
-        earlier = ProcessIdentity(identity.pid, identity.start - 1.0)
-        assert not send(earlier, signal.SIGKILL)
-        (record,) = end_processes([ProcessFacts(earlier, 1, 9.0, "python scripts/train_dynamics.py")])
-        assert is_running(process.pid)
-    assert (record.signal, record.outcome) == (None, GONE)
-
-
 def test_nothing_stale_is_an_empty_record(tmp_path: Path) -> None:
     assert end_stale(make_project(tmp_path)) == []
 
@@ -251,3 +153,32 @@ def test_a_tree_holds_parents_before_children_and_no_zombies(tmp_path: Path) -> 
         wait_for(lambda: not is_running(child), "the child's end")
         assert [facts.pid for facts in tree_of([process.pid])] == [process.pid]
         end_stale(target)
+
+
+def test_parents_come_before_children_when_pids_have_wrapped_around() -> None:
+    def facts(pid: int, parent: int) -> ProcessFacts:
+        return ProcessFacts(ProcessIdentity(pid, 1.0), parent, 0.0, "python")
+
+    members = [facts(5, 9), facts(7, 32_000), facts(32_000, 5), facts(9, 1)]
+    assert [one.pid for one in parents_first(members)] == [9, 5, 32_000, 7]
+    circle = [facts(5, 6), facts(6, 5)]
+    assert {one.pid for one in parents_first(circle)} == {5, 6}
+
+
+@pytest.mark.requirement("L1")
+def test_what_cannot_be_ended_stops_the_run_with_its_pid() -> None:
+    record = EndedProcess(77, 9.0, "python scripts/train_dynamics.py", "SIGKILL", "still alive")
+    with pytest.raises(LaunchError, match=r"PID 77 \(python scripts/train_dynamics.py\) .* still alive after SIGTERM"):
+        require_ended([EndedProcess(76, 9.0, "python", "SIGTERM", "ended"), record])
+    require_ended([EndedProcess(76, 9.0, "python", None, "already gone")])
+
+
+@pytest.mark.requirement("L1")
+def test_a_launcher_that_is_gone_gives_its_pid_to_nobody(tmp_path: Path) -> None:
+    target = make_project(tmp_path)
+    with stage_running(target) as process:
+        identity = identify(process.pid)
+        assert identity is not None
+        assert end_launch("no such launch", ProcessIdentity(identity.pid, identity.start - 1.0)) == []
+        assert is_running(process.pid)
+        assert [record.pid for record in end_launch("no such launch", identity)] == [process.pid]

@@ -186,3 +186,40 @@ def test_events_are_chosen_by_name_and_fields() -> None:
     assert [event["seq"] for event in events_of(events, "chunk_finished", stage="dynamics")] == [0, 1]
     assert last_event(events, "chunk_finished") == events[1]
     assert last_event(events, "run_finished") is None
+
+
+HARASSED = """
+import signal, sys
+from pathlib import Path
+from tinyworlds_gate.run.journal import Journal, read_journal
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+path, interrupts, acknowledged = Path(sys.argv[1]), 0, []
+signal.signal(signal.SIGALRM, interrupt)
+with Journal(path) as journal:
+    for number in range(100_000):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.00001 + number % 50 * 0.00001)
+            acknowledged.append(journal.append("step", number=number, filling="x" * 500)["number"])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            interrupts += 1
+        if interrupts == 300:
+            break
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    journal.append("last")
+numbers = [event.get("number") for event in read_journal(path)]
+assert interrupts == 300, interrupts
+assert set(acknowledged) <= set(numbers), "an acknowledged event is lost"
+assert len(numbers) == len(set(numbers)), "an event stands twice"
+assert numbers[-1] is None
+"""
+
+
+def test_a_signal_at_any_moment_of_an_append_leaves_a_whole_journal(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HARASSED, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

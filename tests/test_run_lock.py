@@ -5,8 +5,6 @@ pytest tests/test_run_lock.py
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,27 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.process_projects import first_line, running, wait_for
+from tests.helpers.lock_holders import HOLDER
+from tests.helpers.process_projects import first_line, running
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.run.identity import ProcessIdentity, identify, is_zombie, own_identity
+from tinyworlds_gate.run.identity import ProcessIdentity, own_identity
 from tinyworlds_gate.run.lock import ProjectLock
-
-HOLDER = (
-    "import sys, time\n"
-    "from pathlib import Path\n"
-    "from tinyworlds_gate.run.lock import ProjectLock\n"
-    "with ProjectLock(Path(sys.argv[1]), run='first'):\n"
-    "    print('held', flush=True)\n"
-    "    time.sleep(60)\n"
-)
-HOLDER_WITH_FORKED_CHILD = HOLDER.replace(
-    "    print", "    import os\n    if os.fork() == 0: time.sleep(5); os._exit(0)\n    print"
-)
 
 
 @contextmanager
-def holder(root: Path, script: str = HOLDER) -> Iterator[subprocess.Popen[str]]:
-    with running([sys.executable, "-c", script, root], cwd=root) as process:
+def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
+    with running([sys.executable, "-c", HOLDER, root], cwd=root) as process:
         assert first_line(process) == "held\n"
         yield process
 
@@ -62,16 +49,6 @@ def test_two_projects_do_not_know_each_other(tmp_path: Path) -> None:
         assert one.path != two.path
 
 
-@pytest.mark.parametrize("script", [HOLDER, HOLDER_WITH_FORKED_CHILD], ids=["alone", "with a forked child alive"])
-def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path, script: str) -> None:
-    with holder(tmp_path, script) as first:
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
-        with ProjectLock(tmp_path) as lock:
-            assert lock.taken_over is not None
-            assert (lock.taken_over.pid, lock.taken_over.run) == (first.pid, "first")
-
-
 def test_a_released_lock_leaves_no_holder(tmp_path: Path) -> None:
     with ProjectLock(tmp_path):
         pass
@@ -89,13 +66,3 @@ def test_a_reused_pid_is_another_process() -> None:
     me = own_identity()
     assert me.is_alive()
     assert not ProcessIdentity(me.pid, me.start - 1.0).is_alive()
-
-
-def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    wait_for(lambda: is_zombie(process.pid), "the zombie")
-    identity = identify(process.pid)
-    assert identity is not None
-    assert not identity.is_alive()
-    process.wait()
-    assert identify(process.pid) != identity

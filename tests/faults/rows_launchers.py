@@ -1,7 +1,130 @@
-"""Rows of the fault matrix: launchers."""
+"""Rows of the fault matrix: one launcher, one harness, and who stands by."""
 
 from __future__ import annotations
 
 from tests.faults.fault import Fault
 
-ROWS: tuple[Fault, ...] = ()
+ENDED = "A1 lists it under `Processes that were ended`: PID, age, command line without secrets, signal, outcome"
+
+ROWS: tuple[Fault, ...] = (
+    Fault(
+        id="launcher-before",
+        title="A person's training of this project runs when the harness starts.",
+        injected="A real Python process runs a stage script in the project, with a secret on its command line.",
+        loop="It is ended before anything else happens (L1): SIGTERM, and it is gone.",
+        report=f"{ENDED}; A5: `1 left-over or extra training process(es) were ended.`",
+        requirements=("L1",),
+    ),
+    Fault(
+        id="launcher-ignores-sigterm",
+        title="A stale training process ignores SIGTERM.",
+        injected="The stage process sets SIGTERM to be ignored.",
+        loop="After 5 s its identity is looked at again, then it gets SIGKILL.",
+        report=f"{ENDED} (SIGKILL, ended).",
+        requirements=("L1",),
+    ),
+    Fault(
+        id="orphaned-worker",
+        title="A launcher has died and left workers in sessions of their own.",
+        injected="A launcher with the markers of a run starts a worker in its own session and is killed by SIGKILL.",
+        loop="The worker is found by the marker that it inherited, and ended (L1).",
+        report=f"{ENDED}.",
+        requirements=("L1",),
+    ),
+    Fault(
+        id="launcher-between-chunks",
+        title="Somebody starts training of this project between two chunks.",
+        injected="A real stage process starts right after the gate of the first chunk.",
+        loop="It is ended before the second chunk's launcher starts (L2); both chunks count.",
+        report=f"{ENDED}; A6, under the second chunk: `Extra stage processes that were ended: 1.`",
+        requirements=("L2", "H5"),
+    ),
+    Fault(
+        id="launcher-during-chunk",
+        title="Somebody starts training of this project while a chunk trains.",
+        injected="A real stage process starts after the chunk's first step.",
+        loop="It is ended within one monitor interval (L2); the chunk is not disturbed and counts.",
+        report=f"{ENDED}; A6, under the chunk: `Extra stage processes that were ended: 1.`",
+        requirements=("L2", "H5"),
+    ),
+    Fault(
+        id="launcher-during-inference",
+        title="Somebody starts training of this project while inference runs.",
+        injected="A real stage process starts while the inference process runs.",
+        loop="It is ended within one monitor interval (L2); inference goes on.",
+        report=f"{ENDED}.",
+        requirements=("L2", "L6"),
+    ),
+    Fault(
+        id="second-harness",
+        title="A second person starts the gate on the same project.",
+        injected="A second `pytest validation/` in the project while the first one trains.",
+        loop="The second refuses at once and trains nothing; the first one goes on, none of its processes is touched.",
+        report="The second's terminal: `Another run of the project … is active, by PID … on …, started …`.",
+        requirements=("L2", "H5"),
+    ),
+    Fault(
+        id="stale-lock",
+        title="A run was killed and has left its lock behind.",
+        injected="A process that holds the project's lock is ended by SIGKILL, once with a forked child still alive.",
+        loop="The kernel has dropped the lock; the next run takes it over.",
+        report="The terminal: `took over the lock of a run that died: PID … on …, started …`.",
+        requirements=("L2", "H5"),
+    ),
+    Fault(
+        id="garbage-lock",
+        title="The lock file holds garbage, or is removed while it is being taken.",
+        injected="Bytes, JSON of other shapes, 60,000 brackets, an impossible time; an unlink between open and flock.",
+        loop="Whoever holds the kernel's lock holds the project; what the file says is overwritten.",
+        report="Nothing: the run takes place. A run that is refused meanwhile is told to try again.",
+        requirements=("L2", "H5"),
+    ),
+    Fault(
+        id="bystanders",
+        title="Editors, pagers and searches have a stage script open.",
+        injected="tail, grep, a shell, `python -c`, an editor written in Python, and vim where it is installed.",
+        loop="None is taken for training: a process is what it runs, not a word on its command line.",
+        report="`no stale training process was there`.",
+        requirements=("L1",),
+    ),
+    Fault(
+        id="other-clone",
+        title="Another clone of the project trains on the same machine.",
+        injected="Its stages run as scripts and as modules of the same names, and through a link to its folder.",
+        loop="Two clones do not know each other: nothing is ended.",
+        report="`no stale training process was there`.",
+        requirements=("L1", "L2"),
+    ),
+    Fault(
+        id="other-user",
+        title="Another user trains this very project.",
+        injected="A stage process that has become another user (needs root).",
+        loop="It is not ours to end: it is left alone.",
+        report="`no stale training process was there`.",
+        requirements=("L1",),
+    ),
+    Fault(
+        id="own-ancestor",
+        title="The harness itself was started by a stage of the project.",
+        injected="A stage script starts a process that looks for stale training.",
+        loop="The own ancestors are never ended.",
+        report="`no stale training process was there`.",
+        requirements=("L1",),
+    ),
+    Fault(
+        id="pid-reuse",
+        title="A stale process ends by itself, and its PID is given to a bystander before it is signalled.",
+        injected="The kernel is told which PID to give next (ns_last_pid, needs root); elsewhere the start is altered.",
+        loop="The start of the process is compared in the same breath as the signal is sent: the bystander gets none.",
+        report="The record says `already gone`, and no signal.",
+        requirements=("L1", "L2"),
+    ),
+    Fault(
+        id="zombie",
+        title="A training process has ended, and its parent has not reaped it.",
+        injected="A stage process exits and is not waited for.",
+        loop="It is no training any more: nothing is ended, nothing waits for it.",
+        report="`no stale training process was there`.",
+        requirements=("L1",),
+    ),
+)

@@ -33,13 +33,11 @@ class Journal:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock()
-            events, whole = _parse(self.path, self.path.read_bytes())
-            self._cut_torn_tail(whole)
+            self._size = self._next = 0
+            self._catch_up()
         except BaseException:
             os.close(self._fd)
             raise
-        self._size = whole
-        self._next = events[-1]["seq"] + 1 if events else 0
         _fsync_folder(self.path.parent)
 
     def append(self, event: str, **fields: object) -> Event:
@@ -51,6 +49,8 @@ class Journal:
         reserved = {"seq", "time", "event"} & fields.keys()
         if reserved:
             raise ValueError(f"{sorted(reserved)} are written by the journal itself")
+        if os.fstat(self._fd).st_size != self._size:
+            self._catch_up()  # a signal (Ctrl-C) broke off the append before, once its line was written or half written
         record: Event = {"seq": self._next, "time": time.time(), "event": event}
         for name, value in fields.items():
             record[name] = self._plain(value, name)
@@ -91,6 +91,11 @@ class Journal:
                 f"The journal {self.path} is being written by another process: one run has one writer. "
                 "Wait for that run or choose another run folder."
             ) from error
+
+    def _catch_up(self) -> None:
+        events, whole = _parse(self.path, self.path.read_bytes())
+        self._cut_torn_tail(whole)
+        self._size, self._next = whole, len(events)
 
     def _cut_torn_tail(self, whole: int) -> None:
         tail = self.path.read_bytes()[whole:]
