@@ -14,6 +14,7 @@ from tests.helpers.fake_stages import fake_project
 from tinyworlds_gate.checkpoints import (
     Retention,
     gated_checkpoints,
+    keep_gated,
     mark_gated,
     prune_checkpoints,
     verify_checkpoint,
@@ -127,6 +128,31 @@ def test_a_checkpoint_that_was_damaged_since_it_was_verified_does_not_count_as_k
     refs.append(write_ours(tmp_path, STAGE, 3))
     assert retention.prune() == [], "step 3 and step 1 are the two valid ones"
     assert verify_checkpoint(refs[1].path) == refs[1]
+
+
+def test_only_checkpoints_of_this_run_are_marked(tmp_path: Path) -> None:
+    ours = write_ours(tmp_path / "run_1" / STAGE / "checkpoints", STAGE, 3)
+    theirs = write_ours(tmp_path / "run_0" / "latent_actions" / "checkpoints", "latent_actions", 3)
+    keep_gated([ours.path, theirs.path], "inference-1", run_root=tmp_path / "run_1")
+    assert gated_checkpoints(ours.path.parent) == {"inference-1": ours.path}
+    assert names_in(theirs.path.parent) == ["latent_actions_step_3"]
+
+
+@pytest.mark.requirement("S4")
+def test_each_stage_gate_holds_the_checkpoint_that_it_judged(tmp_path: Path) -> None:
+    project = fake_project(tmp_path, "video_tokenizer", chunk=4, target=8)
+    folder = project.context.layout.checkpoints("video_tokenizer")
+    held: list[str] = []
+    say = project.context.say
+
+    def look(sentence: str) -> None:
+        say(sentence)
+        if ": gate S1 says" in sentence:
+            held.append(gated_checkpoints(folder)["stage"].name)
+
+    project.context.say = look
+    assert StageController(project.context, "video_tokenizer", {}).train(8).verdict == "PASS"
+    assert held == ["video_tokenizer_step_3", "video_tokenizer_step_7"]
 
 
 @pytest.mark.requirement("S4")

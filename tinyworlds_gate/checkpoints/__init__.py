@@ -5,7 +5,7 @@ Importing this package imports no torch; each function imports it where it is us
 
 from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.checkpoints.describe import CheckpointSizes, describe_checkpoint
-from tinyworlds_gate.checkpoints.gated import gated_checkpoints, mark_gated
+from tinyworlds_gate.checkpoints.gated import gated_checkpoints, keep_gated, mark_gated
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import (
     STAGES,
@@ -32,6 +32,7 @@ __all__ = [
     "find_checkpoint",
     "folder_name",
     "gated_checkpoints",
+    "keep_gated",
     "list_checkpoints",
     "mark_gated",
     "newest_of_run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from tinyworlds_gate.checkpoints.durable import sync_folder, write_synced
@@ -40,6 +41,17 @@ def mark_gated(checkpoint: Path, gate: str) -> None:
         raise CheckpointError(
             f"{record} cannot be written: {error.strerror or error}; without it {checkpoint.name} could be pruned"
         ) from error
+
+
+def keep_gated(checkpoints: Iterable[Path], gate: str, *, run_root: Path) -> None:
+    """``mark_gated`` for those that lie in this run's folder; what belongs to another run is not ours to mark.
+
+    Raises:
+        CheckpointError: as ``mark_gated``.
+    """
+    for path in checkpoints:
+        if path.resolve().is_relative_to(run_root.resolve()):
+            mark_gated(path, gate)
 
 
 def gated_checkpoints(parent: Path) -> dict[str, Path]:

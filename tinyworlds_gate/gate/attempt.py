@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.errors import DiskError, LaunchError
@@ -104,6 +105,7 @@ def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointR
         log=log,
         checkpoints={stage: reference.path for stage, reference in checkpoints.items()},
     )
+    keep_gated((one.path for one in checkpoints.values()), f"inference-{number}", run_root=layout.root)
     context.say(f"inference, attempt {number}: rolling out {settings.inference.clips} held-out clips")
     pictures = existing_pictures(layout.inference_results)
     ended = run_inference(context, command, log)

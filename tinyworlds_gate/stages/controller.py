@@ -252,6 +252,7 @@ class StageController:
             recent_mean(history.unique_actions),
             recent_mean(history.action_entropy_nats),
         )
+        self.standing.keep_for_gate(self.progress.checkpoint)
         self._append(
             "stage_gate",
             chunk=self.progress.last_chunk,

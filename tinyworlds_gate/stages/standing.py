@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.of_run import newest_of_run
@@ -36,6 +37,12 @@ class Standing:
         if event is not None and reference is not None:
             self._verified[str(event["path"])] = reference
         return event
+
+    def keep_for_gate(self, recorded: Recorded | None) -> None:
+        """No later chunk of this stage prunes the checkpoint that the stage gate judges now."""
+        if recorded is not None:
+            layout = self.context.layout
+            keep_gated([layout.project_root / str(recorded["path"])], "stage", run_root=layout.root)
 
     def resolve(self, recorded: Recorded | None) -> CheckpointRef | None:
         """The verified checkpoint that the journal recorded.
