@@ -280,6 +280,8 @@ def ended(folder: Path, **fields: Any) -> ChunkResult:
         "peak_gpu_mem_gib": None,
         "extra_launchers": (),
         "left_over": (),
+        "ended": (),
+        "disk_problem": None,
         "last_step": 7,
         "stopped": None,
         "log": folder / "log",
