@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.helpers.tiny_project import Session
+from tinyworlds_gate.checkpoints import gated_checkpoints
 
 GATE_TEST = "test_the_rollout_passes_the_inference_gate"
 
@@ -70,6 +71,17 @@ def test_the_second_attempt_used_the_new_dynamics_checkpoint_and_the_same_others
     assert first["latent_actions"] == second["latent_actions"]
     log = (retrained.run / "logs" / "inference_02.log").read_text()
     assert f"Using dynamics checkpoint: {retrained.project / second['dynamics']['path']}" in log
+
+
+@pytest.mark.requirement("S4", "G2")
+def test_the_checkpoints_of_both_attempts_are_kept_from_pruning(retrained: Session) -> None:
+    held = gated_checkpoints(retrained.run / "dynamics" / "checkpoints")
+    assert {gate: path.name for gate, path in held.items()} == {
+        "inference-1": "dynamics_step_3",
+        "inference-2": "dynamics_step_123",
+        "stage": "dynamics_step_123",
+    }
+    assert all(path.is_dir() for path in held.values())
 
 
 @pytest.mark.requirement("T5", "H7")
