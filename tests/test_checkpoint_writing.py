@@ -107,6 +107,20 @@ def test_a_slice_of_a_big_tensor_stores_only_its_own_bytes(tmp_path: Path) -> No
     assert (folder / "state.pt").stat().st_size < 20_000
 
 
+def peak_mib() -> float:
+    """The most memory that this process has had since its peak was reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(dict(line.split(":") for line in lines)["VmHWM"].split()[0]) / 1024
+
+
+def test_a_checkpoint_goes_to_the_disk_as_it_is_made_and_takes_no_second_copy_in_memory(tmp_path: Path) -> None:
+    weights = {f"output_mlp.{number}": torch.rand(2**20) for number in range(32)}  # 128 MiB
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = peak_mib()
+    write_state(tmp_path, {}, model_state=weights)
+    assert peak_mib() - before < 32
+
+
 @pytest.mark.parametrize(
     ("value", "kind"),
     [

@@ -153,7 +153,7 @@ def _verify_by_loading(path: Path, stage: str, step: int, require_optimizer: boo
     parameters = _check_weights(path, stage)
     _check_state_step(path, state, step)
     if require_optimizer:
-        optimizer = read_optim_state(path)
+        optimizer = read_optim_state(path, mmap=True)
         if not optimizer.get("state") or not optimizer.get("param_groups"):
             raise CheckpointError(f"{path / OPTIM_FILE} holds no optimizer state; training cannot continue from it")
     for name in (MODEL_FILE, STATE_FILE, *([OPTIM_FILE] if require_optimizer else [])):
