@@ -17,7 +17,7 @@ import psutil
 from tinyworlds_gate.config.kept import keep_settings, kept_settings
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
-from tinyworlds_gate.launch.nvml import gpu_inventory
+from tinyworlds_gate.launch.nvml import gpu_count, gpu_inventory
 from tinyworlds_gate.loop_given import resumed_values
 from tinyworlds_gate.loop_resume import ResumedRun, settings_after
 from tinyworlds_gate.run.identity import host_name
@@ -48,7 +48,7 @@ def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: 
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
         CheckpointError: a checkpoint that a person named as a start is missing or damaged.
     """
-    gpus = len(gpu_inventory())
+    gpus = gpu_count()  # of MIG slices a launch can use one
     resumed = resumed_values(explicit, project_root)
     settings = resolve_settings(profile, explicit, resumed, project_root=project_root).with_gpus(gpus)
     for stage in settings.stages.values():
