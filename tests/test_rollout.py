@@ -10,7 +10,14 @@ import torch
 from tests.helpers.small_worlds import SMALL, frames, sizes, world_models
 from tinyworlds_gate.errors import CheckpointError, ConfigError
 from tinyworlds_gate.reference.models.maskgit import maskgit_decode
-from tinyworlds_gate.reference.rollout.rollout import copy_last, rollout, tokenizer_reconstruction
+from tinyworlds_gate.reference.rollout.rollout import (
+    Space,
+    chosen_actions,
+    copy_last,
+    inferred_actions,
+    rollout,
+    tokenizer_reconstruction,
+)
 from tinyworlds_gate.reference.rollout.world_models import load_world_models
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
@@ -67,6 +74,70 @@ def test_a_strict_second_step_continues_from_the_clamped_first() -> None:
     latents = maskgit_decode(models.dynamics, models.tokenizer.quantizer, context, 1, actions, 4)
     expected = models.tokenizer.decode(latents)[:, -1].clamp(-1, 1)
     assert torch.equal(output.predicted_BTCHW[:, 1], expected)
+
+
+def test_in_token_space_a_second_step_continues_from_the_tokens_of_the_first() -> None:
+    models, clip = world_models(), frames(length=5)
+    output = rollout(models, clip, context=3, generation_steps=2, decode_steps=4, space="tokens")
+    quantizer = models.tokenizer.quantizer
+    first = quantizer.latents_from_indices(output.token_indices[:, :1])
+    known = torch.cat((models.tokenizer.encode(clip[:, :3])[:, 1:], first), dim=1)
+    latents = maskgit_decode(models.dynamics, quantizer, known, 1, models.latent_actions.encode(clip[:, 1:5]), 4)
+    assert torch.equal(output.predicted_BTCHW[:, 1], models.tokenizer.decode(latents)[:, -1].clamp(-1, 1))
+    assert torch.equal(output.token_indices[:, 1], quantizer.indices_from_latents(latents)[:, -1])
+
+
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_both_spaces_begin_alike_and_part_where_generated_frames_are_tokenised_again(horizon: int) -> None:
+    models, clip = world_models(), frames(length=9)
+    settings: dict[str, Any] = {"context": 3, "generation_steps": 3, "prediction_horizon": horizon, "decode_steps": 4}
+    pixels, tokens = (rollout(models, clip, space=space, **settings) for space in ("pixels", "tokens"))
+    assert torch.equal(pixels.predicted_BTCHW[:, :horizon], tokens.predicted_BTCHW[:, :horizon])
+    assert not torch.equal(pixels.predicted_BTCHW[:, horizon:], tokens.predicted_BTCHW[:, horizon:])
+    assert torch.equal(pixels.action_indices, tokens.action_indices)
+
+
+@pytest.mark.requirement("G5")
+def test_teacher_forcing_is_the_same_in_both_spaces() -> None:
+    models, clip = world_models(), frames(length=7)
+    pixels, tokens = (
+        rollout(models, clip, context=3, generation_steps=4, teacher_forced=True, space=space)
+        for space in ("pixels", "tokens")
+    )
+    assert torch.equal(pixels.predicted_BTCHW, tokens.predicted_BTCHW)
+
+
+@pytest.mark.requirement("G5")
+def test_a_strict_rollout_in_token_space_never_sees_true_frames_after_the_context() -> None:
+    models, clip = world_models(), frames(length=7)
+    actions = inferred_actions(models, clip, 3, 4)
+    other = torch.cat((clip[:, :3], -clip[:, 3:]), dim=1)
+    first, second = (
+        rollout(models, x, context=3, generation_steps=4, actions=actions, space="tokens") for x in (clip, other)
+    )
+    assert torch.equal(first.predicted_BTCHW, second.predicted_BTCHW)
+
+
+def test_chosen_actions_stay_with_their_transition_and_reach_every_step_that_sees_it() -> None:
+    models, codes = world_models(), torch.tensor([[0, 1, 2, 3, 0, 1]])
+    windows = models.latent_actions.action_indices(chosen_actions(models, codes, context=2, prediction_horizon=1))
+    assert windows.tolist() == [[[0, 1], [1, 2], [2, 3], [3, 0], [0, 1]]]
+    windows = models.latent_actions.action_indices(chosen_actions(models, codes, context=1, prediction_horizon=2))
+    assert windows.tolist() == [[[0, 1], [2, 3], [0, 1]]]
+
+
+def test_the_tokens_of_the_generated_frames_come_back_in_either_space() -> None:
+    models, clip = world_models(), frames(length=7)
+    spaces: tuple[Space, ...] = ("pixels", "tokens")
+    for space in spaces:
+        output = rollout(models, clip, context=3, generation_steps=2, prediction_horizon=2, space=space)
+        assert output.token_indices.shape == (2, 4, 16)
+        assert output.token_indices.dtype == torch.int64
+
+
+def test_an_unknown_space_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rollout space is 'dreams'; it must be 'pixels' or 'tokens'"):
+        rollout(world_models(), frames(), context=3, generation_steps=1, space=cast(Any, "dreams"))
 
 
 def test_inferred_actions_are_those_of_the_true_frames_in_each_window() -> None:

@@ -1,6 +1,7 @@
-"""Rollouts in pixel space: the future that a world model dreams after a few true frames, many clips at once.
+"""Rollouts: the future that a world model dreams after a few true frames, many clips at once.
 
-Axes: B clips, T frames, C channels, H height, W width, P patches, L latent dims, A action dims.
+Axes: B clips, T frames, S generation steps, N transitions of a clip, K transitions that a step sees (context + horizon
+- 1), C channels, H height, W width, P patches, L latent dims, A action dims.
 """
 
 from __future__ import annotations
@@ -16,16 +17,21 @@ from tinyworlds_gate.reference.models.maskgit import maskgit_decode
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
+Space = Literal["pixels", "tokens"]
+"""What is fed back: frames that are tokenised again, as TinyWorlds does, or the tokens themselves."""
+
 
 class RolloutOutput(NamedTuple):
     """What a rollout made.
 
     predicted_BTCHW: the generated frames only, in [-1, 1], generation_steps * prediction_horizon of them.
-    action_indices: `[B, generation_steps, context + prediction_horizon - 1]`, the codes that each step followed.
+    action_indices: `[B, S, K]`, the codes that each step followed.
+    token_indices: `[B, T, P]` int64, the tokens of the generated frames.
     """
 
     predicted_BTCHW: Tensor
     action_indices: Tensor
+    token_indices: Tensor
 
 
 @torch.no_grad()
@@ -39,42 +45,85 @@ def rollout(
     decode_steps: int = 16,
     temperature: float = 0.0,
     teacher_forced: bool = False,
-    actions: Literal["inferred", "random"] = "inferred",
+    space: Space = "pixels",
+    actions: Literal["inferred", "random"] | Tensor = "inferred",
     generator: torch.Generator | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> RolloutOutput:
     """Continues the first `context` true frames (in [-1, 1]) by generation_steps * prediction_horizon frames.
 
-    Each step re-tokenises the last `context` frames, true at first and then generated (always true when
-    teacher_forced), and follows the latent actions of the true frames, or random ones: uniform codes drawn
-    once per transition and fixed over the rollout (closed-loop.md, Definitions; tinyworlds.md §1, Rollout).
+    Each step sees the last `context` frames, true at first and then generated (always true when teacher_forced).
+    In pixel space they are tokenised again at each step, as TinyWorlds does; in token space the true context is
+    tokenised once and generated tokens are fed back as they are. A step follows the latent actions of the true
+    frames, or random ones: uniform codes drawn once per transition and fixed over the rollout (closed-loop.md,
+    Definitions; tinyworlds.md §1, Rollout), or those given as `[B, S, K, A]` (`inferred_actions`, `chosen_actions`).
     `on_step` is called with the 0-based number of each step before it is taken.
     Raises ConfigError when the clips are too short or a setting is impossible.
     """
+    inferred = isinstance(actions, str) and actions == "inferred"
     new_frames = generation_steps * prediction_horizon
-    _check(frames_BTCHW, context, generation_steps, prediction_horizon, new_frames, needs_future=actions == "inferred")
-    if actions == "random":
-        drawn = _random_actions(models, frames_BTCHW.shape[0], context + new_frames - 1, generator)
-    elif actions != "inferred":
+    _check(frames_BTCHW, context, generation_steps, prediction_horizon, new_frames, needs_future=inferred)
+    if space not in ("pixels", "tokens"):
+        raise ConfigError(f"The rollout space is {space!r}; it must be 'pixels' or 'tokens'.")
+    if isinstance(actions, Tensor):
+        followed_BSKA = actions
+    elif inferred:
+        followed_BSKA = inferred_actions(models, frames_BTCHW, context, generation_steps, prediction_horizon)
+    elif actions == "random":
+        device = generator.device if generator is not None else None
+        size = (frames_BTCHW.shape[0], context + new_frames - 1)
+        codes = torch.randint(models.latent_actions.sizes.n_actions, size, generator=generator, device=device)
+        followed_BSKA = chosen_actions(models, codes, context, prediction_horizon)
+    else:
         raise ConfigError(f"actions is {actions!r}; it must be 'inferred' or 'random'.")
+    tokenizer = models.tokenizer
     shown = frames_BTCHW[:, :context]
+    known_BTPL = tokenizer.encode(shown)
     predicted: list[Tensor] = []
-    codes: list[Tensor] = []
-    for start in range(0, new_frames, prediction_horizon):
-        end = start + context + prediction_horizon
+    tokens: list[Tensor] = []
+    for step in range(generation_steps):
+        start = step * prediction_horizon
         if on_step is not None:
-            on_step(start // prediction_horizon)
-        if actions == "random":
-            followed = drawn[:, start : end - 1]
-        else:
-            followed = models.latent_actions.encode(frames_BTCHW[:, start:end])  # [B, context + horizon - 1, A]
-        if teacher_forced:
-            shown = frames_BTCHW[:, start : start + context]
-        future = _imagine(models, shown, followed, prediction_horizon, decode_steps, temperature, generator)
+            on_step(step)
+        if step > 0 and teacher_forced:
+            known_BTPL = tokenizer.encode(frames_BTCHW[:, start : start + context])
+        elif step > 0 and space == "pixels":
+            known_BTPL = tokenizer.encode(shown)
+        latents_BTPL = maskgit_decode(
+            models.dynamics,
+            tokenizer.quantizer,
+            known_BTPL,
+            prediction_horizon,
+            followed_BSKA[:, step],
+            decode_steps,
+            temperature,
+            generator,
+        )
+        future = tokenizer.decode(latents_BTPL)[:, -prediction_horizon:].clamp(-1, 1)
         shown = torch.cat((shown, future), dim=1)[:, -context:]
+        known_BTPL = latents_BTPL[:, -context:]
         predicted.append(future)
-        codes.append(models.latent_actions.action_indices(followed))
-    return RolloutOutput(torch.cat(predicted, dim=1), torch.stack(codes, dim=1))
+        tokens.append(tokenizer.quantizer.indices_from_latents(latents_BTPL[:, -prediction_horizon:]))
+    codes_BSK = models.latent_actions.action_indices(followed_BSKA)
+    return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1))
+
+
+@torch.no_grad()
+def inferred_actions(
+    models: WorldModels, frames_BTCHW: Tensor, context: int, generation_steps: int, prediction_horizon: int = 1
+) -> Tensor:
+    """Returns `[B, S, K, A]`: the latent actions of the true frames in the window of each step."""
+    length = context + prediction_horizon
+    starts = range(0, generation_steps * prediction_horizon, prediction_horizon)
+    return torch.stack([models.latent_actions.encode(frames_BTCHW[:, i : i + length]) for i in starts], dim=1)
+
+
+@torch.no_grad()
+def chosen_actions(models: WorldModels, codes_BN: Tensor, context: int, prediction_horizon: int = 1) -> Tensor:
+    """Returns `[B, S, K, A]`: one code per transition of the clip, the same one in every step that sees it."""
+    quantizer = models.latent_actions.quantizer
+    latents_BNA = quantizer.latents_from_indices(codes_BN.to(quantizer.basis.device))
+    return latents_BNA.unfold(1, context + prediction_horizon - 1, prediction_horizon).transpose(2, 3)
 
 
 @torch.no_grad()
@@ -88,39 +137,6 @@ def copy_last(frames_BTCHW: Tensor, context: int, generation_steps: int, predict
     new_frames = generation_steps * prediction_horizon
     _check(frames_BTCHW, context, generation_steps, prediction_horizon, new_frames, needs_future=False)
     return frames_BTCHW[:, context - 1 : context].expand(-1, new_frames, -1, -1, -1)
-
-
-def _imagine(
-    models: WorldModels,
-    shown_BTCHW: Tensor,
-    actions_BTA: Tensor,
-    horizon: int,
-    decode_steps: int,
-    temperature: float,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """Returns the next `horizon` frames after those shown, clamped to [-1, 1]."""
-    context_latents = models.tokenizer.encode(shown_BTCHW)
-    latents = maskgit_decode(
-        models.dynamics,
-        models.tokenizer.quantizer,
-        context_latents,
-        horizon,
-        actions_BTA,
-        decode_steps,
-        temperature,
-        generator,
-    )
-    return models.tokenizer.decode(latents)[:, -horizon:].clamp(-1, 1)
-
-
-def _random_actions(models: WorldModels, clips: int, transitions: int, generator: torch.Generator | None) -> Tensor:
-    device = generator.device if generator is not None else None
-    codes = torch.randint(
-        models.latent_actions.sizes.n_actions, (clips, transitions), generator=generator, device=device
-    )
-    quantizer = models.latent_actions.quantizer
-    return quantizer.latents_from_indices(codes.to(quantizer.basis.device))
 
 
 def _check(
