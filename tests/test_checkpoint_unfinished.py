@@ -18,6 +18,7 @@ from tinyworlds_gate.checkpoints import verify_checkpoint, write_checkpoint
 from tinyworlds_gate.checkpoints.contents import tensor_bytes
 from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
 from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.launch.disk import full_disk
 
 STAGE = "dynamics"
 
@@ -177,12 +178,13 @@ def test_a_checkpoint_that_cannot_fit_is_refused_before_anything_is_written(wher
     contents[where] = {"huge": torch.zeros(1).expand(2**50)}
     with pytest.raises(
         CheckpointError,
-        match=r"it takes 4294967296\.0 MiB, but [\d.]+ MiB are free on the disk of .*keep fewer checkpoints "
-        r"\(--keep-checkpoints\)",
-    ):
+        match=r"was not written: No space left on device: it takes 4294967296\.0 MiB, and [\d.]+ MiB are free on the "
+        r"disk of .*\. Earlier checkpoints are untouched; free space",
+    ) as refusal:
         write_checkpoint(tmp_path, STAGE, 4, state={}, **contents)
     assert names_in(tmp_path) == ["dynamics_step_3"]
     assert verify_checkpoint(earlier.path) == earlier
+    assert full_disk(f"[{STAGE}] error: {refusal.value}", []) is not None, "the loop stops, and does not retune"
 
 
 def test_the_room_that_tensors_take_is_never_counted_too_high() -> None:

@@ -6,6 +6,7 @@ the checkpoint visible and an fsync of the parent makes that last. A valid check
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -77,7 +78,7 @@ def write_checkpoint(
         make_synced_folder(parent)
         remove_leftovers(parent, stage)
         _move_aside_unless_valid(final)
-        _require_room(final, tensor_bytes(list(contents.values())))
+        _require_room(parent, tensor_bytes(list(contents.values())))
         return _write_and_rename(final, stage, step, contents, record)
     except OSError as error:
         raise CheckpointError(
@@ -86,16 +87,13 @@ def write_checkpoint(
         ) from error
 
 
-def _require_room(final: Path, needed: int) -> None:
+def _require_room(parent: Path, needed: int) -> None:
     """Refuse before anything is written what cannot fit; a quota or another writer is only found while writing."""
-    disk = os.statvfs(final.parent)
+    disk = os.statvfs(parent)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and needed > free:
-        raise CheckpointError(
-            f"{final} was not written: it takes {_mib(needed)}, but {_mib(free)} are free on the disk of "
-            f"{final.parent}. Earlier checkpoints are untouched; free space, or keep fewer checkpoints "
-            "(--keep-checkpoints), then resume"
-        )
+        told = f"it takes {_mib(needed)}, and {_mib(free)} are free on the disk of {parent}"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {told}")
 
 
 def _mib(size: int) -> str:
