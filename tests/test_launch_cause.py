@@ -154,7 +154,7 @@ def test_exit_zero_is_ok_whatever_the_log_says() -> None:
 def test_the_exit_codes_of_workers_are_read_from_the_summary() -> None:
     assert worker_ends(SUMMARY) == [WorkerEnd(-9, 4711, root_cause=True, rank=1)]
     assert worker_ends(summary((-15, 10), (1, 11))) == [WorkerEnd(-15, 10, False), WorkerEnd(1, 11, True)]
-    assert worker_ends("no worker failed") == []
+    assert worker_ends("no worker failed\nE1231 api.py:1002] failed (exitcode: -9) local_rank: 1 (pid: 5)") == []
 
 
 def test_the_error_file_of_torch_gives_its_message_and_stack(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.helpers.process_projects import SLEEPER, is_running, make_project, wa
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.devices import read_samples
+from tinyworlds_gate.launch.failure_words import failure_sentence
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, failure_text, run_chunk
 from tinyworlds_gate.launch.oom_kills import OomKills
 from tinyworlds_gate.launch.processes import find_left_over, find_stage_processes
@@ -125,6 +126,22 @@ def test_a_rank_that_is_killed_from_outside_is_told_so_and_the_other_rank_ends(t
     assert (result.exit_code, result.signal, result.cause) == (1, None, CAUSE_OF_A_SIGKILL)
     assert [worker.rank for worker in result.workers] == [0, 1]
     assert "exitcode  : -9" in failure_text(result)
+    assert nothing_runs(target)
+
+
+@pytest.mark.requirement("T1", "T6")
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [(signal.SIGTERM, "killed"), pytest.param(signal.SIGSEGV, "runtime_error", marks=pytest.mark.slow)],
+)
+def test_the_worker_that_ended_first_is_told_and_not_the_peer_that_it_took_along(
+    tmp_path: Path, number: signal.Signals, cause: str
+) -> None:
+    """torchrun may see the peer's exception first and call it the root cause."""
+    target = make_project(tmp_path, process_stages.GLOO_RANK_1_ENDS)
+    result = chunk(target, nproc=2, env={"SIGNAL": str(int(number))})
+    assert (result.exit_code, result.cause) == (1, cause)
+    assert f"rank 1 was ended by {number.name}" in failure_sentence(result)
     assert nothing_runs(target)
 
 

@@ -79,6 +79,25 @@ dist.destroy_process_group()
 """
 )
 
+# Rank 1 ends by the signal in the environment; rank 0 loses its peer, says so and is gone before torchrun looks.
+GLOO_RANK_1_ENDS = (
+    HEAD
+    + """
+import torch, torch.distributed as dist
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+try:
+    for step in range(100_000):
+        if (RANK, step) == (1, 20):
+            os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        total = torch.ones(1)
+        dist.all_reduce(total)
+except RuntimeError as error:
+    print("RuntimeError:", str(error)[-300:], file=sys.stderr, flush=True)
+    os._exit(1)
+"""
+)
+
 # What torch's decorator ``record`` leaves where torchrun says (the real one is read in test_launch_cause.py).
 RECORD_OUT_OF_MEMORY = """
 import json

@@ -28,7 +28,7 @@ _MEMORY_EXCEPTION = re.compile(
     r"|^Cuda failure (?:\d+ )?'out of memory'"
 )
 # What torchrun and its workers print, as torch 2.11 to 2.13 words it (torch/distributed/elastic).
-_WORKER_EXIT = re.compile(r"(?:rank\s*:\s*(\d+)[^\n]*\n\s*)?exitcode\s*:\s*(-?\d+)(?:\s*\(pid:\s*(\d+)\))?")
+_WORKER_EXIT = re.compile(r"(?m)^(?:\s*rank\s*:\s*(\d+)[^\n]*\n)?\s*exitcode\s*:\s*(-?\d+)(?:\s*\(pid:\s*(\d+)\))?")
 _ROOT_CAUSE = "Root Cause (first observed failure):"
 _CLOSED_BY_TORCHRUN = re.compile(r"Sending process (\d+) closing signal")
 _LAUNCHER_SIGNALLED = re.compile(r"SignalException: Process \d+ got signal: (?:Signals\.)?(\w+)")
