@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SSIM_SIDE = 11
+"""Pixels: the side of SSIM's Gaussian window (sigma 1.5); smaller frames have no SSIM."""
+
 
 def unit_range(frames: Tensor) -> Tensor:
     """Frames in [-1, 1] (clamped) as float32 in [0, 1]."""
@@ -20,9 +23,33 @@ def mse_by_clip_and_step(predicted_BSCHW: Tensor, true_BSCHW: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    if predicted_BSCHW.shape != true_BSCHW.shape:
-        raise ValueError(f"predicted {tuple(predicted_BSCHW.shape)} against true {tuple(true_BSCHW.shape)}")
+    _require_same_shape(predicted_BSCHW, true_BSCHW)
     return (unit_range(predicted_BSCHW) - unit_range(true_BSCHW)).square().mean(dim=(2, 3, 4))
+
+
+def ssim_by_clip_and_step(predicted_BSCHW: Tensor, true_BSCHW: Tensor) -> Tensor | None:
+    """Structural similarity ``[B, S]`` (Wang et al. 2004; 11 × 11 Gaussian window) of frames mapped to [0, 1].
+
+    1 for equal frames. None when a frame is smaller than the window. The means over pixels and channels are those of
+    torchmetrics, whose borders are reflected.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    _require_same_shape(predicted_BSCHW, true_BSCHW)
+    if min(true_BSCHW.shape[-2:]) < SSIM_SIDE:
+        return None
+    # Variances are small differences of squares: products rounded to TF32 would drown them.
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+        found = [
+            structural_similarity_index_measure(
+                unit_range(predicted_SCHW), unit_range(true_SCHW), data_range=1.0, reduction="none"
+            )
+            for predicted_SCHW, true_SCHW in zip(predicted_BSCHW, true_BSCHW, strict=True)
+        ]
+    return torch.stack([one for one in found if isinstance(one, Tensor)])
 
 
 def mean_frame_error(true_BSCHW: Tensor, mean_frame_CHW: Tensor) -> Tensor:
@@ -38,3 +65,8 @@ def in_batches(count: int, batch_size: int) -> list[slice]:
 def codes_of(actions: list[Tensor]) -> list[list[int]]:
     """Action indices of all batches as plain lists, one a clip."""
     return torch.cat(actions).tolist() if actions else []
+
+
+def _require_same_shape(predicted: Tensor, true: Tensor) -> None:
+    if predicted.shape != true.shape:
+        raise ValueError(f"predicted {tuple(predicted.shape)} against true {tuple(true.shape)}")
