@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tinyworlds_gate.errors import ConfigError, GateError
+from tinyworlds_gate.evidence.repository import open_repository
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -170,7 +171,7 @@ def repository(project_root: Path, which: Callable[[str], str | None]) -> Iterat
     import git
 
     try:
-        repo = git.Repo(project_root, search_parent_directories=True)
+        repo = open_repository(project_root)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         fix = "run in a clone of the project, or name it with --project-root"
         yield Check("FAIL", "git", f"{project_root} is not in a git repository, so L4 would be INVALID", fix)

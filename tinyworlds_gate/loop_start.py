@@ -17,6 +17,7 @@ import psutil
 from tinyworlds_gate.config.kept import keep_settings, kept_settings
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
+from tinyworlds_gate.evidence.repository import open_repository
 from tinyworlds_gate.launch.nvml import gpu_count, gpu_inventory
 from tinyworlds_gate.loop_given import resumed_values
 from tinyworlds_gate.loop_resume import ResumedRun, settings_after
@@ -181,11 +182,13 @@ def _machine() -> dict[str, Any]:
 
 
 def _commit(project_root: Path) -> tuple[str | None, bool | None]:
-    """The commit of the validated project and whether tracked files differ from it; None outside a repository."""
-    import git
-
+    """The commit of the validated project and whether tracked files differ from it; None where git cannot say."""
     try:
-        repository = git.Repo(project_root, search_parent_directories=True)
+        import git
+    except ImportError:  # GitPython's word for: there is no git program
+        return None, None
+    try:
+        repository = open_repository(project_root)
         return repository.head.commit.hexsha, repository.is_dirty(untracked_files=False)
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError, ValueError):
+    except (git.GitError, ValueError):
         return None, None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tinyworlds_gate.evidence.git_log import LOG_OPTIONS, ChangedFile, CommitDiff, LogReader
+from tinyworlds_gate.evidence.repository import open_repository
 
 if TYPE_CHECKING:
     import git
@@ -128,7 +129,7 @@ def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence
     except ImportError:
         return invalid("The git program was not found, so the history cannot be read. Install git and run again.")
     try:
-        repo = git.Repo(path, search_parent_directories=True)
+        repo = open_repository(path)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
         return invalid(f"{path.name or path} is not in a git repository, so there is no history to audit.")
     try:
@@ -140,7 +141,7 @@ def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence
 
 
 def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
-    if not repo.head.is_valid():
+    if not _has_commit(repo):
         return GitEvidence("INVALID", "The repository has no commit yet, so there is no history to audit.", year, mode)
     prefix, notes = _folder_in_repository(repo, project)
     hashes, dates = _commits_of_year(repo, year)
@@ -214,6 +215,19 @@ def _notes(merges: int, binary: int, cut: set[str], hidden: list[str], year: int
         names = ", ".join(sha[:10] for sha in hidden[:5])
         notes.append(f"The history is cut at {names}: these commits are counted, but what they changed is unknown.")
     return notes
+
+
+def _has_commit(repo: git.Repo) -> bool:
+    """Whether HEAD is a commit; raises ``GitCommandError`` when git refuses to say (another owner, a damaged file)."""
+    import git
+
+    try:
+        repo.git.rev_parse("HEAD", verify=True)
+    except git.GitCommandError as error:
+        if "single revision" not in str(error.stderr):
+            raise
+        return False
+    return True
 
 
 def _folder_in_repository(repo: git.Repo, project: Path) -> tuple[str, list[str]]:

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from tinyworlds_gate.config.yaml_io import parse_value
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.targets.base import Target
@@ -116,10 +119,20 @@ def _value(key: str, value: object) -> str:
             raise LaunchError(f"Override {key}={value}: the value must be a finite number.")
         case float():
             return repr(value)
-        case int() | str() | Path():
-            text = str(value)
-    if not isinstance(value, int | str | Path):
-        raise LaunchError(f"Override {key} has a value of type {type(value).__name__}: allowed are plain values.")
+        case int():
+            return str(value)
+        case str() | Path():
+            return _word(key, str(value))
+    raise LaunchError(f"Override {key} has a value of type {type(value).__name__}: allowed are plain values.")
+
+
+def _word(key: str, text: str) -> str:
+    """The text as YAML reads it back: unquoted, ``a #1/b`` would end at the ``#``, and ``12`` would be a number."""
     if any(ord(letter) < 32 for letter in text):
         raise LaunchError(f"Override {key}={text!r}: control characters cannot stand on a command line.")
-    return text
+    try:
+        if parse_value(text) == text:
+            return text
+    except yaml.YAMLError:
+        pass
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,13 @@ def enable(config: pytest.Config, session: GateSession) -> None:
                 f"the reports go to {folder}, which cannot be made ({error.strerror}); make it writable, or name "
                 "another project with --project-root"
             ) from error
-        config.option.htmlpath = str(folder / f"validation-{session.stamp}.html")
+        # Relative, since pytest-html expands `$NAME` in what it is given, and a folder may be called so.
+        config.option.htmlpath = os.path.relpath(folder / f"validation-{session.stamp}.html")
         session.page_is_ours = True
     config.option.self_contained_html = True
-    session.page = Path(config.option.htmlpath).absolute()
+    # As pytest-html reads it.
+    page = Path.cwd() / Path(os.path.expandvars(config.option.htmlpath)).expanduser()
+    session.page = Path(os.path.normpath(page))
 
 
 def drop(config: pytest.Config) -> None:
