@@ -19,6 +19,7 @@ from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nes
 from tinyworlds_gate.config.workers import effective_batch, resolve_nproc
 from tinyworlds_gate.config.yaml_io import flatten, validated
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.layout import readable_root
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,9 @@ def resolve_settings(
 
     Raises:
         ConfigError: a file, key or value is wrong; nothing has been started.
+        GateError: the project's path cannot be written as text.
     """
-    root = (project_root or Path.cwd()).resolve()
+    root = readable_root(project_root or Path.cwd())
     profile_path = locate_profile(profile_name_or_path, root)
     layers = Layers(root)
     digests = file_digests(profile_path.parent)

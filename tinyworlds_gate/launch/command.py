@@ -87,6 +87,7 @@ def stage_environment(
     env[PROJECT_VARIABLE] = str(target.root)
     env["PYTHONPATH"] = _joined_path([target.root, *target.import_paths], env.get("PYTHONPATH", ""))
     env["PYTHONUNBUFFERED"] = "1"
+    env["PYTHONIOENCODING"] = "utf-8"  # logs are read as UTF-8, whatever the terminal's character set is
     env.setdefault("PYTHONFAULTHANDLER", "1")
     env.setdefault("MPLBACKEND", "Agg")
     if on_cpu:

@@ -110,8 +110,10 @@ class Journal:
 
     def _plain(self, value: object, name: str) -> object:
         match value:
-            case None | bool() | str():
+            case None | bool():
                 return value
+            case str():
+                return _as_text(value)
             case Path():
                 return self._path(value)
             case numbers.Integral():
@@ -135,8 +137,13 @@ class Journal:
 
     def _path(self, path: Path) -> str:
         if self._root is not None and path.is_absolute() and path.is_relative_to(self._root):
-            return str(path.relative_to(self._root))
-        return str(path)
+            return _as_text(str(path.relative_to(self._root)))
+        return _as_text(str(path))
+
+
+def _as_text(text: str) -> str:
+    """Bytes of another character set, in the command line of a process or in a file's name, are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_journal(path: Path) -> list[Event]:

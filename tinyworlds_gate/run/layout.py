@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,28 @@ def check_stage(stage: str) -> str:
     if stage not in STAGES:
         raise GateError(f"Unknown stage {stage!r}: allowed are {', '.join(STAGES)}.")
     return stage
+
+
+def readable_root(project_root: Path) -> Path:
+    """The real path of a project's root.
+
+    Raises:
+        GateError: it cannot be written as text, so no log, report or command line could name it.
+    """
+    root = Path(project_root).resolve()
+    try:
+        str(root).encode("utf-8")
+    except UnicodeEncodeError:
+        charset = sys.getfilesystemencoding()
+        fix = (
+            "Rename"
+            if charset == "utf-8"
+            else f"This terminal's character set is {charset}: set PYTHONUTF8=1, or rename"
+        )
+        raise GateError(
+            f"The project folder {os.fsencode(root)!r} cannot be written as text. {fix} the folder."
+        ) from None
+    return root
 
 
 @dataclass(frozen=True)
@@ -38,7 +61,7 @@ class RunLayout:
                 f"Run name {self.run!r} is not usable as a folder: allowed are letters, digits, '.', '_' and '-', "
                 "starting with a letter or a digit."
             )
-        object.__setattr__(self, "project_root", Path(self.project_root).resolve())
+        object.__setattr__(self, "project_root", readable_root(self.project_root))
 
     @property
     def root(self) -> Path:
