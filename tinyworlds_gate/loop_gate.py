@@ -125,7 +125,7 @@ class InferenceGate:
         self.retrain_problem = f"retry {self._retries} did not complete its training: {reason}"
 
     def _restore(self) -> None:
-        """A resumed run: its judged attempts, its pending retry, and one more attempt where dynamics was trained since."""
+        """A resumed run: its judged attempts, a pending retry, one more attempt where dynamics was trained since."""
         if self._restored:
             return
         self._restored = True

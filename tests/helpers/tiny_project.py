@@ -266,7 +266,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
     """Wait for something that a running session does; fails when it ends first or takes too long."""
-    deadline = time.monotonic() + 90.0
+    deadline = time.monotonic() + 300.0
     while not condition():
         if process.poll() is not None:
             raise AssertionError(f"pytest ended before {what}:\n{process.communicate()[0]}")
