@@ -178,8 +178,8 @@ def test_a_checkpoint_that_cannot_fit_is_refused_before_anything_is_written(wher
     contents[where] = {"huge": torch.zeros(1).expand(2**50)}
     with pytest.raises(
         CheckpointError,
-        match=r"was not written: No space left on device: it takes 4294967296\.0 MiB, and [\d.]+ MiB are free on the "
-        r"disk of .*\. Earlier checkpoints are untouched; free space",
+        match=r"was not written: No space left on device: a checkpoint takes 4294967296\.0 MiB, and [\d.]+ MiB are "
+        r"free on the disk of .*\. Earlier checkpoints are untouched; free space",
     ) as refusal:
         write_checkpoint(tmp_path, STAGE, 4, state={}, **contents)
     assert names_in(tmp_path) == ["dynamics_step_3"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import matplotlib.image
@@ -14,6 +15,8 @@ from tests.helpers.tiny_stages import STAGE, TRAINING, TinyStages, trained_stage
 from tinyworlds_gate.checkpoints import mark_gated
 from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
+from tinyworlds_gate.launch.command import stage_command
+from tinyworlds_gate.launch.disk import full_disk
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 
@@ -146,6 +149,37 @@ def test_an_old_checkpoint_that_cannot_be_removed_is_told_and_training_goes_on(p
     assert done.exit_code == 0, done.output
     assert done.output.count("[video_tokenizer] warning: the gated checkpoints of ") == 2
     assert [verify_checkpoint(folder / f"video_tokenizer_step_{step}").step for step in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.requirement("S4")
+def test_a_disk_that_cannot_hold_one_checkpoint_is_told_before_training(project: TinyStages) -> None:
+    """A file system of 64 KiB, in a mount namespace of the stage's own."""
+    folder = project.run_root("small")
+    folder.mkdir(parents=True)
+    with_disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    with_disk += ['mount -t tmpfs -o size=64k none "$0" && exec "$@"', str(folder)]
+    if subprocess.run([*with_disk, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("a mount namespace of one's own is not allowed here")
+    command = stage_command(project.target, "video_tokenizer", nproc_per_node=1, overrides={})
+    done = subprocess.run(
+        [*with_disk, *command],
+        cwd=project.root,
+        env=project.environment("small"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 3, done.stderr
+    told = done.stderr.splitlines()[-1]
+    assert re.search(
+        r"^\[video_tokenizer\] error: video_tokenizer: nothing was trained, since no checkpoint could be saved: "
+        r"No space left on device: a checkpoint takes 0\.\d MiB, and 0\.1 MiB are free on the disk of ",
+        told,
+    )
+    assert full_disk(done.stderr, []) == told, "the loop stops, and does not retune"
+    assert "update" not in done.stdout
+    assert not project.history("small", "video_tokenizer").exists()
 
 
 def test_a_stage_beats_where_the_harness_asks_for_heartbeats(project: TinyStages, tmp_path: Path) -> None:

@@ -6,10 +6,8 @@ the checkpoint visible and an fsync of the parent makes that last. A valid check
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -25,6 +23,7 @@ from tinyworlds_gate.checkpoints.layout import (
     CheckpointRef,
     folder_name,
 )
+from tinyworlds_gate.checkpoints.room import require_room
 from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
 from tinyworlds_gate.errors import CheckpointError
 
@@ -78,26 +77,13 @@ def write_checkpoint(
         make_synced_folder(parent)
         remove_leftovers(parent, stage)
         _move_aside_unless_valid(final)
-        _require_room(parent, tensor_bytes(list(contents.values())))
+        require_room(parent, tensor_bytes(list(contents.values())))
         return _write_and_rename(final, stage, step, contents, record)
     except OSError as error:
         raise CheckpointError(
             f"{final} was not written: {error.strerror or error}. Earlier checkpoints are untouched; free space or "
             "choose another results folder, then resume"
         ) from error
-
-
-def _require_room(parent: Path, needed: int) -> None:
-    """Refuse before anything is written what cannot fit; a quota or another writer is only found while writing."""
-    disk = os.statvfs(parent)
-    free = disk.f_bavail * disk.f_frsize
-    if disk.f_blocks and needed > free:
-        told = f"it takes {_mib(needed)}, and {_mib(free)} are free on the disk of {parent}"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {told}")
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
 
 
 def _write_and_rename(

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
 from tinyworlds_gate.checkpoints.prune import Retention
+from tinyworlds_gate.checkpoints.room import require_room
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError, TrainingError
 from tinyworlds_gate.reference.models.param_groups import parameter_groups
@@ -71,6 +72,7 @@ class Trainer:
         self.lineage = self._lineage() if worker.is_main else {}
         self.checkpoints = self.run_root / self.stage / "checkpoints"
         self.retention = Retention(self.checkpoints, self.stage, stage.keep_checkpoints)
+        self._require_room()
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
@@ -91,6 +93,18 @@ class Trainer:
                     "resume from it (checkpoint=<that folder>), move it away, or set NG_RUN_ROOT_DIR to another run "
                     "folder"
                 )
+
+    def _require_room(self) -> None:
+        """A disk that cannot hold one checkpoint is told before hours of training, not at the first save."""
+        parameters = sum(one.numel() * one.element_size() for one in self.model.parameters())
+        moments = 2 * parameters  # AdamW's
+        try:
+            require_room(self.checkpoints, parameters + moments)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.stage}: nothing was trained, since no checkpoint could be saved: {error.strerror}. Free space, "
+                "or set NG_RUN_ROOT_DIR to a folder on another disk"
+            ) from error
 
     def _build_objective(self) -> Objective:
         stage = self.job.stage
