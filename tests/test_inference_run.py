@@ -109,6 +109,7 @@ def test_the_measures_say_what_was_run_on_which_data(project: TinyStages, standa
     assert (raw["teacher_forced"], raw["seed"], raw["clip_seed"], raw["temperature"]) == (False, 0, 0, 0.0)
     assert (raw["data_path"], raw["data_sha256"]) == (str(data), sha256_of(data))
     assert re.fullmatch(r"[0-9a-f]{64}", raw["clip_digest"])
+    assert (raw["rollout"], raw["stride"], raw["frame_size"], raw["prediction_horizon"]) == ("tokens", 1, 16, 1)
     assert raw["seconds"] > 0
     for clip in raw["clips"]:
         assert [len(row) for row in clip["latent_actions"]] == [2, 2, 2]
@@ -172,6 +173,53 @@ def test_teacher_forcing_changes_every_step_but_the_first_and_is_named(
     difference = np.abs(table(strict, "rollout_mse") - table(forced, "rollout_mse"))
     assert difference[:, 0].max() < 1e-7
     assert (difference[:, 1:].max(axis=0) > 1e-4).all()
+
+
+@pytest.mark.requirement("G5")
+def test_strict_and_teacher_forced_errors_stand_beside_each_other_in_either_run(
+    project: TinyStages, lively: dict[str, object]
+) -> None:
+    strict, forced = (infer(project, f"beside_{on}", teacher_forced=on, **lively) for on in (False, True))
+    for run, judged in ((strict, "strict_mse"), (forced, "teacher_forced_mse")):
+        assert (table(run, "rollout_mse") == table(run, judged)).all()
+    for key in ("strict_mse", "teacher_forced_mse"):
+        np.testing.assert_allclose(table(strict, key), table(forced, key), atol=1e-7)
+    assert (table(strict, "strict_mse") != table(strict, "teacher_forced_mse")).any()
+
+
+@pytest.mark.requirement("G5")
+def test_generated_frames_that_are_tokenised_again_make_other_numbers_from_the_second_step_on(
+    project: TinyStages, lively: dict[str, object]
+) -> None:
+    tokens, pixels = (infer(project, space, rollout=space, **lively) for space in ("tokens", "pixels"))
+    assert (tokens.raw["rollout"], pixels.raw["rollout"]) == ("tokens", "pixels")
+    difference = np.abs(table(tokens, "rollout_mse") - table(pixels, "rollout_mse"))
+    assert difference[:, 0].max() < 1e-7
+    assert (difference[:, 1:].max(axis=0) > 1e-5).all()
+
+
+@pytest.mark.requirement("G5")
+def test_the_batch_size_changes_no_number_not_even_those_of_random_actions(
+    project: TinyStages, lively: dict[str, object]
+) -> None:
+    one, four = (infer(project, f"batch_{size}", batch_size=size, **lively) for size in (1, 4))
+    for key in ("rollout_mse", "teacher_forced_mse", "random_action_mse", "copy_last_mse", "rollout_ssim"):
+        np.testing.assert_allclose(table(one, key), table(four, key), rtol=1e-4, atol=1e-6)
+    assert (table(one, "latent_actions") == table(four, "latent_actions")).all()
+    assert one.raw["generated_token_counts"] == four.raw["generated_token_counts"]
+
+
+def test_every_token_of_the_true_and_of_the_generated_frames_is_counted(standard: Run) -> None:
+    """Nine clips; four tokens a frame; the tokenizer saw three frames of each, three were generated."""
+    for key in ("token_counts", "generated_token_counts"):
+        assert len(standard.raw[key]) == 16
+        assert sum(standard.raw[key]) == 9 * 3 * 4
+
+
+def test_structural_similarity_is_written_for_every_step(standard: Run) -> None:
+    found = table(standard, "rollout_ssim")
+    assert found.shape == (9, 3)
+    assert ((found > -1) & (found < 1)).all()
 
 
 @pytest.mark.requirement("G5")
@@ -264,4 +312,4 @@ def test_a_damaged_checkpoint_is_refused(project: TinyStages, tmp_path: Path) ->
 
 def test_the_measures_are_plain_json(project: TinyStages, standard: Run) -> None:
     content = json.loads((project.root / "standard.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert content["schema"] == 1
+    assert content["schema"] == 2

@@ -25,6 +25,7 @@ PRELOADED = [
     "matplotlib.projections",
     "torch.distributed.elastic.multiprocessing.errors",
     "torch.nn.parallel",
+    "torchmetrics.functional.image",
 ]
 LIMIT_S = 120.0
 

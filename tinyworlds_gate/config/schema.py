@@ -218,6 +218,10 @@ class InferenceConfig(Schema):
     """MaskGIT decoding steps a generated frame."""
     temperature: Annotated[float, Field(ge=0.0)] = 0.0
     """0 takes the most likely token; above it tokens are sampled."""
+    rollout: Literal["tokens", "pixels"] = "tokens"
+    """Ours: what is fed back; tokens as they are, or pixels that are tokenised again, as TinyWorlds does."""
+    tf32: bool = True
+    """Ours: TF32 matrix products, on CUDA only."""
     seed: Seed = 0
     """Of everything drawn during the rollout."""
     sample_index: Annotated[int, Field(ge=0)] | None = None

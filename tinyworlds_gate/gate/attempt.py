@@ -201,6 +201,8 @@ def _overrides(
             "generation_steps",
             "decode_steps",
             "temperature",
+            "rollout",
+            "tf32",
             "seed",
             "clips",
             "clip_seed",

@@ -1,54 +1,24 @@
-"""Roll three checkpoints out on held-out clips and write down every clip's errors.
-
-Legend: B clips, T = context + S frames, S generated frames, C channels.
-"""
+"""Roll three checkpoints out on held-out clips and write down every clip's errors."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.names import STAGES
-from tinyworlds_gate.reference.data.clip_draw import clip_digest, draw_clips
-from tinyworlds_gate.reference.data.clips import clip_starts, gather_clips
-from tinyworlds_gate.reference.data.convert import to_model_range
-from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
-from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
-from tinyworlds_gate.reference.data.split import split_episodes
-from tinyworlds_gate.reference.rollout import errors_by_step as errors
+from tinyworlds_gate.reference.rollout.clip_set import draw_held_out
+from tinyworlds_gate.reference.rollout.measure import MeasureSettings, measure_clips
 from tinyworlds_gate.reference.rollout.picture import save_rollout_picture
-from tinyworlds_gate.reference.rollout.rollout import copy_last, rollout, tokenizer_reconstruction
-from tinyworlds_gate.reference.rollout.trained import TrainedModels, load_trained
-from tinyworlds_gate.reference.rollout.world_models import WorldModels
+from tinyworlds_gate.reference.rollout.trained import load_trained
 from tinyworlds_gate.reference.training.distributed import choose_device
-
-MEASURES_SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The drawn clips: frames in [-1, 1] ``[B, T, C, H, W]`` on the CPU, and where they come from."""
-
-    frames_BTCHW: Tensor
-    starts: np.ndarray
-    episodes: np.ndarray
-    context: int
-    digest: str
-    mean_frame_CHW: Tensor
-    data_path: Path
-    data_sha256: str
 
 
 def run_inference(config: InferenceConfig, project_root: Path, run_root: str | None) -> None:
@@ -72,7 +42,27 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
         f"episodes, digest {held_out.digest[:16]}, device {device}",
         flush=True,
     )
-    measures, predicted = _measure(config, trained.models.to(device).eval(), held_out, device)
+    # Without TF32 a GPU's matrix units stand idle; its products are rounded, its sums are float32 either way.
+    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+    measures, predicted = measure_clips(
+        trained.models.to(device).eval(),
+        held_out,
+        MeasureSettings(
+            generation_steps=config.generation_steps,
+            prediction_horizon=config.prediction_horizon,
+            decode_steps=config.decode_steps,
+            temperature=config.temperature,
+            teacher_forced=config.teacher_forced,
+            space=config.rollout,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        ),
+        device,
+        lambda step, batch, batches: print(
+            f"Inferring frame {step + 1}/{config.generation_steps} (batch {batch}/{batches})", flush=True
+        ),
+    )
+    measures["clip_seed"] = config.clip_seed
     per_clip = np.array([np.mean(clip["rollout_mse"]) for clip in measures["clips"]])
     median = int(np.argsort(per_clip, kind="stable")[len(per_clip) // 2])
     picture = save_rollout_picture(
@@ -111,132 +101,6 @@ def _checkpoint_paths(config: InferenceConfig, run_root: str | None) -> dict[str
                 "searched)"
             )
     return paths
-
-
-def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedModels) -> HeldOut:
-    """The held-out clips of this config, refused when a checkpoint says that it was trained on them."""
-    sizes = trained.sizes["dynamics"]
-    path = Path(config.data_path) if config.data_path else dataset_path(project_root, config.dataset, sizes.frame_size)
-    data = load_frames(path, frame_size=sizes.frame_size, stride=dataset_stride(path, config.dataset, config.fps))
-    digest = sha256_of(path)
-    _require_same_split(config, trained, digest)
-    split = split_episodes(data.episode, config.held_out_fraction, config.split_seed)
-    context = config.context_window or sizes.context_length - config.prediction_horizon
-    if context < 1 or context + config.prediction_horizon > sizes.context_length:
-        raise TrainingError(
-            f"context_window={context} and prediction_horizon={config.prediction_horizon} need "
-            f"{context + config.prediction_horizon} frames, but the models were trained on {sizes.context_length}; "
-            "lower one of them"
-        )
-    length = context + config.generation_steps * config.prediction_horizon
-    starts = clip_starts(data, length, split.held_out)
-    drawn = draw_clips(starts, data.episode[starts], config.clips, config.clip_seed)
-    clips = gather_clips(data.frames, drawn, length)
-    return HeldOut(
-        frames_BTCHW=to_model_range(torch.from_numpy(clips)),
-        starts=drawn,
-        episodes=data.episode[drawn],
-        context=context,
-        digest=clip_digest(clips, drawn),
-        mean_frame_CHW=_mean_training_frame(data, split.train),
-        data_path=path,
-        data_sha256=digest,
-    )
-
-
-def _require_same_split(config: InferenceConfig, trained: TrainedModels, data_sha256: str) -> None:
-    """A checkpoint of ours records its data and split; with another split held-out clips would be training clips."""
-    for stage, reference in trained.references.items():
-        manifest, recorded = reference.manifest or {}, trained.configs[stage]
-        if manifest.get("data_sha256") != data_sha256:
-            continue
-        for key in ("held_out_fraction", "split_seed"):
-            if key in recorded and recorded[key] != getattr(config, key):
-                raise TrainingError(
-                    f"{key}={getattr(config, key)} for inference, but {reference.path.name} was trained on the same "
-                    f"file with {key}={recorded[key]}: clips it has trained on would be measured; "
-                    f"set {key}={recorded[key]}"
-                )
-
-
-def _mean_training_frame(data: FramesData, episodes: Sequence[int]) -> Tensor:
-    indices = np.flatnonzero(np.isin(data.episode, episodes))
-    indices = indices[:: max(1, len(indices) // 2000)]
-    mean_HWC = np.stack([data.frames[chunk].mean(axis=0) for chunk in np.array_split(indices, 8) if len(chunk)]).mean(
-        axis=0
-    )
-    return torch.from_numpy(mean_HWC / 127.5 - 1.0).float().permute(2, 0, 1)
-
-
-@torch.no_grad()
-def _measure(
-    config: InferenceConfig, models: WorldModels, held_out: HeldOut, device: torch.device
-) -> tuple[dict[str, Any], Tensor]:
-    """Every clip's errors by step, and the predicted frames ``[B, S, C, H, W]``."""
-    context, steps = held_out.context, config.generation_steps * config.prediction_horizon
-    results: dict[str, list[Tensor]] = {key: [] for key in ("rollout", "random", "copy", "mean", "recon")}
-    actions: list[Tensor] = []
-    predictions: list[Tensor] = []
-    batches = errors.in_batches(len(held_out.starts), config.batch_size)
-    for number, batch in enumerate(batches):
-        frames = held_out.frames_BTCHW[batch].to(device)
-        true = frames[:, context : context + steps]
-
-        def announce(step: int, number: int = number) -> None:
-            print(
-                f"Inferring frame {step + 1}/{config.generation_steps} (batch {number + 1}/{len(batches)})", flush=True
-            )
-
-        shared: dict[str, Any] = {
-            "context": context,
-            "generation_steps": config.generation_steps,
-            "prediction_horizon": config.prediction_horizon,
-            "decode_steps": config.decode_steps,
-            "temperature": config.temperature,
-            "teacher_forced": config.teacher_forced,
-        }
-        generator = torch.Generator(device=device).manual_seed(config.seed + number)
-        output = rollout(models, frames, actions="inferred", generator=generator, on_step=announce, **shared)
-        random = rollout(models, frames, actions="random", generator=generator, **shared)
-        results["rollout"].append(errors.mse_by_clip_and_step(output.predicted_BTCHW, true))
-        results["random"].append(errors.mse_by_clip_and_step(random.predicted_BTCHW, true))
-        results["copy"].append(errors.mse_by_clip_and_step(copy_last(frames, context, steps), true))
-        results["mean"].append(errors.mean_frame_error(true, held_out.mean_frame_CHW.to(device)))
-        reconstructed = tokenizer_reconstruction(models.tokenizer, frames[:, : context + 1])
-        results["recon"].append(errors.mse_by_clip_and_step(reconstructed, frames[:, : context + 1]).mean(dim=1))
-        actions.append(output.action_indices.cpu())
-        predictions.append(output.predicted_BTCHW.cpu())
-    tables = {key: torch.cat(value).cpu().tolist() for key, value in results.items()}
-    codes = errors.codes_of(actions)
-    clips = [
-        {
-            "start": int(held_out.starts[index]),
-            "episode": int(held_out.episodes[index]),
-            "rollout_mse": tables["rollout"][index],
-            "random_action_mse": tables["random"][index],
-            "copy_last_mse": tables["copy"][index],
-            "mean_frame_mse": tables["mean"][index],
-            "tokenizer_recon_mse": tables["recon"][index],
-            "latent_actions": codes[index],
-        }
-        for index in range(len(held_out.starts))
-    ]
-    measures = {
-        "schema": MEASURES_SCHEMA,
-        "clips": clips,
-        "clip_digest": held_out.digest,
-        "clip_seed": config.clip_seed,
-        "data_path": str(held_out.data_path),
-        "data_sha256": held_out.data_sha256,
-        "context": context,
-        "generation_steps": steps,
-        "decode_steps": config.decode_steps,
-        "temperature": config.temperature,
-        "teacher_forced": config.teacher_forced,
-        "n_actions": models.latent_actions.sizes.n_actions,
-        "seed": config.seed,
-    }
-    return measures, torch.cat(predictions)
 
 
 def _write_measures(path: Path, measures: dict[str, Any]) -> None:

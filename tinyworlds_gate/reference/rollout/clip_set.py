@@ -1,0 +1,129 @@
+"""The clips that are measured: drawn from held-out episodes, the same for every attempt and every model.
+
+Legend: B clips, T = context + S frames, S generated frames, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.config.schema import InferenceConfig
+from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.reference.data.clip_draw import clip_digest, draw_clips
+from tinyworlds_gate.reference.data.clips import clip_starts, gather_clips
+from tinyworlds_gate.reference.data.convert import to_model_range
+from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
+from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
+from tinyworlds_gate.reference.data.split import split_episodes
+from tinyworlds_gate.reference.rollout.trained import TrainedModels
+
+MEAN_FRAME_FRAMES = 2000
+"""The mean frame is that of so many frames, spread evenly."""
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """Clips to measure: frames in [-1, 1] ``[B, T, C, H, W]`` on the CPU, and where they come from."""
+
+    frames_BTCHW: Tensor
+    starts: np.ndarray
+    episodes: np.ndarray
+    context: int
+    digest: str
+    mean_frame_CHW: Tensor
+    data_path: Path
+    data_sha256: str
+    stride: int
+
+    def origin(self) -> dict[str, Any]:
+        """Where the clips come from, for the raw measures."""
+        return {
+            "clip_digest": self.digest,
+            "data_path": str(self.data_path),
+            "data_sha256": self.data_sha256,
+            "stride": self.stride,
+            "frame_size": int(self.frames_BTCHW.shape[-1]),
+            "context": self.context,
+        }
+
+
+def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedModels) -> ClipSet:
+    """The held-out clips of this config, refused when a checkpoint says that it was trained on them.
+
+    Raises:
+        DataError: the frames file is missing or damaged, or has too few held-out clips.
+        TrainingError: the checkpoints were trained on the clips that would be measured, or on shorter clips.
+    """
+    sizes = trained.sizes["dynamics"]
+    path = Path(config.data_path) if config.data_path else dataset_path(project_root, config.dataset, sizes.frame_size)
+    data = load_frames(path, frame_size=sizes.frame_size, stride=dataset_stride(path, config.dataset, config.fps))
+    digest = sha256_of(path)
+    _require_same_split(config, trained, digest)
+    split = split_episodes(data.episode, config.held_out_fraction, config.split_seed)
+    context = config.context_window or sizes.context_length - config.prediction_horizon
+    if context < 1 or context + config.prediction_horizon > sizes.context_length:
+        raise TrainingError(
+            f"context_window={context} and prediction_horizon={config.prediction_horizon} need "
+            f"{context + config.prediction_horizon} frames, but the models were trained on {sizes.context_length}; "
+            "lower one of them"
+        )
+    length = context + config.generation_steps * config.prediction_horizon
+    starts = clip_starts(data, length, split.held_out)
+    drawn = draw_clips(starts, data.episode[starts], config.clips, config.clip_seed)
+    return cut_clips(data, drawn, length, context=context, data_sha256=digest, mean_over=split.train)
+
+
+def cut_clips(
+    data: FramesData, starts: np.ndarray, length: int, *, context: int, data_sha256: str, mean_over: Sequence[int]
+) -> ClipSet:
+    """The clips of ``length`` frames at ``starts`` of the loaded frames; the mean frame is that of these episodes."""
+    clips = gather_clips(data.frames, starts, length)
+    return ClipSet(
+        frames_BTCHW=to_model_range(torch.from_numpy(clips)),
+        starts=starts,
+        episodes=data.episode[starts],
+        context=context,
+        digest=clip_digest(clips, starts),
+        mean_frame_CHW=_mean_frame(data, mean_over),
+        data_path=data.path,
+        data_sha256=data_sha256,
+        stride=data.stride,
+    )
+
+
+def recorded_splits(trained: TrainedModels, data_sha256: str) -> dict[str, Mapping[str, Any]]:
+    """By stage, the recorded config of every checkpoint that says that it was trained on this very file."""
+    return {
+        stage: trained.configs[stage]
+        for stage, reference in trained.references.items()
+        if (reference.manifest or {}).get("data_sha256") == data_sha256
+    }
+
+
+def _require_same_split(config: InferenceConfig, trained: TrainedModels, data_sha256: str) -> None:
+    """A checkpoint of ours records its data and split; with another split held-out clips would be training clips."""
+    for stage, recorded in recorded_splits(trained, data_sha256).items():
+        for key in ("held_out_fraction", "split_seed"):
+            if key in recorded and recorded[key] != getattr(config, key):
+                raise TrainingError(
+                    f"{key}={getattr(config, key)} for inference, but {trained.references[stage].path.name} was "
+                    f"trained on the same file with {key}={recorded[key]}: clips it has trained on would be measured; "
+                    f"set {key}={recorded[key]}"
+                )
+
+
+def _mean_frame(data: FramesData, episodes: Sequence[int]) -> Tensor:
+    indices = np.flatnonzero(np.isin(data.episode, episodes))
+    indices = indices[:: max(1, len(indices) // MEAN_FRAME_FRAMES)]
+    sums_HWC = np.zeros(data.frames.shape[1:], np.int64)
+    for chunk in np.array_split(indices, 8):
+        sums_HWC += data.frames[chunk].sum(axis=0, dtype=np.int64)
+    return torch.from_numpy(sums_HWC / (len(indices) * 127.5) - 1.0).float().permute(2, 0, 1)

@@ -1,0 +1,164 @@
+"""Every clip's errors, by step: what three models make of a set of clips, as raw numbers without a summary.
+
+Legend: B clips, S generated frames, N transitions of a clip, C channels, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tinyworlds_gate.reference.rollout import errors_by_step as errors
+from tinyworlds_gate.reference.rollout.clip_set import ClipSet
+from tinyworlds_gate.reference.rollout.rollout import Space, chosen_actions, copy_last, inferred_actions, rollout
+from tinyworlds_gate.reference.rollout.world_models import WorldModels
+
+MEASURES_SCHEMA = 2
+"""1: before SSIM, teacher-forced beside strict, and token counts."""
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """How the clips are rolled out; ``batch_size`` changes speed and memory only."""
+
+    generation_steps: int
+    prediction_horizon: int = 1
+    decode_steps: int = 16
+    temperature: float = 0.0
+    teacher_forced: bool = False
+    space: Space = "tokens"
+    batch_size: int = 16
+    seed: int = 0
+
+    @property
+    def new_frames(self) -> int:
+        """Generated frames of a clip."""
+        return self.generation_steps * self.prediction_horizon
+
+
+@torch.no_grad()
+def measure_clips(
+    models: WorldModels,
+    clips: ClipSet,
+    settings: MeasureSettings,
+    device: torch.device,
+    announce: Callable[[int, int, int], None] | None = None,
+) -> tuple[dict[str, Any], Tensor]:
+    """The raw measures of all clips, and the judged rollout's frames ``[B, S, C, H, W]`` on the CPU.
+
+    Each clip is rolled out three times: judged (strict, or teacher-forced when the settings say so), in the other of
+    these two modes, and after random actions. ``announce`` is called before each step of the judged rollout with the
+    0-based step, the number of the batch from 1, and the number of batches.
+    """
+    batches = errors.in_batches(len(clips.starts), settings.batch_size)
+    n_actions = models.latent_actions.sizes.n_actions
+    transitions = clips.context + settings.new_frames - 1
+    # Drawn for all clips at once and on the CPU: neither the batch size nor the device changes them.
+    random_codes = torch.randint(
+        n_actions, (len(clips.starts), transitions), generator=torch.Generator().manual_seed(settings.seed)
+    )
+    tables: dict[str, list[Tensor]] = {}
+    predictions: list[Tensor] = []
+    vocabulary = models.dynamics.sizes.vocabulary
+    counts = {key: torch.zeros(vocabulary, dtype=torch.int64, device=device) for key in ("token", "generated_token")}
+    for number, batch in enumerate(batches):
+
+        def on_step(step: int, number: int = number) -> None:
+            if announce is not None:
+                announce(step, number + 1, len(batches))
+
+        generator = torch.Generator(device=device).manual_seed(settings.seed + number)
+        found, predicted = _measure_batch(
+            models,
+            clips.frames_BTCHW[batch].to(device),
+            clips,
+            settings,
+            chosen_actions(models, random_codes[batch], clips.context, settings.prediction_horizon),
+            generator,
+            counts,
+            on_step,
+        )
+        for key, table in found.items():
+            tables.setdefault(key, []).append(table)
+        predictions.append(predicted.cpu())
+    columns = {key: torch.cat(parts).cpu().tolist() for key, parts in tables.items()}
+    rows = [
+        {
+            "start": int(start),
+            "episode": int(episode),
+            **{key: column[index] for key, column in columns.items()},
+        }
+        for index, (start, episode) in enumerate(zip(clips.starts, clips.episodes, strict=True))
+    ]
+    measures = {
+        "schema": MEASURES_SCHEMA,
+        "clips": rows,
+        **clips.origin(),
+        "generation_steps": settings.new_frames,
+        "prediction_horizon": settings.prediction_horizon,
+        "decode_steps": settings.decode_steps,
+        "temperature": settings.temperature,
+        "teacher_forced": settings.teacher_forced,
+        "rollout": settings.space,
+        "n_actions": n_actions,
+        "token_counts": counts["token"].tolist(),
+        "generated_token_counts": counts["generated_token"].tolist(),
+        "seed": settings.seed,
+        "device": str(device),
+    }
+    return measures, torch.cat(predictions)
+
+
+def _measure_batch(
+    models: WorldModels,
+    frames: Tensor,
+    clips: ClipSet,
+    settings: MeasureSettings,
+    random_actions: Tensor,
+    generator: torch.Generator,
+    counts: dict[str, Tensor],
+    on_step: Callable[[int], None],
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Tables of one batch of clips, and its judged frames; the tokens seen are added to ``counts``."""
+    context, steps = clips.context, settings.new_frames
+    true = frames[:, context : context + steps]
+    actions = inferred_actions(models, frames, context, settings.generation_steps, settings.prediction_horizon)
+    shared: dict[str, Any] = {
+        "context": context,
+        "generation_steps": settings.generation_steps,
+        "prediction_horizon": settings.prediction_horizon,
+        "decode_steps": settings.decode_steps,
+        "temperature": settings.temperature,
+        "space": settings.space,
+        "generator": generator,
+    }
+    forced = settings.teacher_forced
+    judged = rollout(models, frames, actions=actions, teacher_forced=forced, on_step=on_step, **shared)
+    other = rollout(models, frames, actions=actions, teacher_forced=not forced, **shared)
+    random = rollout(models, frames, actions=random_actions, teacher_forced=forced, **shared)
+    latents = models.tokenizer.encode(frames[:, : context + 1])
+    reconstructed = models.tokenizer.decode(latents).clamp(-1, 1)
+    for key, tokens in (
+        ("token", models.tokenizer.quantizer.indices_from_latents(latents)),
+        ("generated_token", judged.token_indices),
+    ):
+        counts[key] += torch.bincount(tokens.flatten(), minlength=len(counts[key]))
+    judged_mse = errors.mse_by_clip_and_step(judged.predicted_BTCHW, true)
+    other_mse = errors.mse_by_clip_and_step(other.predicted_BTCHW, true)
+    copied = copy_last(frames, context, settings.generation_steps, settings.prediction_horizon)
+    found = {
+        "rollout_mse": judged_mse,
+        "strict_mse": other_mse if forced else judged_mse,
+        "teacher_forced_mse": judged_mse if forced else other_mse,
+        "random_action_mse": errors.mse_by_clip_and_step(random.predicted_BTCHW, true),
+        "copy_last_mse": errors.mse_by_clip_and_step(copied, true),
+        "mean_frame_mse": errors.mean_frame_error(true, clips.mean_frame_CHW.to(frames.device)),
+        "tokenizer_recon_mse": errors.mse_by_clip_and_step(reconstructed, frames[:, : context + 1]).mean(dim=1),
+        "latent_actions": judged.action_indices,
+    }
+    ssim = errors.ssim_by_clip_and_step(judged.predicted_BTCHW, true)
+    return found if ssim is None else found | {"rollout_ssim": ssim}, judged.predicted_BTCHW
