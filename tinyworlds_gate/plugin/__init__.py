@@ -14,6 +14,7 @@ import pytest
 from tinyworlds_gate.plugin import html_page, options, terminal
 from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference, reports, trained_stages
 from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption, note_late_signal
+from tinyworlds_gate.plugin.lost_terminal import outlive_the_terminal
 from tinyworlds_gate.plugin.parallel import add_refused_option, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
 from tinyworlds_gate.plugin.session import SESSION, GateSession
@@ -69,6 +70,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     """From here on a signal ends the run in order; sessions that validate nothing keep pytest's own ways."""
     if session.config.stash[SESSION].validates:
         session.config.stash[INTERRUPTION].begin()
+        outlive_the_terminal(session.config)
 
 
 @pytest.hookimpl(tryfirst=True)

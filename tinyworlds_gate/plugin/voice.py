@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tinyworlds_gate.plugin.lost_terminal import lost_terminal_ignored
+
 PLAIN_INTERVAL_S = 15.0
 
 
@@ -65,7 +67,7 @@ class Voice:
         if capture is None:
             yield reporter
             return
-        with capture.global_and_fixture_disabled():
+        with capture.global_and_fixture_disabled(), lost_terminal_ignored():
             yield reporter
             sys.stdout.flush()
 
