@@ -7,7 +7,100 @@ from tests.faults.fault import Fault
 INTERRUPTED = "A1 and A5: `The run was interrupted before its end; nothing is claimed.`, with the signal's name"
 SINCE = "the updates since the last checkpoint; --resume-run trains them again"
 
+WATCHDOG = "The watchdog misses a step: the worker prints its stacks into the log and is ended; a runtime failure (T1)."
+TIMEOUT = "A5: `T1: timeout: … it made no step for 6 s after step 5`"
+SPAN = "the updates of that chunk, which are trained again"
+
 ROWS: tuple[Fault, ...] = (
+    Fault(
+        id="stop-worker",
+        title="The only worker of a stage is stopped.",
+        injected="The stage's process sends itself SIGSTOP between two updates.",
+        loop=f"{WATCHDOG} It is woken up for its stack, then it ends by SIGTERM.",
+        report=f"{TIMEOUT} … `is stopped (SIGSTOP)`; A6: its stack.",
+        lost=SPAN,
+        requirements=("T1", "L2"),
+    ),
+    Fault(
+        id="stop-rank",
+        title="One of two ranks is stopped, and the other one waits for it in a collective.",
+        injected="Two gloo ranks under torchrun train for real; rank 0, or rank 1, sends itself SIGSTOP.",
+        loop=f"{WATCHDOG} Both ranks print their stacks; launcher and ranks are ended.",
+        report=f"{TIMEOUT} … `rank 1 (PID …) is stopped (SIGSTOP)`.",
+        lost=SPAN,
+        requirements=("T1", "L2", "H5"),
+        slow=True,
+    ),
+    Fault(
+        id="endless-loop",
+        title="A worker is caught in an endless loop.",
+        injected="`while True: pass` in the stage's process between two updates.",
+        loop=WATCHDOG,
+        report=f"{TIMEOUT}; A6: the stack with the line of the loop.",
+        lost=SPAN,
+        requirements=("T1", "L2"),
+    ),
+    Fault(
+        id="deaf-worker",
+        title="A worker hangs and does not listen to SIGTERM.",
+        injected="The stage's process ignores SIGTERM and sleeps.",
+        loop=f"{WATCHDOG} After 5 s of grace it gets SIGKILL.",
+        report=f"{TIMEOUT}; A1: `SIGKILL`, `ended`.",
+        lost=SPAN,
+        requirements=("T1", "L2"),
+    ),
+    Fault(
+        id="hang-before-first-step",
+        title="A worker hangs while it starts: it joins a group that never forms.",
+        injected="The stage's process sleeps before its first heartbeat.",
+        loop=f"{WATCHDOG} It has said nothing yet, so its stack is asked for with SIGABRT, without a core file.",
+        report=f"{TIMEOUT} … `and never finished a first one`; A6: its stack.",
+        lost=SPAN,
+        requirements=("T1", "L2"),
+    ),
+    Fault(
+        id="chunk-deadline",
+        title="A chunk makes steps, and never comes to its end.",
+        injected="Updates of 3 s against a deadline of 8 s.",
+        loop="The whole chunk has a deadline (chunk_deadline_s): it is ended, and counts as a runtime failure.",
+        report="A5: `T1: timeout: … it ran longer than its deadline of 8 s`.",
+        lost=SPAN,
+        requirements=("T1", "L2"),
+    ),
+    Fault(
+        id="inference-deadline",
+        title="Inference hangs.",
+        injected="The inference process sleeps past inference_deadline_s.",
+        loop="It is ended; the attempt fails at G1.",
+        report="A1: the process under `Processes that were ended`; G1 FAIL.",
+        requirements=("G1", "L6"),
+    ),
+    Fault(
+        id="stopped-harness",
+        title="The harness is stopped for a while (Ctrl-Z, a frozen virtual machine), with its worker or without.",
+        injected="SIGSTOP for 15 s, against a watchdog of 6 s and a chunk deadline of 12 s; then SIGCONT.",
+        loop="A pause between two looks is no hang: nobody is ended, both chunks count.",
+        report="Nothing: the stage passes.",
+        requirements=("T1",),
+        slow=True,
+    ),
+    Fault(
+        id="pytest-timeout",
+        title="pytest-timeout, the outer net, fires while a smoke run trains.",
+        injected="SIGALRM to the session, as its timer sends it.",
+        loop="The workers are ended, the test fails, and no test after it trains the stage again; exit status 1.",
+        report="A1 and A5: `FAIL: video_tokenizer: broken off: Timeout (>3600.0s) from pytest-timeout.`",
+        lost=SINCE,
+        requirements=("L2", "A1"),
+    ),
+    Fault(
+        id="slower-than-the-nets",
+        title="A healthy long run takes longer than every net of pytest.",
+        injected="A long run whose preparation takes 3 s, with `timeout=1` and `faulthandler_timeout=1`.",
+        loop="A long run has no outer net: its children have watchdogs of their own. Nothing is ended.",
+        report="Nothing; no stack dump on the terminal.",
+        requirements=("H1",),
+    ),
     Fault(
         id="ctrl-c",
         title="Ctrl-C while two workers train.",

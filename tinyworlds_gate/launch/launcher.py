@@ -179,7 +179,7 @@ def run_chunk(
         peak_gpu_mem_gib=monitor.peak_memory_gib(),
         extra_launchers=tuple(watch.extra.values()),
         left_over=ended.left_over,
-        ended=ended.ended,
+        ended=tuple({one.pid: one for one in (*ended.ended, *watch.aborted)}.values()),
         last_step=watch.step if watch.step >= 0 else None,
         stopped=ended.stopped,
         log=log,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from tinyworlds_gate.launch.ending import send
+from tinyworlds_gate.launch.ending import ENDED, EndedProcess, send
+from tinyworlds_gate.launch.processes import facts_of
 from tinyworlds_gate.run.heartbeat import STACK_SIGNAL
 from tinyworlds_gate.run.identity import ProcessIdentity
 
@@ -35,23 +36,29 @@ def states_text(ranks: Mapping[int, int | None]) -> str:
     return "".join(told)
 
 
-def ask_for_stacks(identity: ProcessIdentity, *, on_signal: bool) -> bool:
+def ask_for_stacks(identity: ProcessIdentity, *, on_signal: bool, aborted: list[EndedProcess]) -> bool:
     """Have a worker print the stacks of all its threads; returns whether it was asked.
 
     ``on_signal``: it said in its heartbeats that SIGUSR1 prints them. Every other Python worker of ours runs with
-    ``PYTHONFAULTHANDLER``, which prints them on SIGABRT and then ends it; it is about to be ended anyway. A worker that
-    does not catch that signal is left alone, and a stopped one is woken up, since it prints only while it runs.
+    ``PYTHONFAULTHANDLER``, which prints them on SIGABRT and then ends it; it was about to be ended anyway, and its
+    record is added to ``aborted``. A worker that does not catch that signal is left alone, and a stopped one is woken
+    up, since it prints only while it runs.
     """
     if not on_signal and not _catches(identity.pid, signal.SIGABRT):
         return False
-    with suppress(PermissionError):
+    number = STACK_SIGNAL if on_signal else signal.SIGABRT
+    with suppress(PermissionError, psutil.Error):
+        process = psutil.Process(identity.pid)
+        facts = facts_of(process)
         if not on_signal:
             _without_core_dump(identity.pid)
-        if send(identity, STACK_SIGNAL if on_signal else signal.SIGABRT):
-            with suppress(psutil.Error):
-                if psutil.Process(identity.pid).status() == psutil.STATUS_STOPPED:
-                    send(identity, signal.SIGCONT)
-            return True
+        if facts is None or not send(identity, number):
+            return False
+        if not on_signal:
+            aborted.append(EndedProcess(facts.pid, facts.age_s, facts.cmdline, number.name, ENDED))
+        if process.status() == psutil.STATUS_STOPPED:
+            send(identity, signal.SIGCONT)
+        return True
     return False
 
 

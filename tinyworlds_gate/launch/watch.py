@@ -22,7 +22,8 @@ from tinyworlds_gate.targets.base import Target
 
 Progress = Callable[[int, float], None]
 
-_STACK_WAIT_S = 1.0
+_STACK_WAIT_S = 2.0
+_QUIET_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class ChunkWatch:
     beats: list[Beat] = field(default_factory=list)
     tree: set[int] = field(default_factory=set)
     ranks_by_pid: dict[int, int] = field(default_factory=dict)
+    aborted: list[EndedProcess] = field(default_factory=list)
     step: int = -1
 
     def __post_init__(self) -> None:
@@ -157,6 +159,21 @@ class ChunkWatch:
     def _dump_stacks(self, workers: list[ProcessIdentity]) -> None:
         """Let the workers print their stacks into the log; those that said they can do it go on living."""
         can = {ProcessIdentity(beat.pid, beat.create_time) for beat in self.beats if beat.dumps_stack}
-        with_handler = [identity for identity in workers if ask_for_stacks(identity, on_signal=identity in can)]
-        if with_handler:
-            time.sleep(_STACK_WAIT_S)
+        asked = [
+            identity
+            for identity in workers
+            if ask_for_stacks(identity, on_signal=identity in can, aborted=self.aborted)
+        ]
+        if asked:
+            self._wait_for_quiet_log()
+
+    def _wait_for_quiet_log(self) -> None:
+        """Until the stacks are written; no longer, since a worker that was stopped runs again meanwhile."""
+        deadline = time.monotonic() + _STACK_WAIT_S
+        grew = False
+        while time.monotonic() < deadline:
+            time.sleep(_QUIET_S)
+            if self._log_grew():
+                grew = True
+            elif grew:
+                return
