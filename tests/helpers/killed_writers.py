@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.checkpoint_files import foreign_folder
+from tests.helpers.warm_python import PRELOADED
 from tinyworlds_gate.checkpoints import mark_gated, read_model_state, read_state, write_checkpoint
 from tinyworlds_gate.checkpoints.prune import Retention
 
@@ -245,7 +246,7 @@ def _names_of(call: str, arguments: Sequence[Any]) -> list[str]:
 @contextmanager
 def _child(target: Callable[[Connection, Any], None], argument: Any) -> Iterator[tuple[BaseProcess, Connection]]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch._dynamo", "tinyworlds_gate.checkpoints.write"])
+    context.set_forkserver_preload(PRELOADED)  # one server serves all tests of a session
     ours, theirs = context.Pipe()
     child = context.Process(target=target, args=(theirs, argument))
     child.start()
