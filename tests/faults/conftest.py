@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tests.faults.recorder import Recorder
 from tests.faults.scene import Scene, left_running, scene_of
 
 BeginScene = Callable[[Path, Path], Scene]
+PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,8 +46,19 @@ def nothing_left_running(request: pytest.FixtureRequest, tmp_path_factory: pytes
     assert not left, "left running: " + "; ".join(left)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note whether a test passed, so that what is asked of it at its end is not asked of one that failed before."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
+
+
 @pytest.fixture
-def scene(nothing_left_running: None) -> Iterator[BeginScene]:
+def scene(request: pytest.FixtureRequest, nothing_left_running: None) -> Iterator[BeginScene]:
     """``scene(root, script)`` begins the scene of a project: a bystander and a ledger, both checked at the end."""
     begun: list[Scene] = []
     with ExitStack() as stack:
@@ -56,4 +68,5 @@ def scene(nothing_left_running: None) -> Iterator[BeginScene]:
             return begun[-1]
 
         yield begin
-        assert begun, "the test took the fixture `scene` and never began one: scene(root, script)"
+        passed = request.node.stash.get(PASSED, False)
+        assert begun or not passed, "the test took the fixture `scene` and never began one: scene(root, script)"
