@@ -1,7 +1,8 @@
 """Frames files in the TinyWorlds layout: HDF5 with ``frames`` uint8 [N, H, W, 3], checked on opening.
 
 Optional per-frame datasets, which ours add: ``actions`` [N] (``actions[t]`` leads from frame t to t+1), ``episode`` [N]
-and ``player_position`` [N, 2] (x, y in tiles). Every fault is one ``DataError`` with the file, what was found, what is
+and ``player_position`` [N, 2] (x, y in tiles). ``episode_starts`` [E] may stand in for ``episode``; ``clip_starts`` [K]
+names the clips of a fixed evaluation set. Every fault is one ``DataError`` with the file, what was found, what is
 allowed and the command that mends it. Nothing here ever changes an existing file.
 """
 
@@ -36,7 +37,8 @@ class FramesData:
     ``frames`` uint8 [N, H, W, 3]; ``episode`` int64 [N]; ``actions`` uint8 [N] or None (None as well when a stride
     skips frames, since one action then no longer leads to the next frame); ``player_position`` int16 [N, 2] or
     None; ``stride`` the distance in the file between neighbours; ``has_true_episodes`` False when ``episode`` counts
-    pseudo-episodes; ``attrs`` the file's attributes.
+    pseudo-episodes; ``attrs`` the file's attributes; ``clip_starts`` int64 [K] the clips that the file names, or None
+    (None as well when a stride skips frames).
     """
 
     path: Path
@@ -47,6 +49,7 @@ class FramesData:
     stride: int
     has_true_episodes: bool
     attrs: dict[str, Any] = field(default_factory=dict)
+    clip_starts: np.ndarray | None = None
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -90,7 +93,7 @@ def stride_from_fps(fps: int) -> int:
 
 
 @contextmanager
-def _opened(path: Path, fix: str) -> Iterator[h5py.File]:
+def opened_frames(path: Path, fix: str) -> Iterator[h5py.File]:
     """Open for reading; any fault of the file becomes one ``DataError``."""
     if not path.is_file():
         found = "it is a folder" if path.is_dir() else "there is no such file"
@@ -121,11 +124,12 @@ def check_frames_file(path: Path, fix: str | None = None) -> FramesFileInfo:
     Raises ``DataError`` when it is missing, empty, truncated, or not of the TinyWorlds layout.
     """
     fix = fix or remedy(path)
-    with _opened(path, fix) as file:
-        return _checked(file, path, fix)
+    with opened_frames(path, fix) as file:
+        return checked_frames(file, path, fix)
 
 
-def _checked(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
+def checked_frames(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
+    """Check an open file as ``check_frames_file`` does."""
     frames = file.get("frames")
     if not isinstance(frames, h5py.Dataset):
         raise DataError(f"{path} holds {sorted(file) or 'nothing'} and no dataset `frames`; {fix}")
@@ -142,8 +146,30 @@ def _checked(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
                 f"{path}: `{name}` has shape {list(file[name].shape)}; {[count, *rest]} is needed, one entry for each "
                 f"of the {count} frames; {fix}"
             )
+    if "episode" not in file and "episode_starts" in file:
+        _check_starts(file["episode_starts"], path, count, fix)
     attrs = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
-    return FramesFileInfo(count, int(frames.shape[1]), int(frames.shape[2]), "episode" in file, attrs)
+    return FramesFileInfo(
+        count, int(frames.shape[1]), int(frames.shape[2]), "episode" in file or "episode_starts" in file, attrs
+    )
+
+
+def _check_starts(starts: h5py.Dataset, path: Path, count: int, fix: str) -> None:
+    values = starts[:]
+    if values.ndim != 1 or not len(values) or values[0] != 0 or (np.diff(values) <= 0).any() or values[-1] >= count:
+        raise DataError(
+            f"{path}: `episode_starts` is {values.tolist()[:8]}; rising indices of frames are needed, the first 0 and "
+            f"the last below {count}; {fix}"
+        )
+
+
+def episode_of_frames(file: h5py.File) -> np.ndarray | None:
+    """Return int64 [N], the episode of each frame of a checked file; None when it does not tell."""
+    if "episode" in file:
+        return np.asarray(file["episode"][:], np.int64)
+    if "episode_starts" in file:
+        return np.searchsorted(file["episode_starts"][:], np.arange(file["frames"].shape[0]), side="right") - 1
+    return None
 
 
 def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -> FramesData:
@@ -159,21 +185,22 @@ def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -
     if stride < 1:
         raise DataError(f"stride {stride} is not allowed: a whole number of at least 1 is needed (ZELDA: 4)")
     fix = remedy(path)
-    with _opened(path, fix) as file:
-        info = _checked(file, path, fix)
+    with opened_frames(path, fix) as file:
+        info = checked_frames(file, path, fix)
         if frame_size is not None and info.height != info.width:
             raise DataError(
                 f"{path}: frames are {info.height} x {info.width} pixels; square ones are needed to get "
                 f"{frame_size} x {frame_size}; fix: import the video again with `tinyworlds-gate data import VIDEO.mp4 "
                 f"--name NAME --frame-size {frame_size}`, which crops to the centre square"
             )
-        episode = file["episode"][:].astype(np.int64) if info.has_true_episodes else None
-        keep = _kept_indices(info.num_frames, stride, episode)
+        episode = episode_of_frames(file)
+        keep = kept_indices(info.num_frames, stride, episode)
         frames = _read_kept(file["frames"], keep, frame_size)
         actions = file["actions"][:] if "actions" in file and stride == 1 else None
         position = file["player_position"][:][keep] if "player_position" in file else None
+        named = file["clip_starts"][:].astype(np.int64) if "clip_starts" in file and stride == 1 else None
     kept_episode = pseudo_episodes(len(keep)) if episode is None else episode[keep]
-    return FramesData(path, frames, kept_episode, actions, position, stride, episode is not None, info.attrs)
+    return FramesData(path, frames, kept_episode, actions, position, stride, episode is not None, info.attrs, named)
 
 
 def pseudo_episodes(num_frames: int) -> np.ndarray:
@@ -187,7 +214,8 @@ def run_starts(episode: np.ndarray) -> np.ndarray:
     return np.concatenate(([0], np.flatnonzero(np.diff(episode)) + 1)).astype(np.int64)
 
 
-def _kept_indices(num_frames: int, stride: int, episode: np.ndarray | None) -> np.ndarray:
+def kept_indices(num_frames: int, stride: int, episode: np.ndarray | None) -> np.ndarray:
+    """Return int64 [K]: the frames that a stride keeps; it starts anew in each episode."""
     index = np.arange(num_frames, dtype=np.int64)
     if episode is None:
         return index[::stride]
