@@ -11,6 +11,7 @@ from tinyworlds_gate.loop_data import prepare_data
 from tinyworlds_gate.loop_evidence import audit_history
 from tinyworlds_gate.loop_resume import RunSoFar
 from tinyworlds_gate.names import NOT_RUN, PASS, STAGES
+from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.journal import last_event
 from tinyworlds_gate.run.lock import ProjectLock
 from tinyworlds_gate.stages.context import RunContext
@@ -34,19 +35,23 @@ class Preparation:
         if not self._done:
             self._done = True
             try:
-                self._lock.acquire()
-                if (dead := self._lock.taken_over) is not None:
-                    self.context.say(f"took over the lock of a run that died: {dead.told()}")
-                self._end_stale("before")
-                self._check_configs()
-                self._check_given_checkpoints()
-                audit_history(self.context)
-                prepare_data(self.context)
-                self._check_same_data()
+                with telling_full_disk():
+                    self._prepare()
             except GateError as error:
                 self.problem = str(error)
                 self.context.say(f"stopped before any training: {error}")
         return self.problem
+
+    def _prepare(self) -> None:
+        self._lock.acquire()
+        if (dead := self._lock.taken_over) is not None:
+            self.context.say(f"took over the lock of a run that died: {dead.told()}")
+        self._end_stale("before")
+        self._check_configs()
+        self._check_given_checkpoints()
+        audit_history(self.context)
+        prepare_data(self.context)
+        self._check_same_data()
 
     def release(self) -> None:
         """Give the project back to the next run."""

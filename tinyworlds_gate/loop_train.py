@@ -9,6 +9,7 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.loop_prepare import Preparation
 from tinyworlds_gate.loop_resume import Retraining, RunSoFar
 from tinyworlds_gate.names import FAIL, NOT_RUN, STAGES
+from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.journal import last_event
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.controller import StageController, StageResult
@@ -65,6 +66,7 @@ class StageTraining:
             raise
         return self._results["dynamics"]
 
+    @telling_full_disk()
     def _train_or_take(self, stage: str) -> StageResult:
         settings = self.context.settings
         if self.preparation.ensure() is not None:
@@ -95,6 +97,7 @@ class StageTraining:
         reference = standing.resolve_or_older(stands["checkpoint"])
         return StageResult("dynamics", stands["verdict"], stands["reason"], stands["updates"], reference)
 
+    @telling_full_disk()
     def _train_retry(self, retraining: Retraining) -> StageResult:
         plan, before = retraining.plan, self._results.get("dynamics")
         start = before.checkpoint if before is not None else None

@@ -20,6 +20,7 @@ from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict,
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
+from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
@@ -44,6 +45,7 @@ def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
     return GateThresholds(**{name: getattr(thresholds, name) for name in GateThresholds.__dataclass_fields__})
 
 
+@telling_full_disk()
 def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> InferenceAttempt:
     """Run inference on these checkpoints and judge it; journalled before and after.
 

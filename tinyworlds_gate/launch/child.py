@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from tinyworlds_gate.errors import DiskError, LaunchError
+from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.awake import AwakeClock
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE
 from tinyworlds_gate.launch.ending import EndedProcess, end_launch
@@ -21,7 +21,7 @@ from tinyworlds_gate.launch.guard import LONGEST_INTERVAL_S, LauncherGuard
 from tinyworlds_gate.launch.interrupts import interrupts_wait, note_ended, termination_raises
 from tinyworlds_gate.launch.processes import find_launch
 from tinyworlds_gate.launch.tether import Tether
-from tinyworlds_gate.run.disk import DISK_FULL_ERRNOS
+from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.targets.base import Target
@@ -90,7 +90,8 @@ class Supervised:
             try:
                 process = self._start()
                 while stopped is None and not _ended(process, poll_s):
-                    stopped = self._look(on_poll, clock.tick())
+                    with telling_full_disk():
+                        stopped = on_poll(clock.tick())
                 self._settle(process)
             finally:
                 with interrupts_wait():
@@ -112,17 +113,6 @@ class Supervised:
             stopped=stopped,
             ended=tuple(ended),
         )
-
-    def _look(self, on_poll: Callable[[float], str | None], awake_s: float) -> str | None:
-        try:
-            return on_poll(awake_s)
-        except OSError as error:
-            if error.errno not in DISK_FULL_ERRNOS:
-                raise
-            raise DiskError(
-                f"Cannot write the evidence of a running child beside {self.log_path}: {error.strerror}. The child was "
-                "ended; free the disk, then start again."
-            ) from error
 
     def log_text(self) -> str:
         """The end of what this child wrote (at most 256 KiB)."""

@@ -16,6 +16,7 @@ CAUSES = {
     "out_of_memory": "ran out of memory",
     "runtime_error": "stopped with an error",
     "timeout": "ran too long and was ended",
+    "disk_full": "stopped on a full disk",
     "guard": "was stopped by the launcher or GPU guard",
     "killed": "was ended from outside",
     "interrupted": "was interrupted",
@@ -214,14 +215,15 @@ def environment_rows(record: RunRecord) -> list[tuple[str, Any]]:
 
 
 def timeline(record: RunRecord) -> list[tuple[float, str, str]]:
-    """(Unix time, time since the start, sentence) of each step of the run."""
-    begin = float(record.started.get("time") or 0.0)
+    """(Unix time, time since the start, sentence) of each step of the run; no time since where the clock went back."""
+    begin = latest = float(record.started.get("time") or 0.0)
     rows = []
     for event in record.events:
         sentence = timeline_sentence(event)
         if sentence:
             moment = float(event.get("time") or 0.0)
-            rows.append((moment, duration(moment - begin), sentence))
+            rows.append((moment, duration(moment - begin if moment >= latest else None), sentence))
+            latest = max(latest, moment)
     return rows
 
 

@@ -5,13 +5,30 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tinyworlds_gate.errors import DiskError
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No space or no inode left, the quota is spent, a file would grow past the size that is allowed."""
 
 _PROBE_BYTES = 64 * 1024
+
+
+@contextmanager
+def telling_full_disk() -> Iterator[None]:
+    """Inside, a write that a full disk refuses raises ``DiskError``: one sentence, and what to do (a decorator too)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL_ERRNOS:
+            raise
+        raise DiskError(
+            f"{error.filename or 'A file of the run'} was not written: {error.strerror}. The disk is full: free some "
+            "space, then go on with --resume-run. What was written before is untouched."
+        ) from error
 
 
 def write_error(folder: Path) -> OSError | None:
