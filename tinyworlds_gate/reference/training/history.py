@@ -52,13 +52,16 @@ class HistoryFile:
         sync_folder(path.parent)
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
+        # Counted from here on, so that a clock that is set meanwhile does not change the updates a second.
+        self._clock_at_zero = time.time() - time.monotonic()
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
         """Append the metrics of one update; a metric that is not a column is a defect."""
         unknown = set(metrics) - set(COLUMNS)
         if unknown:
             raise ValueError(f"history has no column for {sorted(unknown)}")
-        values = {"_step": update, "_timestamp": f"{time.time():.3f}", **metrics}
+        moment = self._clock_at_zero + time.monotonic()
+        values = {"_step": update, "_timestamp": f"{moment:.3f}", **metrics}
         self._writer.writerow([_cell(values.get(column, "")) for column in COLUMNS])
 
     def flush(self) -> None:
