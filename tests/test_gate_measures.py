@@ -142,6 +142,87 @@ def test_with_a_longer_horizon_every_transition_into_a_generated_frame_is_counte
     assert found.action_entropy_nats == pytest.approx(-(0.25 * math.log(0.25) * 2 + 0.5 * math.log(0.5)))
 
 
+@pytest.mark.requirement("G5")
+def test_skill_is_measured_against_the_mean_frame_too() -> None:
+    clips = [clip([0.02, 0.02], mean_frame=0.05 * scale, episode=index) for index, scale in enumerate((1, 2, 1))]
+    found = summarise(raw(clips))
+    assert found.skill_mean_frame == pytest.approx(1 - 0.06 / 0.2)
+    assert found.skill_mean_frame_low is not None
+    assert found.skill_mean_frame_high is not None
+    assert found.skill_mean_frame_low < 0.7 < found.skill_mean_frame_high
+    assert found.mean_frame_mse_by_step == pytest.approx([0.2 / 3] * 2)
+
+
+@pytest.mark.requirement("G5")
+def test_psnr_is_that_of_the_mean_error_and_ssim_the_mean_of_the_clips_both_by_step() -> None:
+    clips = [{**clip([0.01, 0.001], episode=index), "rollout_ssim": [0.8 + 0.1 * index, 0.5]} for index in range(2)]
+    found = summarise(raw(clips))
+    assert found.psnr_by_step_db == pytest.approx([20.0, 30.0])
+    assert found.psnr_db == pytest.approx(-10 * math.log10(0.0055))
+    assert found.ssim_by_step == pytest.approx([0.85, 0.5])
+    assert found.ssim == pytest.approx(0.675)
+
+
+@pytest.mark.requirement("G5")
+def test_teacher_forced_stands_beside_strict() -> None:
+    both = {"strict_mse": [0.02, 0.06], "teacher_forced_mse": [0.02, 0.03]}
+    found = summarise(raw([{**clip([0.02, 0.06]), **both}]))
+    assert (found.strict_mse, found.teacher_forced_mse) == (pytest.approx(0.04), pytest.approx(0.025))
+    assert found.strict_mse_by_step == pytest.approx([0.02, 0.06])
+    assert found.teacher_forced_mse_by_step == pytest.approx([0.02, 0.03])
+
+
+@pytest.mark.requirement("G5")
+def test_every_step_has_an_interval_over_episodes() -> None:
+    """Step 1 is the same in all episodes, step 2 is not."""
+    found = summarise(raw([clip([0.01, 0.01 * index], episode=index) for index in range(1, 7)]))
+    assert found.mse_low_by_step is not None
+    assert found.mse_high_by_step is not None
+    assert (found.mse_low_by_step[0], found.mse_high_by_step[0]) == (pytest.approx(0.01), pytest.approx(0.01))
+    assert found.mse_low_by_step[1] < 0.035 < found.mse_high_by_step[1]
+
+
+@pytest.mark.requirement("G5")
+def test_the_interval_of_delta_psnr_resamples_both_errors_together() -> None:
+    """Episodes of very different difficulty in which random actions cost the same."""
+    clips = [
+        clip([0.01 * scale] * 2, random_actions=0.1 * scale, episode=index) for index, scale in enumerate((0.1, 1, 4))
+    ]
+    found = summarise(raw(clips))
+    assert (found.delta_psnr_low_db, found.delta_psnr_high_db) == (pytest.approx(10.0), pytest.approx(10.0))
+
+
+def test_tokens_in_use_are_those_that_occur() -> None:
+    found = summarise(raw([clip([0.01])], token_counts=[5, 0, 5, 0], generated_token_counts=[3, 0, 0, 0]))
+    assert (found.token_codes_used, found.token_vocabulary, found.generated_token_codes_used) == (2, 4, 1)
+    assert found.token_entropy_nats == pytest.approx(math.log(2))
+
+
+def test_the_share_of_every_action_code_is_told() -> None:
+    found = summarise(raw([clip([0.01] * 4, codes=[0, 1, 1, 3])]))
+    assert found.action_shares == [0.25, 0.5, 0.0, 0.25]
+
+
+def test_measures_of_schema_1_are_still_summarised_and_what_they_lack_is_none() -> None:
+    found = summarise(raw([clip([0.01, 0.02])]))
+    for name in ("ssim", "strict_mse", "teacher_forced_mse", "token_codes_used", "rollout", "memory_references"):
+        assert getattr(found, name) is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ([[1]], r"lead into 1 generated frames with the codes \[1\]"),
+        ([[0, 1], [0, 4]], r"with the codes \[1, 4\] …; 2 codes from 0 to 3 are needed"),
+        ([[0, 1], [0, -1]], "2 codes from 0 to 3 are needed"),
+        ([], "lead into 0 generated frames"),
+    ],
+)
+def test_latent_actions_that_are_not_one_code_a_frame_are_refused(codes: list[list[int]], said: str) -> None:
+    with pytest.raises(MeasuresError, match=said):
+        summarise(raw([{**clip([0.01, 0.02]), "latent_actions": codes}]))
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_clip_without_a_finite_error_spoils_the_whole_error(bad: float) -> None:
     found = summarise(raw([clip([0.01, bad], episode=0), clip([0.01, 0.01], episode=1)]))
@@ -155,7 +236,7 @@ def test_measures_are_plain_data_for_the_journal() -> None:
     found = summarise(raw([clip([0.01, 0.01])])).as_dict()
     assert found["clip_digest"] == "d" * 64
     assert found["seed"] == 3
-    assert all(isinstance(value, int | float | str | bool | list) for value in found.values())
+    assert all(value is None or isinstance(value, int | float | str | bool | list) for value in found.values())
 
 
 def test_a_missing_measures_file_is_told(tmp_path: Path) -> None:
@@ -193,6 +274,17 @@ def clip_without(key: str) -> dict[str, Any]:
             clip_without("copy_last_mse"), "clip at 40 has 0 values of copy_last_mse, expected 2", id="absent"
         ),
         pytest.param(clip_without("episode"), "clip at 40 has no episode", id="no episode"),
+        pytest.param(clip_without("start"), "clip at None has no start", id="no start"),
+        pytest.param(
+            raw([{**clip([0.1, 0.2]), "rollout_ssim": [0.5, 0.5]}, clip([0.1, 0.2])]),
+            "1 of 2 clips have rollout_ssim; all or none must",
+            id="half an optional table",
+        ),
+        pytest.param(
+            raw([{**clip([0.1, 0.2]), "teacher_forced_mse": [0.5]}]),
+            "clip at 0 has 1 values of teacher_forced_mse, expected 2",
+            id="a short optional table",
+        ),
         pytest.param(clip_without("tokenizer_recon_mse"), "clip at 40 has no tokenizer_recon_mse", id="no floor"),
         pytest.param(clip_without("latent_actions"), "clip at 40 has no latent_actions", id="no actions"),
         pytest.param(without("seed"), "the measures have no seed", id="no seed"),

@@ -11,6 +11,7 @@ from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.errors import DiskError, LaunchError
+from tinyworlds_gate.gate.clip_facts import clip_facts
 from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.measures import GateMeasures, MeasuresError, read_raw, summarise
@@ -137,7 +138,7 @@ def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointR
 
 def _judge(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef], tried: _Try) -> InferenceAttempt:
     child, picture = tried.ended.child, tried.picture
-    measures, problem = _measures(tried.measures_file)
+    measures, problem = _measures(tried.measures_file, context.layout.project_root)
     evidence = InferenceEvidence(
         exit_code=child.exit_code,
         log=read_inference_log(tried.log),
@@ -157,7 +158,7 @@ def _judge(context: RunContext, number: int, checkpoints: Mapping[str, Checkpoin
 def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> InferenceAttempt:
     """An attempt as the journal of a resumed run tells it (`inference_finished`, `gate_verdict`)."""
     root = context.layout.project_root
-    measures, _ = _measures(root / finished["measures_file"])
+    measures, _ = _measures(root / finished["measures_file"], root)
     checkpoints = {
         stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
         for stage, one in finished["checkpoints"].items()
@@ -222,8 +223,10 @@ def _overrides(
     return values | {f"{stage}_path": reference.path for stage, reference in checkpoints.items()}
 
 
-def _measures(path: Path) -> tuple[GateMeasures | None, str]:
+def _measures(path: Path, root: Path) -> tuple[GateMeasures | None, str]:
+    """The summary of what the process wrote, held to the clips as the harness itself reads them."""
     try:
-        return summarise(read_raw(path)), ""
+        raw = read_raw(path)
+        return summarise(raw, clip_facts(raw, root)), ""
     except MeasuresError as error:
         return None, str(error)
