@@ -1,7 +1,7 @@
 """A project in which two gloo workers really train under torchrun, and in which a rank meets a fault at a given update.
 
 The stage scripts are the reference's own, behind a few lines that arm the fault: after an update's optimizer step a
-rank runs the code of its ``fault_<rank>.json`` once, in its own process. Nothing of harness or trainer is replaced.
+rank runs the code that was armed for this launch, once, in its own process. Nothing of harness or trainer is replaced.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ import ctypes, json, os, pathlib, subprocess, sys, time
 from tinyworlds_gate.reference.training.stage_main import main
 
 here = pathlib.Path(__file__).resolve().parent
-armed = here / f"fault_{os.environ.get('RANK', 0)}.json"
+launch = len({path.name.split("_")[1] for path in here.glob("fault_*.done")})
+armed = here / f"fault_{launch}_{os.environ.get('RANK', 0)}.json"
 if armed.exists():
     import torch
     from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -65,12 +66,15 @@ class RankProject:
     scripts: Path
     said: list[str]
 
-    def arm(self, code: str, *, rank: int, update: int = 14) -> None:
-        """Let a rank of the first launch run ``code`` once after the optimizer step of an update.
+    def arm(self, code: str, *, rank: int, update: int = SAVED_EVERY + 2, launch: int = 0) -> None:
+        """Let a rank of a launch (0, 1, …; each before it had its fault) run ``code`` once.
 
-        The code knows ``kill(signal_name, pid)`` (by another process), ``weights`` (the first parameter) and torch.
+        It runs after the optimizer step of the absolute 0-based ``update``. The first launch starts at update 0, a
+        later one at ``SAVED_EVERY``. The code knows ``kill(signal_name, pid)`` (by another process), ``weights`` (the
+        first parameter) and torch.
         """
-        (self.scripts / f"fault_{rank}.json").write_text(json.dumps({"code": code, "update": update}))
+        count = update - (SAVED_EVERY if launch else 0)
+        (self.scripts / f"fault_{launch}_{rank}.json").write_text(json.dumps({"code": code, "update": count}))
 
     def train(self, target: int = UPDATES) -> StageResult:
         """Train the tokenizer to the target."""
@@ -87,13 +91,13 @@ class RankProject:
         return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def rank_project(root: Path, scene: BeginScene | None = None, *, stall_s: float = 100.0) -> RankProject:
-    """A run of the tiny game whose stages train with gloo workers; on a scene unless it is a reference run."""
+def rank_project(root: Path, scene: BeginScene | None = None, *, stall_s: float = 100.0, batch: int = 4) -> RankProject:
+    """A run of the tiny game whose stages train with two gloo workers; on a scene unless it is a reference run."""
     configs, scripts = root / "configs", root / "scripts"
     write_smoke_profile(configs)
     write_game(root / "data" / f"{GAME.lower()}_frames.h5", episodes=8)
     _change(configs / "training.yaml", nproc_per_node=2, log_every=1000)
-    _change(configs / f"{STAGE}.yaml", batch_size_per_gpu=4, n_updates=UPDATES, log_interval=SAVED_EVERY)
+    _change(configs / f"{STAGE}.yaml", batch_size_per_gpu=batch, n_updates=UPDATES, log_interval=SAVED_EVERY)
     profile = yaml.safe_load((configs / "profile.yaml").read_text())
     profile["stages"][STAGE] = {"chunk": UPDATES, "target_updates": UPDATES}
     profile["max_train_retries"] = 5
