@@ -137,7 +137,7 @@ def test_a_rank_that_is_stopped_is_named_and_both_ranks_show_their_stacks(
     tmp_path: Path, scene: BeginScene, rank: int
 ) -> None:
     project = rank_project(tmp_path, scene, stall_s=25.0)
-    project.arm('kill("STOP", os.getpid())', rank=rank)
+    project.arm('kill("STOP", os.getpid())', rank=rank, update=14)
     result = project.train()
     assert (result.verdict, result.updates) == ("PASS", UPDATES), result.reason
     hung, good = project.events("chunk_finished")

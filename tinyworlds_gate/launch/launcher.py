@@ -19,6 +19,7 @@ from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dua
 from tinyworlds_gate.launch.nvml import Nvml
 from tinyworlds_gate.launch.oom_kills import OomKills
 from tinyworlds_gate.launch.watch import ChunkWatch, Progress, WatchSettings
+from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
@@ -95,6 +96,7 @@ def chunk_files(layout: RunLayout, chunk: int) -> LaunchFiles:
     return LaunchFiles(layout.root, layout.chunk_heartbeats(chunk), layout.chunk_error_file(chunk))
 
 
+@telling_full_disk()
 def run_chunk(
     target: Target,
     stage: str,
@@ -116,7 +118,8 @@ def run_chunk(
 
     ``progress`` is called with (newest step, seconds since the start). A chunk past ``deadline_s``, or without a step
     for ``stall_s``, prints its workers' stacks and is ended with the cause ``timeout``. Raises ``LaunchError``
-    when the command cannot be started; KeyboardInterrupt and SIGTERM of the harness end the tree and are raised again.
+    when the command cannot be started, ``DiskError`` when its evidence cannot be written; KeyboardInterrupt and SIGTERM
+    of the harness end the tree and are raised again.
     """
     settings = WatchSettings(
         monitor_interval_s, gpu_util_threshold, gpu_required_samples, cleanup_extra, deadline_s, stall_s

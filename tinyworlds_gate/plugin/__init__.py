@@ -104,8 +104,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True, specname="pytest_sessionfinish")
 def pytest_after_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
     """After the HTML page was written: a missing report turns the exit status (H4, A1–A8)."""
-    result = yield
-    session.config.stash[SESSION].check_artifacts(session)
+    gate = session.config.stash[SESSION]
+    try:
+        result = yield
+    except OSError as error:  # a page or a JUnit file that cannot be written must not hide the verdict
+        if gate.loop is None and not gate.validates:
+            raise
+        gate.note_unwritten(session, error)
+        gate.page, result = None, None
+    gate.check_artifacts(session)
     return result
 
 

@@ -221,7 +221,7 @@ class GateSession:
             elif self.loop.attempts:
                 self.loop.analyse()
         except (GateError, OSError) as error:
-            self._note_unwritten(session, error)
+            self.note_unwritten(session, error)
         self.outcome = decide_outcome(
             self.loop,
             self.findings,
@@ -239,7 +239,7 @@ class GateSession:
             self.written = write_reports(context.layout.project_root, context.layout.root)
         except (GateError, OSError) as error:
             # A full disk must not hide the verdict: it stands on the terminal, and a resumed run writes the rest.
-            self._note_unwritten(session, error)
+            self.note_unwritten(session, error)
 
     def _record(self, outcome: RunOutcome) -> None:
         assert self.loop is not None
@@ -262,8 +262,9 @@ class GateSession:
             seconds=time.monotonic() - self._began,
         )
 
-    def _note_unwritten(self, session: pytest.Session, error: Exception) -> None:
-        self.record_problem = str(error)
+    def note_unwritten(self, session: pytest.Session, error: Exception) -> None:
+        """A part of the record that could not be written: it is told on the terminal, and no such session passes."""
+        self.record_problem = self.record_problem or str(error)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -283,7 +284,7 @@ class GateSession:
         try:
             self._check_artifacts(session, self.loop.context, self.outcome)
         except (GateError, OSError) as error:
-            self._note_unwritten(session, error)
+            self.note_unwritten(session, error)
         self.loop.close()
 
     def _check_artifacts(self, session: pytest.Session, context: RunContext, outcome: RunOutcome) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.errors import DiskError, GateError
 
 Event = dict[str, Any]
 
@@ -43,7 +43,7 @@ class Journal:
     def append(self, event: str, **fields: object) -> Event:
         """Write one event and return it as written; it is on the disk when this returns.
 
-        NaN and infinities become null, paths and dataclasses plain data. Raises ``GateError`` when the disk refuses
+        NaN and infinities become null, paths and dataclasses plain data. Raises ``DiskError`` when the disk refuses
         (the half-written line is removed again) and ``TypeError`` for a value that JSON does not know.
         """
         reserved = {"seq", "time", "event"} & fields.keys()
@@ -60,7 +60,7 @@ class Journal:
             os.fsync(self._fd)
         except OSError as error:
             os.ftruncate(self._fd, self._size)
-            raise GateError(
+            raise DiskError(
                 f"Cannot write the journal {self.path}: {error.strerror}. Free the disk; the run can be resumed "
                 f"from its {self._next} events."
             ) from error
