@@ -7,9 +7,15 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.helpers.tiny_project import Session
+
+
+# A busy machine is slow, and that is no defect of the function under test.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def _ignore(*_: object) -> None:
