@@ -14,11 +14,18 @@ import pytest
 def outlive_the_terminal(config: pytest.Config) -> None:
     """From here on, what pytest writes after the terminal took no more is dropped; reports and journal have it all."""
     writer = config.get_terminal_writer()
+    lost = False
 
     def guarded(method: Callable[..., None]) -> Callable[..., None]:
         def call(*args: Any, **keywords: Any) -> None:
-            with lost_terminal_ignored():
+            nonlocal lost
+            if lost:
+                return
+            try:
                 method(*args, **keywords)
+            except OSError:
+                lost = True
+                _drop_what_is_buffered()
 
         return call
 
