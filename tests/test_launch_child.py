@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.helpers.process_projects import first_line, is_running, wait_for
@@ -172,3 +173,28 @@ def test_an_interrupted_harness_ends_the_tree_and_learns_of_the_signal(
 def test_a_marker_is_of_one_launch_only(tmp_path: Path) -> None:
     assert run(tmp_path, "import os; print(len(os.environ['TINYWORLDS_GATE_LAUNCH']))").log_tail == ("32",)
     assert find_launch("0" * 32) == []
+
+
+def test_a_child_of_a_harness_that_was_killed_is_ended_and_its_log_says_so(tmp_path: Path) -> None:
+    child = f"{ORPHAN}\nimport time; time.sleep(60)"
+    harness = subprocess.Popen([sys.executable, "-c", HARNESS, str(tmp_path), child])
+    log = tmp_path / "x.log"
+    wait_for(lambda: log.exists() and log.read_text().endswith("\n"), "the child's first line")
+    grandchild = int(log.read_text())
+    (tether,) = [
+        one for one in psutil.Process(harness.pid).children() if "tinyworlds_gate.launch.tether" in one.cmdline()
+    ]
+    harness.kill()
+    harness.wait()
+    wait_for(lambda: not is_running(grandchild), "the end of what it had started")
+    wait_for(lambda: not is_running(tether.pid), "the end of the tether")
+    told = log.read_text().splitlines()[-1]
+    assert told.startswith(f"[tinyworlds_gate] the harness (PID {harness.pid}) died while this ran; ended: PID ")
+    assert f"PID {grandchild} (SIGTERM, ended)" in told
+
+
+def test_a_child_that_ends_leaves_no_tether(tmp_path: Path) -> None:
+    before = {one.pid for one in psutil.Process().children()}
+    result = run(tmp_path, "print('done')")
+    assert result.log_tail == ("done",), "the tether says nothing"
+    assert {one.pid for one in psutil.Process().children()} <= before
