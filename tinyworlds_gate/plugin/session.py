@@ -14,7 +14,7 @@ from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
 from tinyworlds_gate.plugin import html_page, options
 from tinyworlds_gate.plugin.interruption import INTERRUPTION
 from tinyworlds_gate.plugin.voice import Voice
-from tinyworlds_gate.run.timestamps import timestamp
+from tinyworlds_gate.run.timestamps import free_timestamp
 
 if TYPE_CHECKING:
     from tinyworlds_gate.config.load import Settings
@@ -39,7 +39,9 @@ class GateSession:
         self.project_root = options.project_root(config)
         self.resumed = options.resumed_run(config, self.project_root)
         self.explicit = options.explicit_options(config) if self.resumed is None else self.resumed.options
-        self.stamp = timestamp() if self.resumed is None else str(self.resumed.started["timestamp"])
+        self.stamp = (
+            free_timestamp(self.project_root) if self.resumed is None else str(self.resumed.started["timestamp"])
+        )
         self.page: Path | None = None
         self.page_is_ours = False
         self.loop: ClosedLoop | None = None
