@@ -20,6 +20,7 @@ import pytest
 from tests.faults.clocked_run import STAGE
 from tests.faults.conftest import BeginScene
 from tests.faults.runs import faulty_project, reports_of
+from tests.helpers.checkpoint_files import write_ours
 from tests.helpers.config_files import REPOSITORY
 from tests.helpers.fake_stages import PROGRAM, FakeProject
 from tests.helpers.stepped_clock import stepped_clock
@@ -27,7 +28,9 @@ from tests.helpers.tiny_project import read_journal
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.kept import keep_settings
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.gate.attempt import run_attempt
 from tinyworlds_gate.launch.ending import end_stale
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.stages.controller import StageController
 
@@ -159,6 +162,17 @@ def test_other_frames_stop_the_run_before_the_next_chunk_and_it_can_go_on_with_t
     result = StageController(project.context, STAGE, {}).train(8, so_far=controller_events(project))
     assert (result.verdict, result.updates) == ("PASS", 8)
     assert [event["start_update"] for event in project.events("chunk_started")] == [0, 4]
+
+
+@pytest.mark.fault("dataset-changed")
+@pytest.mark.requirement("L6", "G5")
+def test_inference_is_not_measured_on_other_frames(tmp_path: Path, scene: BeginScene) -> None:
+    project = faulty_project(tmp_path, STAGE, scene)
+    with_frames(project).write_bytes(b"others" * 1000)
+    given = {stage: write_ours(tmp_path / "given", stage, 4) for stage in STAGES}
+    with pytest.raises(DataError, match=r"The frames file data/bars_frames\.h5 was changed during the run"):
+        run_attempt(project.context, 1, given)
+    assert project.events("inference_started") == project.events("gate_verdict") == []
 
 
 def controller_events(project: FakeProject) -> list[dict[str, Any]]:
