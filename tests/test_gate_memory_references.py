@@ -19,28 +19,33 @@ CONTEXT = 3
 
 
 def walk(
-    path: list[tuple[int, int]], seed: int = 0, flat: float | None = None, creature: tuple[int, int] | None = None
+    path: list[tuple[int, int]],
+    seed: int = 0,
+    flat: float | None = None,
+    creature: tuple[int, int] | None = None,
+    side: int = SIDE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One clip of a game with Crafter's geometry: uint8 [1, T, 20, 20, 3], positions [1, T, 2].
+    """One clip of a game with Crafter's geometry: uint8 [1, T, side, side, 3], positions [1, T, 2].
 
     The world is random tiles (or one colour), the player is drawn white, the creature stands on one tile and changes
     its colour in every frame. The inventory below changes too.
     """
     rng = np.random.default_rng(seed)
-    world = rng.integers(0, 200, (64, 64, UNIT, UNIT, 3), np.uint8)  # [row, column, …]
+    unit, border = side // 9, side % 9 // 2
+    world = rng.integers(0, 200, (64, 64, unit, unit, 3), np.uint8)  # [row, column, …]
     if flat is not None:
         world[:] = int(flat)
-    frames = np.zeros((len(path), SIDE, SIDE, 3), np.uint8)
+    frames = np.zeros((len(path), side, side, 3), np.uint8)
     for step, (x, y) in enumerate(path):
         for row in range(7):
             for column in range(9):
                 place = (y - 3 + row, x - 4 + column)
-                tile = np.full((UNIT, UNIT, 3), 20 * step, np.uint8) if place == creature else world[place]
+                tile = np.full((unit, unit, 3), 20 * step, np.uint8) if place == creature else world[place]
                 if (row, column) == (3, 4):
-                    tile = np.full((UNIT, UNIT, 3), 255, np.uint8)
-                top, left = BORDER + row * UNIT, BORDER + column * UNIT
-                frames[step, top : top + UNIT, left : left + UNIT] = tile
-        frames[step, BORDER + 7 * UNIT : -BORDER, BORDER:-BORDER] = rng.integers(0, 30)
+                    tile = np.full((unit, unit, 3), 255, np.uint8)
+                top, left = border + row * unit, border + column * unit
+                frames[step, top : top + unit, left : left + unit] = tile
+        frames[step, border + 7 * unit : border + 9 * unit, border : border + 9 * unit] = rng.integers(0, 30)
     return frames[None], np.array([path], np.int16)
 
 

@@ -1,7 +1,7 @@
 """The command `tinyworlds-gate`: one line a subcommand here, each in its own package, imported only when it is called.
 
 Exit codes: 0 all is well, 1 the answer is no (a check failed, a tensor differs), 2 a mistake that one sentence tells,
-130 interrupted.
+130 interrupted. `score` measures: it ends with 0 whatever its verdict is.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ COMMANDS = {
     "conformance": Command(
         "tinyworlds_gate.reference.conformance", "hold this install to numbers that TinyWorlds computed"
     ),
+    "score": Command("tinyworlds_gate.gate.score", "score three checkpoints on a frames file, without a run"),
     "audit": Command("tinyworlds_gate.evidence.audit_command", "the git history audit of a project, alone (L4)"),
     "report": Command("tinyworlds_gate.reports.command", "write a run's reports again from its journal"),
     "bench": Command("tinyworlds_gate.bench", "measure how fast this machine trains"),

@@ -77,10 +77,23 @@ def judge_inference(evidence: InferenceEvidence, thresholds: GateThresholds) -> 
         _picture(evidence),
         *_error(evidence, thresholds),
     ]
+    return _verdict(conditions, evidence.measures, thresholds)
+
+
+def judge_measures(measures: GateMeasures, thresholds: GateThresholds, others: Sequence[Condition] = ()) -> GateVerdict:
+    """G5 and what the thresholds add, where there is no inference run to judge: a measurement alone (`score`).
+
+    ``others`` are conditions that the measurement itself found, such as checkpoints that do not belong together.
+    """
+    return _verdict([*others, *_measured(measures, thresholds)], measures, thresholds)
+
+
+def _verdict(conditions: list[Condition], measures: GateMeasures | None, thresholds: GateThresholds) -> GateVerdict:
+    """Everything must hold; evidence that contradicts itself stands above a failure."""
     invalid = [condition for condition in conditions if condition.verdict == INVALID]
     failed = [condition for condition in conditions if condition.verdict == FAIL]
     verdict = INVALID if invalid else FAIL if failed else PASS
-    return GateVerdict(verdict, _sentence(verdict, invalid + failed, evidence, thresholds), conditions, thresholds)
+    return GateVerdict(verdict, _sentence(verdict, invalid + failed, measures, thresholds), conditions, thresholds)
 
 
 def _exit_code(evidence: InferenceEvidence) -> Condition:
@@ -134,7 +147,13 @@ def _error(evidence: InferenceEvidence, thresholds: GateThresholds) -> list[Cond
                 f"the log states an error of {mse:.6f}, but the clips it measured average {measures.mse:.6f}",
             )
         ]
-    if measures.mse <= thresholds.max_mse:
+    return _measured(measures, thresholds)
+
+
+def _measured(measures: GateMeasures, thresholds: GateThresholds) -> list[Condition]:
+    if not math.isfinite(measures.mse):
+        first = Condition("G5", FAIL, f"the mean squared error is {measures.mse}, not a finite number")
+    elif measures.mse <= thresholds.max_mse:
         first = Condition("G5", PASS, f"mean squared error {measures.mse:.4f} is at most {thresholds.max_mse:g}")
     else:
         first = Condition("G5", FAIL, f"mean squared error {measures.mse:.4f} is above {thresholds.max_mse:g}")
@@ -189,9 +208,8 @@ def _stricter(measures: GateMeasures, thresholds: GateThresholds) -> list[Condit
 
 
 def _sentence(
-    verdict: str, problems: Sequence[Condition], evidence: InferenceEvidence, thresholds: GateThresholds
+    verdict: str, problems: Sequence[Condition], measures: GateMeasures | None, thresholds: GateThresholds
 ) -> str:
-    measures = evidence.measures
     if verdict != PASS:
         text = f"{verdict}: " + "; ".join(f"{problem.reason} ({problem.id})" for problem in problems) + "."
         if measures is not None and measures.mse <= thresholds.max_mse and measures.skill < 0:

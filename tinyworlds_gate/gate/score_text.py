@@ -1,0 +1,112 @@
+"""The result of `tinyworlds-gate score` for a terminal: errors by step, what they compare with, the verdict."""
+
+from __future__ import annotations
+
+import math
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+FEW_CLIPS = 8
+"""Up to here every clip has a row of its own."""
+
+WIDTH = 120
+
+STEP_COLUMNS = (
+    ("MSE", "mse_by_step"),
+    ("95 % from", "mse_low_by_step"),
+    ("to", "mse_high_by_step"),
+    ("copy-last", "copy_last_mse_by_step"),
+    ("mean frame", "mean_frame_mse_by_step"),
+    ("random actions", "random_action_mse_by_step"),
+    ("teacher-forced", "teacher_forced_mse_by_step"),
+    ("memory sharp", "memory_sharp_mse_by_step"),
+    ("hedged", "memory_hedged_mse_by_step"),
+    ("SSIM", "ssim_by_step"),
+)
+
+
+def score_text(result: dict[str, Any]) -> str:
+    """Tables, facts, notes and, last, the verdict with its sentence."""
+    summary, settings = result["summary"], result["settings"]
+    console = Console(file=StringIO(), width=WIDTH)
+    console.print(
+        f"{summary['clips']} clips of {summary['episodes']} episodes from {settings['data_path']}: "
+        f"{summary['context']} frames given, {summary['generation_steps']} generated, rollout in "
+        f"{settings['rollout']}, {settings['decode_steps']} decode steps, on {settings['device']}, "
+        f"{summary['seconds']:.1f} s",
+        soft_wrap=True,
+    )
+    for stage, one in result["checkpoints"].items():
+        console.print(f"  {stage}: {one['path']} (SHA-256 {one['sha256'][:12]}…)", soft_wrap=True)
+    if len(result["clips"]) <= FEW_CLIPS:
+        console.print(_clip_table(result["clips"]))
+    console.print(_step_table(summary))
+    for line in _facts(summary):
+        console.print(f"  {line}", soft_wrap=True)
+    for note in result["notes"]:
+        console.print(f"  note: {note}", soft_wrap=True)
+    console.print(result["verdict"]["sentence"], soft_wrap=True)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().rstrip()
+
+
+def _table(title: str, headings: list[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _clip_table(clips: list[dict[str, Any]]) -> Table:
+    table = _table("each clip, mean over its steps", ["start", "episode", "MSE", "copy-last", "tokenizer floor"])
+    for clip in clips:
+        means = (sum(clip[key]) / len(clip[key]) for key in ("rollout_mse", "copy_last_mse"))
+        floor = clip["tokenizer_recon_mse"]
+        table.add_row(str(clip["start"]), str(clip["episode"]), *(_number(value) for value in (*means, floor)))
+    return table
+
+
+def _step_table(summary: dict[str, Any]) -> Table:
+    columns = [(heading, summary[key]) for heading, key in STEP_COLUMNS if summary[key] is not None]
+    table = _table("error by generated frame, frames in [0, 1]", ["step", *(heading for heading, _ in columns)])
+    for step in range(summary["generation_steps"]):
+        table.add_row(str(step + 1), *(_number(values[step]) for _, values in columns))
+    return table
+
+
+def _facts(summary: dict[str, Any]) -> list[str]:
+    def interval(name: str) -> str:
+        return f"95 % interval {_number(summary[f'{name}_low'])} to {_number(summary[f'{name}_high'])}"
+
+    lines = [
+        f"MSE {_number(summary['mse'])}, {interval('mse')}; PSNR {_number(summary['psnr_db'], 2)} dB"
+        + (f"; SSIM {_number(summary['ssim'], 3)}" if summary["ssim"] is not None else ""),
+        f"skill against copy-last {_number(summary['skill'], 3)}, {interval('skill')}",
+        f"skill against the mean frame {_number(summary['skill_mean_frame'], 3)}, {interval('skill_mean_frame')}",
+        f"teacher-forced MSE {_number(summary['teacher_forced_mse'])}, strict {_number(summary['strict_mse'])}; "
+        f"tokenizer floor {_number(summary['tokenizer_recon_mse'])}",
+        f"random actions cost {_number(summary['delta_psnr_db'], 2)} dB; {summary['action_codes_used']} action codes "
+        f"and {summary['token_codes_used']} of {summary['token_vocabulary']} tokens in use",
+    ]
+    told = [
+        f"{_number(summary[key], 2)} of {what}"
+        for key, what in (("action_information", "the true actions"), ("displacement_information", "the displacements"))
+        if summary[key] is not None
+    ]
+    if told:
+        lines.append(f"the action codes tell {' and '.join(told)} (mutual information over entropy)")
+    if summary["memory_sharp_mse"] is not None:
+        lines.append(
+            f"memory references: sharp {_number(summary['memory_sharp_mse'])}, hedged "
+            f"{_number(summary['memory_hedged_mse'])}; {summary['memory_references']}"
+        )
+    elif summary["memory_references"] is not None:
+        lines.append(f"memory references {summary['memory_references']}")
+    return lines
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
