@@ -88,3 +88,65 @@ def test_an_interrupt_carries_what_was_ended_because_of_it() -> None:
     assert ended_by(second) == (RECORD,), "a second signal hides nothing"
     assert ended_by(None) == ended_by(KeyboardInterrupt()) == ()
     note_ended(RuntimeError(), [RECORD])
+
+
+def test_a_held_signal_is_raised_where_the_caller_chooses() -> None:
+    code = """
+done = []
+try:
+    with interrupts_wait() as raise_what_came:
+        os.kill(me, signal.SIGINT)
+        done.append("the line was finished")
+        try:
+            raise_what_came()
+            done.append("not reached")
+        finally:
+            os.kill(me, signal.SIGINT)
+            done.append("and the ending too")
+except KeyboardInterrupt:
+    print(*done)
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    assert said(code) == ["the line was finished and the ending too", "True"]
+
+
+def test_a_signal_that_came_before_an_error_is_not_lost() -> None:
+    code = """
+try:
+    with interrupts_wait():
+        os.kill(me, signal.SIGINT)
+        raise RuntimeError("an error of another kind")
+except KeyboardInterrupt as interrupt:
+    print(interrupt.__context__)
+"""
+    assert said(code) == ["an error of another kind"]
+
+
+def test_a_file_that_an_interrupt_left_open_fails_no_session_and_other_faults_are_told() -> None:
+    code = """
+import warnings
+warnings.simplefilter("error")
+told = []
+sys.unraisablehook = lambda unraisable: told.append(str(unraisable.exc_value))
+signals = SessionInterrupts()
+signals.install()
+try:
+    os.kill(me, signal.SIGTERM)
+except KeyboardInterrupt:
+    pass
+file = open(os.devnull)
+del file
+
+class Broken:
+    def __del__(self):
+        raise ValueError("a defect")
+
+broken = Broken()
+del broken
+print(*told)
+signals.restore()
+file = open(os.devnull)
+del file
+print(len(told))
+"""
+    assert said(code) == ["a defect", "2"]

@@ -85,20 +85,20 @@ class Supervised:
         """
         stopped: str | None = None
         began, clock = time.monotonic(), AwakeClock()
-        with termination_raises():
+        with termination_raises(), interrupts_wait() as raise_what_came:
             tether = self._tether()
             try:
                 process = self._start()
                 while stopped is None and not _ended(process, poll_s):
+                    raise_what_came()
                     with telling_full_disk():
                         stopped = on_poll(clock.tick())
                 self._settle(process)
             finally:
-                with interrupts_wait():
-                    ended = end_launch(self.token, self.identity)
-                    note_ended(sys.exception(), ended)
-                    tether.release()
-                    self._reap()
+                ended = end_launch(self.token, self.identity)
+                note_ended(sys.exception(), ended)
+                tether.release()
+                self._reap()
         wall_s = round(time.monotonic() - began, 3)
         code = process.returncode
         return ChildResult(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -47,23 +48,39 @@ def termination_raises() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_wait() -> Iterator[None]:
-    """Inside, Ctrl-C, SIGTERM, SIGHUP and the alarm of a timeout are held back; one that came is raised at the end."""
+def interrupts_wait() -> Iterator[Callable[[], None]]:
+    """Inside, Ctrl-C, SIGTERM, SIGHUP and the alarm of a timeout are held back: no line is broken off half done.
+
+    What came is raised at the end, and by the function that this yields, at a point that the caller chooses.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
-    came: list[int] = []
+    came: list[signal.Signals] = []
     previous = {number: signal.getsignal(number) for number in _HELD}
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        came.append(signal.Signals(number))
+
+    def raise_what_came() -> None:
+        while came:
+            number = came.pop(0)
+            signal.signal(number, previous[number])
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.signal(number, hold)  # the next one waits again, while what this one ended winds down
+
     for number in _HELD:
         if previous[number] is not signal.SIG_IGN:
-            signal.signal(number, lambda got, _frame: came.append(got))
+            signal.signal(number, hold)
     try:
-        yield
+        yield raise_what_came
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
+        while came:
+            signal.raise_signal(came.pop(0))
 
 
 class SessionInterrupts:
@@ -79,6 +96,7 @@ class SessionInterrupts:
         """Names of the signals, in order."""
         self._held = False
         self._previous: dict[int, Any] = {}
+        self._unraisable: Any = None
 
     def install(self) -> None:
         """Take the signals over; outside the main thread Python allows none and nothing changes."""
@@ -99,6 +117,8 @@ class SessionInterrupts:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+        if sys.unraisablehook == self._tell_unraisable:
+            sys.unraisablehook = self._unraisable
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
@@ -107,7 +127,13 @@ class SessionInterrupts:
             with suppress(OSError):  # the terminal may be gone
                 os.write(2, f"\n[gate] {name}: the run is ending, its reports are being written\n".encode())
             return
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._tell_unraisable
         raise KeyboardInterrupt if number == signal.SIGINT else HarnessTerminated(name)
+
+    def _tell_unraisable(self, unraisable: Any) -> None:
+        """A file that the interrupt caught between its opening and its ``with`` is no defect that fails the session."""
+        if not isinstance(unraisable.exc_value, ResourceWarning):
+            self._unraisable(unraisable)
 
 
 def note_ended(interrupt: BaseException | None, ended: Sequence[EndedProcess]) -> None:
