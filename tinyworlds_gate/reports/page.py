@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tinyworlds_gate.reports import story, views
+from tinyworlds_gate.reports import gate_views, story, views
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.names import report_paths
@@ -101,7 +101,7 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "plain": PLAIN_WORDS[verdict],
         "sentence": sentence,
         "NOT_STRICT": story.NOT_STRICT,
-        "facts": views.gate_facts(record),
+        "facts": gate_views.gate_facts(record),
         "attempts": [views.attempt_row(attempt) for attempt in record.attempts],
         "changes": story.changes(record),
         "chunks": [views.chunk_row(chunk) for chunk in record.chunks],

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.reports import story, views
+from tinyworlds_gate.reports import gate_views, story, views
 from tinyworlds_gate.reports.markdown import MISSING, environment
 from tinyworlds_gate.reports.model import SCHEMA, VERDICTS, RunRecord, load_record, read_named_json
 from tinyworlds_gate.reports.names import audit_year, report_names, report_paths
@@ -145,9 +145,9 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         verdict,
         sentence,
         counts=requirement_counts(record),
-        facts=views.gate_facts(record),
+        facts=gate_views.gate_facts(record),
         conditions=last.get("conditions") or [],
-        steps=views.step_rows(record.measures),
+        steps=gate_views.step_table(record.measures),
         command=redact_command([str(word) for word in record.started.get("command") or []]),
         files=[(key, name) for key, name in report_names(record).items() if key != "A1"],
         **tables,

@@ -126,48 +126,6 @@ def attempt_row(attempt: Attempt) -> Row:
     }
 
 
-def gate_facts(record: RunRecord) -> list[Fact]:
-    """(what, value, how to read it) for the last judged attempt."""
-    m = record.measures
-    if not m:
-        return []
-    forced = "each step starts from true frames" if m.get("teacher_forced") else "each step starts from its own output"
-    return [
-        ("MSE of the generated frames", m.get("mse"), f"G5; frames in [0, 1]; the limit is {number(record.max_mse)}"),
-        ("95 % interval, lower end", m.get("mse_low"), "bootstrap over episodes"),
-        ("95 % interval, upper end", m.get("mse_high"), "bootstrap over episodes"),
-        ("MSE of copying the last frame", m.get("copy_last_mse"), "a model that does nothing"),
-        ("MSE of the mean frame", m.get("mean_frame_mse"), "a model that knows only the average"),
-        ("Skill against copying", m.get("skill"), "above 0: better than doing nothing"),
-        ("Skill, lower end", m.get("skill_low"), "95 %, bootstrap over episodes"),
-        ("Skill, upper end", m.get("skill_high"), "95 %, bootstrap over episodes"),
-        (
-            "Tokenizer reconstruction MSE",
-            m.get("tokenizer_recon_mse"),
-            "the floor: dynamics cannot be better than this",
-        ),
-        ("PSNR (dB)", m.get("psnr_db"), "higher is better"),
-        ("MSE with random actions", m.get("random_action_mse"), "should be worse than with the right actions"),
-        ("ΔPSNR, right against random actions (dB)", m.get("delta_psnr_db"), "above 0: the actions steer the model"),
-        ("Action codes in use", m.get("action_codes_used"), "codes in at least 2 % of the transitions"),
-        ("Entropy of the actions (nats)", m.get("action_entropy_nats"), "0: always the same action"),
-        ("Teacher-forced", m.get("teacher_forced"), forced),
-        ("Clips", m.get("clips"), "held out: no stage trained on them"),
-        ("Episodes", m.get("episodes"), "the clips come from these"),
-        ("Context frames", m.get("context"), "given, not counted in the MSE"),
-        ("Generated frames", m.get("generation_steps"), "for each clip"),
-        ("Seed", m.get("seed"), "same seed, same clips"),
-        ("Digest of the clips", m.get("clip_digest"), "names the exact clips"),
-        ("Time (s)", m.get("seconds"), "of the evaluation"),
-    ]
-
-
-def step_rows(measures: Row) -> list[tuple[int, Any, Any]]:
-    """(step, MSE, copy-last MSE) of each generated step."""
-    ours, copied = measures.get("mse_by_step") or [], measures.get("copy_last_mse_by_step") or []
-    return [(i + 1, mse, copied[i] if i < len(copied) else None) for i, mse in enumerate(ours)]
-
-
 def setting_rows(record: RunRecord) -> list[tuple[str, Any, Any]]:
     """(key, value, where it came from), sorted by key (P1)."""
     settings = (record.settings or {}).get("settings") or {}

@@ -1,0 +1,115 @@
+"""Rows about the inference gate's measurement: what was measured, and how a newcomer reads it (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tinyworlds_gate.reports.markdown import number
+from tinyworlds_gate.reports.model import RunRecord
+from tinyworlds_gate.reports.views import Fact, Row
+
+STEP_COLUMNS = (
+    ("MSE", "mse_by_step"),
+    ("95 % from", "mse_low_by_step"),
+    ("95 % to", "mse_high_by_step"),
+    ("copy-last MSE", "copy_last_mse_by_step"),
+    ("mean-frame MSE", "mean_frame_mse_by_step"),
+    ("random actions", "random_action_mse_by_step"),
+    ("teacher-forced", "teacher_forced_mse_by_step"),
+    ("memory, sharp", "memory_sharp_mse_by_step"),
+    ("memory, hedged", "memory_hedged_mse_by_step"),
+    ("PSNR (dB)", "psnr_by_step_db"),
+    ("SSIM", "ssim_by_step"),
+)
+
+
+@dataclass(frozen=True)
+class StepTable:
+    """The errors by generated step; the first column is the step."""
+
+    headings: list[str]
+    rows: list[list[Any]]
+
+
+def gate_facts(record: RunRecord) -> list[Fact]:
+    """(what, value, how to read it) for the last judged attempt; what its record does not know is left out."""
+    m = record.measures
+    if not m:
+        return []
+    forced = "each step starts from true frames" if m.get("teacher_forced") else "each step starts from its own output"
+    facts: list[Fact] = [
+        ("MSE of the generated frames", m.get("mse"), f"G5; frames in [0, 1]; the limit is {number(record.max_mse)}"),
+        ("95 % interval, lower end", m.get("mse_low"), "bootstrap over episodes"),
+        ("95 % interval, upper end", m.get("mse_high"), "bootstrap over episodes"),
+        ("MSE of copying the last frame", m.get("copy_last_mse"), "a model that does nothing"),
+        ("MSE of the mean frame", m.get("mean_frame_mse"), "a model that knows only the average"),
+        ("Skill against copying", m.get("skill"), "above 0: better than doing nothing"),
+        ("Skill, lower end", m.get("skill_low"), "95 %, bootstrap over episodes"),
+        ("Skill, upper end", m.get("skill_high"), "95 %, bootstrap over episodes"),
+        (
+            "Tokenizer reconstruction MSE",
+            m.get("tokenizer_recon_mse"),
+            "the floor: dynamics cannot be better than this",
+        ),
+        ("PSNR (dB)", m.get("psnr_db"), "higher is better"),
+        ("MSE with random actions", m.get("random_action_mse"), "should be worse than with the right actions"),
+        ("ΔPSNR, right against random actions (dB)", m.get("delta_psnr_db"), "above 0: the actions steer the model"),
+        ("Action codes in use", m.get("action_codes_used"), "codes in at least 2 % of the transitions"),
+        ("Entropy of the actions (nats)", m.get("action_entropy_nats"), "0: always the same action"),
+        ("Teacher-forced", m.get("teacher_forced"), forced),
+        ("Clips", m.get("clips"), "held out: no stage trained on them"),
+        ("Episodes", m.get("episodes"), "the clips come from these"),
+        ("Context frames", m.get("context"), "given, not counted in the MSE"),
+        ("Generated frames", m.get("generation_steps"), "for each clip"),
+        ("Seed", m.get("seed"), "same seed, same clips"),
+        ("Digest of the clips", m.get("clip_digest"), "names the exact clips"),
+        ("Time (s)", m.get("seconds"), "of the evaluation"),
+    ]
+    return facts + _known_facts(m) + _memory_facts(m)
+
+
+def _known_facts(m: Row) -> list[Fact]:
+    """What newer measurements add; a record that lacks one has no row for it."""
+    tokens = f"of {number(m.get('token_vocabulary'))}; tokens that occur in the true frames"
+    facts: list[Fact] = [
+        ("Skill against the mean frame", m.get("skill_mean_frame"), "above 0: better than knowing only the average"),
+        ("MSE, strict", m.get("strict_mse"), "each step starts from the model's own output"),
+        ("MSE, teacher-forced", m.get("teacher_forced_mse"), "each step starts from true frames; no pass rests on it"),
+        ("SSIM", m.get("ssim"), "structural similarity; 1 is equal"),
+        ("ΔPSNR, lower end (dB)", m.get("delta_psnr_low_db"), "95 %, bootstrap over episodes"),
+        ("ΔPSNR, upper end (dB)", m.get("delta_psnr_high_db"), "95 %, bootstrap over episodes"),
+        (
+            "Action codes tell of the true actions",
+            m.get("action_information"),
+            "mutual information over entropy, 0 to 1",
+        ),
+        ("Action codes tell of the displacements", m.get("displacement_information"), "likewise, five displacements"),
+        ("Tokens in use", m.get("token_codes_used"), tokens),
+        ("Tokens in use, generated frames", m.get("generated_token_codes_used"), "far fewer: the dream is poorer"),
+        ("Fed back", m.get("rollout"), "tokens as they are, or pixels that are tokenised again"),
+    ]
+    return [fact for fact in facts if fact[1] is not None]
+
+
+def _memory_facts(m: Row) -> list[Fact]:
+    told = m.get("memory_references")
+    if told is None:
+        return []
+    if m.get("memory_sharp_mse") is None:
+        verdict, _, reason = str(told).partition(": ")
+        return [("Memory references", verdict, reason)]
+    return [
+        ("Memory reference, sharp", m.get("memory_sharp_mse"), str(told)),
+        ("Memory reference, hedged", m.get("memory_hedged_mse"), "likewise; unseen tiles are guessed softly; no bound"),
+    ]
+
+
+def step_table(measures: Row) -> StepTable | None:
+    """What is known of each generated step; None when nothing is."""
+    steps = len(measures.get("mse_by_step") or [])
+    if not steps:
+        return None
+    columns = [(heading, values) for heading, key in STEP_COLUMNS if (values := measures.get(key))]
+    rows = [[step + 1, *(one[step] if step < len(one) else None for _, one in columns)] for step in range(steps)]
+    return StepTable(["step", *(heading for heading, _ in columns)], rows)
