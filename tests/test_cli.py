@@ -130,3 +130,27 @@ def test_bench_prints_a_rate_for_every_stage_and_one_line_of_json(
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["stage"] for row in record["stages"]] == ["video_tokenizer", "latent_actions", "dynamics"]
     assert all(row["updates_per_s"] > 0 and row["parameters"] > 0 for row in record["stages"])
+
+
+def test_bench_gate_prints_the_seconds_of_scoring_and_one_line_of_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    sizes = ["frame_size=16", "embed_dim=8", "num_heads=2", "num_blocks=1"]
+    words = ["--clips", "3", "--steps", "2", "--decode-steps", "2", "--rounds", "2", "--device", "cpu"]
+    assert main(["bench", "gate", *words, *(word for size in sizes for word in ("--size", size))]) == 0
+    told = capsys.readouterr().out.splitlines()
+    record = json.loads(told[-1])
+    assert told[0].startswith("scoring 3 clips × 2 frames at 16 px, embed 8, 4 tokens a frame: ")
+    assert (record["sizes"]["embed_dim"], record["clips"], record["steps"]) == (8, 3, 2)
+    assert len(record["seconds"]) == 2
+    assert min(record["seconds"]) <= record["median_s"] <= max(record["seconds"])
+
+
+@pytest.mark.parametrize("word", ["embed_dim", "embed_dim=x", "width=3"])
+def test_bench_gate_refuses_a_size_that_no_model_has(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    assert main(["bench", "gate", "--size", word]) == 2
+    assert f"--size {word}: NAME=N is needed, with a name of frame_size, patch_size" in capsys.readouterr().err

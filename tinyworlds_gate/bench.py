@@ -1,8 +1,10 @@
-"""The command `tinyworlds-gate bench train`: eager training updates per second of the three stages on this machine.
+"""The command `tinyworlds-gate bench`: how fast this machine trains (`train`) and scores (`gate`).
 
     make bench
+    tinyworlds-gate bench gate --clips 64 --steps 12
 
-One process, random frames, new weights: forward, backward, clipping, AdamW; no data, no checkpoints, no other workers.
+`train`: one process, random frames, new weights: forward, backward, clipping, AdamW; no data, no checkpoints, no other
+workers. `gate`: `tinyworlds_gate/gate/speed.py`.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be measured; today that is training."""
-    train = parser.add_subparsers(dest="what", required=True, metavar="train").add_parser(
-        "train", help="updates per second of each stage"
-    )
+    """Declare what can be measured."""
+    from tinyworlds_gate.gate import speed
+
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|gate")
+    train = kinds.add_parser("train", help="updates per second of each stage")
+    speed.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
     train.add_argument("--profile", default="smoke", help="sizes and batch sizes (default: %(default)s)")
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     train.add_argument(
@@ -42,6 +46,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         GateError: the profile is wrong, or there is no CUDA device.
     """
+    if args.what == "gate":
+        from tinyworlds_gate.gate import speed
+
+        return speed.run(args)
     import torch
     from rich.console import Console
     from rich.table import Table
