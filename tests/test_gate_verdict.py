@@ -15,7 +15,8 @@ from tests.helpers.gate_evidence import CHECKPOINTS, evidence, log, measures
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.gate.attempt import gate_thresholds
 from tinyworlds_gate.gate.measures import GateMeasures
-from tinyworlds_gate.gate.verdict import FAIL, INVALID, PASS, GateThresholds, judge_inference
+from tinyworlds_gate.gate.verdict import Condition, GateThresholds, judge_inference, judge_measures
+from tinyworlds_gate.names import FAIL, INVALID, PASS
 
 REPOSITORY = Path(__file__).parents[1]
 STRICT = GateThresholds(
@@ -31,7 +32,12 @@ OTHER_RUN = {**CHECKPOINTS, "dynamics": "results/other/dynamics/checkpoints/dyna
 NO_TOKENIZER = {stage: path for stage, path in CHECKPOINTS.items() if stage != "video_tokenizer"}
 
 ALONE: list[tuple[str, str, dict[str, Any], str]] = [
-    ("G1", FAIL, {"exit_code": 1}, "the inference command ended with exit code 1; its log has the reason"),
+    (
+        "G1",
+        FAIL,
+        {"exit_code": 1},
+        "the inference command ended with exit code 1, so its work is not done",
+    ),
     ("G1", FAIL, {"exit_code": None}, "the inference command was ended before it had an exit code"),
     (
         "G2",
@@ -67,18 +73,38 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
         "G5",
         FAIL,
         {"measures": measures(mse=0.05, copy_last=0.1, mean_frame=0.2, random_actions=0.2)},
-        "0.0500 is above",
+        "the rollout error 0.0500 is above the limit 0.03: the generated frames are too far .*last frame scores 0.1000",
     ),
     (
         "G5.interval",
         FAIL,
         {"measures": measures(mse=0.0295, copy_last=0.1, random_actions=0.2)},
-        "upper end 0.03.* against 0.03",
+        "the upper end 0.03.* is not within the limit 0.03: on other clips the error may well lie above it",
     ),
-    ("G5.mean_frame", FAIL, {"measures": measures(mean_frame=0.0101)}, "always answering the mean frame, 0.0101"),
-    ("G5.skill", FAIL, {"measures": measures(copy_last=0.0101)}, r"skill 0.01 \(95 % interval from -0\.\d\d\)"),
-    ("G5.control", FAIL, {"measures": measures(random_actions=0.0105)}, "random actions cost 0.21 dB, at least 1 dB"),
-    ("G5.codes", FAIL, {"measures": measures(codes=2)}, "2 action codes are in use, at least 3 are asked for"),
+    (
+        "G5.mean_frame",
+        FAIL,
+        {"measures": measures(mean_frame=0.0101)},
+        "is not below 0.0101, the error of always answering the mean frame",
+    ),
+    (
+        "G5.skill",
+        FAIL,
+        {"measures": measures(copy_last=0.0101)},
+        r"skill is 0.01 .*, -0\.\d\d, must be above 0",
+    ),
+    (
+        "G5.control",
+        FAIL,
+        {"measures": measures(random_actions=0.0105)},
+        "random actions cost 0.21 dB, at least 1 dB are asked",
+    ),
+    (
+        "G5.codes",
+        FAIL,
+        {"measures": measures(codes=2)},
+        "2 action codes are in use, at least 3 are asked for",
+    ),
 ]
 
 
@@ -96,10 +122,10 @@ def test_each_condition_turns_the_verdict_alone(id: str, verdict: str, changes: 
     found = judge_inference(evidence(**changes), STRICT)
     bad = [condition for condition in found.conditions if condition.verdict != PASS]
     # An error above the threshold takes its interval with it; nothing else fails beside the condition under test.
-    assert {condition.id for condition in bad} - ({"G5.interval"} if "above" in said else set()) == {id}
+    assert {condition.id for condition in bad} - ({"G5.interval"} if "above the limit" in said else set()) == {id}
     assert bad[0].verdict == found.verdict == verdict
     assert re.search(said, bad[0].reason)
-    assert f"({id})" in found.sentence
+    assert bad[0].reason in found.sentence
     assert found.sentence.startswith(f"{verdict}: ")
 
 
@@ -122,8 +148,8 @@ def test_invalid_evidence_stands_above_a_failure_and_both_are_told() -> None:
     found = judge_inference(evidence(exit_code=3, measures=None, measures_problem="no file"), GateThresholds())
     assert found.verdict == INVALID
     assert found.sentence == (
-        "INVALID: the log states an error of 0.0100, but no file (G5); "
-        "the inference command ended with exit code 3; its log has the reason (G1)."
+        "INVALID: the log states an error of 0.0100, but no file. "
+        "Also: the inference command ended with exit code 3, so its work is not done; its log has the reason."
     )
 
 
@@ -142,10 +168,13 @@ def test_a_pass_says_what_was_measured_against_what() -> None:
     )
 
 
-def test_a_pass_that_is_worse_than_copying_says_so() -> None:
+def test_a_pass_that_is_worse_than_copying_says_so_in_the_same_sentence() -> None:
     found = judge_inference(evidence(measures=measures(copy_last=0.008)), GateThresholds())
     assert found.verdict == PASS
-    assert "that is worse than copying the last frame (0.0080, skill -0.25)" in found.sentence
+    assert (
+        "on 8 held-out clips is at most 0.03, but it is worse than copying the last frame (0.0080, skill -0.25): "
+        "the model predicts worse than no motion at all." in found.sentence
+    )
 
 
 def test_a_pass_on_clips_where_nothing_moves_claims_no_comparison() -> None:
@@ -157,17 +186,51 @@ def test_a_pass_on_clips_where_nothing_moves_claims_no_comparison() -> None:
 
 @pytest.mark.requirement("G5")
 def test_a_failure_under_the_threshold_says_worse_than_no_motion_at_all() -> None:
-    found = judge_inference(evidence(measures=measures(copy_last=0.008)), GateThresholds(require_skill=True))
-    assert found.verdict == FAIL
+    """The sentence of the issue, with the numbers that the source's gate passed."""
+    poor = measures(mse=0.0227, copy_last=0.0142)
+    found = judge_inference(evidence(measures=poor), GateThresholds(require_skill=True))
+    assert found.sentence.startswith(
+        "FAIL: the rollout error 0.0227 is under 0.03, but copying the last frame scores 0.0142; "
+        "the model predicts worse than no motion at all. Skill is -0.60, and the lower end of its 95 % interval, -0."
+    )
+    assert found.sentence.endswith("must be above 0.")
+
+
+@pytest.mark.requirement("G5")
+def test_a_failure_of_another_kind_names_a_negative_skill_that_nobody_asked_for() -> None:
+    poor = measures(mse=0.0227, copy_last=0.0142, mean_frame=0.0228)
+    found = judge_inference(evidence(measures=poor), GateThresholds(require_upper_below_mean_frame=True))
     assert found.sentence.endswith(
-        "The rollout error 0.0100 is under 0.03, but copying the last frame scores 0.0080: "
+        "Also: the rollout error 0.0227 is under 0.03, but copying the last frame scores 0.0142; "
         "the model predicts worse than no motion at all."
     )
 
 
 def test_a_failure_above_the_threshold_does_not_speak_of_being_under_it() -> None:
-    found = judge_inference(evidence(measures=measures(mse=0.05, copy_last=0.02)), GateThresholds())
-    assert "no motion at all" not in found.sentence
+    poor = measures(mse=0.05, copy_last=0.02)
+    assert "no motion at all" not in judge_inference(evidence(measures=poor), GateThresholds()).sentence
+    found = judge_inference(evidence(measures=poor), GateThresholds(require_skill=True)).sentence
+    assert "Also: copying the last frame scores 0.0200, less than the model's 0.0500; the model predicts worse" in found
+    assert "under" not in found
+
+
+def test_a_number_that_rounds_to_its_limit_is_shown_with_the_digits_that_tell_them_apart() -> None:
+    found = judge_measures(measures(mse=0.030004, copy_last=0.1), GateThresholds())
+    assert found.sentence.startswith("FAIL: the rollout error 0.030004 is above the limit 0.03: ")
+
+
+def test_skill_that_cannot_be_stated_fails_where_it_is_asked_for() -> None:
+    found = judge_measures(measures(copy_last=0.0), GateThresholds(require_skill=True))
+    assert found.verdict == FAIL
+    assert "nothing moves in these clips, so the skill, which must be above 0, cannot be stated" in found.sentence
+    assert "nan" not in found.sentence
+
+
+def test_an_error_that_is_no_number_fails_every_condition_it_enters() -> None:
+    broken = GateMeasures(**{**measures().as_dict(), **dict.fromkeys(("mse", "mse_high", "skill_low"), math.nan)})
+    found = judge_measures(broken, STRICT)
+    assert {one.id for one in found.conditions if one.verdict == FAIL} >= {"G5", "G5.interval", "G5.skill"}
+    assert "the rollout error is nan, not a finite number: the model generates no pictures" in found.sentence
 
 
 def test_a_teacher_forced_pass_is_named_as_not_strict() -> None:
@@ -183,7 +246,7 @@ def test_the_event_for_the_journal_holds_conditions_and_thresholds_as_plain_data
     assert event["conditions"][4] == {
         "id": "G5",
         "verdict": "PASS",
-        "reason": "mean squared error 0.0100 is at most 0.03",
+        "reason": "the rollout error 0.0100 is at most 0.03",
     }
     assert event["thresholds"] == vars(STRICT)
 
@@ -255,3 +318,61 @@ def test_the_thresholds_of_every_shipped_profile_reach_the_verdict() -> None:
     assert found["longrun"].require_skill
     assert found["smoke"].require_upper_below_mean_frame
     assert not found["smoke"].require_skill
+
+
+@pytest.mark.requirement("S5")
+def test_the_long_run_profiles_ask_for_all_that_the_gate_knows() -> None:
+    for name in ("baseline", "longrun"):
+        thresholds = gate_thresholds(resolve_settings(name, {}, project_root=REPOSITORY).profile.thresholds)
+        assert (thresholds.require_mse_upper, thresholds.require_skill) == (True, True), name
+        assert (thresholds.min_delta_psnr_db, thresholds.min_action_codes) == (0.5, 3), name
+        assert thresholds.told() == (
+            "a rollout error of at most 0.03; the upper end of its 95 % interval at most 0.03 too; "
+            "the lower end of the skill's 95 % interval above 0 (better than copying the last frame); "
+            "random actions worse by at least 0.5 dB; at least 3 action codes in use"
+        ), name
+
+
+VERDICTS = st.sampled_from([PASS, FAIL, INVALID])
+
+
+@given(found=st.lists(VERDICTS, max_size=6), more=st.lists(st.sampled_from([FAIL, INVALID]), min_size=1, max_size=3))
+def test_a_further_condition_that_does_not_hold_never_turns_a_failure_into_a_pass(
+    found: list[str], more: list[str]
+) -> None:
+    def judged(verdicts: list[str]) -> str:
+        others = [Condition(f"X{number}", one, "a reason") for number, one in enumerate(verdicts)]
+        return judge_measures(measures(), STRICT, others).verdict
+
+    assert (judged(found) == PASS) == all(one == PASS for one in found)
+    assert judged([*found, *more]) != PASS
+    assert not (judged(found) == INVALID and judged([*found, *more]) == FAIL)
+
+
+@given(
+    mse=st.sampled_from([0.004, 0.0299, 0.031]),
+    copy_last=st.sampled_from([0.0, 0.003, 0.02, 0.6]),
+    random_actions=st.sampled_from([0.004, 0.04, 0.9]),
+    codes=st.integers(1, 4),
+    loose=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    more=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+)
+@pytest.mark.requirement("S5")
+def test_asking_for_more_never_turns_a_failure_into_a_pass(
+    mse: float,
+    copy_last: float,
+    random_actions: float,
+    codes: int,
+    loose: tuple[bool, ...],
+    more: tuple[bool, ...],
+) -> None:
+    found = measures(mse=mse, copy_last=copy_last, random_actions=random_actions, codes=codes)
+
+    def judged(asked: tuple[bool, ...]) -> str:
+        interval, skill, below_mean, control, used = asked
+        return judge_measures(
+            found, GateThresholds(0.03, interval, skill, below_mean, 1.0 if control else None, 3 if used else None)
+        ).verdict
+
+    stricter = tuple(one or other for one, other in zip(loose, more, strict=True))
+    assert not (judged(loose) == FAIL and judged(stricter) == PASS)

@@ -45,7 +45,7 @@ def test_junit_counts_the_gate_once_and_tells_both_attempts(retrained: Session) 
     (case,) = [case for case in retrained.cases() if case.get("name") == GATE_TEST]
     assert case.find("failure") is None
     attempts = {str(prop.get("name")): str(prop.get("value")) for prop in case.iter("property")}
-    assert attempts["attempt 1"].startswith("FAIL: mean squared error")
+    assert attempts["attempt 1"].startswith("FAIL: the rollout error 0.")
     assert "dynamics_step_3" in attempts["attempt 1"]
     assert attempts["attempt 2"].startswith("PASS: ")
     assert "dynamics_step_123" in attempts["attempt 2"]
@@ -57,7 +57,7 @@ def test_the_page_shows_the_failed_attempt_as_a_row_of_its_own(retrained: Sessio
     page = retrained.page.read_text(encoding="utf-8")
     (first, log), (second, _) = retrained.page_rows(GATE_TEST)
     assert (first, second) == ("Rerun", "Passed")
-    assert "attempt 1 (dynamics checkpoint dynamics_step_3): FAIL: mean squared error" in log
+    assert "attempt 1 (dynamics checkpoint dynamics_step_3): FAIL: the rollout error 0." in log
     assert re.search(r"1 Reruns?\b", page)
     assert re.search(r"24 Passed\b", page)
 
@@ -89,7 +89,7 @@ def test_the_retraining_continues_at_the_absolute_update_in_one_chunk(retrained:
     (event,) = retrained.events("dynamics_retrain")
     assert (event["retry"], event["from_update"], event["to_update"]) == (0, 4, 124)
     assert event["learning_rate"] == 2e-3
-    assert "mean squared error" in event["reason"]
+    assert "is above the limit 0.03" in event["reason"]
     (chunk,) = [chunk for chunk in retrained.events("chunk_started") if "retry" in chunk["reason"]]
     assert (chunk["stage"], chunk["start_update"], chunk["end_update"]) == ("dynamics", 4, 124)
     assert chunk["resumed_from"].endswith("dynamics_step_3")
