@@ -5,6 +5,8 @@ pytest tests/test_run_lock.py
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,3 +68,34 @@ def test_a_reused_pid_is_another_process() -> None:
     me = own_identity()
     assert me.is_alive()
     assert not ProcessIdentity(me.pid, me.start - 1.0).is_alive()
+
+
+STUBBORN_HEIR = """
+import fcntl, os, sys, time
+from pathlib import Path
+from tinyworlds_gate.run.lock import ProjectLock
+with ProjectLock(Path(sys.argv[1]), run="first") as lock:
+    heir = os.dup(lock._fd)  # a library that duplicates descriptors keeps the lock through its fork
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    print(child, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.requirement("L2", "H5")
+def test_a_lock_that_a_child_of_a_dead_run_keeps_is_refused_with_the_way_to_find_it(tmp_path: Path) -> None:
+    with running([sys.executable, "-c", STUBBORN_HEIR, tmp_path], cwd=tmp_path) as first:
+        heir = int(first_line(first))
+        first.kill()
+        first.wait()
+        try:
+            told = rf"by a process that PID {first.pid} on .*, had started before it died\. Find it with `fuser .*lock`"
+            with pytest.raises(LaunchError, match=told):
+                ProjectLock(tmp_path).acquire()
+        finally:
+            os.kill(heir, signal.SIGKILL)
+        with ProjectLock(tmp_path) as lock:
+            assert lock.taken_over is not None
+            assert lock.taken_over.pid == first.pid

@@ -8,7 +8,7 @@ INTERRUPTED = "A1 and A5: `The run was interrupted before its end; nothing is cl
 SINCE = "the updates since the last checkpoint; --resume-run trains them again"
 
 WATCHDOG = "The watchdog misses a step: the worker prints its stacks into the log and is ended; a runtime failure (T1)."
-TIMEOUT = "A5: `T1: timeout: … it made no step for 6 s after step 5`"
+TIMEOUT = "A5: `T1: timeout: … it made no step for 5 s after step 5`"
 SPAN = "the updates of that chunk, which are trained again"
 
 ROWS: tuple[Fault, ...] = (
@@ -61,9 +61,9 @@ ROWS: tuple[Fault, ...] = (
     Fault(
         id="chunk-deadline",
         title="A chunk makes steps, and never comes to its end.",
-        injected="Updates of 3 s against a deadline of 8 s.",
+        injected="Updates of 2 s against a deadline of 6 s.",
         loop="The whole chunk has a deadline (chunk_deadline_s): it is ended, and counts as a runtime failure.",
-        report="A5: `T1: timeout: … it ran longer than its deadline of 8 s`.",
+        report="A5: `T1: timeout: … it ran longer than its deadline of 6 s`.",
         lost=SPAN,
         requirements=("T1", "L2"),
     ),

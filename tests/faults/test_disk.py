@@ -284,6 +284,7 @@ def test_a_disk_without_inodes_is_told_before_anything_trains(
     assert "Traceback" not in session.output
 
 
+@pytest.mark.slow
 @pytest.mark.fault("no-inodes")
 @pytest.mark.requirement("L10", "S4")
 def test_a_disk_that_runs_out_of_inodes_counts_as_full(tmp_path: Path, disk_of: Disks, scene: BeginScene) -> None:

@@ -32,7 +32,7 @@ from tinyworlds_gate.run.journal import read_journal
 from tinyworlds_gate.stages.controller import StageController
 from tinyworlds_gate.targets.embedded import embedded_target
 
-STALL_S = 6.0
+STALL_S = 5.0
 
 
 def train_through_a_hang(project: FakeProject) -> tuple[dict[str, Any], dict[str, str]]:
@@ -106,10 +106,10 @@ def test_a_worker_that_hangs_before_its_first_heartbeat_shows_its_stack_too(tmp_
 @pytest.mark.fault("chunk-deadline")
 @pytest.mark.requirement("T1", "L2")
 def test_a_chunk_that_steps_for_ever_is_ended_at_its_deadline(tmp_path: Path, scene: BeginScene) -> None:
-    project = walking_project(tmp_path, scene, deadline_s=8.0)
-    project.plan(STAGE, {}, {"seconds_per_update": 3.0})
+    project = walking_project(tmp_path, scene, deadline_s=6.0)
+    project.plan(STAGE, {}, {"seconds_per_update": 2.0})
     _, reports = train_through_a_hang(project)
-    assert "it ran longer than its deadline of 8 s" in reports["A5"]
+    assert "it ran longer than its deadline of 6 s" in reports["A5"]
 
 
 @pytest.mark.fault("inference-deadline")

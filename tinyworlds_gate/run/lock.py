@@ -17,6 +17,8 @@ from tinyworlds_gate.run.timestamps import timestamp
 
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _READ_TRIES = 20
+_LOOK_S = 0.02
+_LET_GO_S = 3.0
 _LONGEST_RECORD = 65536
 _LATEST = 1e11
 """Seconds; a later time is none that a person could be told."""
@@ -39,6 +41,10 @@ class LockHolder:
 
     def is_alive(self) -> bool:
         return self.host == host_name() and ProcessIdentity(self.pid, self.start).is_alive()
+
+    def is_dead(self) -> bool:
+        """Known to be gone: it was a process of this machine."""
+        return self.host == host_name() and not self.is_alive()
 
 
 class ProjectLock:
@@ -104,15 +110,21 @@ class ProjectLock:
 
     def _flock(self, fd: int) -> bool:
         """True with the lock held, False where the file system has no locks (then PID and start decide alone)."""
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise self._refusal(_wait_for_holder(fd)) from error
-        except OSError as error:
-            if error.errno not in _NO_FLOCK:
-                raise
-            return False
-        return True
+        deadline = time.monotonic() + _LET_GO_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError as error:
+                holder = _wait_for_holder(fd)
+                # Of a holder that died a child that it had just forked may have the lock for another moment.
+                if holder is None or not holder.is_dead() or time.monotonic() >= deadline:
+                    raise self._refusal(holder) from error
+                time.sleep(_LOOK_S)
+            except OSError as error:
+                if error.errno not in _NO_FLOCK:
+                    raise
+                return False
 
     def _write_holder(self, fd: int) -> None:
         me = own_identity()
@@ -124,6 +136,9 @@ class ProjectLock:
     def _refusal(self, holder: LockHolder | None) -> LaunchError:
         if holder is None:
             who, fix = "by a process that has not written its name yet", "Try again in a moment."
+        elif holder.is_dead():
+            who = f"by a process that {holder.told()}, had started before it died"
+            fix = f"Find it with `fuser {self.path}` and end it."
         else:
             who = f"by {holder.told()}"
             fix = f"Wait until it ends, or end it with: kill {holder.pid}"
@@ -142,7 +157,7 @@ def _wait_for_holder(fd: int) -> LockHolder | None:
         holder = _read_holder(fd)
         if holder is not None:
             return holder
-        time.sleep(0.02)
+        time.sleep(_LOOK_S)
     return None
 
 
