@@ -11,6 +11,7 @@ from typing import Any
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import ConfigError, GateError
 from tinyworlds_gate.run.journal import Event, events_of, last_event, read_journal
+from tinyworlds_gate.run.layout import RunLayout
 
 RESUMABLE_OPTIONS = ("resume_run", "project_root")
 """Options that say which run is meant; all others come from the run itself."""
@@ -119,8 +120,9 @@ class ResumedRun:
 
     @property
     def profile(self) -> str:
-        """The name or the folder of its profile, as it was chosen."""
-        return str(self.options.get("profile") or self.started["kind"])
+        """The run's own copy of its settings files, so that an edit since changes nothing; else as it was chosen."""
+        kept = RunLayout(self.folder.parents[1], self.folder.name).configs
+        return str(kept if kept.is_dir() else self.options.get("profile") or self.started["kind"])
 
     @property
     def so_far(self) -> RunSoFar:
@@ -164,7 +166,7 @@ class ResumedRun:
         """Refuse settings that differ from those that the run resolved when it was started.
 
         Raises:
-            ConfigError: a file was edited since, or this machine has other GPUs.
+            ConfigError: the run's own copy was edited since, or this machine has other GPUs.
         """
         recorded = last_event(self.events, "settings_resolved")
         if recorded is None:

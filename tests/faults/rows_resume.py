@@ -26,7 +26,8 @@ ROWS: tuple[Fault, ...] = (
     Fault(
         id="kill-harness-resume",
         title="The harness is killed while dynamics trains; the run is resumed.",
-        injected="SIGKILL to the pytest process of a whole loop, in the second chunk of dynamics.",
+        injected="SIGKILL to the pytest process of a whole loop, in the second chunk of dynamics; then a rate in "
+        "the project's YAML is edited.",
         loop="`--resume-run` goes on at the newest checkpoint of the chunk; weights and measures are bit-identical to "
         "a run that nobody killed.",
         report="A1's timeline: `The run was resumed.`; the chunk reads `was interrupted`.",
@@ -44,8 +45,8 @@ ROWS: tuple[Fault, ...] = (
     ),
     Fault(
         id="config-edited-before-resume",
-        title="A settings file was edited between the kill and the resume.",
-        injected="A learning rate in the profile's YAML file is changed.",
+        title="The run's own copy of its settings was edited between the kill and the resume.",
+        injected="A learning rate in results/<run>/configs/ is changed.",
         loop="Refused before anything starts, naming the key and both values.",
         report="On the terminal: `the settings are not those that the run was started with`.",
         requirements=("P1",),

@@ -145,6 +145,7 @@ def test_a_killed_run_is_resumed_and_ends_bit_identical(
     session = copied(killed, tmp_path)
     held = scene(session.project, session.project / "validation/test_02_training.py")
     held.hold()
+    edit_rate(session.project / "configs/profiles/smoke/dynamics.yaml")  # the run has its own copy
     ended = resume(session.project, session.run)
     assert ended.exit_status == 0, ended.output
     assert outcome_of(ended.run) == outcome_of(passing.run)
@@ -178,13 +179,19 @@ def test_a_damaged_checkpoint_is_replaced_by_an_older_one_on_resume(tmp_path: Pa
     assert absolute_steps(project.context.journal.events()).verdict == "PASS"
 
 
+def edit_rate(file: Path) -> None:
+    """Another learning rate in a stage's settings."""
+    old = file.read_text(encoding="utf-8")
+    file.write_text(old.replace("learning_rate: 0.003", "learning_rate: 0.004"), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") != old
+
+
 @pytest.mark.fault("config-edited-before-resume")
 @pytest.mark.requirement("P1")
 def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path, scene: BeginScene, killed: Session) -> None:
     session = copied(killed, tmp_path)
     scene(session.project, session.project / "validation/test_02_training.py")
-    file = session.project / "configs/profiles/smoke/dynamics.yaml"
-    file.write_text(file.read_text().replace("learning_rate: 0.003", "learning_rate: 0.004"))
+    edit_rate(session.run / "configs/dynamics.yaml")
     ended = resume(session.project, session.run)
     assert ended.exit_status == 4, ended.output
     assert "the settings are not those that the run was started with" in ended.output
