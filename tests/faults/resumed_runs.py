@@ -58,8 +58,12 @@ class Kill:
     harness: bool
 
 
-def kill_something(project: Path, words: Sequence[str], moment_s: float, seed: int) -> tuple[Kill | None, Session]:
+def kill_something(
+    project: Path, words: Sequence[str], moment_s: float, *, seed: int, spare: int
+) -> tuple[Kill | None, Session]:
     """Start the loop, kill a random process of it ``moment_s`` after its first journal line, and let it end.
+
+    ``spare`` is the PID of the bystander.
 
     Returns:
         The kill (None: the loop was over before), and the session.
@@ -74,7 +78,7 @@ def kill_something(project: Path, words: Sequence[str], moment_s: float, seed: i
             time.sleep(SELDOM_S)
         harness = psutil.Process(process.pid)
         if process.poll() is None:
-            chosen = random.Random(seed).choice([harness, *_others(project, harness)])
+            chosen = random.Random(seed).choice([harness, *_others(project, {harness.pid, spare})])
             with suppress(psutil.Error):
                 kill = Kill(" ".join(chosen.cmdline()[:4])[-120:], moment_s, chosen.pid == process.pid)
                 chosen.send_signal(signal.SIGKILL)
@@ -83,10 +87,9 @@ def kill_something(project: Path, words: Sequence[str], moment_s: float, seed: i
     return kill, Session(project, process.returncode, output, 0.0, run)
 
 
-def _others(project: Path, harness: psutil.Process) -> list[psutil.Process]:
-    never = own_ancestry()
-    found = [one for one in processes_below(project) if one.pid != harness.pid and one.pid not in never]
-    return sorted(found, key=lambda one: one.pid)
+def _others(project: Path, spared: set[int]) -> list[psutil.Process]:
+    never = own_ancestry() | spared
+    return sorted((one for one in processes_below(project) if one.pid not in never), key=lambda one: one.pid)
 
 
 def resume(project: Path, run: Path, *words: str) -> Session:

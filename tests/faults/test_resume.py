@@ -220,7 +220,7 @@ def test_a_run_is_not_resumed_on_other_frames(tmp_path: Path, scene: BeginScene,
 @pytest.mark.requirement("H7", "L2", "L8", "T5", "T6")
 def test_any_process_killed_at_any_moment_changes_nothing(tmp_path: Path, scene: BeginScene) -> None:
     project = make_project(tmp_path / "project")
-    scene(project, project / "validation/test_02_training.py")
+    spare = scene(project, project / "validation/test_02_training.py").bystander.pid
     words = ["validation", "-m", "smoke", "--nproc-per-node", "2", "--dynamics-target-updates", "4"]
     first = run_pytest(project, *words)
     assert first.exit_status == 0, first.output
@@ -229,7 +229,7 @@ def test_any_process_killed_at_any_moment_changes_nothing(tmp_path: Path, scene:
     moments = random.Random(20)
     for repetition in range(REPETITIONS):
         moment = moments.uniform(0.0, first.seconds)
-        kill, session = kill_something(project, words, moment, seed=repetition)
+        kill, session = kill_something(project, words, moment, seed=repetition, spare=spare)
         resumed = ""
         if session.exit_status != 0:
             session = resume(project, session.run)
