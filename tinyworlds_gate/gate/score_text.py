@@ -21,7 +21,7 @@ STEP_COLUMNS = (
     ("copy-last", "copy_last_mse_by_step"),
     ("mean frame", "mean_frame_mse_by_step"),
     ("random actions", "random_action_mse_by_step"),
-    ("teacher-forced", "teacher_forced_mse_by_step"),
+    ("teacher forced", "teacher_forced_mse_by_step"),
     ("memory sharp", "memory_sharp_mse_by_step"),
     ("hedged", "memory_hedged_mse_by_step"),
     ("SSIM", "ssim_by_step"),
