@@ -76,12 +76,12 @@ def kill_something(
         deadline = time.monotonic() + moment_s
         while time.monotonic() < deadline and process.poll() is None:
             time.sleep(SELDOM_S)
-        harness = psutil.Process(process.pid)
-        if process.poll() is None:
+        with suppress(psutil.NoSuchProcess):  # the loop was over before
+            harness = psutil.Process(process.pid)
             chosen = random.Random(seed).choice([harness, *_others(project, {harness.pid, spare})])
-            with suppress(psutil.Error):
-                kill = Kill(" ".join(chosen.cmdline()[:4])[-120:], moment_s, chosen.pid == process.pid)
-                chosen.send_signal(signal.SIGKILL)
+            words_of_it = " ".join(Path(word).name for word in chosen.cmdline()[:5])
+            chosen.send_signal(signal.SIGKILL)
+            kill = Kill(words_of_it, round(moment_s, 1), chosen.pid == process.pid)
         output, _ = process.communicate(timeout=400)
     (run,) = set(runs(project)) - before
     return kill, Session(project, process.returncode, output, 0.0, run)

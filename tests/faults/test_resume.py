@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import BeginScene
-from tests.faults.resumed_runs import kill_something, outcome_of, resume
+from tests.faults.resumed_runs import Kill, kill_something, outcome_of, resume
 from tests.faults.runs import faulty_project, reports_of
 from tests.helpers.fake_stages import FakeProject
 from tests.helpers.tiny_project import (
@@ -226,15 +226,17 @@ def test_any_process_killed_at_any_moment_changes_nothing(tmp_path: Path, scene:
     assert first.exit_status == 0, first.output
     wanted = outcome_of(first.run)
     assert [verdict for verdict, _ in wanted.verdicts] == ["FAIL", "PASS"]
-    moments = random.Random(20)
-    for repetition in range(REPETITIONS):
+    moments, kills = random.Random(20), list[Kill]()
+    while len(kills) < REPETITIONS:
         moment = moments.uniform(0.0, first.seconds)
-        kill, session = kill_something(project, words, moment, seed=repetition, spare=spare)
+        kill, session = kill_something(project, words, moment, seed=len(kills), spare=spare)
         resumed = ""
         if session.exit_status != 0:
             session = resume(project, session.run)
             resumed = ", resumed"
-        print(f"{repetition + 1}: {kill}{resumed}: exit {session.exit_status}", flush=True)
+        if kill is not None:
+            kills.append(kill)
+            print(f"{len(kills)}: {kill}{resumed}: exit {session.exit_status}", flush=True)
         assert session.exit_status == 0, f"{kill}\n{session.output}"
         assert outcome_of(session.run) == wanted, kill
         for path in runs(project):
