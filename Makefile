@@ -4,6 +4,8 @@
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes of `make test`; `make test JOBS=0` runs it in one.
+JOBS ?= 2
 STAMP := $(VENV)/.installed
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -52,7 +54,7 @@ smoke: $(STAMP)
 	$(BIN)/python -m pytest validation/ -m smoke $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests -m 'not slow and not longrun' $(ARGS)
+	$(BIN)/python -m pytest tests -m 'not slow and not longrun' -n $(JOBS) --dist loadgroup $(ARGS)
 
 # The marked tests stand in tests/faults/ and beside it; the folder named first brings the option.
 faults: $(STAMP)

@@ -170,7 +170,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_whole_lines(path: Path) -> None
     done = subprocess.run(
         [sys.executable, "-c", script, str(path)], check=False, timeout=60, capture_output=True, text=True
     )
-    assert "GateError: Cannot write the journal" in done.stderr
+    assert "DiskError: Cannot write the journal" in done.stderr
     assert "Free the disk" in done.stderr
     lines = path.read_text().splitlines()
     assert [json.loads(line)["seq"] for line in lines] == list(range(len(lines)))

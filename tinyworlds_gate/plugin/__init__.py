@@ -15,7 +15,7 @@ from tinyworlds_gate.plugin import html_page, options, terminal
 from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference, reports, trained_stages
 from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption, note_late_signal
 from tinyworlds_gate.plugin.lost_terminal import outlive_the_terminal
-from tinyworlds_gate.plugin.parallel import add_refused_option, refuse_parallel
+from tinyworlds_gate.plugin.parallel import add_refused_option, is_parallel, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
 from tinyworlds_gate.plugin.session import SESSION, GateSession
 
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = session
     config.stash[INTERRUPTION] = Interruption()
     config.pluginmanager.register(config.stash[INTERRUPTION], "tinyworlds-gate-interruption")
-    if not config.option.help and not config.option.collectonly:
+    if not config.option.help and not config.option.collectonly and not is_parallel(config):
         html_page.enable(config, session)
 
 

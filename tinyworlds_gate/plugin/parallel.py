@@ -1,4 +1,4 @@
-"""`pytest -n` is refused with the reason: one closed loop owns the project, its GPUs and its reports."""
+"""`pytest -n` is refused for the closed loop: one run owns the project, its GPUs and its reports."""
 
 from __future__ import annotations
 
@@ -22,12 +22,22 @@ def add_refused_option(parser: pytest.Parser, pluginmanager: pytest.PytestPlugin
     )
 
 
+def is_parallel(config: pytest.Config) -> bool:
+    """Whether tests are split over processes; `-n 0` and `-p no:xdist` mean that they are not."""
+    return config.getoption("numprocesses", default=None) not in (None, 0, "0") or hasattr(config, "workerinput")
+
+
 def refuse_parallel(config: pytest.Config) -> None:
-    """Refuse `-n` in every spelling; `-n 0` and `-p no:xdist` mean no parallel run and pass.
+    """Refuse `-n` in every spelling for the closed loop; the harness's own tests (`make test`) may be split.
 
     Raises:
         pytest.UsageError: with the sentence that says why.
     """
-    value = config.getoption("numprocesses", default=None)
-    if value not in (None, 0, "0"):
-        raise pytest.UsageError(REFUSAL.format(value=value))
+    if is_parallel(config) and not _only_own_tests(config):
+        raise pytest.UsageError(REFUSAL.format(value=config.getoption("numprocesses", default="on")))
+
+
+def _only_own_tests(config: pytest.Config) -> bool:
+    tests = config.rootpath / "tests"
+    paths = [(config.invocation_params.dir / word.split("::")[0]).resolve() for word in config.args]
+    return bool(paths) and all(path.is_relative_to(tests) for path in paths)
