@@ -52,6 +52,7 @@ class GateSession:
         self.findings: dict[str, list[Finding]] = {}
         self.deselected: dict[str, str] = {}
         self._settings: tuple[Settings, int] | None = None
+        self._start_error: GateError | None = None
         self._carried: set[str] = set()
         self._selected: list[pytest.Item] = []
         self._voice = Voice(config)
@@ -145,7 +146,13 @@ class GateSession:
             from tinyworlds_gate.loop import ClosedLoop
 
             settings, gpus = self.settings()
-            context = self._start(settings, gpus)
+            if self._start_error is not None:
+                raise self._start_error
+            try:
+                context = self._start(settings, gpus)
+            except GateError as error:
+                self._start_error = error  # one failed start leaves one run folder, whoever asks again
+                raise
             self.loop = ClosedLoop(context, self.stamp, None if self.resumed is None else self.resumed.so_far)
             self._voice.say(
                 f"run {context.layout.run}, profile {settings.profile.name}, {_devices(context.on_cpu, gpus)}"
@@ -186,10 +193,10 @@ class GateSession:
         """Every attempt of the retried test becomes a property of it, which JUnit readers and the page show."""
         if self.loop is None or not self.loop.attempts or item.get_closest_marker("retrain_on_failure") is None:
             return
-        newest = self.loop.attempts[-1]
-        told = f"{newest.verdict.sentence} Dynamics checkpoint: {newest.checkpoints['dynamics'].path.name}"
-        if (entry := (f"attempt {newest.number}", told)) not in item.user_properties:
-            item.user_properties.append(entry)
+        for attempt in self.loop.attempts:
+            told = f"{attempt.verdict.sentence} Dynamics checkpoint: {attempt.checkpoints['dynamics'].path.name}"
+            if (entry := (attempt.name, told)) not in item.user_properties:
+                item.user_properties.append(entry)
 
     def retrain_if_allowed(self) -> bool:
         """After a failed gate: say whether dynamics will be retrained, and why."""
