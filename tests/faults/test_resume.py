@@ -34,7 +34,8 @@ from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.stages.controller import StageController
 
 TOKENIZER = "video_tokenizer"
-REPETITIONS = 20
+KILLS, SERIES = 5, 4
+"""Twenty in all; `-n 4` runs the series beside each other."""
 MEMORY: dict[str, object] = {"last_words": "torch.OutOfMemoryError: CUDA out of memory.", "save_at": 1, "die_at": 2}
 LIVES: list[dict[str, object]] = [MEMORY, {}, {"losses": [0.5]}, {}]
 """Out of memory, the rest of the chunk, a gate that asks for a retune at the target, the chunk that it adds."""
@@ -218,7 +219,8 @@ def test_a_run_is_not_resumed_on_other_frames(tmp_path: Path, scene: BeginScene,
 @pytest.mark.timeout(0)
 @pytest.mark.fault("random-kill-resume")
 @pytest.mark.requirement("H7", "L2", "L8", "T5", "T6")
-def test_any_process_killed_at_any_moment_changes_nothing(tmp_path: Path, scene: BeginScene) -> None:
+@pytest.mark.parametrize("series", range(SERIES))
+def test_any_process_killed_at_any_moment_changes_nothing(tmp_path: Path, scene: BeginScene, series: int) -> None:
     project = make_project(tmp_path / "project")
     spare = scene(project, project / "validation/test_02_training.py").bystander.pid
     words = ["validation", "-m", "smoke", "--nproc-per-node", "2", "--dynamics-target-updates", "4"]
@@ -226,17 +228,17 @@ def test_any_process_killed_at_any_moment_changes_nothing(tmp_path: Path, scene:
     assert first.exit_status == 0, first.output
     wanted = outcome_of(first.run)
     assert [verdict for verdict, _ in wanted.verdicts] == ["FAIL", "PASS"]
-    moments, kills = random.Random(20), list[Kill]()
-    while len(kills) < REPETITIONS:
+    moments, kills = random.Random(series), list[Kill]()
+    while len(kills) < KILLS:
         moment = moments.uniform(0.0, first.seconds)
-        kill, session = kill_something(project, words, moment, seed=len(kills), spare=spare)
+        kill, session = kill_something(project, words, moment, seed=100 * series + len(kills), spare=spare)
         resumed = ""
         if session.exit_status != 0:
             session = resume(project, session.run)
             resumed = ", resumed"
         if kill is not None:
             kills.append(kill)
-            print(f"{len(kills)}: {kill}{resumed}: exit {session.exit_status}", flush=True)
+            print(f"{series}.{len(kills)}: {kill}{resumed}: exit {session.exit_status}", flush=True)
         assert session.exit_status == 0, f"{kill}\n{session.output}"
         assert outcome_of(session.run) == wanted, kill
         for path in runs(project):
