@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.errors import DataError, TooFewClipsError
+from tinyworlds_gate.names import ATTEMPTS, EVERYTHING, FINAL
 from tinyworlds_gate.reference.data.clip_draw import clip_digest, draw_clips
+from tinyworlds_gate.reference.data.held_out import episodes_of_draw, held_out_clips
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 
@@ -78,3 +82,48 @@ def test_the_digest_changes_with_a_pixel_a_start_and_the_order() -> None:
     }
     assert len(digests) == 4
     assert clip_digest(clips.copy(), starts.astype(np.int32)) == clip_digest(clips, starts)
+
+
+@given(ids=st.sets(st.integers(0, 200), min_size=1), seed=st.integers(0, 2**32 - 1))
+@pytest.mark.requirement("L8", "G5")
+def test_the_two_draws_share_no_episode_and_leave_none_out(ids: set[int], seed: int) -> None:
+    first, second = (set(episodes_of_draw(ids, draw, seed).tolist()) for draw in (ATTEMPTS, FINAL))
+    assert not first & second
+    assert first | second == ids == set(episodes_of_draw(ids, EVERYTHING, seed).tolist())
+    assert len(first) - len(second) in (0, 1)
+    assert set(episodes_of_draw(sorted(ids, reverse=True), ATTEMPTS, seed).tolist()) == first
+
+
+def test_another_seed_halves_the_episodes_otherwise() -> None:
+    halves = {tuple(episodes_of_draw(range(10), ATTEMPTS, seed).tolist()) for seed in range(20)}
+    assert len(halves) > 15
+
+
+EPISODE = np.arange(8).repeat(6)
+
+
+def drawn(draw: int, count: int = 6, seed: int = 0, held_out: tuple[int, ...] = (0, 2, 5, 7)) -> set[int]:
+    found = held_out_clips(Path("f.h5"), EPISODE, held_out, length=4, count=count, seed=seed, draw=draw)
+    return set(found.tolist())
+
+
+@pytest.mark.requirement("L8", "G5")
+def test_clips_of_the_two_draws_share_no_frame_of_an_episode() -> None:
+    first, second = drawn(ATTEMPTS), drawn(FINAL)
+    assert len(first) == len(second) == 6
+    assert not set(EPISODE[list(first)]) & set(EPISODE[list(second)])
+    assert set(EPISODE[list(first | second)]) == {0, 2, 5, 7}
+    assert all(EPISODE[start] == EPISODE[start + 3] for start in first | second)
+
+
+def test_too_few_clips_of_a_draw_are_told_with_how_many_there_are() -> None:
+    with pytest.raises(
+        TooFewClipsError,
+        match=r"f\.h5: clips=7, but the 2 episodes that attempts measure, of 4 held out, can give 6 clips of 4 frames; "
+        r"hold out more or longer episodes \(held_out_fraction in profile\.yaml\), or ask for at most 6 clips",
+    ):
+        drawn(ATTEMPTS, 7)
+    with pytest.raises(TooFewClipsError, match="It needs 1 clips of 4 frames there, but the 0 episodes kept for it"):
+        drawn(FINAL, 1, held_out=(3,))
+    with pytest.raises(TooFewClipsError, match="the 1 episode held out can give 3 clips"):
+        drawn(EVERYTHING, 4, held_out=(3,))

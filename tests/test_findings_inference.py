@@ -14,7 +14,9 @@ from tinyworlds_gate.findings.inference import gate_conditions, gate_passed, inf
 RETRY = RetryPlanConfig(chunk=100, init_learning_rate=5e-4, lr_decay=0.7, lr_floor=1e-6, max=2)
 
 
-def attempt(number: int, verdict: str = "PASS", *, recon: float | None = 0.001, **changes: Any) -> list[Event]:
+def attempt(
+    number: int, verdict: str = "PASS", *, recon: float | None = 0.001, draw: int = 1, weights: str = "", **changes: Any
+) -> list[Event]:
     conditions = [{"id": f"G{rule}", "verdict": "PASS", "reason": f"G{rule} holds"} for rule in range(1, 6)]
     if verdict != "PASS":
         conditions.append({"id": "G5.skill", "verdict": verdict, "reason": "skill -0.5"})
@@ -22,13 +24,21 @@ def attempt(number: int, verdict: str = "PASS", *, recon: float | None = 0.001, 
         "verdict": verdict,
         "sentence": f"{verdict}: sentence of attempt {number}",
         "conditions": conditions,
-        "measures": {"tokenizer_recon_mse": recon},
+        "measures": {"tokenizer_recon_mse": recon, "mse": number / 100, "clip_digest": f"draw {draw}"},
         **changes,
     }
     return [
-        event("inference_started", attempt=number),
-        event("inference_finished", attempt=number, exit_code=0, log=f"log_{number}", picture=f"{number}.png"),
-        event("gate_verdict", attempt=number, **judged),
+        event("inference_started", attempt=number, draw=draw),
+        event(
+            "inference_finished",
+            attempt=number,
+            draw=draw,
+            exit_code=0,
+            log=f"log_{number}",
+            picture=f"{number}.png",
+            checkpoints={"dynamics": {"sha256": weights or str(number)}},
+        ),
+        event("gate_verdict", attempt=number, draw=draw, **judged),
     ]
 
 
@@ -44,9 +54,10 @@ def test_every_inference_run_ended_and_was_judged() -> None:
     assert (found["L6"].evidence, found["L7"].evidence) == ("log_2", "2.png")
     for one in inference_run(NOTHING):
         holds(one, "NOT-RUN", "inference was not run")
-    cut = by_id(inference_run(journal(*attempt(1), event("inference_started", attempt=2))))
-    holds(cut["L6"], "FAIL", "an inference run did not finish")
-    holds(cut["L7"], "FAIL", "2 inference runs, but 1 verdicts")
+    for unfinished in (event("inference_started", attempt=2), event("inference_started", attempt=1, draw=2)):
+        cut = by_id(inference_run(journal(*attempt(1), unfinished)))
+        holds(cut["L6"], "FAIL", "an inference run did not finish")
+        holds(cut["L7"], "FAIL", "2 inference runs, but 1 verdicts")
 
 
 @pytest.mark.requirement("L6", "L7")
@@ -73,6 +84,9 @@ def test_the_conditions_of_an_attempt_are_grouped_and_the_worst_stands() -> None
     holds(by_id(gate_conditions(journal(*attempt(1, "INVALID")), 1))["G5"], "INVALID", "skill -0.5")
     assert {one.verdict for one in gate_conditions(NOTHING, 1)} == {"NOT-RUN"}
     assert {one.verdict for one in gate_conditions(journal(*attempt(1)), 2)} == {"NOT-RUN"}
+    both = journal(*attempt(2), *attempt(2, "FAIL", draw=2))
+    assert by_id(gate_conditions(both, 2))["G5"].verdict == "PASS"
+    assert by_id(gate_conditions(both, 2, 2))["G5"].verdict == "FAIL"
 
 
 @pytest.mark.requirement("H3")
@@ -84,6 +98,41 @@ def test_training_is_complete_only_with_the_last_gate_passed() -> None:
 
 
 FAILED_THEN_PASSED = [*attempt(1, "FAIL"), retrained(0, 5e-4), *attempt(2)]
+FINAL = attempt(2, draw=2)
+
+
+@pytest.mark.requirement("H3", "L8")
+def test_a_pass_after_retraining_counts_only_with_a_final_verdict_on_other_clips_and_the_same_weights() -> None:
+    whole = journal(*FAILED_THEN_PASSED, *FINAL)
+    holds(gate_passed(whole), "PASS", "sentence of attempt 2")
+    told = r"verdict on the attempts' clips and on a second draw .*: PASS \(error 0.0200\), PASS \(error 0.0200\)"
+    holds(by_id(retraining(whole, RETRY, 0.03))["L8"], "PASS", told)
+    failed = journal(*FAILED_THEN_PASSED, *attempt(2, "FAIL", draw=2))
+    holds(gate_passed(failed), "FAIL", "sentence of attempt 2")
+    holds(by_id(retraining(failed, RETRY, 0.03))["L8"], "FAIL", "the gate did not pass; 1 retraining.*PASS.*, FAIL")
+    same_clips = attempt(2, draw=2, measures={"clip_digest": "draw 1", "tokenizer_recon_mse": 0.001})
+    wrong = {
+        "no final verdict was taken on a second draw": FAILED_THEN_PASSED,
+        "are not of the same weights": [*FAILED_THEN_PASSED, *attempt(2, draw=2, weights="other")],
+        "was taken on the clips of the attempts": [*FAILED_THEN_PASSED, *same_clips],
+        "retrained after the final verdict of attempt 2: its clips were seen by then": [
+            *FAILED_THEN_PASSED,
+            *attempt(2, "FAIL", draw=2),
+            retrained(1, 3.5e-4, 150),
+            *attempt(3),
+            *attempt(3, draw=2),
+        ],
+    }
+    for said, events in wrong.items():
+        holds(gate_passed(journal(*events)), "INVALID", said)
+        holds(by_id(retraining(journal(*events), RETRY, 0.03))["L8"], "FAIL", said)
+
+
+@pytest.mark.requirement("H3")
+def test_a_run_that_did_not_retry_needs_no_second_draw() -> None:
+    holds(gate_passed(journal(*attempt(1))), "PASS", "sentence of attempt 1")
+    expired = journal(*attempt(1, "FAIL"), event("verdict_expired", attempt=1), *attempt(2))
+    holds(gate_passed(expired), "PASS", "sentence of attempt 2")
 
 
 @pytest.mark.requirement("L8", "T5", "T7")
@@ -99,7 +148,7 @@ FAILED_THEN_PASSED = [*attempt(1, "FAIL"), retrained(0, 5e-4), *attempt(2)]
             },
         ),
         (
-            journal(*FAILED_THEN_PASSED),
+            journal(*FAILED_THEN_PASSED, *FINAL),
             {
                 "L8": ("PASS", r"1 retraining\(s\) after 2 attempt\(s\)"),
                 "T5": ("PASS", "1 retraining"),
@@ -121,7 +170,7 @@ FAILED_THEN_PASSED = [*attempt(1, "FAIL"), retrained(0, 5e-4), *attempt(2)]
             },
         ),
         (
-            journal(*attempt(1, "FAIL"), retrained(0, 1e-3), *attempt(2)),
+            journal(*attempt(1, "FAIL"), retrained(0, 1e-3), *attempt(2), *FINAL),
             {
                 "L8": ("FAIL", "retry 1 used learning rate 0.001 to update 150, planned were 0.0005 and 150"),
                 "T5": ("FAIL", "retry 1 used learning rate 0.001"),
@@ -133,7 +182,7 @@ FAILED_THEN_PASSED = [*attempt(1, "FAIL"), retrained(0, 5e-4), *attempt(2)]
             {"L8": ("FAIL", "retry 3 is beyond the budget of 2"), "T5": ("FAIL", "retry 3"), "T7": ("PASS", "")},
         ),
         (
-            journal(*attempt(1, "FAIL", recon=0.2), retrained(0, 5e-4), *attempt(2)),
+            journal(*attempt(1, "FAIL", recon=0.2), retrained(0, 5e-4), *attempt(2), *FINAL),
             {
                 "L8": ("PASS", "1 retraining"),
                 "T5": ("PASS", "1 retraining"),

@@ -137,6 +137,15 @@ def test_the_same_seed_gives_the_same_numbers_whatever_lies_around(project: Tiny
     assert again.raw["clip_digest"] == standard.raw["clip_digest"]
 
 
+@pytest.mark.requirement("L8", "G5")
+def test_the_two_draws_of_a_run_share_no_episode_and_differ_in_their_digest(project: TinyStages) -> None:
+    first, second = (infer(project, f"draw_{draw}", clip_draw=draw, clips=4).raw for draw in (1, 2))
+    assert (first["clip_draw"], second["clip_draw"]) == (1, 2)
+    assert first["clip_digest"] != second["clip_digest"]
+    episodes = [{clip["episode"] for clip in raw["clips"]} for raw in (first, second)]
+    assert not episodes[0] & episodes[1]
+
+
 def test_another_clip_seed_draws_other_clips(project: TinyStages, standard: Run) -> None:
     other = infer(project, "other_clips", clip_seed=1)
     assert other.raw["clip_digest"] != standard.raw["clip_digest"]
@@ -249,8 +258,8 @@ def test_a_horizon_of_two_generates_two_frames_a_step(project: TinyStages) -> No
             "split_seed=3 for inference, but .*_step_11 was trained on the same file with split_seed=0",
         ),
         ({"held_out_fraction": 0.5}, "clips it has trained on would be measured; set held_out_fraction=0.25"),
-        ({"clips": 1000}, "clips=1000: only 36 held-out clips of this length exist; ask for at most 36"),
-        ({"generation_steps": 20}, "no clip of 22 frames fits: the longest chosen episode has 16 frames"),
+        ({"clips": 1000}, "clips=1000, but the 3 episodes held out can give 36 clips of 5 frames; hold out more"),
+        ({"generation_steps": 20}, "3 episodes held out can give 0 clips of 22 frames; .* or lower generation_steps"),
         (
             {"context_window": 3},
             "context_window=3 and prediction_horizon=1 need 4 frames, but the models were trained on 3",

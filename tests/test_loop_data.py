@@ -12,21 +12,35 @@ import pytest
 from tests.helpers.data_files import write_h5
 from tests.helpers.fake_stages import FakeProject, fake_project
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.errors import ConfigError, DataError
+from tinyworlds_gate.errors import ConfigError, DataError, TooFewClipsError
 from tinyworlds_gate.loop_data import prepare_data
 
 EPISODES, LENGTH, SIDE = 10, 9, 72
 
 
-def project(root: Path, length: int = LENGTH, **inference: Any) -> FakeProject:
-    """A run on a small frames file: three held-out clips of four generated frames in each of two episodes."""
+def project(
+    root: Path,
+    length: int = LENGTH,
+    *,
+    held_out_fraction: float = 0.4,
+    train_stage: str = "all",
+    retries: int = 2,
+    **inference: Any,
+) -> FakeProject:
+    """A run on a small frames file: three clips of four generated frames in each of four held-out episodes."""
     made = fake_project(root, "video_tokenizer")
     frames = np.random.default_rng(0).integers(0, 255, (EPISODES * length, SIDE, SIDE, 3), np.uint8)
     write_h5(root / "frames.h5", frames=frames, episode=np.arange(EPISODES).repeat(length))
     settings = made.context.settings
     made.context.settings = replace(
         settings,
-        training=settings.training.model_copy(update={"data_path": "frames.h5", "held_out_fraction": 0.2}),
+        profile=settings.profile.model_copy(
+            update={"retry": settings.profile.retry.model_copy(update={"max": retries})}
+        ),
+        options=settings.options.model_copy(update={"train_stage": train_stage}),
+        training=settings.training.model_copy(
+            update={"data_path": "frames.h5", "held_out_fraction": held_out_fraction, "frame_size": SIDE}
+        ),
         inference=settings.inference.model_copy(update={"clips": 6, **inference}),
     )
     return made
@@ -39,8 +53,11 @@ def test_the_journal_says_what_the_data_is(tmp_path: Path) -> None:
     (event,) = made.events("dataset_ready")
     assert (event["path"], event["sha256"]) == ("frames.h5", sha256_of(tmp_path / "frames.h5"))
     assert (event["frames"], event["frame_size"], event["generated"]) == (90, [SIDE, SIDE], False)
-    assert (event["episodes"], event["train_episodes"], event["held_out_episodes"]) == (10, 8, 2)
-    assert event["held_out_clips"] == 6
+    assert (event["episodes"], event["train_episodes"], event["held_out_episodes"]) == (10, 6, 4)
+    assert event["held_out_clips"] == 12
+    assert event["draws"] == [{"draw": draw, "clips": 6, "episodes": 2} for draw in (1, 2)]
+    first, second = made.context.clip_draws[1], made.context.clip_draws[2]
+    assert len({start // LENGTH for start in first} | {start // LENGTH for start in second}) == 4
     assert len(event["copy_last_mse"]) == 4
     assert made.context.data_path == tmp_path.resolve() / "frames.h5"
 
@@ -48,7 +65,10 @@ def test_the_journal_says_what_the_data_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("inference", "said"),
     [
-        ({"clips": 7}, "clips=7: only 6 held-out clips of this length exist; ask for at most 6"),
+        (
+            {"clips": 7},
+            r"clips=7, but the 2 episodes that attempts measure, of 4 held out, can give 6 clips of 7 frames; .*most 6",
+        ),
         ({"generation_steps": 9}, "no clip of 12 frames fits: the longest chosen episode has 9 frames"),
     ],
 )
@@ -59,6 +79,33 @@ def test_too_few_held_out_clips_are_told_before_anything_trains(
     with pytest.raises(DataError, match=said):
         prepare_data(made.context)
     assert made.events("dataset_ready") == []
+
+
+@pytest.mark.requirement("L8", "G5")
+def test_a_run_that_may_retry_needs_clips_for_its_final_verdict_before_it_trains(tmp_path: Path) -> None:
+    made = project(tmp_path, held_out_fraction=0.3)
+    said = (
+        r"it may retrain dynamics after a failed gate, .* needs 6 clips of 7 frames there, but the 1 episode kept for "
+        r"it, of 3 held out, can give 3\. Allow no retries \(--max-inference-retries 0\), hold out more"
+    )
+    with pytest.raises(TooFewClipsError, match=said.replace("it may", "this run may")):
+        prepare_data(made.context)
+
+
+@pytest.mark.requirement("L8")
+def test_a_run_that_cannot_retry_needs_no_second_draw_and_measures_the_same_clips(tmp_path: Path) -> None:
+    both = project(tmp_path / "both")
+    prepare_data(both.context)
+    unable = [project(tmp_path / "none", train_stage="none"), project(tmp_path / "budget", retries=0)]
+    for made in unable:
+        prepare_data(made.context)
+        assert made.context.clip_draws == {1: both.context.clip_draws[1]}
+
+
+def test_a_draw_that_a_person_set_for_a_run_is_refused(tmp_path: Path) -> None:
+    made = project(tmp_path, clip_draw=2)
+    with pytest.raises(ConfigError, match=r"clip_draw=2 in .*: a run measures attempts on draw 1 .* remove the key"):
+        prepare_data(made.context)
 
 
 def test_episodes_too_short_to_train_on_are_told_before_anything_trains(tmp_path: Path) -> None:

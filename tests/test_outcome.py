@@ -40,17 +40,27 @@ def test_what_may_be_left_out(ids: list[str], kind: str, limited: bool, gaps: li
     assert not_run_gaps(findings, kind=kind, limited=limited) == gaps
 
 
-def attempt(verdict: str) -> SimpleNamespace:
-    return SimpleNamespace(verdict=SimpleNamespace(verdict=verdict, sentence=f"{verdict}: the error is 0.02."))
+def attempt(verdict: str, number: int = 1, *, is_final: bool = False) -> SimpleNamespace:
+    judged = SimpleNamespace(verdict=verdict, sentence=f"{verdict}: the error is 0.02.")
+    return SimpleNamespace(verdict=judged, number=number, is_final=is_final, measures=SimpleNamespace(mse=0.019))
 
 
 def loop(
-    *verdicts: str, problem: str | None = None, failed: tuple[str, ...] = (), degraded: bool = False
+    *verdicts: str,
+    problem: str | None = None,
+    failed: tuple[str, ...] = (),
+    degraded: bool = False,
+    final: str | None = None,
+    final_problem: str | None = None,
+    too_few_clips: bool = False,
 ) -> ClosedLoop:
     """What the outcome reads of a loop, as plain data; the loop itself trains, and is tested where it trains."""
+    finals = [] if final is None else [attempt(final, len(verdicts), is_final=True)]
     stages = [SimpleNamespace(stage=stage, reason="the budget is spent") for stage in failed]
     plain = SimpleNamespace(
-        attempts=[attempt(verdict) for verdict in verdicts],
+        attempts=[*(attempt(verdict, number) for number, verdict in enumerate(verdicts, 1)), *finals],
+        final_problem=final_problem,
+        problem_is_missing_evidence=too_few_clips,
         problem=problem,
         stages_failed=lambda: stages,
         degraded=degraded,
@@ -99,7 +109,25 @@ def test_a_whole_run_whose_gate_passed_has_passed() -> None:
     [
         (loop("FAIL"), None, 1, "failed", 1, "FAIL: the error is 0.02."),
         (loop("FAIL", "FAIL"), None, 1, "failed", 1, "This is the verdict after 2 attempts."),
-        (loop("FAIL", "PASS"), None, 0, "passed", 0, "PASS: the error"),
+        (loop("FAIL", "PASS", final="PASS"), None, 0, "passed", 0, "Attempt 2 of 2 had passed on the clips of the"),
+        (
+            loop("FAIL", "PASS", final="FAIL"),
+            None,
+            1,
+            "failed",
+            1,
+            "FAIL: the error is 0.02. Attempt 2 of 2 had",
+        ),
+        (loop("FAIL", "PASS", final="INVALID"), None, 1, "invalid", 1, "INVALID: the error is 0.02."),
+        (
+            loop("FAIL", "PASS", final_problem="attempt 2 passed after retraining, but no more"),
+            None,
+            0,
+            "invalid",
+            1,
+            "INVALID: attempt 2 passed after retraining",
+        ),
+        (loop(problem="2 clips", too_few_clips=True), None, 1, "invalid", 1, "INVALID: nothing was trained. 2 clips"),
         (loop("INVALID"), None, 1, "invalid", 1, "INVALID: the error"),
         # A verdict turns the exit status although no test failed.
         (loop("FAIL"), None, 0, "failed", 1, "FAIL: the error"),

@@ -69,9 +69,18 @@ def test_a_journal_that_claims_a_pass_after_a_failed_gate_is_invalid(tmp_path: P
     assert "a gate verdict of FAIL" in sentence
 
 
+@pytest.mark.requirement("H3", "L8")
+def test_a_journal_that_claims_a_pass_after_retraining_without_a_final_verdict_is_invalid(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).prepare().train().infer(1, 0.0341).retrain(0, 5e-4).infer(2, 0.0262)
+    verdict, sentence = record_of(run.finish("passed", "All is well.")).verdict()
+    assert verdict == "INVALID"
+    assert "attempt 2 passed after retraining, but no final verdict was taken on a second draw" in sentence
+
+
 def test_a_failed_attempt_keeps_its_own_row_beside_the_later_pass(tmp_path: Path) -> None:
     attempts = record_of(passing_after_retry(tmp_path)).attempts
-    assert [(a.number, (a.verdict or {}).get("verdict")) for a in attempts] == [(1, "FAIL"), (2, "PASS")]
+    told = [(a.name, (a.verdict or {}).get("verdict")) for a in attempts]
+    assert told == [("attempt 1", "FAIL"), ("attempt 2", "PASS"), ("attempt 2, final draw", "PASS")]
     assert (attempts[0].retrain, (attempts[1].retrain or {}).get("retry")) == (None, 0)
 
 

@@ -19,6 +19,10 @@ class DataError(GateError):
     """A frames file is missing, truncated, empty or of the wrong shape."""
 
 
+class TooFewClipsError(DataError):
+    """The held-out episodes hold too few clips for the verdicts that a run may need; nothing can be claimed then."""
+
+
 class CheckpointError(GateError):
     """A checkpoint cannot be trusted; the message says which file and why."""
 

@@ -52,6 +52,11 @@ class ClosedLoop:
         return self._preparation.problem
 
     @property
+    def problem_is_missing_evidence(self) -> bool:
+        """Whether the problem is that a verdict could not be taken for lack of clips: INVALID, not FAIL."""
+        return self._preparation.problem_is_missing_evidence
+
+    @property
     def config_checks(self) -> Sequence[Check]:
         """C1 to C3 as they were found."""
         return self._preparation.config_checks
@@ -81,7 +86,7 @@ class ClosedLoop:
 
     @property
     def attempts(self) -> Sequence[InferenceAttempt]:
-        """All attempts so far, in order."""
+        """All attempts so far, in order; after retraining the final verdict is the last of them."""
         return self._gate.attempts
 
     def may_retrain(self) -> RetrainAnswer:
@@ -96,6 +101,11 @@ class ClosedLoop:
     def retrain_problem(self) -> str | None:
         """Why the newest retraining led to no attempt; None when it did, or when there was none."""
         return self._gate.retrain_problem
+
+    @property
+    def final_problem(self) -> str | None:
+        """Why a pass after retraining is no verdict of the run: its second draw was not measured; None elsewhere."""
+        return self._gate.final_problem
 
     # L9.
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+
+import numpy as np
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.reference.data.clip_draw import draw_clips
+from tinyworlds_gate.names import ATTEMPTS, FINAL
 from tinyworlds_gate.reference.data.clips import clip_starts, copy_last_mse_by_step
 from tinyworlds_gate.reference.data.datasets import dataset_notes, dataset_path, dataset_stride, ensure_dataset
 from tinyworlds_gate.reference.data.frames_file import load_frames
+from tinyworlds_gate.reference.data.held_out import held_out_clips
 from tinyworlds_gate.reference.data.split import split_episodes
 from tinyworlds_gate.stages.context import RunContext
 
@@ -21,10 +25,12 @@ def prepare_data(context: RunContext) -> None:
     Raises:
         ConfigError: the rollout does not fit the clips that the models are trained on.
         DataError: the file is missing and cannot be generated, is damaged, or has too few clips on a side.
+        TooFewClipsError: there are too few held-out clips for a verdict that this run may need.
     """
     began = time.monotonic()
     settings, root = context.settings, context.layout.project_root
     training, plan = settings.training, settings.profile.data
+    _require_own_draws(settings)
     if training.data_path is not None:
         path, generated = root / training.data_path, False
     else:
@@ -49,9 +55,10 @@ def prepare_data(context: RunContext) -> None:
     split = split_episodes(data.episode, training.held_out_fraction, training.split_seed)
     window, steps = rollout_span(settings)
     starts = clip_starts(data, window + steps, split.held_out)
-    # Both raise what would otherwise be told by the first stage, or by the inference run after hours of training.
-    draw_clips(starts, data.episode[starts], settings.inference.clips, settings.inference.clip_seed)
+    # All raise what would otherwise be told by the first stage, or by the inference run after hours of training.
     clip_starts(data, training.context_length, split.train)
+    draws = (ATTEMPTS, FINAL) if may_retry(settings) else (ATTEMPTS,)
+    context.clip_draws = {draw: clips_of_draw(settings, path, data.episode, draw) for draw in draws}
     context.data_path = path
     context.journal.append(
         "dataset_ready",
@@ -64,6 +71,10 @@ def prepare_data(context: RunContext) -> None:
         train_episodes=len(split.train),
         held_out_episodes=len(split.held_out),
         held_out_clips=len(starts),
+        draws=[
+            {"draw": draw, "clips": len(clips), "episodes": len(set(data.episode[list(clips)].tolist()))}
+            for draw, clips in context.clip_draws.items()
+        ],
         generated=generated,
         seconds=time.monotonic() - began,
         copy_last_mse=copy_last_mse_by_step(data, starts, window, steps),
@@ -72,6 +83,39 @@ def prepare_data(context: RunContext) -> None:
         f"data: {len(data.frames)} frames in {len(split.train)} training and {len(split.held_out)} held-out episodes "
         f"({context.layout.relative(path)})"
     )
+
+
+def _require_own_draws(settings: Settings) -> None:
+    if settings.inference.clip_draw:
+        raise ConfigError(
+            f"clip_draw={settings.inference.clip_draw} in {settings.provenance['inference.clip_draw']}: a run measures "
+            "attempts on draw 1 and its final verdict on draw 2 by itself; remove the key (it is for "
+            "run_inference.py alone)"
+        )
+
+
+def may_retry(settings: Settings) -> bool:
+    """Whether a failed gate may be answered by retraining dynamics, so that a second draw of clips may be needed."""
+    return settings.profile.retry.max > 0 and "dynamics" in settings.trained_stages
+
+
+def clips_of_draw(settings: Settings, path: Path, episode: np.ndarray, draw: int) -> tuple[int, ...]:
+    """The first frames of the clips that an inference run of this draw measures; ``episode`` is that of each frame.
+
+    Raises:
+        TooFewClipsError: the held-out episodes of this draw hold fewer clips.
+    """
+    training, inference = settings.training, settings.inference
+    drawn = held_out_clips(
+        path,
+        episode,
+        split_episodes(episode, training.held_out_fraction, training.split_seed).held_out,
+        length=sum(rollout_span(settings)),
+        count=inference.clips,
+        seed=inference.clip_seed,
+        draw=draw,
+    )
+    return tuple(drawn.tolist())
 
 
 def rollout_span(settings: Settings) -> tuple[int, int]:

@@ -1,14 +1,20 @@
-"""The inference gate's attempts, and the retraining of dynamics that answers a failed one (L6–L8, T5, T7)."""
+"""The inference gate's attempts, and the retraining of dynamics that answers a failed one (L6–L8, T5, T7).
+
+Retraining until a pass makes a lucky pass likelier with every retry. The verdict of a run that retried is therefore
+taken once more, on a second draw of held-out clips in episodes that no attempt has measured; what it says stands.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.gate.attempt import InferenceAttempt, restored_attempt, run_attempt
+from tinyworlds_gate.evidence.source_state import source_state
+from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
+from tinyworlds_gate.gate.restored import changed_since_attempt, restored_attempt
 from tinyworlds_gate.loop_resume import Retraining, RunSoFar, with_retraining
 from tinyworlds_gate.loop_train import StageTraining
-from tinyworlds_gate.names import FAIL, STAGES
+from tinyworlds_gate.names import ATTEMPTS, FAIL, FINAL, PASS, STAGES
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
 
@@ -36,7 +42,7 @@ class InferenceGate:
         self._retries = len(so_far.retrainings)
 
     def newest(self) -> InferenceAttempt | str:
-        """The newest attempt, made on the checkpoints that stand now; or why there is none."""
+        """The newest attempt on the checkpoints that stand now, final after retraining; or why there is none."""
         self._restore()
         if self.stopped is not None:
             return f"inference was stopped: {self.stopped}"
@@ -51,6 +57,14 @@ class InferenceGate:
             self._attempt()
         return self.attempts[-1] if self.stopped is None else f"inference was stopped: {self.stopped}"
 
+    @property
+    def final_problem(self) -> str | None:
+        """Why a pass that stands now is no verdict of the run; None when it is one, or when nothing passed."""
+        if not self._final_is_due():
+            return None
+        why = f": {self.stopped}" if self.stopped is not None else ""
+        return f"{self.attempts[-1].name} passed after retraining, but the final verdict was not taken{why}"
+
     def may_retrain(self) -> RetrainAnswer:
         """T5 and T7: whether a failed gate may be answered by training dynamics on."""
         settings = self.context.settings
@@ -60,6 +74,11 @@ class InferenceGate:
             return RetrainAnswer(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
         if (problem := self.retrain_problem or self.stopped) is not None:
             return RetrainAnswer(False, problem)
+        if any(attempt.is_final for attempt in self.attempts):
+            return RetrainAnswer(
+                False,
+                "the final verdict was taken; its clips have been seen now, so none are left to judge a further retry",
+            )
         if self._pending is not None:
             return RetrainAnswer(True, f"retry {self._retries} was interrupted and goes on")
         measures = self.attempts[-1].measures
@@ -80,7 +99,7 @@ class InferenceGate:
         A retry that was interrupted goes on where it stopped.
 
         Returns:
-            The new attempt, or None when the retraining itself failed.
+            The new attempt, the final one where it passed; None when the retraining itself failed.
         """
         retraining, self._pending = self._pending or self._plan(), None
         if retraining is None:
@@ -125,7 +144,7 @@ class InferenceGate:
         self.retrain_problem = f"retry {self._retries} did not complete its training: {reason}"
 
     def _restore(self) -> None:
-        """A resumed run: its judged attempts, a pending retry, one more attempt where dynamics was trained since."""
+        """A resumed run: its judged attempts, a pending retry, and what is still to be judged."""
         if self._restored:
             return
         self._restored = True
@@ -140,17 +159,48 @@ class InferenceGate:
         if dynamics.checkpoint is None:
             return
         self.attempts = [restored_attempt(self.context, one.finished, one.verdict) for one in judged]
-        used = {stage: one.model_sha256 for stage, one in self.attempts[-1].checkpoints.items()}
-        stands = {stage: one.model_sha256 for stage, one in self.training.checkpoints.items()}
-        if used != stands and self._pending is None and self.retrain_problem is None:
+        if self._pending is not None or self.retrain_problem is not None:
+            return
+        retrained_since = bool(retrainings) and retrainings[-1].plan["seq"] > judged[-1].verdict["seq"]
+        if retrained_since or self._newest_expired():
             self._attempt()
+        else:
+            self._take_final()
+
+    def _newest_expired(self) -> bool:
+        """Whether the newest verdict is bound to something that is not so any more; it is told and journalled."""
+        newest, source = self.attempts[-1], source_state(self.context.layout.project_root)
+        changes = changed_since_attempt(self.context, newest, self.training.checkpoints, source)
+        if not changes:
+            return False
+        sentence = f"the verdict of {newest.name} does not hold any more and is taken again: {'; '.join(changes)}"
+        self.context.journal.append(
+            "verdict_expired", attempt=newest.number, draw=newest.draw, changes=changes, sentence=sentence
+        )
+        self.context.say(sentence)
+        return True
 
     def _attempt(self) -> None:
+        """The next attempt on the checkpoints that stand and, where it passes after retraining, the final verdict."""
+        self._take(max((one.number for one in self.attempts), default=0) + 1, ATTEMPTS)
+        self._take_final()
+
+    def _final_is_due(self) -> bool:
+        if not self.attempts or self._retries == 0:
+            return False
+        return not self.attempts[-1].is_final and self.attempts[-1].verdict.verdict == PASS
+
+    def _take_final(self) -> None:
+        if self.stopped is None and self._final_is_due():
+            self._take(self.attempts[-1].number, FINAL)
+
+    def _take(self, number: int, draw: int) -> None:
+        source = source_state(self.context.layout.project_root)
         try:
-            attempt = run_attempt(self.context, len(self.attempts) + 1, self.training.checkpoints)
+            attempt = run_attempt(self.context, number, self.training.checkpoints, draw=draw, source=source)
         except GateError as error:
             self.stopped = str(error)
             self.context.say(f"inference was stopped: {error}")
             return
         self.attempts.append(attempt)
-        self.context.say(f"inference gate, attempt {attempt.number}: {attempt.verdict.sentence}")
+        self.context.say(f"inference gate, {attempt.name}: {attempt.verdict.sentence}")

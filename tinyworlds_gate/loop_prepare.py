@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.config.alignment import Check, check_alignment
 from tinyworlds_gate.config.schema import SHARED_KEYS
-from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, GateError
+from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, GateError, TooFewClipsError
 from tinyworlds_gate.launch.ending import end_stale, require_ended
 from tinyworlds_gate.loop_data import prepare_data
 from tinyworlds_gate.loop_evidence import audit_history
@@ -27,6 +27,7 @@ class Preparation:
         self.given: dict[str, StageResult] = {}
         """The checkpoints that a person named, as results of their stages."""
         self.problem: str | None = None
+        self.problem_is_missing_evidence = False
         self._done = False
         self._lock = ProjectLock(context.layout.project_root, run=context.layout.run)
 
@@ -39,6 +40,7 @@ class Preparation:
                     self._prepare()
             except GateError as error:
                 self.problem = str(error)
+                self.problem_is_missing_evidence = isinstance(error, TooFewClipsError)
                 self.context.say(f"stopped before any training: {error}")
         return self.problem
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import ConfigError, GateError
+from tinyworlds_gate.gate.final_draw import attempt_of
 from tinyworlds_gate.run.journal import Event, events_of, last_event, read_journal
 from tinyworlds_gate.run.layout import RunLayout
 
@@ -34,7 +35,7 @@ class Retraining:
 
 @dataclass(frozen=True)
 class JudgedAttempt:
-    """One attempt at the inference gate that came to a verdict."""
+    """One attempt at the inference gate, or the final verdict of a run that retried, that came to a verdict."""
 
     finished: Event
     verdict: Event
@@ -75,9 +76,9 @@ class RunSoFar:
     @property
     def attempts(self) -> list[JudgedAttempt]:
         """The attempts that were judged, in order; one that was interrupted is made again."""
-        finished = {event["attempt"]: event for event in events_of(self.events, "inference_finished")}
-        verdicts = {event["attempt"]: event for event in events_of(self.events, "gate_verdict")}
-        return [JudgedAttempt(finished[number], verdicts[number]) for number in sorted(verdicts)]
+        finished = {attempt_of(event): event for event in events_of(self.events, "inference_finished")}
+        verdicts = {attempt_of(event): event for event in events_of(self.events, "gate_verdict")}
+        return [JudgedAttempt(finished[key], verdict) for key, verdict in verdicts.items()]
 
     def _retrains_from(self) -> int:
         numbers = (number for number, event in enumerate(self.events) if event["event"] == "dynamics_retrain")

@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import psutil
 from tinyworlds_gate.config.kept import keep_settings, kept_settings
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
-from tinyworlds_gate.evidence.repository import open_repository
+from tinyworlds_gate.evidence.source_state import source_state
 from tinyworlds_gate.launch.nvml import gpu_count, gpu_inventory
 from tinyworlds_gate.loop_given import resumed_values
 from tinyworlds_gate.loop_resume import ResumedRun, settings_after
@@ -29,17 +28,6 @@ from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.targets.embedded import embedded_target
 
 JOURNAL_SCHEMA = 1
-RECORDED_PACKAGES = (
-    "tinyworlds_gate",
-    "torch",
-    "numpy",
-    "h5py",
-    "crafter",
-    "pytest",
-    "pytest-html",
-    "wandb",
-    "safetensors",
-)
 
 
 def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: Path) -> tuple[Settings, int]:
@@ -133,7 +121,7 @@ def _journal_start(
     *,
     resumed: bool = False,
 ) -> Event:
-    commit, dirty = _commit(layout.project_root)
+    source = source_state(layout.project_root)
     return journal.append(
         "run_started",
         schema=JOURNAL_SCHEMA,
@@ -147,10 +135,10 @@ def _journal_start(
         target=target,
         options={name: str(value) if isinstance(value, Path) else value for name, value in explicit.items()},
         seed=settings.profile.seed,
-        versions=_versions(),
+        versions=source.versions,
         machine=_machine(),
-        commit=commit,
-        dirty=dirty,
+        commit=source.commit,
+        dirty=source.dirty,
     )
 
 
@@ -161,16 +149,6 @@ def _free_name(project_root: Path, wanted: str) -> str:
     return name
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in RECORDED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
 def _machine() -> dict[str, Any]:
     return {
         "hostname_hash": sha256(host_name().encode()).hexdigest()[:12],
@@ -179,16 +157,3 @@ def _machine() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": gpu_inventory(),
     }
-
-
-def _commit(project_root: Path) -> tuple[str | None, bool | None]:
-    """The commit of the validated project and whether tracked files differ from it; None where git cannot say."""
-    try:
-        import git
-    except ImportError:  # GitPython's word for: there is no git program
-        return None, None
-    try:
-        repository = open_repository(project_root)
-        return repository.head.commit.hexsha, repository.is_dirty(untracked_files=False)
-    except (git.GitError, ValueError):
-        return None, None

@@ -5,6 +5,10 @@ from __future__ import annotations
 STAGES: tuple[str, ...] = ("video_tokenizer", "latent_actions", "dynamics")
 """The three stages in training order (L5)."""
 
+EVERYTHING, ATTEMPTS, FINAL = 0, 1, 2
+"""The draws of held-out clips: of all held-out episodes, of every attempt at the gate, of the final verdict of a run
+that retried (reference/data/held_out.py)."""
+
 PASS, FAIL, DEGRADED, INVALID, NOT_RUN = "PASS", "FAIL", "DEGRADED", "INVALID", "NOT-RUN"
 
 VERDICTS: tuple[str, ...] = (PASS, FAIL, DEGRADED, INVALID, NOT_RUN)

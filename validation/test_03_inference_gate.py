@@ -30,13 +30,14 @@ def test_the_rollout_passes_the_inference_gate(
     closed_loop: ClosedLoop, inference: InferenceAttempt, findings_of: Callable[..., None]
 ) -> None:
     """A failure here makes `conftest.py` retrain dynamics and run this test again on the new checkpoint."""
-    findings: list[Finding] = judged.gate_conditions(closed_loop.context.journal.events(), inference.number)
+    findings: list[Finding] = judged.gate_conditions(
+        closed_loop.context.journal.events(), inference.number, inference.draw
+    )
     if inference.verdict.verdict == "PASS":
         findings_of(findings)
         return
     history = "\n".join(
-        f"attempt {attempt.number} (dynamics checkpoint {attempt.checkpoints['dynamics'].path.name}): "
-        f"{attempt.verdict.sentence}"
+        f"{attempt.name} (dynamics checkpoint {attempt.checkpoints['dynamics'].path.name}): {attempt.verdict.sentence}"
         for attempt in closed_loop.attempts
     )
     if closed_loop.retrain_problem is not None:

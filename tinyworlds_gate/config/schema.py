@@ -230,6 +230,8 @@ class InferenceConfig(Schema):
     """Ours: held-out clips."""
     clip_seed: Seed = 0
     """Ours: which clips are drawn."""
+    clip_draw: Literal[0, 1, 2] = 0
+    """Ours: over which held-out episodes: 0 all, 1 those of attempts, 2 those of a final verdict; the loop sets it."""
     batch_size: PositiveInt = 16
     """Ours: clips rolled out at once; changes speed and memory only."""
     held_out_fraction: Fraction = 0.1

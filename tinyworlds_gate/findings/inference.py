@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.findings.base import FAIL, INVALID, PASS, Events, Finding, finding, not_run, of
+from tinyworlds_gate.gate.final_draw import attempt_of, final_problems, is_final
+from tinyworlds_gate.names import ATTEMPTS
 from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
+
+Event = dict[str, Any]
 
 NO_INFERENCE = "inference was not run"
 
@@ -16,7 +22,7 @@ def inference_run(events: Events) -> list[Finding]:
         return [not_run("L6", NO_INFERENCE), not_run("L7", NO_INFERENCE)]
     finished = of(events, "inference_finished")
     evidence = finished[-1].get("log") if finished else None
-    # By attempt, not by process: one that was killed, or that ran out of memory, is run again under the same number.
+    # By attempt and draw, not by process: one that was killed, or that ran out of memory, is run again as what it was.
     first_problem = [] if _attempts(events, "inference_finished") == started else ["an inference run did not finish"]
     judged = [] if verdicts == started else [f"{len(started)} inference runs, but {len(verdicts)} verdicts"]
     return [
@@ -30,13 +36,13 @@ def inference_run(events: Events) -> list[Finding]:
     ]
 
 
-def _attempts(events: Events, name: str) -> set[int]:
-    return {int(event["attempt"]) for event in of(events, name)}
+def _attempts(events: Events, name: str) -> set[tuple[int, int]]:
+    return {attempt_of(event) for event in of(events, name)}
 
 
-def gate_conditions(events: Events, attempt: int) -> list[Finding]:
-    """G1–G5 of one attempt; a profile's stricter conditions count into G5."""
-    verdicts = of(events, "gate_verdict", attempt=attempt)
+def gate_conditions(events: Events, attempt: int, draw: int = ATTEMPTS) -> list[Finding]:
+    """G1–G5 of one attempt, or of the final verdict; a profile's stricter conditions count into G5."""
+    verdicts = [event for event in of(events, "gate_verdict") if attempt_of(event) == (attempt, draw)]
     if not verdicts:
         return [not_run(f"G{number}", NO_INFERENCE) for number in range(1, 6)]
     grouped: dict[str, list[dict[str, str]]] = {}
@@ -57,6 +63,8 @@ def gate_passed(events: Events) -> Finding:
         return not_run("H3", NO_INFERENCE)
     last = verdicts[-1]
     verdict = PASS if last["verdict"] == PASS else FAIL
+    if verdict == PASS and (problems := final_problems(events)):
+        return Finding("H3", INVALID, "; ".join(problems))
     return Finding("H3", verdict, last["sentence"].removeprefix(f"{verdict}: "))
 
 
@@ -68,30 +76,48 @@ def retraining(events: Events, retry: RetryPlanConfig, max_mse: float) -> list[F
     ladder = _ladder_problems(events, retry)
     rates = [plan.learning_rate for k in range(retry.max) if (plan := plan_inference_retry(k, 0, 1, retry))]
     planned = ", ".join(f"{rate:.3g}" for rate in rates) or "none"
-    poor = [
-        verdict
-        for verdict, later in zip(verdicts, [*verdicts[1:], None], strict=True)
-        if later is not None and not should_retrain((verdict.get("measures") or {}).get("tokenizer_recon_mse"), max_mse)
-    ]
+    answered = [judged for plan in retrains if (judged := _newest_before(verdicts, plan)) is not None]
     t7 = finding(
         "T7",
         [
-            f"dynamics was retrained after attempt {v['attempt']} although the tokenizer alone is above {max_mse:g}"
-            for v in poor
+            f"dynamics was retrained after attempt {judged['attempt']} although the tokenizer alone is above "
+            f"{max_mse:g}"
+            for judged in answered
+            if not should_retrain(_recon(judged), max_mse)
         ],
         f"tokenizer floor {_floor(verdicts[-1])} against max_mse {max_mse:g}: "
         f"{should_retrain(_recon(verdicts[-1]), max_mse).reason}",
     )
+    attempts = [verdict for verdict in verdicts if not is_final(verdict)]
     told = (
-        f"{len(retrains)} retraining(s) after {len(verdicts)} attempt(s)"
+        f"{len(retrains)} retraining(s) after {len(attempts)} attempt(s){_final_told(verdicts)}"
         if retrains
         else f"the first attempt passed; the ladder was ready (learning rates {planned})"
         if verdicts[-1]["verdict"] == PASS
         else "no retraining was possible or allowed"
     )
+    problems = [*ladder, *final_problems(events)]
     if verdicts[-1]["verdict"] != PASS:
         return [Finding("L8", FAIL, f"the gate did not pass; {told}"), finding("T5", ladder, told), t7]
-    return [finding("L8", ladder, told), finding("T5", ladder, told), t7]
+    return [finding("L8", problems, told), finding("T5", ladder, told), t7]
+
+
+def _newest_before(verdicts: list[Event], plan: Event) -> Event | None:
+    return next((verdict for verdict in reversed(verdicts) if verdict["seq"] < plan["seq"]), None)
+
+
+def _final_told(verdicts: list[Event]) -> str:
+    """Both verdicts of a run that retried, with their errors."""
+    if not is_final(verdicts[-1]):
+        return ""
+    first = next((v for v in reversed(verdicts) if not is_final(v) and v["attempt"] == verdicts[-1]["attempt"]), None)
+    told = [f"{v['verdict']} ({_error(v)})" for v in (first, verdicts[-1]) if v is not None]
+    return f"; verdict on the attempts' clips and on a second draw that no attempt has seen: {', '.join(told)}"
+
+
+def _error(verdict: Event) -> str:
+    value = (verdict.get("measures") or {}).get("mse")
+    return "no error was measured" if value is None else f"error {value:.4f}"
 
 
 def _ladder_problems(events: Events, retry: RetryPlanConfig) -> list[str]:

@@ -11,18 +11,20 @@ from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.errors import DiskError, LaunchError
-from tinyworlds_gate.gate.clip_facts import clip_facts
+from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, SourceState, bind
+from tinyworlds_gate.gate.evidence_files import dataset_sha256, measured
+from tinyworlds_gate.gate.final_draw import attempt_name
 from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
 from tinyworlds_gate.gate.inference_log import read_inference_log
-from tinyworlds_gate.gate.measures import GateMeasures, MeasuresError, read_raw, summarise
+from tinyworlds_gate.gate.measures import GateMeasures
 from tinyworlds_gate.gate.next_try import next_try
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
-from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, InferenceEvidence, judge_inference
+from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceEvidence, judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
+from tinyworlds_gate.names import ATTEMPTS, FINAL
 from tinyworlds_gate.run.disk import telling_full_disk
-from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.run_inputs import check_inputs
@@ -30,7 +32,10 @@ from tinyworlds_gate.stages.run_inputs import check_inputs
 
 @dataclass(frozen=True)
 class InferenceAttempt:
-    """One try of the gate with everything that it left."""
+    """One try of the gate with everything that it left.
+
+    The final verdict of a run that retried has the number of the attempt that passed, and draw 2.
+    """
 
     number: int
     verdict: GateVerdict
@@ -39,6 +44,19 @@ class InferenceAttempt:
     log: Path
     picture: Path | None
     log_tail: tuple[str, ...]
+    draw: int = ATTEMPTS
+    binding: Mapping[str, Any] | None = None
+    """What the verdict is bound to, as the journal holds it; None in journals of older versions."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is the final verdict of a run that retried."""
+        return self.draw == FINAL
+
+    @property
+    def name(self) -> str:
+        """`attempt 2`, or `attempt 2, final draw`."""
+        return attempt_name(self.number, self.draw)
 
 
 def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
@@ -46,22 +64,56 @@ def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
     return GateThresholds(**{name: getattr(thresholds, name) for name in GateThresholds.__dataclass_fields__})
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """What is measured: an attempt's number, its draw of clips, the three checkpoints, and the code that runs."""
+
+    number: int
+    draw: int
+    checkpoints: Mapping[str, CheckpointRef]
+    source: SourceState
+
+    @property
+    def name(self) -> str:
+        return attempt_name(self.number, self.draw)
+
+    @property
+    def suffix(self) -> str:
+        """Of the files that it leaves."""
+        return f"{self.number:02d}{'_final' if self.draw == FINAL else ''}"
+
+
 @telling_full_disk()
-def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef]) -> InferenceAttempt:
+def run_attempt(
+    context: RunContext,
+    number: int,
+    checkpoints: Mapping[str, CheckpointRef],
+    *,
+    draw: int = ATTEMPTS,
+    source: SourceState | None = None,
+) -> InferenceAttempt:
     """Run inference on these checkpoints and judge it; journalled before and after.
 
     A process that somebody ended from outside, or that ran out of memory, says nothing of the model: it is run again,
     up to the profile's ``max_train_retries`` times, or with half the clips at once.
+
+    Args:
+        context: the run.
+        number: of the attempt, from 1; the final verdict of a run that retried has that of the attempt that passed.
+        checkpoints: the three checkpoints, verified.
+        draw: ``ATTEMPTS``, or ``FINAL`` for the clips that no attempt has seen.
+        source: commit and versions that the verdict is bound to.
 
     Raises:
         DataError: the frames are not those that the run was started with.
         DiskError: the disk is full; nothing is judged, the run can be resumed.
         LaunchError: the command cannot be started, or one clip alone takes more memory than there is.
     """
+    subject = _Subject(number, draw, dict(checkpoints), source or SourceState())
     settings, kills = context.settings, 0
     batch_size = settings.inference.batch_size
     while True:
-        tried = _try(context, number, checkpoints, batch_size)
+        tried = _try(context, subject, batch_size)
         cause = tried.ended.cause
         further = next_try(cause, batch_size, kills, settings.profile.max_train_retries)
         if further is None:
@@ -69,12 +121,13 @@ def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, Chec
         context.journal.append(
             "inference_retry",
             attempt=number,
+            draw=draw,
             cause=cause,
             batch_size=[batch_size, further.batch_size],
             reason=further.reason,
         )
-        context.say(f"inference, attempt {number}: {failure_text(tried.ended.child)}")
-        context.say(f"inference, attempt {number}: {further.reason}")
+        context.say(f"inference, {subject.name}: {failure_text(tried.ended.child)}")
+        context.say(f"inference, {subject.name}: {further.reason}")
         batch_size, kills = further.batch_size, further.kills
     if cause == OUT_OF_MEMORY:
         raise LaunchError(
@@ -82,7 +135,7 @@ def run_attempt(context: RunContext, number: int, checkpoints: Mapping[str, Chec
             "is judged: free memory, or take a machine with more, then go on with --resume-run "
             f"results/{context.layout.run}. All checkpoints are untouched."
         )
-    return _judge(context, number, checkpoints, tried)
+    return _judge(context, subject, tried)
 
 
 @dataclass(frozen=True)
@@ -95,27 +148,32 @@ class _Try:
     picture: PictureCheck
 
 
-def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef], batch_size: int) -> _Try:
+def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
     check_inputs(context)
-    layout, settings = context.layout, context.settings
-    log, measures_file = _free(layout.inference_log(number)), _free(layout.root / f"measures_{number:02d}.json")
-    command = inference_command(context.target, _overrides(context, checkpoints, measures_file, batch_size))
+    layout, checkpoints = context.layout, subject.checkpoints
+    log = _free(layout.logs / f"inference_{subject.suffix}.log")
+    measures_file = _free(layout.root / f"measures_{subject.suffix}.json")
+    command = inference_command(context.target, _overrides(context, subject, measures_file, batch_size))
     context.journal.append(
         "inference_started",
-        attempt=number,
+        attempt=subject.number,
+        draw=subject.draw,
         batch_size=batch_size,
         command=command,
         log=log,
         checkpoints={stage: reference.path for stage, reference in checkpoints.items()},
     )
-    keep_gated((one.path for one in checkpoints.values()), f"inference-{number}", run_root=layout.root)
-    context.say(f"inference, attempt {number}: rolling out {settings.inference.clips} held-out clips")
+    keep_gated((one.path for one in checkpoints.values()), f"inference-{subject.number}", run_root=layout.root)
+    clips = f"{context.settings.inference.clips} held-out clips"
+    which = "that no attempt has seen" if subject.draw == FINAL else ""
+    context.say(f"inference, {subject.name}: rolling out {clips} {which}".rstrip())
     pictures = existing_pictures(layout.inference_results)
     ended = run_inference(context, command, log)
     child, picture = ended.child, check_new_picture(layout.inference_results, pictures)
     context.journal.append(
         "inference_finished",
-        attempt=number,
+        attempt=subject.number,
+        draw=subject.draw,
         exit_code=child.exit_code,
         signal=child.signal,
         cause=ended.cause,
@@ -136,48 +194,48 @@ def _try(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointR
     return _Try(ended, log, measures_file, picture)
 
 
-def _judge(context: RunContext, number: int, checkpoints: Mapping[str, CheckpointRef], tried: _Try) -> InferenceAttempt:
+def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAttempt:
     child, picture = tried.ended.child, tried.picture
-    measures, problem = _measures(tried.measures_file, context.layout.project_root)
+    found = measured(tried.measures_file, context.layout.project_root)
     evidence = InferenceEvidence(
         exit_code=child.exit_code,
         log=read_inference_log(tried.log),
-        expected_checkpoints={stage: str(reference.path) for stage, reference in checkpoints.items()},
+        expected_checkpoints={stage: str(reference.path) for stage, reference in subject.checkpoints.items()},
         picture=picture.path.name if picture.path else None,
         picture_problem=picture.problem,
-        measures=measures,
-        measures_problem=problem,
+        measures=found.measures,
+        measures_problem=found.problem,
+        draw=subject.draw,
+        measured_starts=found.starts,
+        drawn_starts=context.clip_draws.get(subject.draw),
     )
     verdict = judge_inference(evidence, gate_thresholds(context.settings.profile.thresholds))
+    binding = bind(
+        context.settings,
+        subject.draw,
+        {stage: reference.model_sha256 for stage, reference in subject.checkpoints.items()},
+        clip_digest=found.measures.clip_digest if found.measures else None,
+        dataset_sha256=dataset_sha256(context.journal.events()),
+        source=subject.source,
+    ).as_event()
     context.journal.append(
-        "gate_verdict", attempt=number, measures=measures.as_dict() if measures else None, **verdict.as_event()
+        "gate_verdict",
+        attempt=subject.number,
+        draw=subject.draw,
+        measures=found.measures.as_dict() if found.measures else None,
+        binding=binding,
+        **verdict.as_event(),
     )
-    return InferenceAttempt(number, verdict, measures, dict(checkpoints), tried.log, picture.path, child.log_tail)
-
-
-def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> InferenceAttempt:
-    """An attempt as the journal of a resumed run tells it (`inference_finished`, `gate_verdict`)."""
-    root = context.layout.project_root
-    measures, _ = _measures(root / finished["measures_file"], root)
-    checkpoints = {
-        stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
-        for stage, one in finished["checkpoints"].items()
-    }
-    judged = GateVerdict(
-        verdict["verdict"],
-        verdict["sentence"],
-        [Condition(**condition) for condition in verdict["conditions"]],
-        GateThresholds(**verdict["thresholds"]),
-    )
-    picture = finished.get("picture")
     return InferenceAttempt(
-        finished["attempt"],
-        judged,
-        measures,
-        checkpoints,
-        root / finished["log"],
-        root / picture if picture else None,
-        tuple(finished.get("log_tail") or ()),
+        number=subject.number,
+        verdict=verdict,
+        measures=found.measures,
+        checkpoints=subject.checkpoints,
+        log=tried.log,
+        picture=picture.path,
+        log_tail=child.log_tail,
+        draw=subject.draw,
+        binding=binding,
     )
 
 
@@ -189,44 +247,16 @@ def _free(path: Path) -> Path:
     return name
 
 
-def _overrides(
-    context: RunContext, checkpoints: Mapping[str, CheckpointRef], measures_file: Path, batch_size: int
-) -> dict[str, Any]:
+def _overrides(context: RunContext, subject: _Subject, measures_file: Path, batch_size: int) -> dict[str, Any]:
     inference, training = context.settings.inference, context.settings.training
-    values: dict[str, Any] = {
-        key: getattr(inference, key)
-        for key in (
-            "dataset",
-            "fps",
-            "teacher_forced",
-            "context_window",
-            "prediction_horizon",
-            "generation_steps",
-            "decode_steps",
-            "temperature",
-            "rollout",
-            "tf32",
-            "seed",
-            "clips",
-            "clip_seed",
-        )
-    }
+    values: dict[str, Any] = {key: getattr(inference, key) for key in MEASURING_KEYS}
+    values |= {key: getattr(training, key) for key in SPLIT_KEYS}
     values |= {
+        "clip_draw": subject.draw,
         "batch_size": batch_size,
         "device": "cpu" if context.on_cpu else "cuda",
-        "held_out_fraction": training.held_out_fraction,
-        "split_seed": training.split_seed,
         "data_path": context.data_path,
         "measures_path": measures_file,
         "use_latest_checkpoints": False,
     }
-    return values | {f"{stage}_path": reference.path for stage, reference in checkpoints.items()}
-
-
-def _measures(path: Path, root: Path) -> tuple[GateMeasures | None, str]:
-    """The summary of what the process wrote, held to the clips as the harness itself reads them."""
-    try:
-        raw = read_raw(path)
-        return summarise(raw, clip_facts(raw, root)), ""
-    except MeasuresError as error:
-        return None, str(error)
+    return values | {f"{stage}_path": reference.path for stage, reference in subject.checkpoints.items()}

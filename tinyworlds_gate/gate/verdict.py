@@ -11,7 +11,7 @@ from tinyworlds_gate.gate.condition import Condition, GateThresholds
 from tinyworlds_gate.gate.inference_log import InferenceLog
 from tinyworlds_gate.gate.measured_conditions import measured_conditions, worse_than_copying
 from tinyworlds_gate.gate.measures import GateMeasures
-from tinyworlds_gate.names import FAIL, INVALID, PASS, STAGES
+from tinyworlds_gate.names import ATTEMPTS, FAIL, FINAL, INVALID, PASS, STAGES
 
 __all__ = [
     "Condition",
@@ -37,6 +37,11 @@ class InferenceEvidence:
     picture_problem: str
     measures: GateMeasures | None
     measures_problem: str
+    draw: int = ATTEMPTS
+    measured_starts: tuple[int, ...] = ()
+    """The first frames of the clips that were measured; the digest ties them to their pixels."""
+    drawn_starts: tuple[int, ...] | None = None
+    """Those that the harness drew itself before anything was trained; None where it drew none."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def judge_inference(evidence: InferenceEvidence, thresholds: GateThresholds) -> 
         _picture(evidence),
         *_error(evidence, thresholds),
     ]
-    return _verdict(conditions, evidence.measures, thresholds)
+    return _verdict(conditions, evidence.measures, thresholds, evidence.draw)
 
 
 def judge_measures(measures: GateMeasures, thresholds: GateThresholds, others: Sequence[Condition] = ()) -> GateVerdict:
@@ -78,12 +83,15 @@ def judge_measures(measures: GateMeasures, thresholds: GateThresholds, others: S
     return _verdict([*others, *measured_conditions(measures, thresholds)], measures, thresholds)
 
 
-def _verdict(conditions: list[Condition], measures: GateMeasures | None, thresholds: GateThresholds) -> GateVerdict:
+def _verdict(
+    conditions: list[Condition], measures: GateMeasures | None, thresholds: GateThresholds, draw: int = ATTEMPTS
+) -> GateVerdict:
     """Everything must hold; evidence that contradicts itself stands above a failure."""
     invalid = [condition for condition in conditions if condition.verdict == INVALID]
     failed = [condition for condition in conditions if condition.verdict == FAIL]
     verdict = INVALID if invalid else FAIL if failed else PASS
-    return GateVerdict(verdict, _sentence(verdict, invalid + failed, measures, thresholds), conditions, thresholds)
+    sentence = _sentence(verdict, invalid + failed, measures, thresholds, draw)
+    return GateVerdict(verdict, sentence, conditions, thresholds)
 
 
 def _exit_code(evidence: InferenceEvidence) -> Condition:
@@ -140,24 +148,41 @@ def _error(evidence: InferenceEvidence, thresholds: GateThresholds) -> list[Cond
                 "the two is not of this run",
             )
         ]
-    return measured_conditions(measures, thresholds)
+    return [*_clips(evidence), *measured_conditions(measures, thresholds)]
+
+
+def _clips(evidence: InferenceEvidence) -> list[Condition]:
+    """The clips are those of this draw: held out, all of them, and for a final verdict seen by no attempt."""
+    drawn, measured = evidence.drawn_starts, evidence.measured_starts
+    if drawn is None:
+        return []
+    which = "of the second draw, in episodes that no attempt has measured" if evidence.draw == FINAL else "of its draw"
+    if measured == drawn:
+        return [Condition("G5.clips", PASS, f"the {len(drawn)} clips measured are the held-out clips {which}")]
+    strange = sorted(set(measured) - set(drawn))
+    what = f"{len(set(drawn) - set(measured))} of the {len(drawn)} held-out clips {which} were not measured"
+    if strange:
+        what += f", but {len(strange)} others were, the first at frame {strange[0]}"
+    return [Condition("G5.clips", INVALID, f"{what}: an error on other clips proves nothing")]
 
 
 def _sentence(
-    verdict: str, problems: Sequence[Condition], measures: GateMeasures | None, thresholds: GateThresholds
+    verdict: str, problems: Sequence[Condition], measures: GateMeasures | None, thresholds: GateThresholds, draw: int
 ) -> str:
     """What a newcomer reads first: every reason for a failure, or what a pass was measured against."""
+    which = " of a second draw, which no retry has seen," if draw == FINAL else ""
     if verdict != PASS:
         reasons = [one.reason for one in problems]
         if measures is not None and measures.mse <= thresholds.max_mse and _untold_negative_skill(measures, thresholds):
             reasons.append(worse_than_copying(measures, thresholds))
-        return f"{verdict}: {'. Also: '.join(reasons)}."
+        where = f"on held-out clips{which} " if which else ""
+        return f"{verdict}: {where}{'. Also: '.join(reasons)}."
     if measures is None:
         raise ValueError("a gate cannot pass without measures")
     mode = "teacher-forced (not strict)" if measures.teacher_forced else "strict autoregressive"
     return (
         f"PASS: the {mode} rollout error {measures.mse:.4f} (95 % interval {measures.mse_low:.4f} to "
-        f"{measures.mse_high:.4f}) on {measures.clips} held-out clips is at most {thresholds.max_mse:g}"
+        f"{measures.mse_high:.4f}) on {measures.clips} held-out clips{which} is at most {thresholds.max_mse:g}"
         f"{_compared(measures)}."
     )
 

@@ -136,7 +136,8 @@ def _status(
     if exitstatus == INTERRUPTED:
         return "interrupted", "The run was interrupted before its end; nothing is claimed."
     if loop.problem is not None:
-        return "failed", f"FAIL: nothing was trained. {loop.problem}"
+        status, word = ("invalid", INVALID) if loop.problem_is_missing_evidence else ("failed", FAIL)
+        return status, f"{word}: nothing was trained. {loop.problem}"
     failed_stages = loop.stages_failed()
     if failed_stages and not loop.attempts:
         return "failed", f"FAIL: {failed_stages[0].stage}: {failed_stages[0].reason}"
@@ -149,10 +150,9 @@ def _status(
         return "invalid", "INVALID: the inference gate was not run, so nothing is claimed about the model."
     last = loop.attempts[-1].verdict
     if last.verdict != PASS:
-        tried = f" after {len(loop.attempts)} attempts" if len(loop.attempts) > 1 else ""
-        return ("invalid" if last.verdict == INVALID else "failed"), last.sentence + (
-            f" This is the verdict{tried}." if tried else ""
-        )
+        return ("invalid" if last.verdict == INVALID else "failed"), last.sentence + _tried(loop)
+    if loop.final_problem is not None:
+        return "invalid", f"INVALID: {loop.final_problem}."
     broken = [one for _, one in findings if one.verdict in (FAIL, INVALID)]
     if broken:
         word = INVALID if any(one.verdict == INVALID for one in broken) else FAIL
@@ -161,5 +161,18 @@ def _status(
             "invalid" if word == INVALID else "failed"
         ), f"{word}: the gate passed, but not everything around it: {told}"
     if loop.degraded or any(one.verdict == DEGRADED for _, one in findings):
-        return "degraded", last.sentence.replace("PASS:", "DEGRADED:", 1) + " A stage fell to one clip per GPU."
-    return "passed", last.sentence
+        fell = " A stage fell to one clip per GPU (batch_size_per_gpu=1) on the way; the retrospective has the cause."
+        return "degraded", last.sentence.replace("PASS:", "DEGRADED:", 1) + _tried(loop) + fell
+    return "passed", last.sentence + _tried(loop)
+
+
+def _tried(loop: ClosedLoop) -> str:
+    """What was tried before the verdict that stands; empty when it was the first."""
+    last, attempts = loop.attempts[-1], [attempt for attempt in loop.attempts if not attempt.is_final]
+    if last.is_final:
+        passed = next(attempt for attempt in attempts if attempt.number == last.number)
+        error = f" with an error of {passed.measures.mse:.4f}" if passed.measures is not None else ""
+        return f" Attempt {last.number} of {len(attempts)} had passed on the clips of the attempts{error}."
+    if last.verdict.verdict == PASS or len(attempts) == 1:
+        return ""
+    return f" This is the verdict after {len(attempts)} attempts."

@@ -37,7 +37,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
             if measures
             else "no measures"
         )
-        reporter.write_line(f"attempt {attempt.number}: {attempt.verdict.verdict}, {numbers}")
+        reporter.write_line(f"{attempt.name}: {attempt.verdict.verdict}, {numbers}")
+    if session.loop.attempts:
+        reporter.write_line(f"the gate asks for {session.loop.attempts[-1].verdict.thresholds.told()}")
     counts: dict[str, int] = {}
     for _, one in outcome.findings:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1

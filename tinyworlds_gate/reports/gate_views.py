@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tinyworlds_gate.gate.condition import thresholds_of
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.views import Fact, Row
@@ -30,6 +31,33 @@ class StepTable:
 
     headings: list[str]
     rows: list[list[Any]]
+
+
+BOUND_WORDS = (
+    ("clip_digest", "digest of the clips"),
+    ("dataset_sha256", "SHA-256 of the frames file"),
+    ("config_sha256", "SHA-256 of the settings that the gate depends on"),
+    ("commit", "commit of the project"),
+    ("dirty", "tracked files differ from the commit"),
+)
+
+
+def asked_for(record: RunRecord) -> str | None:
+    """The thresholds that the last judged attempt was held to, in words; None where it has none."""
+    thresholds = thresholds_of(record.last_attempt.verdict if record.last_attempt else None)
+    return None if thresholds is None else thresholds.told()
+
+
+def binding_rows(record: RunRecord) -> list[tuple[str, Any]]:
+    """(what, value): everything that the last verdict is bound to; empty where the journal does not say."""
+    verdict = record.last_attempt.verdict if record.last_attempt else None
+    bound = (verdict or {}).get("binding") or {}
+    if not bound:
+        return []
+    rows = [(f"SHA-256 of the {stage} weights", digest) for stage, digest in bound.get("checkpoints", {}).items()]
+    rows += [(what, bound.get(key)) for key, what in BOUND_WORDS]
+    versions = ", ".join(f"{name} {version}" for name, version in bound.get("versions", {}).items())
+    return [*rows, ("versions", versions or None)]
 
 
 def gate_facts(record: RunRecord) -> list[Fact]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.names import VERDICTS
+from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of, final_problems
+from tinyworlds_gate.names import FINAL, VERDICTS
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 
@@ -45,9 +46,13 @@ class Chunk:
 
 @dataclass
 class Attempt:
-    """One try at the inference gate. `retrain` is the dynamics retraining that came before it, if any."""
+    """One try at the inference gate, or the final verdict of a run that retried (draw 2).
+
+    `retrain` is the dynamics retraining that came before it, if any.
+    """
 
     number: int
+    draw: int = 1
     started: Event | None = None
     finished: Event | None = None
     verdict: Event | None = None
@@ -56,6 +61,14 @@ class Attempt:
     @property
     def measures(self) -> dict[str, Any]:
         return (self.verdict or {}).get("measures") or {}
+
+    @property
+    def is_final(self) -> bool:
+        return self.draw == FINAL
+
+    @property
+    def name(self) -> str:
+        return attempt_name(self.number, self.draw)
 
 
 @dataclass(frozen=True)
@@ -154,6 +167,8 @@ class RunRecord:
                 "INVALID",
                 f"The journal contradicts itself: it claims {self.status}, but holds {shown}. It said: {sentence}",
             )
+        if verdict in ("PASS", "DEGRADED") and (problems := final_problems(self.events)):
+            return "INVALID", f"The journal claims {self.status}, but {'; '.join(problems)}. It said: {sentence}"
         return verdict, sentence
 
     def _where_it_stopped(self) -> str:
@@ -167,7 +182,7 @@ class RunRecord:
         if open_chunk is not None:
             return f"while {open_chunk.stage} trained (chunk {open_chunk.number})"
         if self.attempts and self.attempts[-1].verdict is None:
-            return f"during inference attempt {self.attempts[-1].number}"
+            return f"during inference {self.attempts[-1].name}"
         return "before the inference gate was judged" if self.last_attempt is None else "after the inference gate"
 
     def requirements(self) -> list[RequirementRow]:
@@ -285,7 +300,7 @@ def _chunks(events: Iterable[Event]) -> list[Chunk]:
 
 
 def _attempts(events: Iterable[Event]) -> list[Attempt]:
-    attempts: dict[int, Attempt] = {}
+    attempts: dict[tuple[int, int], Attempt] = {}
     retrain: Event | None = None
     slots = {"inference_started": "started", "inference_finished": "finished", "gate_verdict": "verdict"}
     for event in events:
@@ -294,11 +309,11 @@ def _attempts(events: Iterable[Event]) -> list[Attempt]:
         slot = slots.get(event["event"])
         if slot is None:
             continue
-        number = int(event.get("attempt") or 0)
-        if number not in attempts:
-            attempts[number] = Attempt(number, retrain=retrain)
+        key = attempt_of(event)
+        if key not in attempts:
+            attempts[key] = Attempt(*key, retrain=retrain)
             retrain = None
-        setattr(attempts[number], slot, event)
+        setattr(attempts[key], slot, event)
     return list(attempts.values())
 
 

@@ -102,6 +102,7 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "sentence": sentence,
         "NOT_STRICT": story.NOT_STRICT,
         "facts": gate_views.gate_facts(record),
+        "asked_for": gate_views.asked_for(record),
         "attempts": [views.attempt_row(attempt) for attempt in record.attempts],
         "changes": story.changes(record),
         "chunks": [views.chunk_row(chunk) for chunk in record.chunks],
@@ -126,7 +127,7 @@ def _attempt_figures(record: RunRecord, pictures: Pictures) -> list[dict[str, An
     figures = []
     for attempt in reversed(record.attempts):
         row = views.attempt_row(attempt)
-        caption = f"Attempt {attempt.number}, {row['verdict']}, MSE {number(row['mse'])}: true, predicted, error"
+        caption = f"{row['name']}, {row['verdict']}, MSE {number(row['mse'])}: true, predicted, error"
         figures.append(pictures.embed(row["picture"], caption))
     return figures
 

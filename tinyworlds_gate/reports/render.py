@@ -146,6 +146,8 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         sentence,
         counts=requirement_counts(record),
         facts=gate_views.gate_facts(record),
+        asked_for=gate_views.asked_for(record),
+        binding=gate_views.binding_rows(record),
         conditions=last.get("conditions") or [],
         steps=gate_views.step_table(record.measures),
         command=redact_command([str(word) for word in record.started.get("command") or []]),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinyworlds_gate.gate.final_draw import attempt_of
 from tinyworlds_gate.reports.markdown import number
-from tinyworlds_gate.reports.model import Chunk, RunRecord
+from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
 from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_text
 from tinyworlds_gate.run.journal import events_of
 
@@ -50,13 +51,19 @@ def happened(record: RunRecord) -> list[str]:
         lines.append("The inference gate was not reached.")
     for attempt in record.attempts:
         lines += [
-            f"Inference attempt {attempt.number}: {event.get('reason')}."
-            for event in events_of(record.events, "inference_retry", attempt=attempt.number)
+            f"Inference {attempt.name}: {event.get('reason')}."
+            for event in events_of(record.events, "inference_retry")
+            if attempt_of(event) == (attempt.number, attempt.draw)
         ]
         sentence = (attempt.verdict or {}).get("sentence") or "it was not judged."
-        lines.append(
-            f"Inference attempt {attempt.number}: {(attempt.verdict or {}).get('verdict', 'INVALID')}. {sentence}"
-        )
+        lines.append(f"Inference {attempt.name}: {(attempt.verdict or {}).get('verdict', 'INVALID')}. {sentence}")
+        if attempt.is_final:
+            lines.append(_two_verdicts(record, attempt))
+        lines += [
+            f"On resume: {event.get('sentence')}."
+            for event in events_of(record.events, "verdict_expired")
+            if attempt_of(event) == (attempt.number, attempt.draw)
+        ]
     if record.teacher_forced:
         lines.append(NOT_STRICT)
     for stage, cause in record.degraded_stages.items():
@@ -64,6 +71,19 @@ def happened(record: RunRecord) -> list[str]:
     if record.finished is None:
         lines.append(record.verdict()[1])
     return lines
+
+
+def _two_verdicts(record: RunRecord, final: Attempt) -> str:
+    """Both verdicts of a run that retried, and which one counts."""
+    first = next(one for one in record.attempts if one.number == final.number)
+    told = [
+        f"{(one.verdict or {}).get('verdict', 'no verdict')}, MSE {number(one.measures.get('mse'))}"
+        for one in (first, final)
+    ]
+    return (
+        f"The run retrained until attempt {final.number} passed, so its verdict is the one on a second draw of clips, "
+        f"in episodes that no attempt has measured: {told[1]} (on the clips of the attempts: {told[0]})."
+    )
 
 
 def _stage_sentence(record: RunRecord, stage: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of
 from tinyworlds_gate.reports.markdown import duration, number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
 from tinyworlds_gate.run.journal import Event
@@ -109,9 +110,12 @@ def attempt_row(attempt: Attempt) -> Row:
             f"dynamics retrained, updates {retrain.get('from_update')} → {retrain.get('to_update')} "
             f"at learning rate {number(retrain.get('learning_rate'))}"
         )
+    if attempt.is_final:
+        before = f"attempt {attempt.number} passed; the same checkpoints, on clips that no attempt has seen"
     checkpoints = done.get("checkpoints") or {}
     return {
-        "number": attempt.number,
+        "number": f"{attempt.number}, final draw" if attempt.is_final else attempt.number,
+        "name": attempt.name.capitalize(),
         "before": before,
         "verdict": judged.get("verdict") or "INVALID",
         "sentence": judged.get("sentence") or "The attempt was not judged: the record stops before its verdict.",
@@ -218,15 +222,17 @@ def timeline_sentence(event: Event) -> str | None:
         case "stage_finished":
             return f"Stage {get('stage')}: {get('verdict')}. {get('reason')}"
         case "inference_started":
-            return f"Inference attempt {get('attempt')} began."
+            return f"Inference {attempt_name(*attempt_of(event))} began."
         case "inference_retry":
-            return f"Inference attempt {get('attempt')}: {get('reason')}."
+            return f"Inference {attempt_name(*attempt_of(event))}: {get('reason')}."
         case "settings_edited":
             return f"{get('sentence')}"
         case "inference_finished":
-            return f"Inference attempt {get('attempt')} ended with exit code {get('exit_code')}."
+            return f"Inference {attempt_name(*attempt_of(event))} ended with exit code {get('exit_code')}."
         case "gate_verdict":
-            return f"Inference gate, attempt {get('attempt')}: {get('verdict')}. {get('sentence')}"
+            return f"Inference gate, {attempt_name(*attempt_of(event))}: {get('verdict')}. {get('sentence')}"
+        case "verdict_expired":
+            return f"On resume: {get('sentence')}."
         case "dynamics_retrain":
             return f"Dynamics is retrained (retry {get('retry')}) at learning rate {number(get('learning_rate'))}."
         case "git_evidence":

@@ -25,6 +25,8 @@ class RunContext:
     show_progress: Callable[[str, int, int, int, float], None]
     data_path: Path | None = None
     chunks_started: int = field(default=0)
+    clip_draws: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Draw of held-out clips → their first frames, as the preparation drew them (reference/data/held_out.py)."""
 
     @property
     def on_cpu(self) -> bool:

@@ -22,20 +22,26 @@ def clip_starts(data: FramesData, length: int, which_episodes: Iterable[int]) ->
 
     A clip lies in one contiguous run of one episode. Raises ``DataError`` when no clip fits.
     """
-    if length < 1:
-        raise DataError(f"a clip of {length} frames is not allowed; at least 1 is needed")
-    bounds = np.append(run_starts(data.episode), len(data.episode))
-    run_lengths = np.diff(bounds)
-    frames_left = np.repeat(bounds[1:], run_lengths) - np.arange(len(data.episode))
-    chosen = np.isin(data.episode, np.fromiter(which_episodes, np.int64))
-    starts = np.flatnonzero(chosen & (frames_left >= length)).astype(np.int64)
+    chosen = np.fromiter(which_episodes, np.int64)
+    starts = starts_in_episodes(data.episode, length, chosen)
     if len(starts) == 0:
-        longest = int(run_lengths[chosen[bounds[:-1]]].max(initial=0))
+        bounds = np.append(run_starts(data.episode), len(data.episode))
+        longest = int(np.diff(bounds)[np.isin(data.episode[bounds[:-1]], chosen)].max(initial=0))
         raise DataError(
             f"{data.path}: no clip of {length} frames fits: the longest chosen episode has {longest} frames; "
             "fix: lower context_length (or generation_steps), or make data with longer episodes (`--episode-length`)"
         )
     return starts
+
+
+def starts_in_episodes(episode: np.ndarray, length: int, which_episodes: Iterable[int]) -> np.ndarray:
+    """As ``clip_starts``, from the episode of each frame [N] alone; empty when no clip fits."""
+    if length < 1:
+        raise DataError(f"a clip of {length} frames is not allowed; at least 1 is needed")
+    bounds = np.append(run_starts(episode), len(episode))
+    frames_left = np.repeat(bounds[1:], np.diff(bounds)) - np.arange(len(episode))
+    chosen = np.isin(episode, np.fromiter(which_episodes, np.int64))
+    return np.flatnonzero(chosen & (frames_left >= length)).astype(np.int64)
 
 
 def gather_clips(frames: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:

@@ -17,11 +17,12 @@ from torch import Tensor
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.errors import TrainingError
-from tinyworlds_gate.reference.data.clip_draw import clip_digest, draw_clips
-from tinyworlds_gate.reference.data.clips import clip_starts, gather_clips
+from tinyworlds_gate.reference.data.clip_draw import clip_digest
+from tinyworlds_gate.reference.data.clips import gather_clips
 from tinyworlds_gate.reference.data.convert import to_model_range
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
+from tinyworlds_gate.reference.data.held_out import held_out_clips
 from tinyworlds_gate.reference.data.split import split_episodes
 from tinyworlds_gate.reference.rollout.trained import TrainedModels
 
@@ -76,8 +77,15 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
             "lower one of them"
         )
     length = context + config.generation_steps * config.prediction_horizon
-    starts = clip_starts(data, length, split.held_out)
-    drawn = draw_clips(starts, data.episode[starts], config.clips, config.clip_seed)
+    drawn = held_out_clips(
+        path,
+        data.episode,
+        split.held_out,
+        length=length,
+        count=config.clips,
+        seed=config.clip_seed,
+        draw=config.clip_draw,
+    )
     return cut_clips(data, drawn, length, context=context, data_sha256=digest, mean_over=split.train)
 
 

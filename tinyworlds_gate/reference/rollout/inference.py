@@ -62,7 +62,7 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
             f"Inferring frame {step + 1}/{config.generation_steps} (batch {batch}/{batches})", flush=True
         ),
     )
-    measures["clip_seed"] = config.clip_seed
+    measures |= {"clip_seed": config.clip_seed, "clip_draw": config.clip_draw}
     per_clip = np.array([np.mean(clip["rollout_mse"]) for clip in measures["clips"]])
     median = int(np.argsort(per_clip, kind="stable")[len(per_clip) // 2])
     picture = save_rollout_picture(

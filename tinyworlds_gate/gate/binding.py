@@ -1,0 +1,171 @@
+"""What a verdict is bound to: weights, clips, settings, frames, code and libraries. Another of any of them, and the old
+verdict says nothing of the new state (pure; docs/gate.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.config.names import SHARED_KEYS
+from tinyworlds_gate.gate.condition import GateThresholds
+
+BOUND_PACKAGES = ("python", "tinyworlds_gate", "torch", "numpy", "h5py", "safetensors", "torchmetrics")
+"""The libraries that compute or read what is measured; a plugin of pytest is none of them."""
+
+MEASURING_KEYS = (
+    "dataset",
+    "fps",
+    "teacher_forced",
+    "context_window",
+    "prediction_horizon",
+    "generation_steps",
+    "decode_steps",
+    "temperature",
+    "rollout",
+    "tf32",
+    "seed",
+    "clips",
+    "clip_seed",
+)
+"""Settings of the inference run that its numbers depend on; ``batch_size`` changes speed and memory only."""
+
+SPLIT_KEYS = ("held_out_fraction", "split_seed")
+
+SHOWN_DIGITS = 12
+"""Of a SHA-256."""
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """The code and the libraries as they lie on the disk."""
+
+    commit: str | None = None
+    """Of the validated project; None where git cannot say."""
+    dirty: bool | None = None
+    """Whether tracked files differ from the commit."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Everything that a verdict depends on; None where it was not there (a run that measured nothing has no clips)."""
+
+    checkpoints: Mapping[str, str | None]
+    """Stage → SHA-256 of its weights."""
+    clip_digest: str | None
+    config: Mapping[str, Any]
+    """Dotted setting → value: of the inference run, of the thresholds, of the models' sizes."""
+    dataset_sha256: str | None
+    commit: str | None
+    dirty: bool | None
+    versions: Mapping[str, str]
+
+    @property
+    def config_sha256(self) -> str:
+        """SHA-256 of the settings that the gate depends on."""
+        return config_sha256(self.config)
+
+    def as_event(self) -> dict[str, Any]:
+        """The journal's ``binding`` of a ``gate_verdict``."""
+        return {
+            "checkpoints": dict(self.checkpoints),
+            "clip_digest": self.clip_digest,
+            "config_sha256": self.config_sha256,
+            "config": dict(self.config),
+            "dataset_sha256": self.dataset_sha256,
+            "commit": self.commit,
+            "dirty": self.dirty,
+            "versions": dict(self.versions),
+        }
+
+
+def bind(
+    settings: Settings,
+    draw: int,
+    checkpoints: Mapping[str, str | None],
+    *,
+    clip_digest: str | None,
+    dataset_sha256: str | None,
+    source: SourceState,
+) -> Binding:
+    """The binding of a verdict on these weights (SHA-256 by stage), taken on this draw under these settings."""
+    versions = {name: source.versions[name] for name in BOUND_PACKAGES if name in source.versions}
+    return Binding(
+        checkpoints=dict(checkpoints),
+        clip_digest=clip_digest,
+        config=gate_config(settings, draw),
+        dataset_sha256=dataset_sha256,
+        commit=source.commit,
+        dirty=source.dirty,
+        versions=versions,
+    )
+
+
+def gate_config(settings: Settings, draw: int) -> dict[str, Any]:
+    """The resolved settings that a verdict depends on, flat."""
+    thresholds, training = settings.profile.thresholds, settings.training
+    found = {f"inference.{key}": getattr(settings.inference, key) for key in MEASURING_KEYS}
+    found["inference.clip_draw"] = draw
+    found |= {f"training.{key}": getattr(training, key) for key in (*SPLIT_KEYS, *SHARED_KEYS)}
+    return found | {f"thresholds.{key}": getattr(thresholds, key) for key in GateThresholds.__dataclass_fields__}
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """SHA-256 of settings in one canonical text."""
+    return hashlib.sha256(json.dumps(dict(config), sort_keys=True).encode()).hexdigest()
+
+
+def changed_since(recorded: Mapping[str, Any] | None, now: Binding) -> list[str]:
+    """What is not as it was when a verdict was taken, a clause each; none: the verdict holds for ``now``.
+
+    Args:
+        recorded: the ``binding`` of the verdict as the journal holds it; None in journals of older versions.
+        now: what the same verdict would be bound to if it were taken now.
+    """
+    if recorded is None:
+        return ["the journal does not say what this verdict is bound to: an older version wrote it"]
+    changes = list(_records(recorded, now))
+    if config_sha256(recorded["config"]) != recorded["config_sha256"]:
+        changes.append("the journal's record of the settings was altered: their SHA-256 is another")
+    return changes
+
+
+def _records(was: Mapping[str, Any], now: Binding) -> Iterator[str]:
+    for stage in sorted({*was["checkpoints"], *now.checkpoints}):
+        yield from _digest(f"the {stage} weights", was["checkpoints"].get(stage), now.checkpoints.get(stage))
+    yield from _digest("the clips", was["clip_digest"], now.clip_digest)
+    yield from _digest("the frames file", was["dataset_sha256"], now.dataset_sha256)
+    # Through JSON, as the journal has gone.
+    yield from _values(was["config"], json.loads(json.dumps(dict(now.config))))
+    if was["commit"] != now.commit:
+        yield f"the code was at commit {_short(was['commit'])} and is now at {_short(now.commit)}"
+    if was["dirty"] != now.dirty:
+        yield f"the code was {_clean(was['dirty'])} and is now {_clean(now.dirty)}"
+    yield from _values(was["versions"], now.versions)
+
+
+def _digest(what: str, was: str | None, now: str | None) -> Iterator[str]:
+    if was != now:
+        yield f"{what} had SHA-256 {_short(was)}, now {_short(now)}"
+
+
+def _values(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted({*was, *now}):
+        before, after = was.get(key, "not set"), now.get(key, "not set")
+        if before != after:
+            yield f"{key} was {before} and is now {after}"
+
+
+def _short(digest: str | None) -> str:
+    return "none" if digest is None else f"{digest[:SHOWN_DIGITS]}…"
+
+
+def _clean(dirty: bool | None) -> str:
+    if dirty is None:
+        return "in no git repository"
+    return "changed since its commit" if dirty else "as committed"
