@@ -45,7 +45,8 @@ LAYERS = (
     ("loop_gate",),
     ("loop",),
     ("plugin",),
-    ("bench", "doctor", "show_config"),
+    ("verdict_again",),
+    ("bench", "doctor", "show_config", "verdict_command"),
     ("cli",),
     ("__main__",),
 )

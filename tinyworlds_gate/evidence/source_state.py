@@ -20,6 +20,7 @@ RECORDED_PACKAGES = (
     "wandb",
     "safetensors",
     "torchmetrics",
+    "pillow",
 )
 
 

@@ -196,7 +196,7 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
 
 def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAttempt:
     child, picture = tried.ended.child, tried.picture
-    found = measured(tried.measures_file, context.layout.project_root)
+    found = measured(tried.measures_file, context.layout.project_root, context.data_path)
     evidence = InferenceEvidence(
         exit_code=child.exit_code,
         log=read_inference_log(tried.log),

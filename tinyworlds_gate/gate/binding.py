@@ -14,7 +14,7 @@ from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.config.names import SHARED_KEYS
 from tinyworlds_gate.gate.condition import GateThresholds
 
-BOUND_PACKAGES = ("python", "tinyworlds_gate", "torch", "numpy", "h5py", "safetensors", "torchmetrics")
+BOUND_PACKAGES = ("python", "tinyworlds_gate", "torch", "numpy", "h5py", "safetensors", "torchmetrics", "pillow")
 """The libraries that compute or read what is measured; a plugin of pytest is none of them."""
 
 MEASURING_KEYS = (

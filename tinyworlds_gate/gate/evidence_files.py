@@ -20,13 +20,18 @@ class Measured:
     problem: str
 
 
-def measured(path: Path, root: Path) -> Measured:
-    """Read what the process wrote, held to the clips as the harness itself reads them from the frames file.
+def measured(path: Path, root: Path, frames: Path | None = None) -> Measured:
+    """Read what the process wrote, held to the clips as the harness itself cuts them from the frames file.
 
-    ``root`` is the folder that a relative path of the frames file starts from.
+    Args:
+        path: the measures file.
+        root: the folder that a relative path of the frames file starts from.
+        frames: the frames file of the run, whatever the process says that it read; None believes the process.
     """
     try:
         raw = read_raw(path)
+        if frames is not None and raw.get("data_path") is not None:
+            raw["data_path"] = str(frames)
         measures = summarise(raw, clip_facts(raw, root))
     except MeasuresError as error:
         return Measured(None, (), str(error))

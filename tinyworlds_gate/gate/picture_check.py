@@ -23,17 +23,21 @@ def existing_pictures(folder: Path) -> frozenset[Path]:
 
 def check_new_picture(folder: Path, before: frozenset[Path]) -> PictureCheck:
     """Find the picture that appeared since ``before`` and decode it."""
-    import matplotlib.image
-
     fresh = sorted(set(folder.glob(PATTERN)) - before)
     if not fresh:
         stale = f"{len(before)} older ones lie there" if before else "the folder holds none"
         return PictureCheck(None, f"no new {PATTERN} appeared in {folder.name}/ ({stale})")
-    newest = fresh[-1]
+    return check_picture(fresh[-1])
+
+
+def check_picture(path: Path) -> PictureCheck:
+    """Whether one file is a picture."""
+    import matplotlib.image
+
     try:
-        pixels = matplotlib.image.imread(newest)
+        pixels = matplotlib.image.imread(path)
     except (OSError, ValueError, SyntaxError) as error:
-        return PictureCheck(None, f"{newest.name} does not decode as an image ({error})")
+        return PictureCheck(None, f"{path.name} does not decode as an image ({error})")
     if pixels.ndim < 2 or pixels.size == 0:
-        return PictureCheck(None, f"{newest.name} is an empty image")
-    return PictureCheck(newest, "")
+        return PictureCheck(None, f"{path.name} is an empty image")
+    return PictureCheck(path, "")

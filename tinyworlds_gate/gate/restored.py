@@ -27,7 +27,7 @@ def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> In
     return InferenceAttempt(
         number=finished["attempt"],
         verdict=judged,
-        measures=measured(root / finished["measures_file"], root).measures,
+        measures=measured(root / finished["measures_file"], root, context.data_path).measures,
         checkpoints={
             stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
             for stage, one in finished["checkpoints"].items()

@@ -55,6 +55,19 @@ def read_clips(path: Path, starts: np.ndarray, length: int, *, frame_size: int, 
     return ReadClips(frames, episode[index[:, 0]], actions, position)
 
 
+def read_episodes(path: Path, *, stride: int = 1) -> np.ndarray:
+    """The episode int64 [N] of each frame, as ``load_frames`` would give it, without loading the frames.
+
+    Raises ``DataError`` when the file is missing or damaged.
+    """
+    fix = remedy(path)
+    with opened_frames(path, fix) as file:
+        info = checked_frames(file, path, fix)
+        true_episode = episode_of_frames(file)
+        keep = kept_indices(info.num_frames, stride, true_episode)
+        return pseudo_episodes(len(keep)) if true_episode is None else true_episode[keep]
+
+
 def require_whole_clips(path: Path, episode: np.ndarray, starts: np.ndarray, length: int) -> None:
     """Raise ``DataError`` unless every clip lies in the file and in one episode, and there is at least one clip."""
     if not len(starts):

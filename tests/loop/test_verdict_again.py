@@ -1,0 +1,235 @@
+"""Whether the verdict of a finished run holds: for what lies on the disk (`tinyworlds-gate verdict`), and on resume.
+
+Each test works on its own copy of the retrained run; what is changed are its files, never what reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+from tests.helpers.tiny_project import GAME, STAGES, Session, environment, read_journal
+from tinyworlds_gate.cli import main
+from tinyworlds_gate.loop import ClosedLoop
+from tinyworlds_gate.loop_resume import find_run
+from tinyworlds_gate.loop_start import resolve_run, resume_run
+from tinyworlds_gate.verdict_again import verdict_now
+
+Event = dict[str, Any]
+
+
+@pytest.fixture
+def run(retrained: Session, tmp_path: Path) -> Path:
+    """The run's folder in a copy of its project."""
+    project = tmp_path / "project"
+    shutil.copytree(retrained.project, project, symlinks=True)
+    return project / "results" / retrained.run.name
+
+
+def project_of(run: Path) -> Path:
+    return run.parent.parent
+
+
+def git(run: Path, *words: str) -> None:
+    name = ["-c", "user.name=Tiny", "-c", "user.email=tiny@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *name, *words], cwd=project_of(run), check=True, env=environment(), capture_output=True)
+
+
+def rewrite_journal(run: Path, change: Callable[[list[Event]], list[Event]]) -> None:
+    events = change(read_journal(run))
+    (run / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+
+
+def final_of(events: list[Event]) -> Event:
+    return [event for event in events if event["event"] == "gate_verdict"][-1]
+
+
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.requirement("H3")
+def test_an_untouched_run_holds_with_exit_status_0(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verdict", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("PASS: the strict autoregressive rollout error 0.0")
+    assert "this holds for what is on the disk now" in told
+    assert main(["verdict", str(run), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["verdict"], answer["holds"], answer["changes"]) == ("PASS", True, [])
+    assert answer["recorded"]["attempt"] == "attempt 2, final draw"
+
+
+def other_weights(run: Path) -> None:
+    folder = run / "dynamics" / "checkpoints"
+    shutil.rmtree(folder / "dynamics_step_123")
+    shutil.copytree(folder / "dynamics_step_3", folder / "dynamics_step_123")
+
+
+def a_threshold_raised_in_the_profile(run: Path) -> None:
+    replaced(project_of(run) / "configs/profiles/smoke/profile.yaml", "max_mse: 0.03", "max_mse: 0.05")
+
+
+def a_threshold_raised_in_the_journal(run: Path) -> None:
+    def raise_it(events: list[Event]) -> list[Event]:
+        final_of(events)["thresholds"]["max_mse"] = 0.05
+        return events
+
+    rewrite_journal(run, raise_it)
+
+
+def another_library(run: Path) -> None:
+    def age(events: list[Event]) -> list[Event]:
+        final_of(events)["binding"]["versions"]["torch"] = "0.1"
+        return events
+
+    rewrite_journal(run, age)
+
+
+def a_frame(run: Path) -> None:
+    with h5py.File(project_of(run) / "data" / f"{GAME.lower()}_frames.h5", "r+") as file:
+        file["frames"][0, 0, 0, 0] ^= 1
+
+
+def the_measures(run: Path) -> None:
+    path = run / "measures_02_final.json"
+    raw = json.loads(path.read_text())
+    raw["clips"][0]["rollout_mse"] = [0.0 for _ in raw["clips"][0]["rollout_mse"]]
+    path.write_text(json.dumps(raw))
+
+
+CHANGES: list[tuple[Callable[[Path], object], str]] = [
+    (other_weights, "dynamics_step_123"),
+    (a_threshold_raised_in_the_profile, "thresholds.max_mse was 0.03 and is now 0.05"),
+    (a_threshold_raised_in_the_journal, "the thresholds that stand beside the verdict are not those that it is bound"),
+    (another_library, "torch was 0.1 and is now "),
+    (a_frame, "the frames file had SHA-256 "),
+    (the_measures, "now give another verdict: INVALID: "),
+    (lambda run: (run / "measures_02_final.json").unlink(), "the inference run left no measures"),
+    (lambda run: (run / "logs/inference_02_final.log").write_text("nothing"), "now give another verdict: FAIL: "),
+    (lambda run: shutil.rmtree(project_of(run) / "inference_results"), "is gone"),
+    (lambda run: shutil.rmtree(project_of(run) / "data"), "the frames file bars_frames.h5 is gone"),
+    (lambda run: shutil.rmtree(run / "latent_actions"), "does not exist"),
+    (lambda run: git(run, "commit", "--allow-empty", "-m", "Another"), "the code was at commit "),
+    (
+        lambda run: (project_of(run) / "tests/test_nothing.py").write_text("x = 1\n"),
+        "the code was as committed and is now changed since its commit",
+    ),
+]
+
+
+@pytest.mark.requirement("H3", "S5")
+@pytest.mark.parametrize(("change", "said"), CHANGES, ids=[said[:40] for _, said in CHANGES])
+def test_a_verdict_does_not_hold_once_anything_that_it_is_bound_to_is_another(
+    run: Path, change: Callable[[Path], object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(run)
+    assert main(["verdict", str(run)]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith(f"INVALID: the verdict of {run.name} does not hold for what is on the disk now:\n  - ")
+    assert any(said in one for one in verdict_now(run).changes), told
+
+
+def test_what_is_no_run_is_told_with_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verdict", str(tmp_path)]) == 2
+    assert "is not a run's folder" in capsys.readouterr().err
+
+
+def test_a_run_without_a_verdict_is_no_pass(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [event["event"] for event in read_journal(run)]
+    rewrite_journal(run, lambda events: events[: names.index("gate_verdict")])
+    assert main(["verdict", str(run)]) == 1
+    assert "the journal holds no verdict of the gate" in capsys.readouterr().out
+
+
+# --resume-run
+
+
+def resumed(run: Path) -> tuple[ClosedLoop, list[str]]:
+    """The loop of a resumed run, asked for its inference, and what it said."""
+    said: list[str] = []
+    found = find_run(project_of(run), run.name, run)
+    settings, gpus = resolve_run(found.profile, found.options, project_of(run))
+    context = resume_run(settings, gpus, found, command=["pytest"], say=said.append, show_progress=lambda *_: None)
+    loop = ClosedLoop(context, str(found.started["timestamp"]), found.so_far)
+    try:
+        assert loop.prepare() is None
+        loop.inference()
+    finally:
+        loop.close()
+    return loop, said
+
+
+def cut_after(run: Path, attempt: int, draw: int) -> None:
+    def cut(events: list[Event]) -> list[Event]:
+        stop = next(
+            event["seq"]
+            for event in events
+            if event["event"] == "gate_verdict" and (event["attempt"], event["draw"]) == (attempt, draw)
+        )
+        return events[: stop + 1]
+
+    rewrite_journal(run, cut)
+
+
+def verdicts(run: Path) -> list[tuple[int, int, str]]:
+    return [(one["attempt"], one["draw"], one["verdict"]) for one in read_journal(run, "gate_verdict")]
+
+
+WHOLE = [(1, 1, "FAIL"), (2, 1, "PASS"), (2, 2, "PASS")]
+
+
+@pytest.mark.requirement("L8", "H7")
+def test_a_run_killed_before_its_final_verdict_takes_it_on_resume(retrained: Session, run: Path) -> None:
+    cut_after(run, 2, 1)
+    loop, _ = resumed(run)
+    assert verdicts(run) == WHOLE
+    assert [attempt.name for attempt in loop.attempts] == ["attempt 1", "attempt 2", "attempt 2, final draw"]
+    now, before = (final_of(read_journal(one))["measures"] for one in (run, retrained.run))
+    assert {**now, "seconds": 0} == {**before, "seconds": 0}
+
+
+@pytest.mark.requirement("L8", "H7")
+def test_a_resumed_run_whose_verdicts_hold_makes_no_further_attempt(run: Path) -> None:
+    cut_after(run, 2, 2)
+    loop, said = resumed(run)
+    assert verdicts(run) == WHOLE
+    assert read_journal(run, "verdict_expired") == []
+    assert not [line for line in said if "does not hold" in line]
+    assert loop.final_problem is None
+    answer = loop.may_retrain()
+    assert not answer.allowed
+    assert "its clips have been seen now" in answer.reason
+
+
+@pytest.mark.requirement("H3", "H7")
+def test_a_resumed_run_takes_a_verdict_again_that_its_new_state_does_not_bear(run: Path) -> None:
+    cut_after(run, 2, 2)
+    git(run, "commit", "--allow-empty", "-m", "Another state of the code")
+    _, said = resumed(run)
+    assert verdicts(run) == [*WHOLE, (3, 1, "PASS"), (3, 2, "PASS")]
+    (expired,) = read_journal(run, "verdict_expired")
+    assert (expired["attempt"], expired["draw"]) == (2, 2)
+    (change,) = expired["changes"]
+    assert change.startswith("the code was at commit ")
+    assert expired["sentence"] in said
+    before, after = (read_journal(run, "gate_verdict")[number]["binding"] for number in (2, 4))
+    assert before["commit"] != after["commit"]
+    assert {stage: before["checkpoints"][stage] for stage in STAGES} == after["checkpoints"]
+
+
+@pytest.mark.requirement("T5", "H7")
+def test_a_run_killed_before_it_retrained_does_not_measure_its_failed_attempt_again(run: Path) -> None:
+    cut_after(run, 1, 1)
+    loop, _ = resumed(run)
+    assert verdicts(run) == WHOLE[:1]
+    assert loop.may_retrain().allowed

@@ -1,0 +1,206 @@
+"""Whether the verdict of a run still holds for what lies on the disk now: nothing is run, everything is read again.
+
+Read are the journal, the three checkpoints, the frames file, the settings files of the project, the measures, log and
+picture of the inference run, the commit and the versions. What the verdict is bound to (`gate/binding.py`) must be the
+same, and its files must give the same verdict again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
+from tinyworlds_gate.config.load import Settings, resolve_settings
+from tinyworlds_gate.errors import CheckpointError, GateError
+from tinyworlds_gate.evidence.source_state import source_state
+from tinyworlds_gate.gate.binding import bind, changed_since
+from tinyworlds_gate.gate.condition import GateThresholds, thresholds_of
+from tinyworlds_gate.gate.evidence_files import Measured, measured
+from tinyworlds_gate.gate.inference_log import read_inference_log
+from tinyworlds_gate.gate.picture_check import PictureCheck, check_picture
+from tinyworlds_gate.gate.verdict import InferenceEvidence, judge_inference
+from tinyworlds_gate.loop_data import clips_of_draw
+from tinyworlds_gate.names import DEGRADED, INVALID, PASS
+from tinyworlds_gate.reference.data.clip_reading import read_episodes
+from tinyworlds_gate.reference.data.datasets import dataset_stride
+from tinyworlds_gate.reports.model import Attempt, RunRecord, load_record
+from tinyworlds_gate.run.journal import Event
+
+UNENDED = ("interrupted", "unfinished")
+SAME_ERROR = 1e-9
+"""Relative: the mean over the same numbers."""
+
+
+@dataclass(frozen=True)
+class VerdictNow:
+    """The recorded verdict of a run, and why it does not hold any more (``changes`` is empty when it does)."""
+
+    run: str
+    verdict: str
+    sentence: str
+    attempt: str | None
+    changes: list[str]
+    binding: Mapping[str, Any] | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it says something of what lies on the disk."""
+        return not self.changes
+
+    @property
+    def now(self) -> str:
+        """The verdict on what lies on the disk: the recorded one where it holds, else INVALID."""
+        return self.verdict if self.holds else INVALID
+
+    @property
+    def passed(self) -> bool:
+        """Whether it holds and is a pass."""
+        return self.now in (PASS, DEGRADED)
+
+
+def verdict_now(run_folder: Path) -> VerdictNow:
+    """Look at a run again.
+
+    Raises:
+        GateError: the folder is no run, or its journal cannot be read.
+    """
+    folder = run_folder.resolve()
+    if folder.parent.name != "results":
+        raise GateError(
+            f"{run_folder} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
+            "List the runs with `ls results`."
+        )
+    record = load_record(folder.parent.parent, folder)
+    verdict, sentence = record.verdict()
+    last = record.last_attempt
+    if last is None or last.verdict is None or last.finished is None:
+        return VerdictNow(record.run, verdict, sentence, None, ["the journal holds no verdict of the gate"], None)
+    if record.status in UNENDED:
+        return VerdictNow(
+            record.run, verdict, sentence, last.name, [f"the run did not come to its end: {sentence}"], None
+        )
+    changes = _Again(record, last, last.verdict, last.finished).changes()
+    return VerdictNow(record.run, verdict, sentence, last.name, changes, last.verdict.get("binding"))
+
+
+class _Again:
+    """One attempt, looked at again."""
+
+    def __init__(self, record: RunRecord, attempt: Attempt, verdict: Event, finished: Event) -> None:
+        self.record, self.attempt, self.verdict, self.finished = record, attempt, verdict, finished
+        self.root = record.project_root
+        self.problems: list[str] = []
+
+    def changes(self) -> list[str]:
+        settings = self._settings()
+        frames, frames_sha256 = self._frames()
+        found = measured(self.root / str(self.finished.get("measures_file")), self.root, frames)
+        if found.measures is None and self.verdict.get("measures") is not None:
+            self.problems.append(found.problem)
+        weights = {stage: self._weights(stage, one) for stage, one in self.finished["checkpoints"].items()}
+        changed: list[str] = []
+        if settings is not None:
+            now = bind(
+                settings,
+                self.attempt.draw,
+                weights,
+                clip_digest=found.measures.clip_digest if found.measures else None,
+                dataset_sha256=frames_sha256,
+                source=source_state(self.root),
+            )
+            changed = changed_since(self.verdict.get("binding"), now)
+        self._require_bound_thresholds()
+        return [*changed, *self.problems, *self._judged_again(found, settings, frames)]
+
+    def _settings(self) -> Settings | None:
+        """As a run with the same options would resolve them now, from the project's files and not the run's copy."""
+        options = self.record.options
+        profile = str(options.get("profile") or self.record.started["kind"])
+        try:
+            return resolve_settings(profile, options, project_root=self.root)
+        except GateError as error:
+            self.problems.append(f"the settings cannot be resolved any more: {error}")
+            return None
+
+    def _frames(self) -> tuple[Path | None, str | None]:
+        path = self.root / str((self.record.dataset or {}).get("path"))
+        if not path.is_file():
+            self.problems.append(f"the frames file {path.name} is gone")
+            return None, None
+        return path, sha256_of(path)
+
+    def _weights(self, stage: str, recorded: Mapping[str, Any]) -> str | None:
+        try:
+            return verify_checkpoint(
+                self.root / recorded["path"],
+                expected_stage=stage,
+                expected_step=recorded["step"],
+                require_optimizer=False,
+            ).model_sha256
+        except CheckpointError as error:
+            self.problems.append(str(error))
+            return None
+
+    def _require_bound_thresholds(self) -> None:
+        config = (self.verdict.get("binding") or {}).get("config") or {}
+        bound = {key: config.get(f"thresholds.{key}") for key in GateThresholds.__dataclass_fields__}
+        if config and self.verdict.get("thresholds") != bound:
+            self.problems.append("the thresholds that stand beside the verdict are not those that it is bound to")
+
+    def _judged_again(self, found: Measured, settings: Settings | None, frames: Path | None) -> list[str]:
+        """What the files of the inference run give now, where that is another verdict."""
+        thresholds = thresholds_of(self.verdict)
+        if thresholds is None:
+            return ["the journal does not say which thresholds the verdict was judged by"]
+        picture = self._picture()
+        evidence = InferenceEvidence(
+            exit_code=self.finished.get("exit_code"),
+            log=read_inference_log(self.root / str(self.finished.get("log"))),
+            expected_checkpoints={
+                stage: str(Path(str(self.record.started["project_root"])) / one["path"])
+                for stage, one in self.finished["checkpoints"].items()
+            },
+            picture=picture.path.name if picture.path else None,
+            picture_problem=picture.problem,
+            measures=found.measures,
+            measures_problem=found.problem,
+            draw=self.attempt.draw,
+            measured_starts=found.starts,
+            drawn_starts=self._drawn(settings, frames),
+        )
+        again = judge_inference(evidence, thresholds)
+        recorded = [(one["id"], one["verdict"]) for one in self.verdict["conditions"]]
+        if recorded == [(one.id, one.verdict) for one in again.conditions] and self._same_error(found):
+            return []
+        return [f"the files of {self.attempt.name} now give another verdict: {again.sentence}"]
+
+    def _same_error(self, found: Measured) -> bool:
+        """Whether the measures file gives the error that stands in the journal (none: nothing was measured)."""
+        recorded = (self.verdict.get("measures") or {}).get("mse")
+        if recorded is None or found.measures is None:
+            return True
+        return math.isclose(recorded, found.measures.mse, rel_tol=SAME_ERROR)
+
+    def _picture(self) -> PictureCheck:
+        name = self.finished.get("picture")
+        if name is None:
+            return PictureCheck(None, self._recorded_reason("G4"))
+        path = self.root / str(name)
+        return check_picture(path) if path.is_file() else PictureCheck(None, f"the picture {path.name} is gone")
+
+    def _recorded_reason(self, id: str) -> str:
+        return next((str(one["reason"]) for one in self.verdict["conditions"] if one["id"] == id), "")
+
+    def _drawn(self, settings: Settings | None, frames: Path | None) -> tuple[int, ...] | None:
+        if settings is None or frames is None or not self._recorded_reason("G5.clips"):
+            return None
+        stride = dataset_stride(frames, settings.training.dataset, settings.training.fps)
+        try:
+            return clips_of_draw(settings, frames, read_episodes(frames, stride=stride), self.attempt.draw)
+        except GateError as error:
+            self.problems.append(str(error))
+            return None
