@@ -15,8 +15,8 @@ from tests.helpers.gate_evidence import CHECKPOINTS, evidence, log, measures
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.gate.attempt import gate_thresholds
 from tinyworlds_gate.gate.measures import GateMeasures
-from tinyworlds_gate.gate.verdict import Condition, GateThresholds, judge_inference, judge_measures
-from tinyworlds_gate.names import FAIL, INVALID, PASS
+from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, judge_inference, judge_measures
+from tinyworlds_gate.names import FAIL, FINAL, INVALID, PASS
 
 REPOSITORY = Path(__file__).parents[1]
 STRICT = GateThresholds(
@@ -127,6 +127,46 @@ def test_each_condition_turns_the_verdict_alone(id: str, verdict: str, changes: 
     assert re.search(said, bad[0].reason)
     assert bad[0].reason in found.sentence
     assert found.sentence.startswith(f"{verdict}: ")
+
+
+DRAWN = (0, 10, 20, 30)
+
+
+@pytest.mark.requirement("G5", "L8")
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        ((0, 10, 20), "3 clips were measured instead of the 4 held-out clips of its draw: 1 of them are missing"),
+        ((), "0 clips were measured instead of the 4 .*: 4 of them are missing"),
+        ((0, 10, 20, 999), ": 1 of them are missing, and 1 were not drawn, the first at frame 999"),
+        ((0, 10, 20, 30, 30), "5 clips were measured instead of the 4"),
+        ((10, 0, 20, 30), "4 clips were measured instead of the 4"),
+    ],
+)
+def test_an_error_on_other_clips_than_those_that_were_drawn_is_no_evidence(
+    measured: tuple[int, ...], said: str
+) -> None:
+    found = judge_inference(evidence(drawn_starts=DRAWN, measured_starts=measured), GateThresholds())
+    assert found.verdict == INVALID
+    (bad,) = [one for one in found.conditions if one.verdict != PASS]
+    assert bad.id == "G5.clips"
+    assert re.search(f"{said}.*; an error on other clips proves nothing", bad.reason)
+
+
+@pytest.mark.requirement("L8", "H3")
+def test_the_clips_and_the_sentence_of_a_final_verdict_are_those_of_the_second_draw() -> None:
+    def final(**changes: Any) -> GateVerdict:
+        seen = {"drawn_starts": DRAWN, "measured_starts": DRAWN, "draw": FINAL, **changes}
+        return judge_inference(evidence(**seen), GateThresholds())
+
+    passed = final()
+    assert "on 8 held-out clips of a second draw, which no retry has seen, is at most 0.03" in passed.sentence
+    (clips,) = [one for one in passed.conditions if one.id == "G5.clips"]
+    assert clips.reason.endswith("held-out clips of the second draw, in episodes that no attempt has measured")
+    poor = final(measures=measures(mse=0.05, copy_last=0.1))
+    assert poor.sentence.startswith(
+        "FAIL: on held-out clips of a second draw, which no retry has seen, the rollout error 0.0500 is above"
+    )
 
 
 @pytest.mark.requirement("S5")

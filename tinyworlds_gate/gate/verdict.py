@@ -159,11 +159,13 @@ def _clips(evidence: InferenceEvidence) -> list[Condition]:
     which = "of the second draw, in episodes that no attempt has measured" if evidence.draw == FINAL else "of its draw"
     if measured == drawn:
         return [Condition("G5.clips", PASS, f"the {len(drawn)} clips measured are the held-out clips {which}")]
-    strange = sorted(set(measured) - set(drawn))
-    what = f"{len(set(drawn) - set(measured))} of the {len(drawn)} held-out clips {which} were not measured"
+    missing, strange = set(drawn) - set(measured), sorted(set(measured) - set(drawn))
+    what = f"{len(measured)} clips were measured instead of the {len(drawn)} held-out clips {which}"
+    if missing:
+        what += f": {len(missing)} of them are missing"
     if strange:
-        what += f", but {len(strange)} others were, the first at frame {strange[0]}"
-    return [Condition("G5.clips", INVALID, f"{what}: an error on other clips proves nothing")]
+        what += f", and {len(strange)} were not drawn, the first at frame {strange[0]}"
+    return [Condition("G5.clips", INVALID, f"{what}; an error on other clips proves nothing")]
 
 
 def _sentence(
