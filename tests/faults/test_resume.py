@@ -34,8 +34,8 @@ from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.stages.controller import StageController
 
 TOKENIZER = "video_tokenizer"
-KILLS, SERIES = 5, 4
-"""Twenty in all; `-n 4` runs the series beside each other."""
+KILLS, SERIES = 2, 10
+"""Twenty in all; `-n 10` runs the series beside each other."""
 MEMORY: dict[str, object] = {"last_words": "torch.OutOfMemoryError: CUDA out of memory.", "save_at": 1, "die_at": 2}
 LIVES: list[dict[str, object]] = [MEMORY, {}, {"losses": [0.5]}, {}]
 """Out of memory, the rest of the chunk, a gate that asks for a retune at the target, the chunk that it adds."""
