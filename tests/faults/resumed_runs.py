@@ -29,7 +29,7 @@ class Outcome:
     weights: dict[str, tuple[int, str]]
     """stage → (step, SHA-256 of the weights) of its newest checkpoint."""
     verdicts: list[tuple[str, dict[str, Any]]]
-    """Verdict and measures of each attempt at the gate, without the seconds it took."""
+    """Verdict and measures of each attempt at the gate and of the final verdict, without the seconds it took."""
     status: str
 
 
@@ -41,7 +41,7 @@ def outcome_of(run: Path) -> Outcome:
         step, folder = list_checkpoints(run / stage / "checkpoints", stage)[-1]
         manifest = json.loads((folder / "manifest.json").read_text())
         weights[stage] = (step, manifest["files"]["model_state_dict.pt"]["sha256"])
-    judged = {event["attempt"]: event for event in events if event["event"] == "gate_verdict"}
+    judged = {(event["attempt"], event["draw"]): event for event in events if event["event"] == "gate_verdict"}
     verdicts = [
         (event["verdict"], {key: value for key, value in event["measures"].items() if key != "seconds"})
         for event in judged.values()
