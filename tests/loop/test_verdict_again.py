@@ -17,9 +17,11 @@ import pytest
 
 from tests.helpers.tiny_project import GAME, STAGES, Session, environment, read_journal
 from tinyworlds_gate.cli import main
+from tinyworlds_gate.findings.inference import gate_passed, retraining
 from tinyworlds_gate.loop import ClosedLoop
 from tinyworlds_gate.loop_resume import find_run
 from tinyworlds_gate.loop_start import resolve_run, resume_run
+from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.verdict_again import verdict_now
 
 Event = dict[str, Any]
@@ -154,7 +156,7 @@ def test_a_run_without_a_verdict_is_no_pass(run: Path, capsys: pytest.CaptureFix
 # --resume-run
 
 
-def resumed(run: Path) -> tuple[ClosedLoop, list[str]]:
+def resumed(run: Path, once_prepared: Callable[[Path], object] = lambda _: None) -> tuple[ClosedLoop, list[str]]:
     """The loop of a resumed run, asked for its inference, and what it said."""
     said: list[str] = []
     found = find_run(project_of(run), run.name, run)
@@ -163,6 +165,7 @@ def resumed(run: Path) -> tuple[ClosedLoop, list[str]]:
     loop = ClosedLoop(context, str(found.started["timestamp"]), found.so_far)
     try:
         assert loop.prepare() is None
+        once_prepared(run)
         loop.inference()
     finally:
         loop.close()
@@ -198,6 +201,27 @@ def test_a_run_killed_before_its_final_verdict_takes_it_on_resume(retrained: Ses
     assert {**now, "seconds": 0} == {**before, "seconds": 0}
 
 
+def a_file_in_the_way_of_the_picture(run: Path) -> None:
+    folder = project_of(run) / "inference_results"
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+
+
+@pytest.mark.requirement("L8", "H3", "T5")
+def test_a_final_verdict_that_fails_is_the_verdict_of_the_run_and_ends_its_retries(run: Path) -> None:
+    cut_after(run, 2, 1)
+    loop, _ = resumed(run, a_file_in_the_way_of_the_picture)
+    assert verdicts(run) == [*WHOLE[:2], (2, 2, "FAIL")]
+    assert loop.attempts[-1].verdict.sentence.startswith(
+        "FAIL: on held-out clips of a second draw, which no retry has seen, the inference command ended with exit code"
+    )
+    assert len(read_journal(run, "dynamics_retrain")) == 1 < loop.context.settings.profile.retry.max
+    assert not loop.may_retrain().allowed
+    events = read_journal(run)
+    found = {one.id: one for one in retraining(events, loop.context.settings.profile.retry, 0.03)}
+    assert (found["L8"].verdict, found["T5"].verdict, gate_passed(events).verdict) == ("FAIL", "PASS", "FAIL")
+
+
 @pytest.mark.requirement("L8", "H7")
 def test_a_resumed_run_whose_verdicts_hold_makes_no_further_attempt(run: Path) -> None:
     cut_after(run, 2, 2)
@@ -222,6 +246,11 @@ def test_a_resumed_run_takes_a_verdict_again_that_its_new_state_does_not_bear(ru
     (change,) = expired["changes"]
     assert change.startswith("the code was at commit ")
     assert expired["sentence"] in said
+    written = write_reports(project_of(run), run)
+    for id in ("A1", "A5"):
+        assert "On resume: the verdict of attempt 2, final draw does not hold any more" in written[id].read_text(
+            "utf-8"
+        )
     before, after = (read_journal(run, "gate_verdict")[number]["binding"] for number in (2, 4))
     assert before["commit"] != after["commit"]
     assert {stage: before["checkpoints"][stage] for stage in STAGES} == after["checkpoints"]
