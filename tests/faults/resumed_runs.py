@@ -58,6 +58,12 @@ class Kill:
     harness: bool
 
 
+def is_over(run: Path) -> bool:
+    """Whether the session wrote its last word, the page, into the journal."""
+    events = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return any(event["event"] == "report_written" and event["id"] == "A8" for event in events)
+
+
 def kill_something(
     project: Path, words: Sequence[str], moment_s: float, *, seed: int, spare: int
 ) -> tuple[Kill | None, Session]:
