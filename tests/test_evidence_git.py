@@ -13,38 +13,10 @@ from pathlib import Path
 import git
 import pytest
 
+from tests.helpers.git_histories import IN_2025, History
 from tinyworlds_gate.evidence import audit_command
 from tinyworlds_gate.evidence.git_history import audit
 from tinyworlds_gate.evidence.git_log import read_raw_line, unquote_path
-
-IN_2025 = "2025-06-01T12:00:00 +0000"
-
-
-class History:
-    """A repository in a temporary folder; each commit's committer date is given."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.repo = git.Repo.init(path, initial_branch="main")
-        with self.repo.config_writer() as config:
-            config.set_value("user", "name", "A Tester")
-            config.set_value("user", "email", "tester@example.invalid")
-            config.set_value("commit", "gpgsign", "false")
-
-    def write(self, name: str, content: str | bytes) -> None:
-        file = self.path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    def commit(self, subject: str, date: str = IN_2025, author_date: str | None = None, **files: str | bytes) -> str:
-        """Commit `files` (keys are names with `__` for `/` and a trailing `_yaml` or `_py` for the suffix)."""
-        for key, content in files.items():
-            stem, _, suffix = key.rpartition("_")
-            self.write(f"{stem.replace('__', '/')}.{suffix}", content)
-        self.repo.git.add(all=True)
-        with self.repo.git.custom_environment(GIT_COMMITTER_DATE=date, GIT_AUTHOR_DATE=author_date or date):
-            self.repo.git.commit("-m", subject, "--allow-empty")
-        return self.repo.head.commit.hexsha
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
-"""The command `tinyworlds-gate bench`: how fast this machine trains (`train`) and scores (`gate`).
+"""The command `tinyworlds-gate bench`: how fast this machine trains (`train`), scores (`gate`) and audits (`audit`).
 
     make bench
     tinyworlds-gate bench gate --clips 64 --steps 12
+    tinyworlds-gate bench audit --commits 10000
 
 `train`: one process, random frames, new weights: forward, backward, clipping, AdamW; no data, no checkpoints, no other
-workers. `gate`: `tinyworlds_gate/gate/speed.py`.
+workers. `gate`: `tinyworlds_gate/gate/speed.py`. `audit`: `tinyworlds_gate/evidence/audit_speed.py`.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be measured."""
+    from tinyworlds_gate.evidence import audit_speed
     from tinyworlds_gate.gate import speed
 
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|gate")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|gate|audit")
     train = kinds.add_parser("train", help="updates per second of each stage")
     speed.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
+    audit_speed.add_arguments(kinds.add_parser("audit", help="seconds to audit a generated git history"))
     train.add_argument("--profile", default="smoke", help="sizes and batch sizes (default: %(default)s)")
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     train.add_argument(
@@ -46,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         GateError: the profile is wrong, or there is no CUDA device.
     """
+    if args.what == "audit":
+        from tinyworlds_gate.evidence import audit_speed
+
+        return audit_speed.run(args)
     if args.what == "gate":
         from tinyworlds_gate.gate import speed
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tinyworlds_gate.evidence.git_history import MODES, GitEvidence, audit
+from tinyworlds_gate.evidence.git_evidence import GitEvidence, SelectedCommit
+from tinyworlds_gate.evidence.git_history import audit
+from tinyworlds_gate.evidence.relevant_paths import MODES
+from tinyworlds_gate.run.redact import redact
+
+SHOWN_FILES = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,22 +29,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_text(evidence: GitEvidence) -> str:
-    """The evidence for a terminal: verdict sentence, commits, key changes, notes."""
+    """The evidence for a terminal: verdict sentence, commits with their files, key changes, notes."""
     lines = [f"{evidence.verdict}: {evidence.reason}"]
     for commit in evidence.selected:
-        lines.append(
-            f"  {commit.sha[:10]}  {commit.date[:10]}  {len(commit.files):3d} files  {_printable(commit.subject)}"
-        )
+        lines.append(f"  {commit.sha[:10]}  {commit.date[:10]}  {commit.subject}")
+        lines.append(f"      {_files(commit)}")
+    if evidence.key_changes:
+        lines.append("  backbone and shared sizes that changed:")
     for change in evidence.key_changes:
-        lines.append(
-            f"  {change.key}: {change.old if change.old is not None else '(unset)'} → "
-            f"{change.new if change.new is not None else '(unset)'}  {_printable(change.file)}  {change.sha[:10]}"
-        )
-    return "\n".join(lines + [f"  note: {note}" for note in evidence.notes])
+        old, new = (value if value is not None else "(not set)" for value in (change.old, change.new))
+        lines.append(f"    {change.key}: {old} → {new}  {change.date[:10]}  {change.sha[:10]}  {change.file}")
+    return "\n".join(_printable(line) for line in lines + [f"  note: {note}" for note in evidence.notes])
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "�" for char in text)
+def _files(commit: SelectedCommit) -> str:
+    """The files of a commit, relevant ones first, each with its old name."""
+    ordered = dict.fromkeys([*commit.relevant_files, *commit.files])
+    told = [f"{name} (was {commit.renamed_from[name]})" if name in commit.renamed_from else name for name in ordered]
+    more = f" and {len(told) - SHOWN_FILES} more (--json has all)" if len(told) > SHOWN_FILES else ""
+    return f"{len(told)} file{'s' if len(told) > 1 else ''}: {', '.join(told[:SHOWN_FILES])}{more}"
+
+
+def _printable(line: str) -> str:
+    """Names and subjects come from people: no control character and no secret reaches the terminal."""
+    return redact("".join(char if char.isprintable() else "\ufffd" for char in line))
 
 
 def _year(text: str) -> int:

@@ -1,109 +1,35 @@
 """Audits a project's git history for one year: which commits changed the ZELDA training and inference path (L4, A2).
 
-Two git processes whatever the number of commits: one lists every commit with its date, one streams the year's diffs.
-`tinyworlds-gate audit REPO --year 2025 --mode strict` runs it alone.
+A fixed number of git processes whatever the number of commits: one lists every commit with its date, one streams the
+year's diffs, and one or two small ones ask for HEAD and its files.
+`tinyworlds-gate audit REPO --year 2025 --mode strict --json` runs it alone; docs/git-audit.md has the rules.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import calendar
 import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from tinyworlds_gate.evidence.git_log import LOG_OPTIONS, ChangedFile, CommitDiff, LogReader
-from tinyworlds_gate.evidence.repository import open_repository
+from tinyworlds_gate.evidence import git_words
+from tinyworlds_gate.evidence.git_evidence import GitEvidence, KeyChange, SelectedCommit
+from tinyworlds_gate.evidence.git_log import LOG_CONFIG, LOG_OPTIONS, CommitDiff, LogReader
+from tinyworlds_gate.evidence.relevant_paths import MODES, WATCHED_KEYS, is_relevant
+from tinyworlds_gate.evidence.repository import as_recorded, folder_in_repository, open_repository
 
 if TYPE_CHECKING:
     import git
 
-SCHEMA = 1
-WORD = "ZELDA"
-MODES = ("strict", "wide", "current_paths")
-WATCHED_KEYS = (
-    *("embed_dim", "num_heads", "hidden_dim", "num_blocks"),
-    *("patch_size", "context_length", "frame_size", "latent_dim", "num_bins", "n_actions"),
-)
+__all__ = ["MODES", "GitEvidence", "KeyChange", "SelectedCommit", "audit"]
 
-RELEVANT_PATHS = re.compile(
-    r"configs/(training|video_tokenizer|latent_actions|dynamics|inference|training_config|vqvae|lam)\.yaml"
-    r"|configs/dev/dev_(training|training_config|pipeline)\.yaml"
-    r"|scripts/(train_video_tokenizer|train_latent_actions|train_dynamics|run_inference|full_train)\.py"
-    r"|run_inference\.py|run_inference_teacher_forced\.py|train_full_pipeline\.py"
-    r"|src/(vqvae|latent_action_model|dynamics)/(main|train_[^/]*)\.py"
-    r"|tests/test_inference[^/]*\.py"
-)
-CURRENT_PATHS = re.compile(
-    r"configs/(training|video_tokenizer|latent_actions|dynamics|inference)\.yaml"
-    r"|scripts/(train_video_tokenizer|train_latent_actions|train_dynamics|run_inference)\.py"
-    r"|utils/(inference_utils|config)\.py"
-)
-
-
-@dataclass(frozen=True)
-class SelectedCommit:
-    """A commit that counts as evidence; `date` is the committer's, in UTC."""
-
-    sha: str
-    date: str
-    subject: str
-    files: tuple[str, ...]
-    relevant_files: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class KeyChange:
-    """A backbone or shared key that a commit of the year changed; null: the file did not set it on that side."""
-
-    key: str
-    file: str
-    old: str | None
-    new: str | None
-    sha: str
-    date: str
-
-
-@dataclass(frozen=True)
-class GitEvidence:
-    """What the audit found. `verdict` is PASS (the history was read whole) or INVALID (it could not be)."""
-
-    verdict: str
-    reason: str
-    year: int
-    mode: str
-    head: str | None = None
-    commits_in_year: int | None = None
-    merges_in_year: int | None = None
-    selected: tuple[SelectedCommit, ...] = ()
-    file_touches: int | None = None
-    relevant_file_touches: int | None = None
-    files: dict[str, int] = field(default_factory=dict)
-    """path → how many selected commits touched it."""
-    key_changes: tuple[KeyChange, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        """The whole evidence as JSON text; the layout is versioned by `schema`."""
-        return (
-            json.dumps({"schema": SCHEMA, "kind": "git-evidence", **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
-        )
-
-    def event(self, json_path: str | None) -> dict[str, Any]:
-        """The fields of the journal's `git_evidence` event."""
-        return {
-            **{
-                name: getattr(self, name)
-                for name in ("verdict", "reason", "year", "mode", "commits_in_year", "file_touches")
-            },
-            "selected": len(self.selected) if self.commits_in_year is not None else None,
-            "json": json_path,
-        }
+REPLACEMENT = "\ufffd"
+"""Stands for bytes that are not UTF-8."""
 
 
 def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence:
@@ -114,143 +40,121 @@ def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence
         year: committer date, UTC.
         mode: one of `MODES`.
 
+    Returns:
+        The evidence; INVALID with its reason where there is no repository, no commit, or where git refuses to read.
+
     Raises:
         ValueError: `mode` is none of `MODES`.
     """
     if mode not in MODES:
         raise ValueError(f"audit mode {mode!r} is unknown; allowed: {', '.join(MODES)}")
-
-    def invalid(reason: str) -> GitEvidence:
-        return GitEvidence("INVALID", reason, year, mode)
-
-    path = Path(repo_path)
     try:
         import git
     except ImportError:
-        return invalid("The git program was not found, so the history cannot be read. Install git and run again.")
+        return GitEvidence("INVALID", git_words.NO_GIT, year, mode)
+    path = Path(repo_path)
     try:
-        repo = open_repository(path)
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
-        return invalid(f"{path.name or path} is not in a git repository, so there is no history to audit.")
-    try:
-        with repo:
+        with open_repository(path) as repo:
             return _audit(repo, path, year, mode)
+    except git.NoSuchPathError:
+        reason = f"The folder {path} does not exist, so there is no history to audit."
+    except git.InvalidGitRepositoryError:
+        reason = f"{path.resolve().name or path} is not in a git repository, so there is no history to audit."
     except git.GitCommandError as error:
-        text = " ".join(str(error.stderr or error).replace("stderr:", "").split())
-        return invalid(f"git could not read the history: {text.strip(chr(39))[:400]}")
+        reason = git_words.refusal(str(error.stderr or error))
+    return GitEvidence("INVALID", reason, year, mode)
+
+
+@dataclass
+class _Year:
+    """What is gathered while the year's commits stream past."""
+
+    selected: list[SelectedCommit] = field(default_factory=list)
+    changes: list[KeyChange] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    hidden_files: list[tuple[str, str]] = field(default_factory=list)
+    """(path, hash) of relevant files that are binary to git."""
 
 
 def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
-    if not _has_commit(repo):
-        return GitEvidence("INVALID", "The repository has no commit yet, so there is no history to audit.", year, mode)
-    prefix, notes = _folder_in_repository(repo, project)
-    hashes, dates = _commits_of_year(repo, year)
+    as_recorded(repo)
+    head = _head(repo)
+    if head is None:
+        return GitEvidence("INVALID", git_words.NO_COMMIT, year, mode)
+    folder, notes = folder_in_repository(repo, project)
+    if folder and not repo.git.ls_tree(head, folder, name_only=True, full_tree=True):
+        return GitEvidence("INVALID", git_words.untracked(folder), year, mode, head)
+    first = calendar.timegm((year, 1, 1, 0, 0, 0))
+    end = first + (366 if calendar.isleap(year) else 365) * 86_400
+    dates = _dates(repo, head)
+    hashes = [sha for sha, when in dates.items() if first <= when < end]
     cut = _shallow_commits(repo)
-    hidden = sorted(sha for sha in cut & dates.keys() if _year_of(dates[sha]) >= year)
-    paths = CURRENT_PATHS if mode == "current_paths" else RELEVANT_PATHS
-    selected: list[SelectedCommit] = []
-    changes: list[KeyChange] = []
-    merges = binary = 0
+    hidden = sorted(sha for sha in cut & dates.keys() if dates[sha] >= first)
+    found = _Year()
     for commit in _stream(repo, hashes):
-        merges += commit.parents > 1
-        if commit.sha in cut:
-            continue  # the parent is missing: git shows the whole tree as added, which is not this commit's diff
-        binary += commit.binary_files
-        changes.extend(_key_changes(commit))
-        relevant = [file.path for file in commit.files if _is_relevant(file, paths, prefix)]
-        found = commit.word_in_changed_lines if mode == "strict" else commit.word_in_diff
-        if relevant and found:
-            every = tuple(dict.fromkeys(file.path for file in commit.files))
-            selected.append(
-                SelectedCommit(commit.sha, _utc(commit.committed_at), commit.subject, every, tuple(relevant))
-            )
-    notes += _notes(merges, binary, cut, hidden, year)
-    touched = Counter(name for commit in selected for name in commit.files)
-    evidence = GitEvidence(
+        _take(commit, found, mode, folder, is_cut=commit.sha in cut)
+    touched = Counter(name for commit in found.selected for name in commit.files)
+    shallow = git_words.shallow_note(cut, hidden, year)
+    return GitEvidence(
         verdict="INVALID" if hidden else "PASS",
-        reason=_reason(year, mode, len(hashes), len(selected), sum(touched.values()), bool(hidden)),
+        reason=git_words.result(year, mode, len(hashes), len(found.selected), touched.total(), cut=bool(hidden)),
         year=year,
         mode=mode,
-        head=repo.head.commit.hexsha,
+        head=head,
         commits_in_year=len(hashes),
-        merges_in_year=merges,
-        selected=tuple(selected),
-        file_touches=sum(touched.values()),
-        relevant_file_touches=sum(len(commit.relevant_files) for commit in selected),
+        merges_in_year=found.counts["merges"],
+        selected=tuple(found.selected),
+        file_touches=touched.total(),
+        relevant_file_touches=sum(len(commit.relevant_files) for commit in found.selected),
         files=dict(sorted(touched.items())),
-        key_changes=tuple(changes),
-        notes=tuple(notes),
-    )
-    return evidence
-
-
-def _reason(year: int, mode: str, commits: int, selected: int, touches: int, cut: bool) -> str:
-    if cut:
-        return (
-            f"This is a shallow clone and its history is cut inside or after {year}: at least {commits} commits and "
-            f"{selected} selected, but the rest cannot be seen. Fetch the whole history with `git fetch --unshallow` "
-            "and run again."
-        )
-    if commits == 0:
-        return f"The whole history was read. It holds no commit in {year} (committer date, UTC), so none is selected."
-    shown = "no commit is" if selected == 0 else f"{selected} commit{'s are' if selected > 1 else ' is'}"
-    return (
-        f"The whole history was read. {commits} commit{'s' if commits > 1 else ''} in {year}, {shown} {WORD} evidence "
-        f"in mode {mode}, with {touches} file touches."
+        key_changes=tuple(sorted(reversed(found.changes), key=lambda one: (one.key, one.file, one.date))),
+        notes=(*notes, *git_words.notes(found.counts, found.hidden_files), *shallow),
     )
 
 
-def _notes(merges: int, binary: int, cut: set[str], hidden: list[str], year: int) -> list[str]:
-    notes = []
-    if merges:
-        notes.append(
-            f"{merges} merge commit(s) are counted. Of a merge only what differs from every parent is read, since the "
-            "commits that it brings in are read on their own."
-        )
-    if binary:
-        notes.append(f"{binary} change(s) of binary files are in the year; their content is not searched.")
-    if cut and not hidden:
-        notes.append(f"This is a shallow clone, but its history is cut before {year}, so the year is whole.")
-    if hidden:
-        names = ", ".join(sha[:10] for sha in hidden[:5])
-        notes.append(f"The history is cut at {names}: these commits are counted, but what they changed is unknown.")
-    return notes
+def _take(commit: CommitDiff, found: _Year, mode: str, folder: str, *, is_cut: bool) -> None:
+    """Count one commit of the year, and keep it when the mode selects it."""
+    found.counts["merges"] += commit.parents > 1
+    if is_cut:
+        return  # the parent is missing: git shows the whole tree as added, which is not this commit's diff
+    date = _utc(commit.committed_at)
+    relevant = [file.path for file in commit.files if is_relevant((file.path, file.old_path), mode, folder)]
+    changes = [
+        KeyChange(key, file, old, new, commit.sha, date)
+        for file, key, (old, new) in commit.settings.changes()
+        if file.startswith(folder)
+    ]
+    found.changes.extend(reversed(changes))  # the whole list is turned round at the end
+    found.counts["renames"] += sum(file.old_path is not None for file in commit.files)
+    found.counts["binary"] += len(commit.binary)
+    found.hidden_files += [(name, commit.sha) for name in commit.binary if name in relevant]
+    shown = [commit.subject, *(file.path for file in commit.files), *(str(one) for one in changes)]
+    found.counts["odd"] += any(REPLACEMENT in text for text in shown)
+    if relevant and (commit.word_in_changed_lines if mode == "strict" else commit.word_in_diff):
+        every = tuple(dict.fromkeys(file.path for file in commit.files))
+        renamed = {file.path: file.old_path for file in commit.files if file.old_path is not None}
+        found.selected.append(SelectedCommit(commit.sha, date, commit.subject, every, tuple(relevant), renamed))
 
 
-def _has_commit(repo: git.Repo) -> bool:
-    """Whether HEAD is a commit; raises ``GitCommandError`` when git refuses to say (another owner, a damaged file)."""
+def _head(repo: git.Repo) -> str | None:
+    """The commit of HEAD; raises ``GitCommandError`` when git refuses to say (another owner, a damaged file)."""
     import git
 
     try:
-        repo.git.rev_parse("HEAD", verify=True)
+        return str(repo.git.rev_parse("HEAD", verify=True))
     except git.GitCommandError as error:
         if "single revision" not in str(error.stderr):
             raise
-        return False
-    return True
+        return None
 
 
-def _folder_in_repository(repo: git.Repo, project: Path) -> tuple[str, list[str]]:
-    if repo.working_tree_dir is None:
-        return "", ["The repository is bare."]
-    folder = project.resolve().relative_to(Path(repo.working_tree_dir).resolve()).as_posix()
-    if folder == ".":
-        return "", []
-    return f"{folder}/", [
-        f"The project is the folder {folder}/ of a larger repository; relevant paths are taken inside it."
-    ]
-
-
-def _commits_of_year(repo: git.Repo, year: int) -> tuple[list[str], dict[str, int]]:
-    """The year's hashes (newest first) and every reachable commit's time.
+def _dates(repo: git.Repo, head: str) -> dict[str, int]:
+    """Every reachable commit's committer time in Unix seconds, newest first.
 
     Not `--since`: that stops walking at a commit with a skewed clock.
     """
-    dates: dict[str, int] = {}
-    for line in repo.git.rev_list("HEAD", "--timestamp").splitlines():
-        when, sha = line.split()
-        dates[sha] = int(when)
-    return [sha for sha, when in dates.items() if _year_of(when) == year], dates
+    pairs = (line.split() for line in repo.git.rev_list(head, "--timestamp").splitlines())
+    return {sha: int(when) for when, sha in pairs}
 
 
 def _shallow_commits(repo: git.Repo) -> set[str]:
@@ -266,11 +170,11 @@ def _stream(repo: git.Repo, hashes: list[str]) -> Iterator[CommitDiff]:
     """
     if not hashes:
         return
-    reader = LogReader(WORD.encode(), frozenset(WATCHED_KEYS))
+    reader = LogReader(git_words.WORD.encode(), WATCHED_KEYS)
     with tempfile.TemporaryFile() as wanted:
         wanted.write("".join(f"{sha}\n" for sha in hashes).encode())
         wanted.seek(0)
-        log = repo.git(c=["core.quotePath=false", "log.showRoot=true"]).log
+        log = repo.git(c=list(LOG_CONFIG)).log
         process = log("--no-walk=unsorted", "--stdin", *LOG_OPTIONS, istream=wanted, as_process=True)
         errors: list[bytes] = []
         drain = threading.Thread(target=_drain, args=(process.stderr, errors), daemon=True)
@@ -284,22 +188,5 @@ def _drain(stream: IO[bytes], into: list[bytes]) -> None:
     into.append(stream.read())
 
 
-def _is_relevant(file: ChangedFile, paths: re.Pattern[str], prefix: str) -> bool:
-    names = [name for name in (file.path, file.old_path) if name is not None and name.startswith(prefix)]
-    return any(paths.fullmatch(name.removeprefix(prefix)) is not None for name in names)
-
-
-def _key_changes(commit: CommitDiff) -> list[KeyChange]:
-    return [
-        KeyChange(key, file, old, new, commit.sha, _utc(commit.committed_at))
-        for (file, key), (old, new) in commit.settings.items()
-        if old != new
-    ]
-
-
 def _utc(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _year_of(seconds: int) -> int:
-    return datetime.fromtimestamp(seconds, UTC).year

@@ -10,8 +10,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from tinyworlds_gate.evidence.git_settings import SettingChanges
+
 LOG_FORMAT = "%x00%H%x00%ct%x00%P%x00%s"
 """One header line a commit: hash, committer time (Unix seconds), parents, subject."""
+
+LOG_CONFIG = ("core.quotePath=false", "log.showRoot=true", "core.attributesFile=", "protocol.allow=never")
+"""No attributes of the user's own, and nothing fetched (a partial clone would ask its server commit by commit)."""
 
 LOG_OPTIONS = (
     f"--format=tformat:{LOG_FORMAT}",
@@ -19,13 +24,16 @@ LOG_OPTIONS = (
     "--patch",
     "--find-renames",
     "-l1000",
+    "-O/dev/null",
     "--diff-merges=dense-combined",
     "--unified=3",
     "--inter-hunk-context=0",
     "--diff-algorithm=myers",
+    "--indent-heuristic",
     "--src-prefix=a/",
     "--dst-prefix=b/",
     "--submodule=short",
+    "--ignore-submodules=none",
     "--encoding=UTF-8",
     "--no-color",
     "--no-ext-diff",
@@ -37,7 +45,6 @@ LOG_OPTIONS = (
 """Whatever a user's git configuration could change about a diff is set here, so the audit is the same everywhere."""
 
 _HUNK = re.compile(rb"^(@@+) ((?:-\d+(?:,\d+)? )+)\+\d+(?:,(\d+))? @@+")
-_SETTING = re.compile(rb"^\s*([A-Za-z_][A-Za-z0-9_]*)\s*:\s*([^#]*?)\s*(?:#.*)?$")
 _ESCAPES = {ord("t"): 9, ord("n"): 10, ord("r"): 13, ord("a"): 7, ord("b"): 8, ord("f"): 12, ord("v"): 11}
 
 
@@ -58,12 +65,12 @@ class CommitDiff:
     committed_at: int
     parents: int
     subject: str
+    settings: SettingChanges
     files: list[ChangedFile] = field(default_factory=list)
     word_in_changed_lines: bool = False
     word_in_diff: bool = False
-    binary_files: int = 0
-    settings: dict[tuple[str, str], list[str | None]] = field(default_factory=dict)
-    """(file, key) → [old value, new value] of the watched keys in YAML files."""
+    binary: list[str] = field(default_factory=list)
+    """Files whose content git does not show."""
 
 
 def unquote_path(raw: bytes) -> str:
@@ -95,6 +102,14 @@ def read_raw_line(line: bytes) -> ChangedFile:
     return ChangedFile(names[-1] if names else "", status)
 
 
+def path_of_header(line: bytes) -> str:
+    """`diff --git a/x b/x` or `diff --cc x` → `x`; of a renamed file the line `rename to` names it, not this one."""
+    kind, rest = line.removeprefix(b"diff --").split(b" ", 1)
+    if kind != b"git":
+        return unquote_path(rest)
+    return unquote_path(rest[len(rest) // 2 + 1 :]).removeprefix("b/")  # both halves are alike
+
+
 class _Hunk:
     """Counts a hunk's lines down, so that a removed line `-- x` (shown as `--- x`) is never taken for a header."""
 
@@ -108,20 +123,15 @@ class _Hunk:
         return self.new > 0 or any(count > 0 for count in self.old)
 
     def take(self, line: bytes) -> bytes:
-        """Count one line; returns b"+" or b"-" when it is added or removed against every parent, else b" "."""
+        """Count one line; returns its signs, one for each parent."""
         marks = line[: self.columns] or b" " * self.columns  # an empty context line may lose its space
-        if self.columns == 1:
-            if marks != b"-":
-                self.new -= 1
-            if marks != b"+":
-                self.old[0] -= 1
-            return marks
         removed = b"-" in marks
         self.new -= 0 if removed else 1
-        for i in range(min(self.columns, len(self.old))):
-            if marks[i : i + 1] == (b"-" if removed else b" "):
+        kept = b"-" if removed else b" "
+        for i in range(self.columns):
+            if marks[i : i + 1] == kept:
                 self.old[i] -= 1
-        return marks[:1] if marks in (b"+" * self.columns, b"-" * self.columns) else b" "
+        return marks
 
 
 class LogReader:
@@ -129,7 +139,7 @@ class LogReader:
 
     Args:
         word: what is searched for, case-sensitive.
-        watched_keys: YAML keys whose changes are kept (the backbone and the shared shapes).
+        watched_keys: YAML keys whose changes are kept (the backbone and the shared sizes).
     """
 
     def __init__(self, word: bytes, watched_keys: frozenset[str]) -> None:
@@ -148,7 +158,7 @@ class LogReader:
             if line.startswith(b"\0"):
                 if commit is not None:
                     yield commit
-                commit, in_diff, hunk, path = _open_commit(line), False, None, ""
+                commit, in_diff, hunk, path = self._open_commit(line), False, None, ""
                 continue
             if commit is None:
                 continue
@@ -156,33 +166,28 @@ class LogReader:
                 commit.files.append(read_raw_line(line))
                 continue
             if line.startswith((b"diff --git ", b"diff --cc ", b"diff --combined ")):
-                in_diff, hunk, path = True, None, ""
+                in_diff, hunk, path = True, None, path_of_header(line)
             if not in_diff:
                 continue
             commit.word_in_diff |= self._word in line
             if header := _HUNK.match(line):
                 hunk = _Hunk(header)
-            elif line.startswith((b"--- a/", b"+++ b/")):
-                path = line[6:].removesuffix(b"\t").decode("utf-8", "replace")
+            elif line.startswith((b"rename to ", b"copy to ")):
+                path = unquote_path(line.split(b" to ", 1)[1])
             elif line.startswith(b"Binary files "):
-                commit.binary_files += 1
+                commit.binary.append(path)
         if commit is not None:
             yield commit
 
     def _take_hunk_line(self, commit: CommitDiff, hunk: _Hunk, line: bytes, path: str) -> None:
-        mark = hunk.take(line)
+        marks = hunk.take(line)
         if self._word in line:
             commit.word_in_diff = True
-            commit.word_in_changed_lines |= mark in (b"+", b"-")
-        if mark not in (b"+", b"-") or not path.endswith((".yaml", ".yml")):
-            return
-        setting = _SETTING.match(line[hunk.columns :])
-        key = setting[1].decode("ascii") if setting else ""
-        if setting and key in self._keys:
-            values = commit.settings.setdefault((path, key), [None, None])
-            values[0 if mark == b"-" else 1] = setting[2].decode("utf-8", "replace")
+            commit.word_in_changed_lines |= marks in (b"+" * hunk.columns, b"-" * hunk.columns)
+        if marks.strip():
+            commit.settings.take(path, marks, line[hunk.columns :])
 
-
-def _open_commit(line: bytes) -> CommitDiff:
-    _, sha, when, parents, subject = line.split(b"\0", 4)
-    return CommitDiff(sha.decode(), int(when), len(parents.split()), subject.decode("utf-8", "replace"))
+    def _open_commit(self, line: bytes) -> CommitDiff:
+        _, sha, when, parents, subject = line.split(b"\0", 4)
+        settings = SettingChanges(self._keys)
+        return CommitDiff(sha.decode(), int(when), len(parents.split()), subject.decode("utf-8", "replace"), settings)

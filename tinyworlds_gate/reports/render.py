@@ -193,7 +193,7 @@ def _git_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, Any
     title = f"ZELDA evidence in the git history of {audit_year(record)}"
     more = {"data": data, "meaning": AUDIT_MODES.get(str(mode), "unknown")}
     text = _render("git_evidence.md.j2", record, rendered_at, title, verdict, reason, **more)
-    return text, data or _data("git-evidence", record, verdict, reason)
+    return text, {**(data or {}), **_data("git-evidence", record, verdict, reason)}
 
 
 def _analysis_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, Any]]:
