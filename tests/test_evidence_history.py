@@ -1,4 +1,4 @@
-"""The analysis of the local metric history and its plots (L9, A3, A4).
+"""A stage's metric history and how its local files are read (L9).
 
 Run: pytest tests/test_evidence_history.py
 """
@@ -6,116 +6,31 @@ Run: pytest tests/test_evidence_history.py
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
-from matplotlib.image import imread
 
-from tests.helpers.journal_samples import COLUMNS, STAGES, STAMP, write_history
+from tests.helpers.journal_samples import COLUMNS
 from tinyworlds_gate.evidence.history import (
     LOSS,
-    analyse,
-    analyse_stage,
+    UNIQUE,
+    Row,
     first_and_last_tenth,
-    history_of_checkpoint,
-    local_histories,
-    read_history,
+    history_of_rows,
+    number,
     rolling_mean,
+    write_history,
 )
+from tinyworlds_gate.evidence.local_history import history_of_checkpoint, local_histories, read_history
 
 RUN = "smoke_sample"
-
-
-@pytest.fixture
-def histories(tmp_path: Path) -> dict[str, Path]:
-    """A history of each stage under the project `tmp_path`."""
-    paths = local_histories(tmp_path, RUN)
-    for stage, path in paths.items():
-        write_history(path, stage, 200, 1.9 if stage == "dynamics" else 0.007)
-    return paths
 
 
 def rows_file(path: Path, *rows: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n", encoding="utf-8")
     return path
-
-
-@pytest.mark.requirement("L9", "A3")
-def test_a_whole_history_of_three_stages_passes_and_is_written_as_json(
-    tmp_path: Path, histories: dict[str, Path]
-) -> None:
-    analysis = analyse(tmp_path, RUN, STAMP, "local_only", histories)
-    data = json.loads((tmp_path / f"docs/action/wandb-analysis-{STAMP}.json").read_text(encoding="utf-8"))
-    assert (analysis.verdict, data["verdict"], data["source"]) == ("PASS", "PASS", "local")
-    assert [row["stage"] for row in data["per_stage"]] == list(STAGES)
-
-
-@pytest.mark.requirement("A4")
-def test_each_stage_gets_the_plots_of_what_its_history_holds(tmp_path: Path, histories: dict[str, Path]) -> None:
-    plots = analyse(tmp_path, RUN, STAMP, "local_only", histories).plots
-    assert sorted(Path(plot).stem for plot in plots) == [
-        "dynamics_first_vs_last_tenth",
-        "dynamics_learning_rate",
-        "dynamics_loss",
-        "latent_actions_action_entropy",
-        "latent_actions_codebook_usage",
-        "latent_actions_learning_rate",
-        "latent_actions_loss",
-        "latent_actions_unique_actions",
-        "video_tokenizer_codebook_usage",
-        "video_tokenizer_learning_rate",
-        "video_tokenizer_loss",
-    ]
-    for plot in plots:
-        height, width, _ = imread(tmp_path / plot).shape
-        assert (width > 900, height > 400) == (True, True), plot
-        assert plot.startswith(f"docs/action/plots/wandb-analysis-{STAMP}/")
-
-
-@pytest.mark.requirement("L9")
-def test_api_first_without_a_recorded_run_says_so_and_uses_the_local_history(
-    tmp_path: Path, histories: dict[str, Path]
-) -> None:
-    analysis = analyse(tmp_path, RUN, STAMP, "api_first", histories)
-    assert (analysis.verdict, analysis.source) == ("PASS", "local")
-    assert analysis.notes == ("No W&B run was recorded for this run, so the local history was used.",)
-
-
-@pytest.mark.requirement("L9")
-def test_api_only_without_a_recorded_run_is_invalid_with_its_reason(tmp_path: Path, histories: dict[str, Path]) -> None:
-    analysis = analyse(tmp_path, RUN, STAMP, "api_only", histories)
-    assert (analysis.verdict, analysis.plots) == ("INVALID", ())
-    assert "no W&B run was recorded for this run" in analysis.reason
-
-
-@pytest.mark.requirement("L9")
-def test_a_missing_history_is_invalid_and_names_the_file(tmp_path: Path, histories: dict[str, Path]) -> None:
-    histories["latent_actions"].unlink()
-    analysis = analyse(tmp_path, RUN, STAMP, "local_only", histories)
-    assert analysis.verdict == "INVALID"
-    assert f"Logs/latent_actions_history_{RUN}.csv is missing" in analysis.reason
-    assert [row.stage for row in analysis.per_stage] == ["video_tokenizer", "dynamics"]
-
-
-@pytest.mark.requirement("L9")
-def test_a_history_without_any_finite_loss_is_invalid(tmp_path: Path) -> None:
-    path = rows_file(tmp_path / "Logs/h.csv", "0,1.0,nan,0.001,,,,,", "1,2.0,inf,0.001,,,,,")
-    analysis = analyse(tmp_path, RUN, STAMP, "local_only", {"dynamics": path})
-    assert analysis.verdict == "INVALID"
-    assert "Logs/h.csv holds no finite loss" in analysis.reason
-    assert analysis.per_stage[0].losses_not_finite == 2
-
-
-def test_nothing_trained_is_not_run_and_no_pass(tmp_path: Path) -> None:
-    analysis = analyse(tmp_path, RUN, STAMP, "local_only", {})
-    assert analysis.verdict == "NOT-RUN"
-    assert analysis.reason == "No stage was trained in this run, and no history of a given checkpoint lies in Logs/."
-
-
-def test_an_unknown_source_is_refused_with_the_allowed_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'cloud' is unknown; allowed: api_first, api_only, local_only"):
-        analyse(tmp_path, RUN, STAMP, "cloud", {})
 
 
 def test_a_torn_last_row_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -135,28 +50,78 @@ def test_of_a_repeated_update_the_last_value_counts(tmp_path: Path) -> None:
 
 def test_missing_values_stay_missing_and_are_not_zero(tmp_path: Path) -> None:
     path = rows_file(tmp_path / "h.csv", "0,1,0.5,,,,,,", "1,2,,,,,,,")
-    history = read_history("dynamics", path)
-    assert history.columns[LOSS] == (0.5, None)
-    assert analyse_stage(history, "h.csv").action_entropy_nats_last_tenth is None
+    assert read_history("dynamics", path).columns[LOSS] == (0.5, None)
 
 
-def test_the_sentence_tells_where_the_loss_went(tmp_path: Path) -> None:
-    rows = [f"{i},1,{1.0 - 0.01 * i},,,,,," for i in range(50)]
-    analysis = analyse_stage(read_history("dynamics", rows_file(tmp_path / "h.csv", *rows)), "h.csv")
-    expected = "fell from 0.98 (mean of the first tenth) to 0.53 (mean of the last tenth) over 50 recorded updates"
-    assert expected in analysis.sentence
+def test_an_empty_file_is_a_history_without_rows(tmp_path: Path) -> None:
+    path = tmp_path / "h.csv"
+    path.write_text("", encoding="utf-8")
+    assert read_history("dynamics", path).steps == ()
 
 
-def test_a_rising_loss_is_called_rising(tmp_path: Path) -> None:
-    rows = [f"{i},1,{1.0 + i},,,,,," for i in range(20)]
-    analysis = analyse_stage(read_history("dynamics", rows_file(tmp_path / "h.csv", *rows)), "h.csv")
-    assert "The loss rose from 1.5" in analysis.sentence
+@pytest.mark.requirement("M1", "L9")
+@pytest.mark.parametrize("as_lines", [False, True], ids=["one list", "a row a line"])
+def test_a_json_history_is_read_like_the_csv(tmp_path: Path, as_lines: bool) -> None:
+    rows = [{"_step": 1, LOSS: 2, UNIQUE: None}, {"_step": 0, LOSS: "NaN"}, {"_step": 2.5, LOSS: 1.0}, "no row"]
+    path = tmp_path / "Logs" / f"dynamics_history_{RUN}.json"
+    path.parent.mkdir()
+    text = "\n".join(map(json.dumps, rows)) + '\n{"_step": 9, "trai' if as_lines else json.dumps(rows)
+    path.write_text(text, encoding="utf-8")
+    history = read_history("dynamics", local_histories(tmp_path, RUN)["dynamics"])
+    assert history.points(LOSS) == ([1], [2.0])
+    assert history.steps == (0, 1)
+    assert history.unreadable_rows == (3 if as_lines else 2)
 
 
-def test_one_single_update_can_still_be_analysed_and_plotted(tmp_path: Path) -> None:
-    path = rows_file(tmp_path / "h.csv", "0,1,0.5,0.001,,,,,")
-    analysis = analyse(tmp_path, RUN, STAMP, "local_only", {"dynamics": path})
-    assert (analysis.verdict, len(analysis.plots)) == ("PASS", 2)
+@pytest.mark.requirement("M1")
+def test_the_csv_that_the_stage_writes_goes_before_a_json_of_the_same_run(tmp_path: Path) -> None:
+    table = rows_file(tmp_path / "Logs" / f"dynamics_history_{RUN}.csv")
+    table.with_suffix(".json").write_text("[]", encoding="utf-8")
+    assert local_histories(tmp_path, RUN)["dynamics"] == table
+
+
+def test_the_history_of_a_run_whose_name_begins_alike_is_not_taken(tmp_path: Path) -> None:
+    other = rows_file(tmp_path / "Logs" / f"dynamics_history_{RUN}_2.csv", "0,1,0.5,,,,,,")
+    found = local_histories(tmp_path, RUN)["dynamics"]
+    assert (found == other, found.exists()) == (False, False)
+
+
+def test_a_given_checkpoint_leads_to_the_history_of_the_run_it_came_from(tmp_path: Path) -> None:
+    table = rows_file(tmp_path / "Logs" / f"dynamics_history_{RUN}.csv")
+    given = tmp_path / "results" / RUN / "dynamics" / "checkpoints" / "dynamics_step_199"
+    assert history_of_checkpoint(tmp_path, given) == table
+    assert history_of_checkpoint(tmp_path, tmp_path / "elsewhere" / "dynamics_step_199") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3, 3.0),
+        (0.25, 0.25),
+        ("0.25", 0.25),
+        ("Infinity", math.inf),
+        (None, None),
+        ("", None),
+        (True, None),
+        ({}, None),
+    ],
+)
+def test_a_metric_is_a_float_whatever_form_it_came_in(value: object, expected: float | None) -> None:
+    assert number(value) == expected
+
+
+def test_nan_that_came_as_text_is_nan_and_no_missing_value() -> None:
+    found = number("NaN")
+    assert found is not None
+    assert math.isnan(found)
+
+
+def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path) -> None:
+    rows: dict[int, Row] = {7: {LOSS: 0.1 + 0.2, UNIQUE: None}, 3: {LOSS: math.inf, UNIQUE: 4.0}}
+    path = tmp_path / "kept" / "dynamics_history_api.csv"
+    write_history(path, rows)
+    assert read_history("dynamics", path).columns == history_of_rows("dynamics", path, rows).columns
+    assert path.read_text(encoding="utf-8").splitlines()[0] == f"_step,{LOSS},{UNIQUE}"
 
 
 def test_the_rolling_mean_looks_back_over_its_window() -> None:
@@ -166,11 +131,3 @@ def test_the_rolling_mean_looks_back_over_its_window() -> None:
 def test_the_tenths_hold_at_least_one_value() -> None:
     assert first_and_last_tenth([3.0, 1.0, 2.0]) == ([3.0], [2.0])
     assert first_and_last_tenth([]) == ([], [])
-
-
-def test_a_given_checkpoint_leads_to_the_history_of_the_run_it_came_from(
-    tmp_path: Path, histories: dict[str, Path]
-) -> None:
-    given = tmp_path / "results" / RUN / "dynamics" / "checkpoints" / "dynamics_step_199"
-    assert history_of_checkpoint(tmp_path, given) == histories["dynamics"]
-    assert history_of_checkpoint(tmp_path, tmp_path / "elsewhere" / "dynamics_step_199") is None

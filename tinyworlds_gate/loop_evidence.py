@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tinyworlds_gate.evidence.analysis import WandbAnalysis, analyse, analysis_path
 from tinyworlds_gate.evidence.git_history import GitEvidence, audit
-from tinyworlds_gate.evidence.history import WandbAnalysis, analyse, history_of_checkpoint, local_histories
+from tinyworlds_gate.evidence.local_history import history_of_checkpoint, local_histories
+from tinyworlds_gate.evidence.sought import sought_in
 from tinyworlds_gate.stages.context import RunContext
 
 
@@ -24,6 +26,8 @@ def audit_history(context: RunContext) -> GitEvidence:
 def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> WandbAnalysis | None:
     """L9: analyse the histories of the trained stages, or of the runs that given checkpoints came from.
 
+    Where they are read is said: W&B's API, this run's files in `Logs/`, or its own `.wandb` files.
+
     Returns:
         None when the analysis was switched off.
     """
@@ -34,6 +38,8 @@ def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> 
             verdict="NOT-RUN",
             reason="switched off with --enable-wandb-analysis false",
             source=None,
+            sources={},
+            not_used=[],
             json=None,
             plots=[],
         )
@@ -41,8 +47,9 @@ def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> 
     histories = (
         local_histories(layout.project_root, layout.run, tuple(trained)) if trained else _given_histories(context)
     )
-    analysis = analyse(layout.project_root, layout.run, stamp, options.wandb_source, histories)
-    path = layout.actions / f"wandb-analysis-{stamp}.json"
+    sought = sought_in(context.journal.events(), histories)
+    analysis = analyse(layout, stamp, options.wandb_source, sought)
+    path = analysis_path(layout, stamp)
     context.journal.append("wandb_analysis", **analysis.event(layout.relative(path)))
     context.say(f"analysis of the stages' metrics: {analysis.verdict}: {analysis.reason}")
     return analysis

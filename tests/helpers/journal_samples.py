@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.evidence.analysis import WandbAnalysis, analyse
 from tinyworlds_gate.evidence.git_history import GitEvidence, KeyChange, SelectedCommit
-from tinyworlds_gate.evidence.history import WandbAnalysis, analyse, local_histories
+from tinyworlds_gate.evidence.local_history import local_histories
+from tinyworlds_gate.evidence.sought import Sought
+from tinyworlds_gate.run.layout import RunLayout
 
 STAMP = "2026_11_23_04_00_00"
 START = 1_795_406_400.0
@@ -301,7 +304,8 @@ def _analysis(root: Path, run: str, stages: tuple[str, ...]) -> WandbAnalysis:
     """The real analysis of the run's histories, drawn once a session and copied after that (drawing takes seconds)."""
     key = (run, stages)
     if key not in _DRAWN:
-        analysis = analyse(root, run, STAMP, "api_first", local_histories(root, run, stages))
+        sought = [Sought(stage, path) for stage, path in local_histories(root, run, stages).items()]
+        analysis = analyse(RunLayout(root, run), STAMP, "api_first", sought)
         names = [*analysis.plots, f"docs/action/wandb-analysis-{STAMP}.json"]
         _DRAWN[key] = analysis, {name: (root / name).read_bytes() for name in names}
     analysis, files = _DRAWN[key]

@@ -1,29 +1,24 @@
-"""Analyses the metric history of a run's stages: the local form of the W&B stage analysis (L9, A3, A4).
-
-Input: `Logs/<stage>_history_<run>.csv` with W&B's key names, one row an update. Output: a JSON file and
-one PNG a plot. Every number comes from the file; a column that a stage does not fill stays null.
-"""
+"""One stage's metrics by update, in W&B's key names, wherever they were read (L9)."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from tinyworlds_gate.names import STAGES
-
-SCHEMA = 1
-SOURCES = ("api_first", "api_only", "local_only")
 
 LOSS = "train/loss"
 LEARNING_RATE = "learning_rate/group_0"
 CODEBOOK = {"video_tokenizer": "train/codebook_usage", "latent_actions": "latent_actions/codebook_usage"}
 ENTROPY = "action_entropy"
 UNIQUE = "unique_actions"
+GPU_MEMORY = "system/gpu_memory_allocated"
+METRICS = (LOSS, LEARNING_RATE, *CODEBOOK.values(), ENTROPY, UNIQUE, GPU_MEMORY)
+"""What the stages log; other columns that a history may have are not analysed."""
+
+Row = Mapping[str, float | None]
+"""Metric → value of one update; null where the update has none."""
 
 
 @dataclass(frozen=True)
@@ -47,100 +42,49 @@ class History:
         return [step for step, _ in pairs], [value for _, value in pairs]
 
 
-@dataclass(frozen=True)
-class StageAnalysis:
-    """What one stage's history says. Losses are the stage's own training loss; rates are per update."""
-
-    stage: str
-    sentence: str
-    history: str
-    rows: int
-    first_step: int | None
-    last_step: int | None
-    loss_first: float | None
-    loss_last: float | None
-    loss_min: float | None
-    loss_first_tenth: float | None
-    loss_last_tenth: float | None
-    losses_not_finite: int
-    learning_rate_max: float | None
-    learning_rate_last: float | None
-    codebook_usage_last_tenth: float | None
-    action_entropy_nats_last_tenth: float | None
-    unique_actions_last_tenth: float | None
-    unreadable_rows: int
-    repeated_steps: int
+def history_of_rows(
+    stage: str, path: Path, rows: Mapping[int, Row], *, unreadable_rows: int = 0, repeated_steps: int = 0
+) -> History:
+    """The history of rows by update; `path` is the file that holds them."""
+    steps = sorted(rows)
+    names = list(dict.fromkeys(name for step in steps for name in rows[step]))
+    columns = {name: tuple(rows[step].get(name) for step in steps) for name in names}
+    return History(stage, path, tuple(steps), columns, unreadable_rows, repeated_steps)
 
 
-@dataclass(frozen=True)
-class WandbAnalysis:
-    """The whole analysis: PASS, INVALID (a history is missing or empty) or NOT-RUN (nothing was trained)."""
-
-    verdict: str
-    reason: str
-    source: str
-    asked_source: str
-    run: str
-    per_stage: tuple[StageAnalysis, ...] = ()
-    plots: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
-
-    def to_json(self) -> str:
-        """The analysis as JSON text, versioned by `schema`; never NaN."""
-        data = {"schema": SCHEMA, "kind": "wandb-analysis", **asdict(self)}
-        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def event(self, json_path: str | None) -> dict[str, Any]:
-        """The fields of the journal's `wandb_analysis` event."""
-        return {
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "source": self.source,
-            "json": json_path,
-            "plots": list(self.plots),
-        }
-
-
-def local_histories(project_root: Path, run: str, stages: tuple[str, ...] = STAGES) -> dict[str, Path]:
-    """Where this run's stages write their histories; the files need not exist."""
-    return {stage: project_root / "Logs" / f"{stage}_history_{run}.csv" for stage in stages}
-
-
-def history_of_checkpoint(project_root: Path, checkpoint: Path) -> Path | None:
-    """The history of the run that a checkpoint `results/<run>/<stage>/checkpoints/…` came from, where it exists.
-
-    For `--train-stage none`: what was trained elsewhere can still be analysed, by a path that the user named.
-    """
-    parts = checkpoint.parts
-    at = max((i for i, part in enumerate(parts) if part == "checkpoints"), default=0)
-    if at < 2:
-        return None
-    path = project_root / "Logs" / f"{parts[at - 1]}_history_{parts[at - 2]}.csv"
-    return path if path.is_file() else None
-
-
-def read_history(stage: str, path: Path) -> History:
-    """Read one CSV. Unreadable rows (a torn last line) are left out and counted; of a repeated update the last counts.
+def write_history(path: Path, rows: Mapping[int, Row]) -> None:
+    """Write rows as the stages do: `_step` and a column a metric; a value that is missing stays empty.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be written.
     """
-    rows: dict[int, dict[str, float | None]] = {}
-    unreadable = repeated = 0
-    names: list[str] = []
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        reader = csv.DictReader(line.replace("\0", "") for line in file)
-        names = [name for name in reader.fieldnames or [] if name not in ("_step", "_timestamp")]
-        for row in reader:
-            step = _number(row.get("_step"))
-            if step is None or not step.is_integer() or row.get(names[-1] if names else "_step") is None:
-                unreadable += 1
-                continue
-            repeated += int(step) in rows
-            rows[int(step)] = {name: _number(row.get(name)) for name in names}
-    steps = sorted(rows)
-    columns = {name: tuple(rows[step][name] for step in steps) for name in names}
-    return History(stage, path, tuple(steps), columns, unreadable, repeated)
+    names = [name for name in METRICS if any(row.get(name) is not None for row in rows.values())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["_step", *names])
+        for step in sorted(rows):
+            values = (rows[step].get(name) for name in names)
+            writer.writerow([step, *("" if value is None else repr(value) for value in values)])
+
+
+def number(value: object) -> float | None:
+    """A metric as a float: whole numbers come as ints, NaN and infinities from W&B as text. None for what is none.
+
+    `"NaN"` and `"Infinity"` are what W&B's JSON writes where JSON has no such number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return float(value) if value != "" else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def whole_number(value: object) -> int | None:
+    """An update's number; None for what is no whole number."""
+    found = number(value)
+    return int(found) if found is not None and found.is_integer() else None
 
 
 def rolling_mean(values: list[float], window: int) -> list[float]:
@@ -160,150 +104,3 @@ def first_and_last_tenth(values: list[float]) -> tuple[list[float], list[float]]
         return [], []
     size = max(1, len(values) // 10)
     return values[:size], values[-size:]
-
-
-def analyse_stage(history: History, shown_path: str) -> StageAnalysis:
-    """Numbers and one plain sentence for a stage."""
-    steps, losses = history.points(LOSS)
-    first, last = first_and_last_tenth(losses)
-    not_finite = sum(value is not None and not math.isfinite(value) for value in history.columns.get(LOSS, ()))
-    rates = history.points(LEARNING_RATE)[1]
-    return StageAnalysis(
-        stage=history.stage,
-        sentence=_sentence(history, losses, not_finite),
-        history=shown_path,
-        rows=len(history.steps),
-        first_step=steps[0] if steps else None,
-        last_step=steps[-1] if steps else None,
-        loss_first=losses[0] if losses else None,
-        loss_last=losses[-1] if losses else None,
-        loss_min=min(losses, default=None),
-        loss_first_tenth=_mean(first),
-        loss_last_tenth=_mean(last),
-        losses_not_finite=not_finite,
-        learning_rate_max=max(rates, default=None),
-        learning_rate_last=rates[-1] if rates else None,
-        codebook_usage_last_tenth=_late_mean(history, CODEBOOK.get(history.stage, "")),
-        action_entropy_nats_last_tenth=_late_mean(history, ENTROPY),
-        unique_actions_last_tenth=_late_mean(history, UNIQUE),
-        unreadable_rows=history.unreadable_rows,
-        repeated_steps=history.repeated_steps,
-    )
-
-
-def analyse(
-    project_root: Path,
-    run: str,
-    timestamp: str,
-    source: str,
-    histories: Mapping[str, Path],
-    wandb_run: str | None = None,
-) -> WandbAnalysis:
-    """Analyse the given stages, write the JSON and the plots, and return the analysis (L9).
-
-    Args:
-        project_root: artifacts go to its `docs/action/`.
-        timestamp: of the run, `YYYY_MM_DD_HH_MM_SS`; it names the artifacts.
-        source: one of `SOURCES`, as asked with `--wandb-source`.
-        histories: stage → CSV; the stages that must have one (see `local_histories`).
-        wandb_run: the W&B run that the stages logged to online, or None.
-
-    Raises:
-        ValueError: `source` is none of `SOURCES`.
-        OSError: `docs/action/` cannot be written.
-    """
-    if source not in SOURCES:
-        raise ValueError(f"W&B source {source!r} is unknown; allowed: {', '.join(SOURCES)}")
-    paths = artifact_paths(project_root, timestamp)
-    analysis = _analyse_local(project_root, run, source, histories, wandb_run, paths["plots"])
-    paths["json"].parent.mkdir(parents=True, exist_ok=True)
-    paths["json"].write_text(analysis.to_json(), encoding="utf-8")
-    return analysis
-
-
-def artifact_paths(project_root: Path, timestamp: str) -> dict[str, Path]:
-    """Where A3's JSON and A4's plots of a run lie."""
-    action = project_root / "docs" / "action"
-    name = f"wandb-analysis-{timestamp}"
-    return {"json": action / f"{name}.json", "plots": action / "plots" / name}
-
-
-def _analyse_local(
-    project_root: Path, run: str, asked: str, histories: Mapping[str, Path], wandb_run: str | None, plots_dir: Path
-) -> WandbAnalysis:
-    if asked == "api_only":
-        why = "no W&B run was recorded for this run" if wandb_run is None else "this version does not read the W&B API"
-        reason = f"--wandb-source api_only was given, but {why}. Use --wandb-source api_first or local_only."
-        return WandbAnalysis("INVALID", reason, "none", asked, run)
-    notes = []
-    if asked == "api_first":
-        why = "No W&B run was recorded for this run" if wandb_run is None else "This version does not read the W&B API"
-        notes.append(f"{why}, so the local history was used.")
-    if not histories:
-        return WandbAnalysis(
-            "NOT-RUN",
-            "No stage was trained in this run, and no history of a given checkpoint lies in Logs/.",
-            "none",
-            asked,
-            run,
-            notes=tuple(notes),
-        )
-    from tinyworlds_gate.evidence.plots import draw_stage
-
-    stages: list[StageAnalysis] = []
-    plots: list[str] = []
-    problems: list[str] = []
-    for stage, path in histories.items():
-        shown = relative_to_root(path, project_root)
-        if not path.is_file():
-            problems.append(f"{stage} has no history file ({shown} is missing)")
-            continue
-        history = read_history(stage, path)
-        stages.append(analyse_stage(history, shown))
-        if not history.points(LOSS)[1]:
-            problems.append(f"{shown} holds no finite loss")
-            continue
-        plots += [relative_to_root(plot, project_root) for plot in draw_stage(history, plots_dir)]
-    reason = (
-        f"The history cannot be analysed whole: {'; '.join(problems)}."
-        if problems
-        else f"The local history of {len(stages)} stage{'s' if len(stages) > 1 else ''} was read and plotted."
-    )
-    verdict = "INVALID" if problems else "PASS"
-    return WandbAnalysis(verdict, reason, "local", asked, run, tuple(stages), tuple(plots), tuple(notes))
-
-
-def relative_to_root(path: Path, root: Path) -> str:
-    """A path as the journal writes it: relative to the project where it lies inside, with forward slashes."""
-    try:
-        return path.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return path.as_posix()
-
-
-def _sentence(history: History, losses: list[float], not_finite: int) -> str:
-    if not losses:
-        return "The history holds no finite loss, so nothing can be said about this stage."
-    first, last = first_and_last_tenth(losses)
-    early, late = sum(first) / len(first), sum(last) / len(last)
-    word = "fell" if late < early else "rose" if late > early else "stayed"
-    text = f"The loss {word} from {early:.4g} (mean of the first tenth) to {late:.4g} (mean of the last tenth) "
-    text += f"over {len(history.steps)} recorded updates."
-    if not_finite:
-        text += f" {not_finite} loss value(s) were not finite numbers."
-    return text
-
-
-def _late_mean(history: History, name: str) -> float | None:
-    return _mean(first_and_last_tenth(history.points(name)[1])[1])
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

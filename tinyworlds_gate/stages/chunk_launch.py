@@ -9,6 +9,7 @@ from typing import Any
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
+from tinyworlds_gate.launch.wandb_run import WandbRun, with_wandb_run
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.retune import ChunkParams
 
@@ -24,6 +25,7 @@ class Chunk:
     target: int
     schedule_start: int
     reason: str
+    wandb: WandbRun | None = None
 
 
 def chunk_command(
@@ -72,6 +74,7 @@ def announcement(context: RunContext, chunk: Chunk, command: list[str]) -> dict[
         "param_sources": {key: settings.source_of(chunk.stage, key) for key in vars(params)},
         "nproc_per_node": context.nproc,
         "effective_batch": settings.effective_batch(chunk.stage),
+        "wandb": chunk.wandb,
     }
 
 
@@ -84,7 +87,7 @@ def launch_chunk(context: RunContext, chunk: Chunk, command: list[str]) -> Chunk
         context.target,
         chunk.stage,
         command,
-        stage_environment(context.target, files, on_cpu=context.on_cpu),
+        with_wandb_run(stage_environment(context.target, files, on_cpu=context.on_cpu), chunk.wandb),
         layout=layout,
         chunk=chunk.number,
         nproc=context.nproc,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import cast
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.errors import CheckpointError, DiskError
 from tinyworlds_gate.launch.launcher import ChunkResult, failure_text
+from tinyworlds_gate.launch.wandb_run import plan_wandb_run
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.journal import Event
@@ -134,6 +136,7 @@ class StageController:
             target=progress.target,
             schedule_start=progress.schedule_start,
             reason=progress.reason,
+            wandb=plan_wandb_run(self.context.settings.training, os.environ),
         )
         command = chunk_command(self.context, chunk, self.standing.resolve(progress.checkpoint), self.inputs)
         self._announce(chunk, command)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from tinyworlds_gate.checkpoints.durable import sync_folder
 from tinyworlds_gate.errors import TrainingError
 
+WandbMode = Literal["online", "offline", "disabled"]
+
 COLUMNS = (
     "_step",
     "_timestamp",
@@ -76,16 +78,22 @@ class HistoryFile:
             self._file.close()
 
 
+def wandb_mode(environment: Mapping[str, str]) -> WandbMode:
+    """`WANDB_MODE` where it is set; else online with a key in `WANDB_API_KEY`, and offline without one."""
+    wanted = environment.get("WANDB_MODE") or ("online" if environment.get("WANDB_API_KEY") else "offline")
+    return "online" if wanted == "online" else "disabled" if wanted == "disabled" else "offline"
+
+
 class WandbLog:
-    """The same rows in a W&B run: online when the user has a key, else an offline run under `wandb/`."""
+    """The same rows in a W&B run: online when the user has a key, else an offline run under `wandb/`.
+
+    The harness names the run by `WANDB_RUN_ID`, one for each chunk (`launch/wandb_run.py`).
+    """
 
     def __init__(self, *, project: str, name: str, stage: str, config: Mapping[str, Any], directory: Path) -> None:
         import wandb
 
-        wanted = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
-        mode: Literal["online", "offline", "disabled"] = (
-            "online" if wanted == "online" else "disabled" if wanted == "disabled" else "offline"
-        )
+        mode = wandb_mode(os.environ)
         try:
             self._run = wandb.init(
                 project=project, name=name, group=stage, config=dict(config), dir=str(directory), mode=mode

@@ -1,0 +1,158 @@
+"""A W&B server on 127.0.0.1: what wandb's client asks by GraphQL of a run and its history, and how it can go wrong.
+
+The client is the real one. The answers have the shapes that its queries ask for (`Viewer`, `RunFragment`,
+`RunHistoryKeys`, `RunParquetHistory`, `HistoryPage`), and the values the form that W&B gives them: whole floats as
+ints, NaN as the string "NaN".
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+KEY = "k1ng0fh34rts" * 4
+ENTITY = "zelda-lab"
+PROJECT = "tinyworlds"
+PARQUET = Path(__file__).resolve().parent.parent / "data" / "wandb_exports" / "history_0_40.parquet"
+"""40 rows as W&B exports them, written once with pyarrow: updates 0 to 39, `train/loss` 5 − 0.01·update (NaN at update
+7, 0.5 at multiples of 4), a constant learning rate, `unique_actions` 3 at odd updates and null at even ones."""
+
+
+@dataclass
+class ServedRun:
+    """One run: its live rows, its exported parquet files, and where an answer about it goes wrong.
+
+    `fault`: "missing" (no such run), "500" or "half" (its rows), "capped" (pages hold fewer rows than asked).
+    `history_keys` False: the server has not indexed the keys, so `scan_history` believes that there is nothing.
+    """
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    parquet: Sequence[Path] = ()
+    fault: str | None = None
+    history_keys: bool = True
+    last_step: int = -1
+
+    def attributes(self, run_id: str) -> dict[str, Any]:
+        user = {"name": "Zelda", "username": "zelda"}
+        made = {"id": "UnVuOjE=", "projectId": "1", "name": run_id, "displayName": run_id, "state": "finished"}
+        bags = dict.fromkeys(("config", "systemMetrics", "summaryMetrics"), "{}")
+        return {**made, **bags, "tags": [], "user": user, "historyKeys": self.keys()}
+
+    def keys(self) -> dict[str, Any] | None:
+        last = max([self.last_step, *(int(row["_step"]) for row in self.rows)])
+        return {"lastStep": last, "keys": {}} if self.history_keys else None
+
+
+@dataclass
+class WandbServer:
+    """What the server has; `hang` and `broken` make it useless from the first request on. `queries` are those asked."""
+
+    runs: dict[str, ServedRun] = field(default_factory=dict)
+    hang: bool = False
+    broken: bool = False
+    address: str = ""
+    queries: list[str] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def environment(self, key: str = KEY) -> dict[str, str]:
+        """What points wandb's client here."""
+        return {"WANDB_BASE_URL": self.address, "WANDB_API_KEY": key}
+
+
+def values(row: Mapping[str, Any]) -> str:
+    """A row as W&B sends it."""
+    return json.dumps({name: _value(value) for name, value in row.items()})
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NaN"
+        return int(value) if value.is_integer() else value
+    return value
+
+
+def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+        def do_GET(self) -> None:
+            self._send(200, (PARQUET.parent / Path(self.path).name).read_bytes())
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            query, asked = request["query"], request.get("variables") or {}
+            server.queries.append(query)
+            if server.hang:
+                server.released.wait(60)
+            elif server.broken:
+                self._send(500, b"the database is gone")
+            elif self.headers.get("Authorization") != f"Basic {base64.b64encode(f'api:{KEY}'.encode()).decode()}":
+                self._send(401, b"user is not logged in")
+            elif "viewer" in query:
+                names = {"name": "Zelda", "username": "zelda", "email": "zelda@example.com", "admin": False}
+                viewer = {"id": "1", "entity": ENTITY, "flags": "{}", "teams": {"edges": []}, **names}
+                self._data({"viewer": viewer})
+            else:
+                self._run(query, asked)
+
+        def _run(self, query: str, asked: Mapping[str, Any]) -> None:
+            run_id = asked.get("name") or asked.get("runName") or asked.get("run") or ""
+            run = server.runs.get(run_id)
+            here = (asked.get("entity"), asked.get("project")) == (ENTITY, PROJECT)
+            if run is None or not here or run.fault == "missing":
+                self._data({"project": None})
+            elif "RunFragment" in query:
+                self._data({"project": {"run": run.attributes(run_id)}})
+            elif "parquetHistory" in query:
+                urls = [f"{server.address}/files/{path.name}" for path in run.parquet]
+                live = [{"_step": row["_step"]} for row in run.rows[:1]]
+                self._data({"project": {"run": {"parquetHistory": {"parquetUrls": urls, "liveData": live}}}})
+            elif "historyKeys" in query:
+                self._data({"project": {"run": {"historyKeys": run.keys()}}})
+            elif run.fault == "500":
+                self._send(500, b"the database is gone")
+            else:
+                rows = [values(row) for row in run.rows if asked["minStep"] <= row["_step"] < asked["maxStep"]]
+                rows = rows[: len(rows) // 2] if run.fault == "capped" else rows
+                self._data({"project": {"run": {"history": rows}}}, half=run.fault == "half")
+
+        def _data(self, data: Mapping[str, Any], half: bool = False) -> None:
+            self._send(200, json.dumps({"data": data}).encode(), half)
+
+        def _send(self, status: int, body: bytes, half: bool = False) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2] if half else body)
+            self.close_connection = half
+
+    return Handler
+
+
+@contextmanager
+def serving(server: WandbServer) -> Iterator[WandbServer]:
+    """Serve while the block runs; `server.address` is where."""
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    server.address = f"http://127.0.0.1:{listener.server_address[1]}"
+    try:
+        yield server
+    finally:
+        server.released.set()
+        listener.shutdown()
+        listener.server_close()
+        thread.join()
