@@ -37,6 +37,7 @@ LAYERS = (
     ("stages",),
     ("gate",),
     ("evidence",),
+    ("watch",),
     ("reports",),
     ("findings",),
     ("loop_data", "loop_evidence", "loop_given", "loop_resume"),

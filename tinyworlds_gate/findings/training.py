@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -140,28 +140,44 @@ def parameters(events: Events) -> list[Finding]:
 
 
 def channels(events: Events) -> list[Finding]:
-    """M1, M2, M3: history, checkpoints and pictures moved in every chunk that counted."""
+    """M1, M2, M3: history, checkpoints and pictures moved in every chunk that counts.
+
+    A chunk whose launcher ended well and in which one stood still is INVALID: it counts for nothing, its updates are
+    trained again, and the finding says so. Where nothing was trained again, the channel itself is INVALID.
+    """
     judged = {gate["chunk"] for gate in of(events, "stage_gate")}
-    chunks = [chunk for chunk in of(events, "chunk_finished") if chunk["chunk"] in judged]
-    if not chunks:
-        return [not_run(id, "no chunk counted in this run") for id in ("M1", "M2", "M3")]
+    finished = of(events, "chunk_finished")
+    chunks = [chunk for chunk in finished if chunk["chunk"] in judged]
+    ended_well = [chunk for chunk in finished if chunk["chunk"] not in judged and chunk.get("cause") == "ok"]
     findings = []
     for id in ("M1", "M2", "M3"):
-        stale = [
-            f"{chunk_name(chunk)}: {channel['reason']}"
-            for chunk in chunks
-            if (channel := (chunk.get("channels") or {}).get(id, {"verdict": INVALID, "reason": "not journalled"}))[
-                "verdict"
-            ]
-            != PASS
-        ]
-        last = chunks[-1]["channels"][id]["reason"] if not stale else ""
-        findings.append(
-            Finding(id, INVALID, "; ".join(stale))
-            if stale
-            else Finding(id, PASS, f"moved in {len(chunks)} chunk(s); last: {last}")
-        )
+        stale = [_stood_still(chunk, id) for chunk in chunks if not _moved(chunk, id)]
+        invalid = [chunk for chunk in ended_well if not _moved(chunk, id)]
+        stale += [_stood_still(chunk, id) for chunk in invalid if not _made_good(chunk, chunks)]
+        again = [_stood_still(chunk, id) for chunk in invalid if _made_good(chunk, chunks)]
+        if stale:
+            findings.append(Finding(id, INVALID, "; ".join(stale)))
+        elif not chunks:
+            findings.append(not_run(id, "no chunk counted in this run"))
+        else:
+            last = chunks[-1]["channels"][id]["reason"]
+            told = f"; INVALID, and trained again: {'; '.join(again)}" if again else ""
+            findings.append(Finding(id, PASS, f"moved in {len(chunks)} chunk(s); last: {last}{told}"))
     return findings
+
+
+def _moved(chunk: Mapping[str, Any], id: str) -> bool:
+    return bool(((chunk.get("channels") or {}).get(id) or {}).get("verdict") == PASS)
+
+
+def _stood_still(chunk: dict[str, Any], id: str) -> str:
+    channel = (chunk.get("channels") or {}).get(id) or {"reason": "not journalled"}
+    return f"{chunk_name(chunk)}: {channel['reason']}"
+
+
+def _made_good(chunk: Mapping[str, Any], counted: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a later chunk of its stage counts."""
+    return any(later["stage"] == chunk["stage"] and later["chunk"] > chunk["chunk"] for later in counted)
 
 
 def absolute_steps(events: Events) -> Finding:

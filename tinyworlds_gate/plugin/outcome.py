@@ -59,6 +59,7 @@ def decide_outcome(
     kind: str,
     explicit: Mapping[str, Any],
     not_asked: Collection[str] = (),
+    watched: Finding | None = None,
 ) -> RunOutcome:
     """Complete the findings with what no test stated, and judge the whole.
 
@@ -71,8 +72,11 @@ def decide_outcome(
         kind: of the profile; a long run allows no NOT-RUN.
         explicit: the options that a person gave.
         not_asked: requirements whose tests were not collected (a file, a node id or `--lf` was given).
+        watched: what is known of M4, which no test carries; None: of no watch.
     """
     findings: list[tuple[str | None, Finding]] = [(test, one) for test, several in by_test.items() for one in several]
+    if watched is not None:
+        findings.append((None, watched))
     known = {one.id for _, one in findings}
     complete = bool(loop.attempts) and exitstatus != INTERRUPTED
     left_out = dict.fromkeys(not_asked, "its test was not among those asked for (a file, a node id or --lf)")

@@ -177,7 +177,7 @@ def _parse(path: Path, content: bytes) -> tuple[list[Event], int]:
     lines = content.split(b"\n")
     complete, rest = lines[:-1], lines[-1]
     for number, line in enumerate(complete, start=1):
-        event = _event(line)
+        event = as_event(line)
         if event is None:
             if number == len(complete) and not rest:
                 break
@@ -195,7 +195,8 @@ def _parse(path: Path, content: bytes) -> tuple[list[Event], int]:
     return events, whole
 
 
-def _event(line: bytes) -> Event | None:
+def as_event(line: bytes) -> Event | None:
+    """The event that a line of a journal holds, None for a damaged one."""
     try:
         event = json.loads(line)
     except ValueError:

@@ -1,0 +1,198 @@
+"""Follow the files of one chunk while they grow: heartbeats, losses, device samples, checkpoints and pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.watch.curve import Curve
+from tinyworlds_gate.watch.facts import DeviceReading, GpuReading, Losses, Moves, WorkerBeat
+from tinyworlds_gate.watch.tail import Tail
+
+HISTORY_BYTES = 4 * 2**20
+"""About 40,000 updates: what is read of a history that is longer."""
+BEATS_BYTES = 64 * 2**10
+SAMPLES_BYTES = 256 * 2**10
+KEPT_BEATS = 300
+KEPT_MOVES = 12
+LISTED_AGAIN_S = 2.0
+"""A folder that changed this recently is listed again: two changes can bear the same time."""
+
+
+class BeatsFollower:
+    """The heartbeats of a chunk's workers; of a long chunk only the newest are read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tails: dict[str, Tail] = {}
+        self._beats: dict[int, deque[WorkerBeat]] = {}
+
+    def read(self) -> dict[int, tuple[WorkerBeat, ...]]:
+        """Rank → its newest beats, oldest first; a rank that was started anew begins anew."""
+        for name in sorted(_names(self._folder)):
+            if name.startswith("rank_") and name.endswith(".jsonl"):
+                tail = self._tails.setdefault(name, Tail(self._folder / name, last_bytes=BEATS_BYTES))
+                for line in tail.read().lines:
+                    beat = _beat(line)
+                    if beat is not None:
+                        self._keep(beat)
+        return {rank: tuple(beats) for rank, beats in sorted(self._beats.items())}
+
+    def _keep(self, beat: WorkerBeat) -> None:
+        kept = self._beats.setdefault(beat.rank, deque(maxlen=KEPT_BEATS))
+        if kept and kept[-1].pid != beat.pid:
+            if beat.monotonic < kept[-1].monotonic:
+                return  # of an earlier process of this rank, in a file whose name sorts later
+            kept.clear()
+        kept.append(beat)
+
+
+class LossesFollower:
+    """The losses in a stage's history, which every chunk replaces by one with the same rows before its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._tail = Tail(path, last_bytes=HISTORY_BYTES)
+        self._times: deque[float] = deque(maxlen=KEPT_MOVES)
+        self._columns: list[str] = []
+        self._clear()
+
+    def read(self) -> None:
+        """Take in the new rows."""
+        read = self._tail.read()
+        lines, before = read.lines, self._step
+        if read.restarted:
+            self._clear()
+        if not self._columns and (lines or self._tail.first_line):
+            header = self._tail.first_line or lines.pop(0)
+            self._columns = header.decode("utf-8", "replace").strip().split(",")
+        for line in lines:
+            self._take(line)
+        # A chunk begins with the rows of those before it in a new file: these did not come now.
+        is_new = self._step is not None and (before is None or self._step > before or not read.restarted)
+        if lines and is_new and self._tail.modified_s is not None:
+            self._times.append(self._tail.modified_s)
+
+    @property
+    def losses(self) -> Losses:
+        """The curve so far."""
+        return Losses(self._curve.parts, self._step, self._loss, self._lowest, self._not_finite)
+
+    def moves(self, since: float) -> Moves:
+        """When rows came since a moment, and the newest row's update."""
+        newest = f"update {self._step + 1}" if self._step is not None else None
+        last = self._times[-1] if self._times else None
+        return Moves(newest, last, tuple(moment for moment in self._times if moment >= since))
+
+    def _clear(self) -> None:
+        self._columns = []
+        self._curve = Curve()
+        self._step: int | None = None
+        self._loss: float | None = None
+        self._lowest: float | None = None
+        self._not_finite: int | None = None
+
+    def _take(self, line: bytes) -> None:
+        row = dict(zip(self._columns, line.decode("utf-8", "replace").rstrip("\r").split(","), strict=False))
+        try:
+            step, loss = int(row["_step"]), float(row["train/loss"])
+        except (KeyError, ValueError):
+            return  # a torn row, or the header of a file without rows
+        self._step, self._loss = step, loss
+        if not math.isfinite(loss):
+            self._not_finite = step
+            return
+        self._curve.add(step, loss)
+        self._lowest = loss if self._lowest is None else min(self._lowest, loss)
+
+
+class DevicesFollower:
+    """The newest of a chunk's device samples."""
+
+    def __init__(self, path: Path) -> None:
+        self._tail = Tail(path, last_bytes=SAMPLES_BYTES)
+        self._newest: DeviceReading | None = None
+
+    def read(self) -> DeviceReading | None:
+        """The newest sample; an unreadable one changes nothing."""
+        lines = self._tail.read().lines
+        reading = _device_reading(lines[-1]) if lines else None
+        self._newest = reading or self._newest
+        return self._newest
+
+
+class FolderFollower:
+    """When the entries of a folder appeared; those that are removed later (old checkpoints) are remembered."""
+
+    def __init__(self, folder: Path, counts: Callable[[str], bool]) -> None:
+        self._folder, self._counts = folder, counts
+        self._seen: set[tuple[float, str]] = set()
+        self._changed: float | None = None
+
+    def moves(self, since: float) -> Moves:
+        """The entries that appeared since a moment; the folder is listed when it has changed."""
+        changed = modified_s(self._folder)
+        if changed is not None and (changed != self._changed or time.time() - changed < LISTED_AGAIN_S):
+            self._changed = changed
+            for name in filter(self._counts, _names(self._folder)):
+                modified = modified_s(self._folder / name)
+                if modified is not None:
+                    self._seen.add((modified, name))
+        ordered = sorted(self._seen)[-KEPT_MOVES:]
+        self._seen = set(ordered)
+        moment, newest = ordered[-1] if ordered else (None, None)
+        return Moves(newest, moment, tuple(moment for moment, _ in ordered if moment >= since))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def modified_s(path: Path) -> float | None:
+    """Unix seconds of a file's last change; None where it is absent or cannot be seen."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
+def _beat(line: bytes) -> WorkerBeat | None:
+    try:
+        record = json.loads(line)
+        return WorkerBeat(
+            rank=int(record["rank"]),
+            pid=int(record["pid"]),
+            device=str(record["device"]),
+            step=int(record["step"]),
+            time=float(record["time"]),
+            monotonic=float(record["monotonic"]),
+            cpu_s=float(record["cpu_s"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _device_reading(line: bytes) -> DeviceReading | None:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        tree = {str(pid) for pid in record["tree"]}
+        gpus = tuple(
+            GpuReading(
+                uuid=str(gpu["uuid"]),
+                util_pct=gpu["util_pct"],
+                memory_used_gib=gpu["memory_used_gib"],
+                own_processes=None if gpu["processes"] is None else len(tree.intersection(gpu["processes"])),
+            )
+            for gpu in record["gpus"]
+        )
+        return DeviceReading(float(record["time"]), gpus)
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,91 @@
+"""The files that a watch leaves (M4): `Logs/monitor_4h_<timestamp>.log` and `Logs/monitor_4h_latest.info`.
+
+The names are those of the specification, whatever time was asked for; the log's first line says for which run and for
+how long.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.timestamps import timestamp
+from tinyworlds_gate.watch.plain import NOTE, Line, info_lines
+from tinyworlds_gate.watch.view import View
+
+LATEST = "monitor_4h_latest.info"
+LOG_NAME = "monitor_4h_{stamp}.log"
+LOG_GLOB = "monitor_4h_*.log"
+HEAD = "watch of run {run} for {asked}"
+
+
+class WatchRecord:
+    """Writes both files; one that cannot be written any more is told in ``problem`` and stops no watch.
+
+    Raises:
+        GateError: the log cannot be made.
+    """
+
+    def __init__(self, layout: RunLayout, asked: str) -> None:
+        self._layout, self._asked = layout, asked
+        self._began = time.time()
+        self.problem: str | None = None
+        self.log, self._file = _new_log(layout.histories, self._began)
+        self.write([Line(self._began, NOTE, HEAD.format(run=layout.run, asked=asked))])
+
+    def write(self, lines: Iterable[Line]) -> None:
+        """Append lines to the log."""
+        try:
+            for line in lines:
+                self._file.write(f"{line}\n")
+            self._file.flush()
+        except OSError as error:
+            self._refused(self.log, error)
+
+    def show(self, view: View) -> None:
+        """Replace `monitor_4h_latest.info`; a reader sees the old one or the new one."""
+        path = self._layout.histories / LATEST
+        head = [
+            f"run: {self._layout.relative(self._layout.root)}",
+            f"watched since: {timestamp(self._began)} for {self._asked}",
+            f"log: {self._layout.relative(self.log)}",
+            f"updated: {timestamp(view.now)}",
+        ]
+        part = path.with_name(f".{LATEST}.{os.getpid()}")
+        try:
+            part.write_text("\n".join([*head, *info_lines(view)]) + "\n", encoding="utf-8", errors="replace")
+            part.replace(path)
+        except OSError as error:
+            self._refused(path, error)
+
+    def close(self, reason: str) -> None:
+        """Write why the watch ended."""
+        self.write([Line(time.time(), NOTE, f"the watch ended: {reason}")])
+        try:
+            self._file.close()
+        except OSError as error:
+            self._refused(self.log, error)
+
+    def _refused(self, path: Path, error: OSError) -> None:
+        self.problem = f"{self._layout.relative(path)} cannot be written: {error.strerror or error}"
+
+
+def _new_log(folder: Path, moment: float) -> tuple[Path, IO[str]]:
+    """A log that no other watch writes; two watches of one second get names of two seconds."""
+    while True:
+        path = folder / LOG_NAME.format(stamp=timestamp(moment))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return path, open(path, "x", encoding="utf-8", errors="replace")
+        except FileExistsError:
+            moment += 1.0
+        except OSError as error:
+            raise GateError(
+                f"The record of the watch {path} cannot be written: {error.strerror}. Make the folder writable, free "
+                "its disk, or watch without --for."
+            ) from error

@@ -1,0 +1,262 @@
+"""What a person sees: a run's state and its files' facts at one moment, put into words and numbers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.watch.channels import SAMPLE, STEP, Channel, file_channel, sample_channel, step_channel
+from tinyworlds_gate.watch.durations import short
+from tinyworlds_gate.watch.facts import Facts, Losses, Moves
+from tinyworlds_gate.watch.pace import Pace, cpu_share, pace_of
+from tinyworlds_gate.watch.state import ENDED, TRAINING, WAITING, Gpu, OpenChunk, RunState, StageState
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """A stage: updates done of its target, and whether it is `done`, `now` or `later`."""
+
+    stage: str
+    done: int
+    target: int | None
+    verdict: str | None
+    when: str
+
+
+@dataclass(frozen=True)
+class ChunkLine:
+    """The chunk that trains; ``eta_*`` in seconds at the rate of the last two minutes, None where it is not known, or
+    where nothing moves."""
+
+    number: int
+    stage: str
+    reason: str
+    start: int
+    done: int
+    end: int
+    target: int
+    updates_per_s: float | None
+    eta_chunk_s: float | None
+    eta_stage_s: float | None
+
+
+@dataclass(frozen=True)
+class GpuRow:
+    """A GPU; percent and GiB, None is not known."""
+
+    index: int
+    name: str
+    util_pct: float | None
+    memory_used_gib: float | None
+    memory_gib: float | None
+    workers: str
+    """The ranks that say they are on it, or how many of our processes hold memory there."""
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """A worker; ``cpu`` 1.0 is a whole core."""
+
+    rank: int
+    pid: int
+    device: str
+    updates: int
+    cpu: float | None
+    age_s: float
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that a person should know; the ``about`` of an alert stays while its words change with its age."""
+
+    about: str
+    told: str
+
+
+@dataclass(frozen=True)
+class View:
+    """One moment of a run; times in Unix seconds, ages and durations in seconds."""
+
+    run: str
+    profile: str | None
+    now: float
+    age_s: float | None
+    phase: str
+    phase_s: float | None
+    headline: str
+    stages: tuple[StageLine, ...]
+    chunk: ChunkLine | None
+    losses: Losses
+    loss_of: str | None
+    gpus: tuple[GpuRow, ...]
+    workers: tuple[WorkerRow, ...]
+    channels: tuple[Channel, ...]
+    alerts: tuple[Alert, ...]
+    judged: tuple[str, ...]
+    """The last stage gate, the last retune and the last verdict of the inference gate."""
+    happened: tuple[tuple[float, str], ...]
+    page: str | None
+    """The HTML page, once it is written."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run's record has its end."""
+        return self.phase == ENDED
+
+
+def view_of(state: RunState, facts: Facts, now: float) -> View:
+    """The view of a moment (``now`` in Unix seconds); state and facts are those of one look."""
+    pace = pace_of(facts.beats) if state.chunk is not None else Pace()
+    channels = _channels(state, facts, pace, now)
+    moves = not any(channel.problem for channel in channels if channel.name == STEP)
+    chunk = None if state.chunk is None else _chunk_line(state.chunk, pace, facts.losses, moves=moves)
+    return View(
+        run=state.run,
+        profile=state.profile,
+        now=now,
+        age_s=None if state.started is None else max(0.0, (_end_of(state) or now) - state.started),
+        phase=state.phase,
+        phase_s=None if state.phase_since is None else max(0.0, now - state.phase_since),
+        headline=_headline(state, facts, now),
+        stages=tuple(_stage_line(stage, state, chunk) for stage in STAGES),
+        chunk=chunk,
+        losses=facts.losses,
+        loss_of=None if state.newest_chunk is None else state.newest_chunk.stage,
+        gpus=_gpu_rows(state.gpus, facts, channels) if state.chunk is not None else (),
+        workers=_worker_rows(facts, now) if state.chunk is not None else (),
+        channels=channels,
+        alerts=_alerts(state, facts, channels),
+        judged=tuple(told for told in (state.stage_gate, state.retune, state.verdict) if told),
+        happened=state.happened,
+        page=state.reports.get("A8"),
+    )
+
+
+def _end_of(state: RunState) -> float | None:
+    return state.phase_since if state.phase == ENDED else None
+
+
+def _headline(state: RunState, facts: Facts, now: float) -> str:
+    """Where the run stands, in one sentence."""
+    since = "" if state.phase_since is None else f" for {short(max(0.0, now - state.phase_since))}"
+    if state.phase == WAITING:
+        return "waiting for the first event of its journal" if facts.journal_there else "no journal yet: waiting for it"
+    if state.phase == ENDED:
+        ago = short(max(0.0, now - (state.phase_since or now)))
+        return f"ended {ago} ago ({state.status}): {state.sentence}"
+    if state.chunk is not None:
+        return f"training {state.chunk.stage}{since}" + ("" if facts.beats or facts.history.times else ", starting up")
+    if state.inference is not None:
+        log = "" if facts.log_modified is None else f", its log grew {short(max(0.0, now - facts.log_modified))} ago"
+        return f"inference, {state.inference}{since}{log}"
+    return f"{state.phase}{since}"
+
+
+def _stage_line(stage: str, state: RunState, chunk: ChunkLine | None) -> StageLine:
+    known = state.stages.get(stage, StageState())
+    is_now = chunk is not None and chunk.stage == stage
+    done = chunk.done if chunk is not None and is_now else known.done
+    when = "now" if is_now else "done" if known.verdict is not None else "later"
+    return StageLine(stage, done, known.target, known.verdict, when)
+
+
+def _chunk_line(chunk: OpenChunk, pace: Pace, losses: Losses, *, moves: bool) -> ChunkLine:
+    done = chunk.start
+    if pace.step is not None:
+        done = max(done, pace.step + 1)
+    elif losses.last_step is not None:  # a stage that writes no heartbeats is known by its history
+        done = max(done, losses.last_step + 1)
+    rate = pace.updates_per_s if moves else None
+    return ChunkLine(
+        number=chunk.number,
+        stage=chunk.stage,
+        reason=chunk.reason,
+        start=chunk.start,
+        done=done,
+        end=chunk.end,
+        target=chunk.target,
+        updates_per_s=rate,
+        eta_chunk_s=_eta(chunk.end - done, rate),
+        eta_stage_s=_eta(chunk.target - done, rate),
+    )
+
+
+def _eta(updates: int, rate: float | None) -> float | None:
+    return max(0, updates) / rate if rate else None
+
+
+def _channels(state: RunState, facts: Facts, pace: Pace, now: float) -> tuple[Channel, ...]:
+    """The channels of the newest chunk; without an open one nothing is due."""
+    if state.newest_chunk is None:
+        return ()
+    chunk, stage = state.chunk, state.newest_chunk.stage
+    since = None if chunk is None else chunk.since
+    due = chunk.log_interval / pace.updates_per_s if chunk is not None and pace.updates_per_s else None
+    # Rows of the history wait in the stage's buffer, and come to the disk with a checkpoint at the latest.
+    files = [
+        file_channel("history row", facts.history, now, since=since, due_every_s=due),
+        file_channel("checkpoint", _short_name(facts.checkpoints, stage), now, since=since, due_every_s=due),
+        file_channel("picture", _short_name(facts.pictures, stage), now, since=since, due_every_s=due),
+    ]
+    if chunk is None:
+        return tuple(files)
+    taken = None if facts.devices is None else facts.devices.time
+    samples = sample_channel(taken, now, since=chunk.since, interval_s=state.monitor_interval_s)
+    if not facts.beats and facts.history.times:
+        return (*files, samples)  # a stage that writes no heartbeats
+    return (step_channel(pace.step, pace.times, now, since=chunk.since), *files, samples)
+
+
+def _short_name(moves: Moves, stage: str) -> Moves:
+    """The stage is known: `step_499` for `dynamics_step_499`."""
+    return moves if moves.newest is None else replace(moves, newest=moves.newest.removeprefix(f"{stage}_"))
+
+
+def _alerts(state: RunState, facts: Facts, channels: Sequence[Channel]) -> tuple[Alert, ...]:
+    alerts = [Alert(channel.name, channel.problem) for channel in channels if channel.problem]
+    if state.phase == TRAINING and facts.losses.not_finite is not None:
+        alerts.append(Alert("loss", f"the loss of update {facts.losses.not_finite} is not a finite number"))
+    if state.phase != TRAINING:
+        alerts += [Alert(told, f"the last chunk is INVALID: {told}") for told in state.channel_problems]
+    if state.phase not in (WAITING, ENDED) and not facts.journal_there:
+        alerts.append(Alert("journal", "the journal is gone: what is shown was read before"))
+    return tuple(alerts)
+
+
+def _gpu_rows(gpus: Sequence[Gpu], facts: Facts, channels: Sequence[Channel]) -> tuple[GpuRow, ...]:
+    """The GPUs of the newest sample, named as the run's first event names them; an old sample tells nothing of now."""
+    is_old = any(channel.problem for channel in channels if channel.name == SAMPLE)
+    by_uuid = {gpu.uuid: gpu for gpu in gpus}
+    rows = []
+    for number, reading in enumerate(facts.devices.gpus if facts.devices is not None else ()):
+        known = by_uuid.get(reading.uuid)
+        ranks = [rank for rank, beats in facts.beats.items() if beats and beats[-1].device == reading.uuid]
+        held = reading.own_processes
+        named = f"rank {', '.join(map(str, ranks))}" if ranks else "" if not held else f"{held} process(es)"
+        rows.append(
+            GpuRow(
+                index=known.index if known else number,
+                name=known.name if known else reading.uuid,
+                util_pct=None if is_old else reading.util_pct,
+                memory_used_gib=None if is_old else reading.memory_used_gib,
+                memory_gib=known.memory_gib if known else None,
+                workers=named,
+            )
+        )
+    return tuple(rows)
+
+
+def _worker_rows(facts: Facts, now: float) -> tuple[WorkerRow, ...]:
+    return tuple(
+        WorkerRow(
+            rank=rank,
+            pid=beats[-1].pid,
+            device=beats[-1].device,
+            updates=beats[-1].step + 1,
+            cpu=cpu_share(beats),
+            age_s=max(0.0, now - beats[-1].time),
+        )
+        for rank, beats in facts.beats.items()
+        if beats
+    )
