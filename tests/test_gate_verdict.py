@@ -26,8 +26,22 @@ STRICT = GateThresholds(
     require_upper_below_mean_frame=True,
     min_delta_psnr_db=1.0,
     min_action_codes=3,
+    min_episodes=4,
 )
-ALL_IDS = ["G1", "G2", "G3", "G4", "G5", "G5.interval", "G5.mean_frame", "G5.skill", "G5.control", "G5.codes"]
+ALL_IDS = [
+    "G1",
+    "G2",
+    "G3",
+    "G4",
+    "G5.log",
+    "G5",
+    "G5.sample",
+    "G5.interval",
+    "G5.mean_frame",
+    "G5.skill",
+    "G5.control",
+    "G5.codes",
+]
 OTHER_RUN = {**CHECKPOINTS, "dynamics": "results/other/dynamics/checkpoints/dynamics_step_9"}
 NO_TOKENIZER = {stage: path for stage, path in CHECKPOINTS.items() if stage != "video_tokenizer"}
 
@@ -54,17 +68,17 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
     ("G3", FAIL, {"log": log(frames_inferred=0)}, "no line 'Inferring frame …': no frame was generated"),
     ("G3", FAIL, {"log": log(has_stats=False)}, "no line 'Inference stats': the run did not reach its end"),
     ("G4", FAIL, {"picture": None, "picture_problem": "no new picture appeared"}, "no new picture appeared"),
-    ("G5", FAIL, {"log": log(mse=None)}, r"no line 'Mean Squared Error \(GT vs Pred\)'"),
-    ("G5", FAIL, {"log": log(mse=math.nan)}, "the mean squared error in the log is nan, not a finite number"),
-    ("G5", FAIL, {"log": log(mse=math.inf)}, "the mean squared error in the log is inf, not a finite number"),
+    ("G5.log", FAIL, {"log": log(mse=None)}, r"no line 'Mean Squared Error \(GT vs Pred\)'"),
+    ("G5.log", FAIL, {"log": log(mse=math.nan)}, "the mean squared error in the log is nan, not a finite number"),
+    ("G5.log", FAIL, {"log": log(mse=math.inf)}, "the mean squared error in the log is inf, not a finite number"),
     (
-        "G5",
+        "G5.measures",
         INVALID,
         {"measures": None, "measures_problem": "m.json: the measures hold no clip"},
-        "the log states an error of 0.0100, but m.json: the measures hold no clip",
+        "the error of the rollout is not known: m.json: the measures hold no clip",
     ),
     (
-        "G5",
+        "G5.log",
         INVALID,
         {"log": log(mse=0.010002)},
         "the log states an error of 0.010002, but the clips it measured average 0.010000",
@@ -74,6 +88,24 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
         FAIL,
         {"measures": measures(mse=0.05, copy_last=0.1, mean_frame=0.2, random_actions=0.2)},
         "the rollout error 0.0500 is above the limit 0.03: the generated frames are too far .*last frame scores 0.1000",
+    ),
+    (
+        "G5.sample",
+        FAIL,
+        {"measures": measures(episodes=3)},
+        "8 clips were measured in 3 episodes, at least 4 episodes are asked for: an error on so few may be luck",
+    ),
+    (
+        "G5.recomputed",
+        INVALID,
+        {"claims": (Condition("G5.recomputed", INVALID, "what it states is not the error of these frames"),)},
+        "what it states is not the error of these frames",
+    ),
+    (
+        "C4",
+        INVALID,
+        {"agreement": (Condition("C4", INVALID, "dynamics learned from another tokenizer"),)},
+        "dynamics learned from another tokenizer",
     ),
     (
         "G5.interval",
@@ -173,7 +205,7 @@ def test_the_clips_and_the_sentence_of_a_final_verdict_are_those_of_the_second_d
 def test_a_condition_that_the_profile_does_not_ask_for_is_not_listed_and_cannot_fail() -> None:
     poor = measures(mse=0.029, copy_last=0.01, mean_frame=0.02, random_actions=0.02, codes=1)
     found = judge_inference(evidence(measures=poor), GateThresholds())
-    assert [condition.id for condition in found.conditions] == ALL_IDS[:5]
+    assert [condition.id for condition in found.conditions] == ["G1", "G2", "G3", "G4", "G5.log", "G5"]
     assert found.verdict == PASS
 
 
@@ -188,7 +220,7 @@ def test_invalid_evidence_stands_above_a_failure_and_both_are_told() -> None:
     found = judge_inference(evidence(exit_code=3, measures=None, measures_problem="no file"), GateThresholds())
     assert found.verdict == INVALID
     assert found.sentence == (
-        "INVALID: the log states an error of 0.0100, but no file. "
+        "INVALID: the error of the rollout is not known: no file. "
         "Also: the inference command ended with exit code 3, so its work is not done; its log has the reason."
     )
 
@@ -283,7 +315,7 @@ def test_a_teacher_forced_pass_is_named_as_not_strict() -> None:
 def test_the_event_for_the_journal_holds_conditions_and_thresholds_as_plain_data() -> None:
     event = judge_inference(evidence(), STRICT).as_event()
     assert event["verdict"] == PASS
-    assert event["conditions"][4] == {
+    assert event["conditions"][5] == {
         "id": "G5",
         "verdict": "PASS",
         "reason": "the rollout error 0.0100 is at most 0.03",
@@ -369,7 +401,7 @@ def test_the_long_run_profiles_ask_for_all_that_the_gate_knows() -> None:
         assert thresholds.told() == (
             "a rollout error of at most 0.03; the upper end of its 95 % interval at most 0.03 too; "
             "the lower end of the skill's 95 % interval above 0 (better than copying the last frame); "
-            "random actions worse by at least 0.5 dB; at least 3 action codes in use"
+            "random actions worse by at least 0.5 dB; at least 3 action codes in use; clips of at least 5 episodes"
         ), name
 
 

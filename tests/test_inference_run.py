@@ -321,4 +321,4 @@ def test_a_damaged_checkpoint_is_refused(project: TinyStages, tmp_path: Path) ->
 
 def test_the_measures_are_plain_json(project: TinyStages, standard: Run) -> None:
     content = json.loads((project.root / "standard.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert content["schema"] == 2
+    assert content["schema"] == 3

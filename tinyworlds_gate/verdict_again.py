@@ -17,8 +17,9 @@ from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.errors import CheckpointError, GateError
 from tinyworlds_gate.evidence.source_state import source_state
+from tinyworlds_gate.gate.asked import agreement_conditions, asked_settings
 from tinyworlds_gate.gate.binding import bind, changed_since
-from tinyworlds_gate.gate.condition import GateThresholds, thresholds_of
+from tinyworlds_gate.gate.condition import Condition, GateThresholds, thresholds_of
 from tinyworlds_gate.gate.evidence_files import Measured, measured
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_picture
@@ -98,7 +99,13 @@ class _Again:
     def changes(self) -> list[str]:
         settings = self._settings()
         frames, frames_sha256 = self._frames()
-        found = measured(self.root / str(self.finished.get("measures_file")), self.root, frames)
+        found = measured(
+            self.root / str(self.finished.get("measures_file")),
+            self.root,
+            frames,
+            asked=None if settings is None else asked_settings(settings, self.attempt.draw),
+            weights={stage: str(one["sha256"]) for stage, one in self.finished["checkpoints"].items()},
+        )
         if found.measures is None and self.verdict.get("measures") is not None:
             self.problems.append(found.problem)
         weights = {stage: self._weights(stage, one) for stage, one in self.finished["checkpoints"].items()}
@@ -171,12 +178,22 @@ class _Again:
             draw=self.attempt.draw,
             measured_starts=found.starts,
             drawn_starts=self._drawn(settings, frames),
+            claims=found.claims,
+            agreement=self._agreement(),
         )
         again = judge_inference(evidence, thresholds)
         recorded = [(one["id"], one["verdict"]) for one in self.verdict["conditions"]]
         if recorded == [(one.id, one.verdict) for one in again.conditions] and self._same_error(found):
             return []
         return [f"the files of {self.attempt.name} now give another verdict: {again.sentence}"]
+
+    def _agreement(self) -> tuple[Condition, ...]:
+        """As judged then where a checkpoint cannot be read any more, which is told by itself."""
+        paths = {stage: self.root / one["path"] for stage, one in self.finished["checkpoints"].items()}
+        try:
+            return agreement_conditions(paths)
+        except CheckpointError:
+            return tuple(Condition(**one) for one in self.verdict["conditions"] if one["id"] == "C4")
 
     def _same_error(self, found: Measured) -> bool:
         """Whether the measures file gives the error that stands in the journal (none: nothing was measured)."""

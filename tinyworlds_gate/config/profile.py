@@ -96,6 +96,8 @@ class Thresholds(Schema):
 
     max_mse: PositiveFloat = 0.03
     """G5, frames in [0, 1], generated frames only."""
+    min_episodes: PositiveInt | None = 5
+    """Measured clips must come from so many episodes; the interval is resampled over them."""
     require_mse_upper: bool = False
     """The upper end of the 95 % interval must be at most max_mse too."""
     require_upper_below_mean_frame: bool = False

@@ -11,6 +11,7 @@ from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.errors import DiskError, LaunchError
+from tinyworlds_gate.gate.asked import agreement_conditions, asked_settings
 from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, SourceState, bind
 from tinyworlds_gate.gate.evidence_files import dataset_sha256, measured
 from tinyworlds_gate.gate.final_draw import attempt_name
@@ -47,6 +48,8 @@ class InferenceAttempt:
     draw: int = ATTEMPTS
     binding: Mapping[str, Any] | None = None
     """What the verdict is bound to, as the journal holds it; None in journals of older versions."""
+    evidence: InferenceEvidence | None = None
+    """What was judged; None for an attempt that a resumed run took from its journal."""
 
     @property
     def is_final(self) -> bool:
@@ -196,7 +199,14 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
 
 def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAttempt:
     child, picture = tried.ended.child, tried.picture
-    found = measured(tried.measures_file, context.layout.project_root, context.data_path)
+    weights = {stage: reference.model_sha256 for stage, reference in subject.checkpoints.items()}
+    found = measured(
+        tried.measures_file,
+        context.layout.project_root,
+        context.data_path,
+        asked=asked_settings(context.settings, subject.draw),
+        weights=weights,
+    )
     evidence = InferenceEvidence(
         exit_code=child.exit_code,
         log=read_inference_log(tried.log),
@@ -208,12 +218,14 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         draw=subject.draw,
         measured_starts=found.starts,
         drawn_starts=context.clip_draws.get(subject.draw),
+        claims=found.claims,
+        agreement=agreement_conditions(subject.checkpoints),
     )
     verdict = judge_inference(evidence, gate_thresholds(context.settings.profile.thresholds))
     binding = bind(
         context.settings,
         subject.draw,
-        {stage: reference.model_sha256 for stage, reference in subject.checkpoints.items()},
+        weights,
         clip_digest=found.measures.clip_digest if found.measures else None,
         dataset_sha256=dataset_sha256(context.journal.events()),
         source=subject.source,
@@ -236,6 +248,7 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         log_tail=child.log_tail,
         draw=subject.draw,
         binding=binding,
+        evidence=evidence,
     )
 
 

@@ -17,6 +17,7 @@ class GateThresholds:
     require_upper_below_mean_frame: bool = False
     min_delta_psnr_db: float | None = None
     min_action_codes: int | None = None
+    min_episodes: int | None = None
 
     def told(self) -> str:
         """Everything that is asked for, in words, as it stands beside a verdict."""
@@ -32,6 +33,8 @@ class GateThresholds:
             asked.append(f"random actions worse by at least {self.min_delta_psnr_db:g} dB")
         if self.min_action_codes is not None:
             asked.append(f"at least {self.min_action_codes} action codes in use")
+        if self.min_episodes is not None:
+            asked.append(f"clips of at least {self.min_episodes} episodes")
         return "; ".join(asked)
 
 

@@ -14,6 +14,8 @@ MOST_DIGITS = 10
 def measured_conditions(measures: GateMeasures, thresholds: GateThresholds) -> list[Condition]:
     """The error always; each stricter condition only when the profile asks for it."""
     found = [_error(measures, thresholds)]
+    if thresholds.min_episodes is not None:
+        found.append(_sample(measures, thresholds.min_episodes))
     if thresholds.require_mse_upper:
         found.append(_upper_end(measures, thresholds))
     if thresholds.require_upper_below_mean_frame:
@@ -52,6 +54,17 @@ def _error(measures: GateMeasures, thresholds: GateThresholds) -> Condition:
         f"the rollout error {shown} is at most {limit:g}",
         f"the rollout error {shown} is above the limit {limit:g}: the generated frames are too far from the true ones "
         f"(copying the last frame scores {measures.copy_last_mse:.4f})",
+    )
+
+
+def _sample(measures: GateMeasures, least: int) -> Condition:
+    clips, episodes = measures.clips, measures.episodes
+    what = (
+        f"{clips} {'clip was' if clips == 1 else 'clips were'} measured in {episodes} "
+        f"{'episode' if episodes == 1 else 'episodes'}, at least {least} episodes are asked for"
+    )
+    return _judged(
+        "G5.sample", episodes >= least, what, f"{what}: an error on so few may be luck, and its interval says nothing"
     )
 
 

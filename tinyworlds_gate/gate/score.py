@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.errors import ConfigError, DataError
+from tinyworlds_gate.gate.asked import agreement_conditions
+from tinyworlds_gate.gate.claims import claim_conditions
 from tinyworlds_gate.gate.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures import GateMeasures, summarise
+from tinyworlds_gate.gate.recomputed import recomputed
 from tinyworlds_gate.gate.score_text import score_text
 from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, judge_measures
-from tinyworlds_gate.names import INVALID, STAGES
+from tinyworlds_gate.names import INVALID
 from tinyworlds_gate.reference.data.clip_draw import draw_clips
 from tinyworlds_gate.reference.data.clip_reading import require_whole_clips
 from tinyworlds_gate.reference.data.clips import clip_starts
@@ -42,7 +44,12 @@ OPTION_OF_STAGE = {
     "dynamics": "--dynamics-checkpoint",
 }
 STRICT = GateThresholds(
-    max_mse=0.03, require_mse_upper=True, require_skill=True, min_delta_psnr_db=0.5, min_action_codes=3
+    max_mse=0.03,
+    require_mse_upper=True,
+    require_skill=True,
+    min_delta_psnr_db=0.5,
+    min_action_codes=3,
+    min_episodes=5,
 )
 """What the long-run profiles ask for."""
 
@@ -146,11 +153,13 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
     )
     models = trained.models.to(device).eval()
     began = time.monotonic()
-    raw, _ = measure_clips(models, clips, settings, device)
+    measured = measure_clips(models, clips, settings, device)
+    raw = measured.raw
     raw["seconds"] = time.monotonic() - began
     facts = clip_facts(raw, Path.cwd())
     measures = summarise(raw, facts)
-    others = [*_agreement(trained), *_trained_on_them(trained, clips.episodes, split)]
+    claims = claim_conditions(raw, facts, recomputed(measured.generated, facts.true_BSHWC))
+    others = [*agreement_conditions(trained.references), *_trained_on_them(trained, clips.episodes, split), *claims]
     thresholds = GateThresholds(**{**vars(STRICT), "max_mse": args.max_mse})
     verdict = judge_measures(measures, thresholds, others)
     return _result(raw, facts, measures, verdict, trained, split)
@@ -212,11 +221,6 @@ def _chosen_starts(args: argparse.Namespace, data: FramesData, length: int, spli
         return given
     admissible = clip_starts(data, length, split.held_out if split else np.unique(data.episode))
     return draw_clips(admissible, data.episode[admissible], args.clips, args.clip_seed)
-
-
-def _agreement(trained: TrainedModels) -> list[Condition]:
-    video, latent, dynamics = (trained.references[stage] for stage in STAGES)
-    return [Condition("C4", INVALID, told) for _, holds, told in check_agreement(video, latent, dynamics) if not holds]
 
 
 def _trained_on_them(trained: TrainedModels, episodes: np.ndarray, split: EpisodeSplit | None) -> list[Condition]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,6 +42,10 @@ class InferenceEvidence:
     """The first frames of the clips that were measured; the digest ties them to their pixels."""
     drawn_starts: tuple[int, ...] | None = None
     """Those that the harness drew itself before anything was trained; None where it drew none."""
+    claims: tuple[Condition, ...] = ()
+    """How the statements of the measures file held to what the harness finds itself (`claims.py`)."""
+    agreement: tuple[Condition, ...] = ()
+    """Whether the three checkpoints belong together (C4)."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,23 @@ class GateVerdict:
         }
 
 
-def judge_inference(evidence: InferenceEvidence, thresholds: GateThresholds) -> GateVerdict:
-    """Apply G1–G5 and what the profile adds; everything must hold, and nothing evaluated is not a pass."""
+def judge_inference(
+    evidence: InferenceEvidence, thresholds: GateThresholds, *, without: Container[str] = ()
+) -> GateVerdict:
+    """Apply G1–G5 and what the profile adds; everything must hold, and nothing evaluated is not a pass.
+
+    ``without`` names conditions that are left out. The product leaves out none: it shows what a check is worth, since
+    the defect that it stands against must then get through (docs/gate-power.md).
+    """
     conditions = [
         _exit_code(evidence),
+        *evidence.agreement,
         _checkpoints(evidence),
         _markers(evidence),
         _picture(evidence),
         *_error(evidence, thresholds),
     ]
+    conditions = [condition for condition in conditions if condition.id not in without]
     return _verdict(conditions, evidence.measures, thresholds, evidence.draw)
 
 
@@ -132,23 +144,28 @@ def _picture(evidence: InferenceEvidence) -> Condition:
 
 
 def _error(evidence: InferenceEvidence, thresholds: GateThresholds) -> list[Condition]:
+    stated, measures = _stated(evidence), evidence.measures
+    if measures is None:
+        problem = evidence.measures_problem
+        return [stated, Condition("G5.measures", INVALID, f"the error of the rollout is not known: {problem}")]
+    return [stated, *evidence.claims, *_clips(evidence), *measured_conditions(measures, thresholds)]
+
+
+def _stated(evidence: InferenceEvidence) -> Condition:
+    """The error in the log: present, finite, and that of the clips that were measured."""
     mse, measures = evidence.log.mse, evidence.measures
     if mse is None:
-        return [Condition("G5", FAIL, "the log has no line 'Mean Squared Error (GT vs Pred)': nothing was measured")]
+        told = "the log has no line 'Mean Squared Error (GT vs Pred)': nothing was measured"
+        return Condition("G5.log", FAIL, told)
     if not math.isfinite(mse):
-        return [Condition("G5", FAIL, f"the mean squared error in the log is {mse}, not a finite number")]
-    if measures is None:
-        return [Condition("G5", INVALID, f"the log states an error of {mse:.4f}, but {evidence.measures_problem}")]
-    if not math.isclose(mse, measures.mse, rel_tol=0.0, abs_tol=LOG_AGREEMENT):
-        return [
-            Condition(
-                "G5",
-                INVALID,
-                f"the log states an error of {mse:.6f}, but the clips it measured average {measures.mse:.6f}: one of "
-                "the two is not of this run",
-            )
-        ]
-    return [*_clips(evidence), *measured_conditions(measures, thresholds)]
+        return Condition("G5.log", FAIL, f"the mean squared error in the log is {mse}, not a finite number")
+    if measures is None or math.isclose(mse, measures.mse, rel_tol=0.0, abs_tol=LOG_AGREEMENT):
+        return Condition("G5.log", PASS, f"the log states a mean squared error of {mse:.6f}")
+    told = (
+        f"the log states an error of {mse:.6f}, but the clips it measured average {measures.mse:.6f}: one of the two "
+        "is not of this run"
+    )
+    return Condition("G5.log", INVALID, told)
 
 
 def _clips(evidence: InferenceEvidence) -> list[Condition]:

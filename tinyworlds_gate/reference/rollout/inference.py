@@ -15,6 +15,7 @@ from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.reference.rollout.clip_set import draw_held_out
+from tinyworlds_gate.reference.rollout.generated_frames import write_generated
 from tinyworlds_gate.reference.rollout.measure import MeasureSettings, measure_clips
 from tinyworlds_gate.reference.rollout.picture import save_rollout_picture
 from tinyworlds_gate.reference.rollout.trained import load_trained
@@ -44,7 +45,7 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
     )
     # Without TF32 a GPU's matrix units stand idle; its products are rounded, its sums are float32 either way.
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
-    measures, predicted = measure_clips(
+    measured = measure_clips(
         trained.models.to(device).eval(),
         held_out,
         MeasureSettings(
@@ -62,13 +63,17 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
             f"Inferring frame {step + 1}/{config.generation_steps} (batch {batch}/{batches})", flush=True
         ),
     )
-    measures |= {"clip_seed": config.clip_seed, "clip_draw": config.clip_draw}
+    measures = measured.raw | {
+        "clip_seed": config.clip_seed,
+        "clip_draw": config.clip_draw,
+        "checkpoints": {stage: reference.model_sha256 for stage, reference in trained.references.items()},
+    }
     per_clip = np.array([np.mean(clip["rollout_mse"]) for clip in measures["clips"]])
     median = int(np.argsort(per_clip, kind="stable")[len(per_clip) // 2])
     picture = save_rollout_picture(
         project_root / "inference_results",
         held_out.frames_BTCHW[median],
-        predicted[median],
+        measured.generated.predicted[median],
         held_out.context,
         measures,
         median,
@@ -76,7 +81,10 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
     print(f"Visualization saved to: {picture.relative_to(project_root)}", flush=True)
     measures |= {"seconds": time.monotonic() - began, "picture": str(picture.relative_to(project_root))}
     if config.measures_path:
-        _write_measures(Path(config.measures_path), measures)
+        path = Path(config.measures_path)
+        frames = path.with_name(f"{path.stem}_frames.h5")
+        write_generated(frames, measured.generated)
+        _write_measures(path, measures | {"generated_frames": frames.name})
     _print_stats(measures, config)
 
 

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tinyworlds_gate.reference.rollout import errors_by_step as errors
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
+from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
 from tinyworlds_gate.reference.rollout.rollout import Space, chosen_actions, copy_last, inferred_actions, rollout
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
-MEASURES_SCHEMA = 2
-"""1: before SSIM, teacher-forced beside strict, and token counts."""
+MEASURES_SCHEMA = 3
+"""1: before SSIM, teacher-forced beside strict, and token counts. 2: before the generated frames and their probes."""
+
+PROBE_SEED_OFFSET = 1_000_003
+"""Between the seed of the judged rollout and that of its repetition."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,14 @@ class MeasureSettings:
         return self.generation_steps * self.prediction_horizon
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """The raw measures of all clips as plain data, and the frames that they are errors of."""
+
+    raw: dict[str, Any]
+    generated: GeneratedFrames
+
+
 @torch.no_grad()
 def measure_clips(
     models: WorldModels,
@@ -47,12 +60,13 @@ def measure_clips(
     settings: MeasureSettings,
     device: torch.device,
     announce: Callable[[int, int, int], None] | None = None,
-) -> tuple[dict[str, Any], Tensor]:
-    """The raw measures of all clips, and the judged rollout's frames ``[B, S, C, H, W]`` on the CPU.
+) -> Measurement:
+    """Roll all clips out and measure every frame.
 
     Each clip is rolled out three times: judged (strict, or teacher-forced when the settings say so), in the other of
-    these two modes, and after random actions. ``announce`` is called before each step of the judged rollout with the
-    0-based step, the number of the batch from 1, and the number of batches.
+    these two modes, and after random actions. The first batch is rolled out twice more, as the probes of
+    `generated_frames.py`. ``announce`` is called before each step of the judged rollout with the 0-based step, the
+    number of the batch from 1, and the number of batches.
     """
     batches = errors.in_batches(len(clips.starts), settings.batch_size)
     n_actions = models.latent_actions.sizes.n_actions
@@ -62,29 +76,32 @@ def measure_clips(
         n_actions, (len(clips.starts), transitions), generator=torch.Generator().manual_seed(settings.seed)
     )
     tables: dict[str, list[Tensor]] = {}
-    predictions: list[Tensor] = []
+    frames: dict[str, list[np.ndarray]] = {}
     vocabulary = models.dynamics.sizes.vocabulary
     counts = {key: torch.zeros(vocabulary, dtype=torch.int64, device=device) for key in ("token", "generated_token")}
+    non_finite = 0
     for number, batch in enumerate(batches):
 
         def on_step(step: int, number: int = number) -> None:
             if announce is not None:
                 announce(step, number + 1, len(batches))
 
-        generator = torch.Generator(device=device).manual_seed(settings.seed + number)
-        found, predicted = _measure_batch(
+        found = _measure_batch(
             models,
             clips.frames_BTCHW[batch].to(device),
             clips,
             settings,
             chosen_actions(models, random_codes[batch], clips.context, settings.prediction_horizon),
-            generator,
+            settings.seed + number,
             counts,
             on_step,
+            probed=number == 0,
         )
-        for key, table in found.items():
+        for key, table in found.tables.items():
             tables.setdefault(key, []).append(table)
-        predictions.append(predicted.cpu())
+        for key, batch_BSCHW in found.frames.items():
+            frames.setdefault(key, []).append(_as_bytes(batch_BSCHW))
+        non_finite += int(found.non_finite)
     columns = {key: torch.cat(parts).cpu().tolist() for key, parts in tables.items()}
     rows = [
         {
@@ -94,7 +111,7 @@ def measure_clips(
         }
         for index, (start, episode) in enumerate(zip(clips.starts, clips.episodes, strict=True))
     ]
-    measures = {
+    raw = {
         "schema": MEASURES_SCHEMA,
         "clips": rows,
         **clips.origin(),
@@ -107,10 +124,17 @@ def measure_clips(
         "n_actions": n_actions,
         "token_counts": counts["token"].tolist(),
         "generated_token_counts": counts["generated_token"].tolist(),
+        "non_finite_values": non_finite,
         "seed": settings.seed,
         "device": str(device),
     }
-    return measures, torch.cat(predictions)
+    return Measurement(raw, GeneratedFrames(**{key: np.concatenate(parts) for key, parts in frames.items()}))
+
+
+class _MeasuredBatch(NamedTuple):
+    tables: dict[str, Tensor]
+    frames: dict[str, Tensor]
+    non_finite: Tensor
 
 
 def _measure_batch(
@@ -119,11 +143,13 @@ def _measure_batch(
     clips: ClipSet,
     settings: MeasureSettings,
     random_actions: Tensor,
-    generator: torch.Generator,
+    seed: int,
     counts: dict[str, Tensor],
     on_step: Callable[[int], None],
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Tables of one batch of clips, and its judged frames; the tokens seen are added to ``counts``."""
+    *,
+    probed: bool,
+) -> _MeasuredBatch:
+    """Tables and frames of one batch of clips; the tokens seen are added to ``counts``."""
     context, steps = clips.context, settings.new_frames
     true = frames[:, context : context + steps]
     actions = inferred_actions(models, frames, context, settings.generation_steps, settings.prediction_horizon)
@@ -134,12 +160,25 @@ def _measure_batch(
         "decode_steps": settings.decode_steps,
         "temperature": settings.temperature,
         "space": settings.space,
-        "generator": generator,
     }
     forced = settings.teacher_forced
-    judged = rollout(models, frames, actions=actions, teacher_forced=forced, on_step=on_step, **shared)
-    other = rollout(models, frames, actions=actions, teacher_forced=not forced, **shared)
-    random = rollout(models, frames, actions=random_actions, teacher_forced=forced, **shared)
+
+    def drawn(number: int) -> torch.Generator:
+        return torch.Generator(device=frames.device).manual_seed(number)
+
+    judged = rollout(
+        models, frames, actions=actions, teacher_forced=forced, on_step=on_step, generator=drawn(seed), **shared
+    )
+    other = rollout(models, frames, actions=actions, teacher_forced=not forced, generator=drawn(seed), **shared)
+    random = rollout(models, frames, actions=random_actions, teacher_forced=forced, generator=drawn(seed), **shared)
+    shown = {"predicted": judged.predicted_BTCHW}
+    if probed:
+        withheld = frames.clone()
+        withheld[:, context:] = torch.rand(true.shape, generator=drawn(seed), device=frames.device) * 2 - 1
+        probes = {"withheld": (withheld, seed), "repeated": (frames, seed + PROBE_SEED_OFFSET)}
+        for name, (seen, number) in probes.items():
+            again = rollout(models, seen, actions=actions, teacher_forced=forced, generator=drawn(number), **shared)
+            shown[name] = again.predicted_BTCHW
     latents = models.tokenizer.encode(frames[:, : context + 1])
     reconstructed = models.tokenizer.decode(latents).clamp(-1, 1)
     for key, tokens in (
@@ -161,4 +200,12 @@ def _measure_batch(
         "latent_actions": judged.action_indices,
     }
     ssim = errors.ssim_by_clip_and_step(judged.predicted_BTCHW, true)
-    return found if ssim is None else found | {"rollout_ssim": ssim}, judged.predicted_BTCHW
+    tables = found if ssim is None else found | {"rollout_ssim": ssim}
+    return _MeasuredBatch(tables, shown, judged.non_finite)
+
+
+def _as_bytes(frames_BSCHW: Tensor) -> np.ndarray:
+    """uint8 [B, S, H, W, C]; what is no finite number becomes black, and is counted elsewhere."""
+    unit = errors.unit_range(frames_BSCHW).nan_to_num(0.0)
+    table: np.ndarray = (unit * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()
+    return table

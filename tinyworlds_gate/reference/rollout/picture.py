@@ -17,26 +17,26 @@ INK, MUTED = "#1f2933", "#7b8794"
 
 
 def save_rollout_picture(
-    folder: Path, frames_TCHW: Tensor, predicted_SCHW: Tensor, context: int, measures: dict[str, Any], clip: int
+    folder: Path, frames_TCHW: Tensor, predicted_SHWC: np.ndarray, context: int, measures: dict[str, Any], clip: int
 ) -> Path:
     """Write ``inference_results_gt_vs_pred_<time>.png`` for one clip and return its path.
 
     Args:
         folder: where inference pictures are kept; it is made.
         frames_TCHW: the clip's true frames in [-1, 1], context first.
-        predicted_SCHW: the generated frames in [-1, 1].
+        predicted_SHWC: the generated frames, uint8.
         context: number of context frames.
         measures: the run's raw measures (all clips).
         clip: which of the measured clips is shown.
     """
     from matplotlib.figure import Figure
 
-    steps = predicted_SCHW.shape[0]
+    steps = len(predicted_SHWC)
     columns = min(context, 1) + min(steps, 8)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, 8)).round().astype(int))
     figure = Figure(figsize=(1.75 * columns + 5.2, 6.4), layout="constrained", facecolor="white")
     left, right = np.asarray(figure.subfigures(1, 2, width_ratios=[1.75 * columns, 5.0])).tolist()
-    _draw_strip(left, frames_TCHW, predicted_SCHW, context, shown)
+    _draw_strip(left, frames_TCHW, predicted_SHWC, context, shown)
     _draw_chart(right, measures)
     figure.suptitle(_headline(measures, clip), fontsize=11, color=INK)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _headline(measures: dict[str, Any], clip: int) -> str:
     )
 
 
-def _draw_strip(area: Any, frames_TCHW: Tensor, predicted_SCHW: Tensor, context: int, shown: np.ndarray) -> None:
+def _draw_strip(area: Any, frames_TCHW: Tensor, predicted_SHWC: np.ndarray, context: int, shown: np.ndarray) -> None:
     axes = area.subplots(3, 1 + len(shown), squeeze=False)
     last_context = _to_image(frames_TCHW[context - 1])
     for row in range(3):
@@ -83,7 +83,7 @@ def _draw_strip(area: Any, frames_TCHW: Tensor, predicted_SCHW: Tensor, context:
     axes[1][0].imshow(last_context, interpolation="nearest", alpha=0.35)
     axes[1][0].set_title("(given)", fontsize=9, color=MUTED)
     for column, step in enumerate(shown, start=1):
-        true, predicted = _to_image(frames_TCHW[context + step]), _to_image(predicted_SCHW[step])
+        true, predicted = _to_image(frames_TCHW[context + step]), predicted_SHWC[step]
         error = np.abs(true.astype(np.float32) - predicted.astype(np.float32)).mean(axis=-1) / 255.0
         axes[0][column].imshow(true, interpolation="nearest")
         axes[0][column].set_title(f"step {step + 1}", fontsize=9, color=INK)

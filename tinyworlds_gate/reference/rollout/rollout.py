@@ -27,11 +27,13 @@ class RolloutOutput(NamedTuple):
     predicted_BTCHW: the generated frames only, in [-1, 1], generation_steps * prediction_horizon of them.
     action_indices: `[B, S, K]`, the codes that each step followed.
     token_indices: `[B, T, P]` int64, the tokens of the generated frames.
+    non_finite: int64 scalar, how many values of the frames were no finite number before they were clamped.
     """
 
     predicted_BTCHW: Tensor
     action_indices: Tensor
     token_indices: Tensor
+    non_finite: Tensor
 
 
 @torch.no_grad()
@@ -81,6 +83,7 @@ def rollout(
     known_BTPL = tokenizer.encode(shown)
     predicted: list[Tensor] = []
     tokens: list[Tensor] = []
+    non_finite = torch.zeros((), dtype=torch.int64, device=known_BTPL.device)
     for step in range(generation_steps):
         start = step * prediction_horizon
         if on_step is not None:
@@ -99,13 +102,15 @@ def rollout(
             temperature,
             generator,
         )
-        future = tokenizer.decode(latents_BTPL)[:, -prediction_horizon:].clamp(-1, 1)
+        decoded = tokenizer.decode(latents_BTPL)[:, -prediction_horizon:]
+        non_finite += (~decoded.isfinite()).sum()
+        future = decoded.clamp(-1, 1)
         shown = torch.cat((shown, future), dim=1)[:, -context:]
         known_BTPL = latents_BTPL[:, -context:]
         predicted.append(future)
         tokens.append(tokenizer.quantizer.indices_from_latents(latents_BTPL[:, -prediction_horizon:]))
     codes_BSK = models.latent_actions.action_indices(followed_BSKA)
-    return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1))
+    return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1), non_finite)
 
 
 @torch.no_grad()
