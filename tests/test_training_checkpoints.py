@@ -15,8 +15,12 @@ from tests.helpers.tiny_stages import STAGE, TRAINING, TinyStages, trained_stage
 from tinyworlds_gate.checkpoints import mark_gated
 from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
+from tinyworlds_gate.evidence.local_history import read_history
+from tinyworlds_gate.evidence.wandb_reader import Patience, ask
+from tinyworlds_gate.evidence.wandb_rows import LoggedRun
 from tinyworlds_gate.launch.command import stage_command
 from tinyworlds_gate.launch.disk import full_disk
+from tinyworlds_gate.run.layout import RunLayout
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 
@@ -193,18 +197,18 @@ def test_a_stage_beats_where_the_harness_asks_for_heartbeats(project: TinyStages
     assert {beat["device"] for beat in beats} == {"cpu"}
 
 
-@pytest.mark.requirement("M1")
+@pytest.mark.requirement("M1", "L9")
 def test_with_use_wandb_an_offline_run_holds_the_same_numbers(project: TinyStages) -> None:
     done = project.train(
         "latent_actions",
         "logged",
         {"use_wandb": True, "n_updates": 4},
-        extra={"WANDB_MODE": "offline", "WANDB_SILENT": "true"},
+        extra={"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_RUN_ID": "0123456789ab"},
     )
     assert done.exit_code == 0, done.output
-    (folder,) = (project.root / "wandb").glob("offline-run-*")
-    (file,) = folder.glob("*.wandb")
-    content = file.read_bytes()
-    assert b"train/loss" in content
-    assert b"latent_actions/codebook_usage" in content
-    assert len(project.history("logged", "latent_actions").read_text().splitlines()) == 5
+    table = read_history("latent_actions", project.history("logged", "latent_actions"))
+    run = LoggedRun("0123456789ab", "tinyworlds", None, 0, 4)
+    answer = ask("offline", [run], RunLayout(project.root, "logged").create(), Patience()).runs[run.id]
+    assert answer.problem is None
+    for name in ("train/loss", "latent_actions/codebook_usage", "learning_rate/group_0", "action_entropy"):
+        assert [answer.rows[step].get(name) for step in range(4)] == list(table.columns[name]), name

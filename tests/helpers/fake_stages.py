@@ -36,6 +36,8 @@ stage = pathlib.Path(__file__).stem.removeprefix("train_")
 given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
 life = len(list(here.glob(f"life_{stage}_*.json")))
 (here / f"life_{stage}_{life}.json").write_text(json.dumps(given))
+with (here / "wandb_ids.txt").open("a") as file:
+    print(os.environ.get("WANDB_RUN_ID"), os.environ.get("WANDB_RESUME"), file=file)
 plans = json.loads((here / "plan.json").read_text()).get(stage, [])
 plan = plans[life] if life < len(plans) else {}
 run = pathlib.Path(os.environ["NG_RUN_ROOT_DIR"])

@@ -2,7 +2,7 @@
 
 The client is the real one. The answers have the shapes that its queries ask for (`Viewer`, `RunFragment`,
 `RunHistoryKeys`, `RunParquetHistory`, `HistoryPage`), and the values the form that W&B gives them: whole floats as
-ints, NaN as the string "NaN".
+ints, NaN as the string "NaN". Its errors repeat the login, so that a message that is shown as it came shows the key.
 """
 
 from __future__ import annotations
@@ -93,21 +93,22 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             query, asked = request["query"], request.get("variables") or {}
+            login = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
             server.queries.append(query)
             if server.hang:
                 server.released.wait(60)
             elif server.broken:
-                self._send(500, b"the database is gone")
-            elif self.headers.get("Authorization") != f"Basic {base64.b64encode(f'api:{KEY}'.encode()).decode()}":
-                self._send(401, b"user is not logged in")
+                self._send(500, f"the database is gone, {login}".encode())
+            elif login != f"api:{KEY}":
+                self._send(401, f"nobody has the login {login}".encode())
             elif "viewer" in query:
                 names = {"name": "Zelda", "username": "zelda", "email": "zelda@example.com", "admin": False}
                 viewer = {"id": "1", "entity": ENTITY, "flags": "{}", "teams": {"edges": []}, **names}
                 self._data({"viewer": viewer})
             else:
-                self._run(query, asked)
+                self._run(query, asked, login)
 
-        def _run(self, query: str, asked: Mapping[str, Any]) -> None:
+        def _run(self, query: str, asked: Mapping[str, Any], login: str) -> None:
             run_id = asked.get("name") or asked.get("runName") or asked.get("run") or ""
             run = server.runs.get(run_id)
             here = (asked.get("entity"), asked.get("project")) == (ENTITY, PROJECT)
@@ -122,7 +123,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             elif "historyKeys" in query:
                 self._data({"project": {"run": {"historyKeys": run.keys()}}})
             elif run.fault == "500":
-                self._send(500, b"the database is gone")
+                self._send(500, f"the rows are gone, {login}".encode())
             else:
                 rows = [values(row) for row in run.rows if asked["minStep"] <= row["_step"] < asked["maxStep"]]
                 rows = rows[: len(rows) // 2] if run.fault == "capped" else rows

@@ -45,7 +45,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class _Try:
+class Try:
     """What one source gave for one stage."""
 
     source: str
@@ -61,7 +61,7 @@ def find_histories(
 
     Each source is asked once, for the stages that still have none.
     """
-    tries: dict[str, list[_Try]] = {one.stage: [] for one in sought}
+    tries: dict[str, list[Try]] = {one.stage: [] for one in sought}
     for source in ORDERS[asked]:
         open_stages = [one for one in sought if all(was.problem is not None for was in tries[one.stage])]
         for made in _ask(source, open_stages, layout, environment, patience):
@@ -69,7 +69,7 @@ def find_histories(
     return [choose(one.stage, tries[one.stage]) for one in sought]
 
 
-def choose(stage: str, tries: Sequence[_Try]) -> Found:
+def choose(stage: str, tries: Sequence[Try]) -> Found:
     """The first try without a problem; else the longest history, with what is wrong with every source."""
     for number, made in enumerate(tries):
         if made.problem is None:
@@ -85,7 +85,7 @@ def choose(stage: str, tries: Sequence[_Try]) -> Found:
 
 def _ask(
     source: str, sought: Sequence[Sought], layout: RunLayout, environment: Mapping[str, str], patience: Patience
-) -> list[tuple[str, _Try]]:
+) -> list[tuple[str, Try]]:
     match source:
         case "local":
             return [(one.stage, _local(one, layout)) for one in sought]
@@ -99,34 +99,34 @@ def _ask(
     return [(one.stage, _logged(source, one, answered, layout)) for one in sought]
 
 
-def _local(sought: Sought, layout: RunLayout) -> _Try:
+def _local(sought: Sought, layout: RunLayout) -> Try:
     shown = layout.relative(sought.local)
     if not sought.local.is_file():
-        return _Try(LOCAL, None, f"{shown} is missing")
+        return Try(LOCAL, None, f"{shown} is missing")
     try:
         history = read_history(sought.stage, sought.local)
     except OSError as error:
-        return _Try(LOCAL, None, f"{shown} cannot be read ({error.strerror})")
+        return Try(LOCAL, None, f"{shown} cannot be read ({error.strerror})")
     problem = problem_of(history, sought.updates)
-    return _Try(LOCAL, history, f"{shown} {problem}" if problem else None)
+    return Try(LOCAL, history, f"{shown} {problem}" if problem else None)
 
 
-def _logged(source: str, sought: Sought, answered: Answered, layout: RunLayout) -> _Try:
+def _logged(source: str, sought: Sought, answered: Answered, layout: RunLayout) -> Try:
     """The stage's W&B runs as one history, kept as a CSV beside the run so that a reader can look at it."""
     if not sought.logged:
-        return _Try(source, None, "no chunk logged to W&B (use_wandb is false, or WANDB_MODE=disabled)")
+        return Try(source, None, "no chunk logged to W&B (use_wandb is false, or WANDB_MODE=disabled)")
     rows = merged(sought, answered.runs)
     told = [f"{_name(run, answered)}: {why}" for run in sought.logged if (why := answered.problem_with(run.id))]
     if answered.problem is not None and not answered.runs:
         told = [answered.problem]
     if not rows:
-        return _Try(source, None, _short(told) or "no row of this stage")
+        return Try(source, None, _short(told) or "no row of this stage")
     path = layout.root / "wandb_history" / f"{sought.stage}_history_{source}.csv"
     write_history(path, rows)
     history = history_of_rows(sought.stage, path, rows)
     problem = problem_of(history, sought.updates)
     names = tuple(answered.runs[run.id].path for run in sought.logged if run.id in answered.runs)
-    return _Try(source, history, f"{problem} ({_short(told)})" if problem and told else problem, names)
+    return Try(source, history, f"{problem} ({_short(told)})" if problem and told else problem, names)
 
 
 def _name(run: LoggedRun, answered: Answered) -> str:
