@@ -16,10 +16,10 @@ from tinyworlds_gate.evidence.history import (
     LOSS,
     UNIQUE,
     Row,
+    centred_mean,
     first_and_last_tenth,
     history_of_rows,
     number,
-    rolling_mean,
     write_history,
 )
 from tinyworlds_gate.evidence.local_history import history_of_checkpoint, local_histories, read_history
@@ -124,8 +124,9 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").splitlines()[0] == f"_step,{LOSS},{UNIQUE}"
 
 
-def test_the_rolling_mean_looks_back_over_its_window() -> None:
-    assert rolling_mean([1.0, 2.0, 3.0, 4.0], 2) == [1.0, 1.5, 2.5, 3.5]
+def test_the_rolling_mean_looks_as_far_ahead_as_back() -> None:
+    assert centred_mean([1.0, 2.0, 6.0, 4.0, 2.0], 1) == [1.5, 3.0, 4.0, 4.0, 3.0]
+    assert centred_mean([1.0, 3.0], 9) == [2.0, 2.0]
 
 
 def test_the_tenths_hold_at_least_one_value() -> None:

@@ -28,7 +28,7 @@ from tinyworlds_gate.evidence.sources import ORDERS, SOURCE_NAMES, Found, find_h
 from tinyworlds_gate.evidence.wandb_reader import Patience
 from tinyworlds_gate.run.layout import RunLayout
 
-SCHEMA = 2
+SCHEMA = 1
 NO_SOURCE = "none"
 
 

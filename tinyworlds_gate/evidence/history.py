@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 LOSS = "train/loss"
@@ -87,15 +88,11 @@ def whole_number(value: object) -> int | None:
     return int(found) if found is not None and found.is_integer() else None
 
 
-def rolling_mean(values: list[float], window: int) -> list[float]:
-    """Mean of the last `window` values at each point (fewer at the start)."""
-    sums, total = [], 0.0
-    for i, value in enumerate(values):
-        total += value
-        if i >= window:
-            total -= values[i - window]
-        sums.append(total / min(i + 1, window))
-    return sums
+def centred_mean(values: list[float], reach: int) -> list[float]:
+    """Mean of each value, the `reach` values before it and the `reach` after it, as far as they are there."""
+    sums = list(accumulate(values, initial=0.0))
+    spans = ((max(0, i - reach), min(len(values), i + reach + 1)) for i in range(len(values)))
+    return [(sums[end] - sums[start]) / (end - start) for start, end in spans]
 
 
 def first_and_last_tenth(values: list[float]) -> tuple[list[float], list[float]]:
