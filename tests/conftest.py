@@ -44,7 +44,8 @@ HOSTILE = "<script>alert('tiny')</script>"
 @pytest.fixture(scope="session")
 def passing(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The whole loop in one process a stage; the model passes 0.03 at the first attempt."""
-    from tests.helpers.tiny_project import make_project, run_pytest
+    from tests.helpers.tiny_project import STEP_SUMMARY, make_project, run_pytest
 
     project = make_project(tmp_path_factory.mktemp("passing") / "project")
-    return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}")
+    job = {"GITHUB_STEP_SUMMARY": str(project / STEP_SUMMARY)}
+    return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}", variables=job)

@@ -209,7 +209,7 @@ def test_an_interrupted_run_says_where_it_stood_and_what_to_do(tmp_path: Path) -
     text = texts_of(samples.interrupted(tmp_path))["A5"]
     assert "The run was interrupted (SIGINT) while dynamics trained (chunk 3)." in text
     assert "- The inference gate was not reached." in text
-    assert "1. Start the same command again" in text
+    assert "1. Go on with it: pytest -m smoke --resume-run results/smoke_sample." in text
 
 
 @pytest.mark.requirement("A5")

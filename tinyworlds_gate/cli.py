@@ -41,6 +41,7 @@ COMMANDS = {
     "score": Command("tinyworlds_gate.gate.score", "score three checkpoints on a frames file, without a run"),
     "audit": Command("tinyworlds_gate.evidence.audit_command", "the git history audit of a project, alone (L4)"),
     "watch": Command("tinyworlds_gate.watch.command", "watch a run while it goes on, from another terminal (M1-M4)"),
+    "runs": Command("tinyworlds_gate.runs_command", "the runs of a project, and which of them are unfinished"),
     "report": Command("tinyworlds_gate.reports.command", "write a run's reports again from its journal"),
     "verdict": Command(
         "tinyworlds_gate.verdict_command", "whether a run's verdict still holds for what is on the disk now"

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ FRAME_SIZE, PATCH_SIZE = 16, 4
 GAME = "BARS"
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 JUNIT = "junit.xml"
+STEP_SUMMARY = "results/step_summary.md"
 GENERATED = ("data/", "results/", "Logs/", "inference_results/", "docs/action/", "__pycache__/", JUNIT)
 TIMEOUT_S = 180.0
 
@@ -208,8 +209,9 @@ def commit(root: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a user's shell: nothing of the pytest session around it."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "GIT_", "COV_"))}
+    """The environment of a user's shell: nothing of the pytest session and of the CI job around it."""
+    others = ("PYTEST_", "GIT_", "COV_", "GITHUB_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     paths = [str(REPOSITORY), *env.get("PYTHONPATH", "").split(os.pathsep)]
     return env | {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
@@ -219,10 +221,12 @@ def environment() -> dict[str, str]:
     }
 
 
-def run_pytest(project: Path, *words: str | Path, timeout_s: float = TIMEOUT_S) -> Session:
+def run_pytest(
+    project: Path, *words: str | Path, timeout_s: float = TIMEOUT_S, variables: Mapping[str, str] | None = None
+) -> Session:
     """Run `python -m pytest …` in the project to its end, with a JUnit file, and without a terminal."""
     began = time.monotonic()
-    with started(project, *words) as process:
+    with started(project, *words, variables=variables) as process:
         try:
             output, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -232,12 +236,14 @@ def run_pytest(project: Path, *words: str | Path, timeout_s: float = TIMEOUT_S) 
 
 
 @contextmanager
-def started(project: Path, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
+def started(
+    project: Path, *words: str | Path, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """A running `python -m pytest …`; ended when the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", f"--junit-xml={JUNIT}", *map(str, words)],
         cwd=project,
-        env=environment(),
+        env={**environment(), **(variables or {})},
         text=True,
         encoding="utf-8",
         stdin=subprocess.DEVNULL,

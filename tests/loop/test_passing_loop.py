@@ -8,7 +8,8 @@ import re
 import pytest
 
 from tests.conftest import HOSTILE
-from tests.helpers.tiny_project import GAME, STAGES, Session, processes_of
+from tests.helpers.junit_rules import junit_problems, suite_properties
+from tests.helpers.tiny_project import GAME, STAGES, STEP_SUMMARY, Session, processes_of
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 NEED_TWO_GPUS = {"L3", "H6"}
@@ -105,14 +106,31 @@ def test_text_from_the_command_line_is_escaped_on_the_page(passing: Session) -> 
     assert "&lt;script&gt;alert(" in page
 
 
-def test_the_junit_file_names_every_test_and_the_requirements_it_carries(passing: Session) -> None:
+def test_the_junit_file_is_valid_and_names_every_test_and_every_requirement(passing: Session) -> None:
     cases = passing.cases()
     assert len(cases) == 25
     assert all(case.get("name") and case.get("classname") for case in cases)
-    carried = {
-        prop.get("value") for case in cases for prop in case.iter("property") if prop.get("name") == "requirement"
-    }
-    assert set(REQUIREMENTS) - carried <= {"A8", "M4"}
+    assert junit_problems(passing.junit) == []
+    told = suite_properties(passing.junit)
+    assert {name.removeprefix("requirement.") for name, _ in told if name.startswith("requirement.")} == {*REQUIREMENTS}
+    values = dict(told)
+    assert re.fullmatch(r"PASS: .* \[validation/test_03_inference_gate\.py::test_\w+\]", values["requirement.G5"])
+    assert values["requirement.H6"].startswith("NOT-RUN: needs 2 NVIDIA GPUs, found 0")
+    assert values["tinyworlds_gate.run"] == f"results/{passing.run.name}"
+    assert values["tinyworlds_gate.verdict"].startswith("PASS: the strict autoregressive rollout error 0.0")
+
+
+def test_the_summary_of_the_job_shows_verdict_numbers_gaps_and_files(passing: Session) -> None:
+    text = (passing.project / STEP_SUMMARY).read_text(encoding="utf-8")
+    measures = passing.events("gate_verdict")[0]["measures"]
+    assert text.startswith("## Closed loop: PASS\n\nThe strict autoregressive rollout error 0.0")
+    assert f"| 1 | PASS | {measures['mse']:.4g} ({measures['mse_low']:.4g} to {measures['mse_high']:.4g}) |" in text
+    assert "| L3 H6 | NOT-RUN | needs 2 NVIDIA GPUs, found 0" in text
+    assert "Missing evidence" not in text
+    named = re.findall(r"^- `([^`]+)`: ", text, re.M)
+    assert named[0] == passing.page.relative_to(passing.project).as_posix()
+    assert len(named) == 8
+    assert [name for name in named if not (passing.project / name).is_file()] == []
 
 
 def test_the_output_without_a_terminal_is_plain_and_short_lines(passing: Session) -> None:

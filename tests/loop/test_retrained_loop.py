@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from tests.helpers.junit_rules import junit_problems, suite_properties
 from tests.helpers.tiny_project import Session
 from tinyworlds_gate.checkpoints import gated_checkpoints
 
@@ -96,7 +97,8 @@ def test_the_terminal_shows_the_retraining_and_both_attempts(retrained: Session)
 def test_junit_counts_the_gate_once_and_tells_both_attempts(retrained: Session) -> None:
     (case,) = [case for case in retrained.cases() if case.get("name") == GATE_TEST]
     assert case.find("failure") is None
-    attempts = {str(prop.get("name")): str(prop.get("value")) for prop in case.iter("property")}
+    assert junit_problems(retrained.junit) == []
+    attempts = dict(suite_properties(retrained.junit))
     assert attempts["attempt 1"].startswith("FAIL: the rollout error 0.")
     assert "dynamics_step_3" in attempts["attempt 1"]
     assert attempts["attempt 2"].startswith("PASS: ")

@@ -14,10 +14,12 @@ import pytest
 from tinyworlds_gate.plugin import html_page, options, terminal
 from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference, reports, trained_stages
 from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption, note_late_signal
+from tinyworlds_gate.plugin.junit import JUNIT, JUnitProperties
 from tinyworlds_gate.plugin.lost_terminal import outlive_the_terminal
 from tinyworlds_gate.plugin.parallel import add_refused_option, is_parallel, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
-from tinyworlds_gate.plugin.session import SESSION, GateSession
+from tinyworlds_gate.plugin.session import SESSION, GateSession, requirement_ids
+from tinyworlds_gate.plugin.step_summary import append_summary
 
 __all__ = ["closed_loop", "findings_of", "inference", "reports", "trained_stages"]
 
@@ -37,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = session
     config.stash[INTERRUPTION] = Interruption()
     config.pluginmanager.register(config.stash[INTERRUPTION], "tinyworlds-gate-interruption")
+    config.stash[JUNIT] = JUnitProperties(config)
+    config.pluginmanager.register(config.stash[JUNIT], "tinyworlds-gate-junit")
     if not config.option.help and not config.option.collectonly and not is_parallel(config):
         html_page.enable(config, session)
 
@@ -89,6 +93,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "call":
         item.config.stash[SESSION].note_attempt(item)
     report = yield
+    report.requirements = requirement_ids(item)
     item.config.stash[SESSION].note_report(item, report)
     return report
 
@@ -99,6 +104,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     gate = session.config.stash[SESSION]
     gate.finish(session, int(exitstatus))
     note_late_signal(gate, session)
+    session.config.stash[JUNIT].fill(gate)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True, specname="pytest_sessionfinish")
@@ -113,6 +119,7 @@ def pytest_after_sessionfinish(session: pytest.Session) -> Generator[None, Any, 
         gate.note_unwritten(session, error)
         gate.page, result = None, None
     gate.check_artifacts(session)
+    gate.summary_problem = append_summary(gate)
     return result
 
 

@@ -59,8 +59,8 @@ def add_header(cells: list[str]) -> None:
 def add_cell(report: Any, cells: list[str]) -> None:
     """The requirement IDs of a row; pytest-html leaves other rows without cells alone."""
     if cells:
-        ids = [value for name, value in getattr(report, "user_properties", []) if name == "requirement"]
-        cells.insert(COLUMN, f'<td class="col-requirements">{escape(" ".join(ids))}</td>')
+        ids = " ".join(getattr(report, "requirements", ()))
+        cells.insert(COLUMN, f'<td class="col-requirements">{escape(ids)}</td>')
 
 
 def summary(session: GateSession) -> list[str]:

@@ -85,7 +85,8 @@ OPTIONS: tuple[Option, ...] = (
         parse_text,
         "path or name",
         "none",
-        "Go on with results/<run>, which was killed or interrupted, with its own options.",
+        "Go on with results/<run>, which was killed or interrupted, with its own options. `unfinished`: the newest run "
+        "of this kind with these options, when it is; else a new one.",
     ),
     Option("seed", parse_seed, "number", PROFILE, "Initial weights, batches, masks and rollout."),
     Option(

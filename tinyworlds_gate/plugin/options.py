@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,24 +56,34 @@ def explicit_options(config: pytest.Config) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def resumed_run(config: pytest.Config, root: Path) -> ResumedRun | None:
-    """The run that ``--resume-run`` names, or None.
+def resumed_run(config: pytest.Config, root: Path) -> tuple[ResumedRun | None, Sequence[str]]:
+    """The run that ``--resume-run`` names, or None; and what is to be said about the choice.
 
     Raises:
         pytest.UsageError: there is no such run, it has ended well, or an option differs from the run's own.
     """
     given: str | None = config.getoption(_dest("resume_run"))
     if given is None:
-        return None
+        return None, ()
     from tinyworlds_gate.loop_resume import find_run
+    from tinyworlds_gate.loop_unfinished import UNFINISHED, choose_unfinished, known_runs
 
+    told: Sequence[str] = ()
+    options = explicit_options(config)
     try:
+        if given == UNFINISHED:
+            runs, problems = known_runs(root)
+            choice = choose_unfinished(runs, None if "profile" in options else chosen_profile(config), options)
+            told = [*choice.told, *problems]
+            if choice.run is None:
+                return None, told
+            given = choice.run.name
         run = find_run(root, given, config.invocation_params.dir)
         run.require_unfinished()
-        run.require_options(explicit_options(config))
+        run.require_options(options)
     except GateError as error:
         raise pytest.UsageError(str(error)) from error
-    return run
+    return run, told
 
 
 def chosen_profile(config: pytest.Config) -> str:

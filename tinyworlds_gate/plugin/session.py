@@ -13,6 +13,7 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
 from tinyworlds_gate.plugin import html_page, options
 from tinyworlds_gate.plugin.interruption import INTERRUPTION
+from tinyworlds_gate.plugin.junit import case_properties_allowed
 from tinyworlds_gate.plugin.voice import Voice
 from tinyworlds_gate.run.timestamps import free_timestamp
 
@@ -37,8 +38,9 @@ class GateSession:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.project_root = options.project_root(config)
-        self.resumed = options.resumed_run(config, self.project_root)
+        self.resumed, self._told = options.resumed_run(config, self.project_root)
         self.explicit = options.explicit_options(config) if self.resumed is None else self.resumed.options
+        self.explicit.pop("resume_run", None)
         self.stamp = (
             free_timestamp(self.project_root) if self.resumed is None else str(self.resumed.started["timestamp"])
         )
@@ -48,6 +50,7 @@ class GateSession:
         self.outcome: RunOutcome | None = None
         self.missing: list[Missing] = []
         self.record_problem: str | None = None
+        self.summary_problem: str | None = None
         self.written: dict[str, Path] = {}
         self.findings: dict[str, list[Finding]] = {}
         self.deselected: dict[str, str] = {}
@@ -63,6 +66,11 @@ class GateSession:
         """Whether tests of the closed loop will run."""
         return bool(self._selected)
 
+    @property
+    def start_problem(self) -> str | None:
+        """Why no run was started; None when one was, or when none was asked for."""
+        return None if self._start_error is None else str(self._start_error)
+
     # Before the tests.
 
     def is_validation(self, item: pytest.Item) -> bool:
@@ -74,9 +82,9 @@ class GateSession:
 
     def mark_validation(self, items: Sequence[pytest.Item]) -> None:
         """Mark validation tests by the kind of the chosen profile, and take pytest-timeout off long runs."""
-        for item in items:
-            for id in requirement_ids(item):
-                item.user_properties.append(("requirement", id))
+        if case_properties_allowed(self.config):
+            for item in items:
+                item.user_properties += [("requirement", id) for id in requirement_ids(item)]
         validation = [item for item in items if self.is_validation(item)]
         self._carried = {id for item in validation for id in requirement_ids(item)}
         if not validation:
@@ -157,7 +165,7 @@ class GateSession:
             self._voice.say(
                 f"run {context.layout.run}, profile {settings.profile.name}, {_devices(context.on_cpu, gpus)}"
             )
-            for note in settings.notes:
+            for note in [*self._told, *settings.notes]:
                 self._voice.say(note)
         return self.loop
 
@@ -190,13 +198,17 @@ class GateSession:
         ]
 
     def note_attempt(self, item: pytest.Item) -> None:
-        """Every attempt of the retried test becomes a property of it, which JUnit readers and the page show."""
-        if self.loop is None or not self.loop.attempts or item.get_closest_marker("retrain_on_failure") is None:
-            return
-        for attempt in self.loop.attempts:
-            told = f"{attempt.verdict.sentence} Dynamics checkpoint: {attempt.checkpoints['dynamics'].path.name}"
-            if (entry := (attempt.name, told)) not in item.user_properties:
-                item.user_properties.append(entry)
+        """Every attempt becomes a property of the retried test, where JUnit files have properties of tests."""
+        if case_properties_allowed(self.config) and item.get_closest_marker("retrain_on_failure") is not None:
+            known = item.user_properties
+            known += [entry for entry in self.attempt_properties() if entry not in known]
+
+    def attempt_properties(self) -> list[tuple[str, str]]:
+        """`attempt 1` → its sentence and its dynamics checkpoint, for each attempt so far."""
+        return [
+            (one.name, f"{one.verdict.sentence} Dynamics checkpoint: {one.checkpoints['dynamics'].path.name}")
+            for one in (self.loop.attempts if self.loop is not None else ())
+        ]
 
     def retrain_if_allowed(self) -> bool:
         """After a failed gate: say whether dynamics will be retrained, and why."""
@@ -219,6 +231,7 @@ class GateSession:
         """Judge the run, write `requirement` and `run_finished`, and render the reports."""
         if self.loop is None:
             return
+        from tinyworlds_gate.findings.monitoring import long_watch
         from tinyworlds_gate.plugin.outcome import CHECKED_AT_THE_END, decide_outcome
         from tinyworlds_gate.reports.render import write_reports
         from tinyworlds_gate.reports.requirements import REQUIREMENTS
@@ -241,6 +254,7 @@ class GateSession:
             kind=context.settings.profile.kind,
             explicit=self.explicit,
             not_asked=[id for id in REQUIREMENTS if id not in self._carried and id not in CHECKED_AT_THE_END],
+            watched=long_watch(context.layout),
         )
         session.exitstatus = self.outcome.exit_status
         try:

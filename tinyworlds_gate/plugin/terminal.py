@@ -60,6 +60,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         reporter.write_line(f"A8  {layout.relative(session.page)}")
     if session.record_problem is not None:
         reporter.write_line(f"the record of this run is not complete: {session.record_problem}", red=True)
+    if session.summary_problem is not None:
+        reporter.write_line(session.summary_problem, red=True)
     if outcome.status == "interrupted" or session.record_problem is not None or session.loop.stopped:
         kind = session.loop.context.settings.profile.kind
         reporter.write_line(f"to go on: pytest -m {kind} --resume-run {layout.relative(layout.root)}")

@@ -1,4 +1,7 @@
-"""The command `tinyworlds-gate report results/<run>`: write a run's reports again from its journal, without a rerun."""
+"""The command `tinyworlds-gate report results/<run>`: write a run's reports again from its journal, without a rerun.
+
+With `--summary` it writes no file and prints the run on one screen, as markdown for the summary of a CI job.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.reports.missing import missing_reports
 from tinyworlds_gate.reports.model import load_record
 from tinyworlds_gate.reports.render import write_reports
+from tinyworlds_gate.reports.summary import job_summary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("run", type=Path, metavar="results/RUN", help="the run's folder, the one with journal.jsonl")
+    parser.add_argument(
+        "--summary", action="store_true", help="print the run on one screen, as markdown for a CI job; write no file"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,6 +36,11 @@ def run(args: argparse.Namespace) -> int:
             "List the runs with `ls results`."
         )
     root = folder.parent.parent
+    if args.summary:
+        record, missing = load_record(root, folder), missing_reports(root, folder)
+        over = record.finished is not None and record.last_attempt is not None
+        print(job_summary(record, missing if over else ()))
+        return 1 if missing else 0
     for key, path in write_reports(root, folder).items():
         print(f"{key}  {path.relative_to(root).as_posix()}")
     verdict, sentence = load_record(root, folder).verdict()

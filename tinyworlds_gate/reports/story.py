@@ -149,7 +149,8 @@ def next_steps(record: RunRecord) -> list[str]:
     floor, mse, skill = measures.get("tokenizer_recon_mse"), measures.get("mse"), measures.get("skill")
     if record.status in ("interrupted", "unfinished"):
         return [
-            "Start the same command again; this record holds no verdict on the model. "
+            f"Go on with it: pytest -m {record.started.get('kind')} --resume-run results/{record.folder.name}. This "
+            "record holds no verdict on the model. "
             "The last lines of the newest log under the run's folder say where it stood."
         ]
     steps = []

@@ -151,6 +151,19 @@ class ProjectLock:
             self._fd = -1
 
 
+def live_holder(project_root: Path) -> LockHolder | None:
+    """Who runs in the project now, by what stands in its lock file; read only, so that nobody's lock is disturbed."""
+    try:
+        fd = os.open(ProjectLock(project_root).path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        holder = _read_holder(fd)
+    finally:
+        os.close(fd)
+    return holder if holder is not None and holder.is_alive() else None
+
+
 def _wait_for_holder(fd: int) -> LockHolder | None:
     """The holder's name; it is written a moment after the lock was taken."""
     for _ in range(_READ_TRIES):

@@ -1,0 +1,104 @@
+"""A run on one screen, for the summary of a CI job: verdict, numbers, what did not pass, what to do, which files.
+
+`tinyworlds-gate report results/<run> --summary` prints it, and in a GitHub job the plugin appends it to
+`$GITHUB_STEP_SUMMARY`. The text stays far below the megabyte that GitHub takes, whatever the journal holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinyworlds_gate.names import PASS
+from tinyworlds_gate.reports import gate_views, story, views
+from tinyworlds_gate.reports.markdown import environment
+from tinyworlds_gate.reports.missing import Missing
+from tinyworlds_gate.reports.model import RunRecord
+from tinyworlds_gate.reports.render import requirement_counts
+from tinyworlds_gate.run.journal import events_of
+
+SHOWN_ROWS = 20
+LONGEST_TEXT = 600
+FILE_WORDS = {
+    "A8": "the page, open this first",
+    "A1": "from training to inference",
+    "A5": "retrospective",
+    "A6": "every chunk of training",
+    "A3": "metrics of the stages",
+    "A2": "git history",
+}
+
+
+def job_summary(record: RunRecord, missing: Sequence[Missing] = ()) -> str:
+    """The summary as GitHub-flavoured markdown, escaped and without secrets.
+
+    Args:
+        missing: what `missing_reports` found; named, since it fails the run.
+    """
+    verdict, sentence = record.verdict()
+    return (
+        environment()
+        .get_template("job_summary.md.j2")
+        .render(
+            record=record,
+            verdict=verdict,
+            sentence=short(sentence[:1].upper() + sentence[1:]),
+            asked_for=gate_views.asked_for(record),
+            attempts=[_attempt(attempt) for attempt in record.attempts[-SHOWN_ROWS:]],
+            stages=[(name, event) for name, event in record.stages.items()],
+            degraded=record.degraded_stages,
+            counts=requirement_counts(record),
+            open_rows=_open_rows(record),
+            next_steps=[short(line) for line in story.next_steps(record)],
+            missing=[(key, record_path(record, path), reason) for key, path, reason in missing],
+            files=_files(record),
+            NOT_STRICT=story.NOT_STRICT,
+            short=short,
+            SHOWN_ROWS=SHOWN_ROWS,
+        )
+    )
+
+
+def no_run_summary(reason: str) -> str:
+    """The summary of a job whose closed loop never began a run."""
+    return (
+        environment()
+        .from_string("## Closed loop: INVALID\n\nNo run was started. {{ reason }}\n")
+        .render(reason=short(reason))
+    )
+
+
+def short(text: object) -> str:
+    """Text of at most `LONGEST_TEXT` characters."""
+    whole = str(text)
+    return whole if len(whole) <= LONGEST_TEXT else whole[: LONGEST_TEXT - 1] + "…"
+
+
+def record_path(record: RunRecord, path: Any) -> str:
+    """A path as a person finds it in the artifact: relative to the project."""
+    return str(path.relative_to(record.project_root)) if path.is_relative_to(record.project_root) else str(path)
+
+
+def _attempt(attempt: Any) -> dict[str, Any]:
+    row, measures = views.attempt_row(attempt), attempt.measures
+    numbers = {key: measures.get(key) for key in ("mse_low", "mse_high", "mean_frame_mse", "tokenizer_recon_mse")}
+    return {**row, **numbers}
+
+
+def _open_rows(record: RunRecord) -> list[tuple[str, str, str]]:
+    """(IDs, verdict, reason) of what did not pass, worst first; requirements with the same reason share a row."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    rows = [row for row in record.requirements() if row.verdict != PASS]
+    for row in sorted(rows, key=lambda row: ("FAIL", "INVALID", "DEGRADED", "NOT-RUN").index(row.verdict)):
+        grouped.setdefault((row.verdict, row.reason), []).append(row.id)
+    return [(" ".join(ids), verdict, short(reason)) for (verdict, reason), ids in grouped.items()]
+
+
+def _files(record: RunRecord) -> list[tuple[str, str]]:
+    """(path, what it is) of what a person opens, the page first."""
+    written = {str(event.get("id")): str(event.get("path")) for event in events_of(record.events, "report_written")}
+    files = [(written[id], what) for id, what in FILE_WORDS.items() if id in written]
+    picture = views.attempt_row(record.last_attempt)["picture"] if record.last_attempt else None
+    if picture:
+        files.append((str(picture), "true and predicted frames"))
+    return [*files, (f"results/{record.folder.name}/journal.jsonl", "everything that happened, in order")]
