@@ -195,10 +195,14 @@ def test_a_server_that_is_down_is_told_at_once(tmp_path: Path, monkeypatch: pyte
 def test_a_server_that_hangs_is_left_and_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(WandbServer(RUNS, hang=True)) as server:
         point_at(monkeypatch, server)
-        found = asked_for(tmp_path, ["live"], Patience(timeout_s=60, stall_s=60, deadline_s=2, per_1000_updates_s=0))
-    assert found.answered == Answered({}, "no whole answer came within 2 s")
+        for deadline_s in (2, 10, 60):  # a busy machine needs more to ask at all
+            patience = Patience(timeout_s=90, stall_s=90, deadline_s=deadline_s, per_1000_updates_s=0)
+            found = asked_for(tmp_path, ["live"], patience)
+            if server.queries:
+                break
+        assert asking(server) == []
     assert server.queries, "it was asked"
-    assert asking(server) == []
+    assert found.answered == Answered({}, f"no whole answer came within {deadline_s} s")
 
 
 @pytest.mark.requirement("L9")

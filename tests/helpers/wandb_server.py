@@ -96,7 +96,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
             login = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
             server.queries.append(query)
             if server.hang:
-                server.released.wait(60)
+                server.released.wait(120)
             elif server.broken:
                 self._send(500, f"the database is gone, {login}".encode())
             elif login != f"api:{KEY}":

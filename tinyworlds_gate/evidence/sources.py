@@ -122,7 +122,10 @@ def _logged(source: str, sought: Sought, answered: Answered, layout: RunLayout) 
     if not rows:
         return Try(source, None, _short(told) or "no row of this stage")
     path = layout.root / "wandb_history" / f"{sought.stage}_history_{source}.csv"
-    write_history(path, rows)
+    try:
+        write_history(path, rows)
+    except OSError as error:
+        return Try(source, None, f"{layout.relative(path)} cannot be written ({error.strerror})")
     history = history_of_rows(sought.stage, path, rows)
     problem = problem_of(history, sought.updates)
     names = tuple(answered.runs[run.id].path for run in sought.logged if run.id in answered.runs)

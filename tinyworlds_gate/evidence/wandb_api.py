@@ -27,15 +27,16 @@ def open_api(timeout_s: float) -> Any:
     """
     import wandb
     from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
 
     server = wandb_setup.singleton().settings.base_url
-    _require_listener(server)
     try:
+        if wbauth.authenticate_session(host=server, source="the analysis", prompt=False, update_session=False) is None:
+            raise NoWandbServerError(f"there is no key for {server}: set WANDB_API_KEY, or `wandb login`")
+        _require_listener(server)
         return wandb.Api(timeout=max(1, round(timeout_s)))
-    except wandb.errors.UsageError as error:
-        raise NoWandbServerError(
-            f"there is no key for {server}: set WANDB_API_KEY, or `wandb login` ({error})"
-        ) from error
+    except NoWandbServerError:
+        raise
     except Exception as error:
         raise NoWandbServerError(told(error, timeout_s)) from error
 

@@ -61,32 +61,36 @@ def ask(source: WandbSource, runs: Sequence[LoggedRun], layout: RunLayout, patie
     """
     if not runs:
         return Answered()
+    try:
+        with tempfile.TemporaryDirectory(prefix="wandb-") as folder:
+            return _ask(source, runs, layout, patience, Path(folder))
+    except LaunchError as error:
+        return Answered(problem=str(error))
+    except OSError as error:
+        return Answered(problem=f"{error.filename or 'a file'} cannot be written: {error.strerror}")
+
+
+def _ask(
+    source: WandbSource, runs: Sequence[LoggedRun], layout: RunLayout, patience: Patience, folder: Path
+) -> Answered:
     deadline_s = patience.deadline_for(runs)
-    with tempfile.TemporaryDirectory(prefix="wandb-") as folder:
-        request, answers = Path(folder, "request.json"), Path(folder, "answers.jsonl")
-        request.write_text(
-            json.dumps(
-                {
-                    "source": source,
-                    "runs": [asdict(run) for run in runs],
-                    "folders": [str(layout.project_root), *filter(None, [os.environ.get("WANDB_DIR")])],
-                    "timeout_s": patience.timeout_s,
-                    "stall_s": patience.stall_s,
-                }
-            ),
-            encoding="utf-8",
-        )
-        try:
-            result = run_child(
-                [sys.executable, "-P", "-m", "tinyworlds_gate.evidence.wandb_child", str(request), str(answers)],
-                cwd=layout.project_root,
-                env=child_environment(os.environ, source, Path(folder), patience),
-                log_path=layout.logs / f"wandb_{source}.log",
-                deadline_s=deadline_s,
-            )
-        except LaunchError as error:
-            return Answered(problem=str(error))
-        found, problem = _read(answers)
+    request, answers = folder / "request.json", folder / "answers.jsonl"
+    asked = {
+        "source": source,
+        "runs": [asdict(run) for run in runs],
+        "folders": [str(layout.project_root), *filter(None, [os.environ.get("WANDB_DIR")])],
+        "timeout_s": patience.timeout_s,
+        "stall_s": patience.stall_s,
+    }
+    request.write_text(json.dumps(asked), encoding="utf-8")
+    result = run_child(
+        [sys.executable, "-P", "-m", "tinyworlds_gate.evidence.wandb_child", str(request), str(answers)],
+        cwd=layout.project_root,
+        env=child_environment(os.environ, source, folder, patience),
+        log_path=layout.logs / f"wandb_{source}.log",
+        deadline_s=deadline_s,
+    )
+    found, problem = _read(answers)
     if result.stopped:
         problem = f"no whole answer came within {deadline_s:g} s"
     elif not result.ok and problem is None:

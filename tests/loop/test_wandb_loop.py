@@ -1,0 +1,70 @@
+"""A whole loop that logs to W&B without a key: offline runs that the journal names, and an analysis that finds them.
+
+Run: pytest tests/loop/test_wandb_loop.py -m slow
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.tiny_project import STAGES, Session, commit, make_project, run_pytest
+from tinyworlds_gate.evidence.history import LEARNING_RATE, LOSS
+from tinyworlds_gate.evidence.local_history import local_histories, read_history
+from tinyworlds_gate.evidence.sought import sought_in
+from tinyworlds_gate.evidence.sources import find_histories
+from tinyworlds_gate.evidence.wandb_reader import Patience
+from tinyworlds_gate.run.layout import RunLayout
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    project = make_project(tmp_path_factory.mktemp("logged") / "project")
+    training = project / "configs/profiles/smoke/training.yaml"
+    training.write_text(training.read_text().replace("use_wandb: false", "use_wandb: true"))
+    with (project / ".gitignore").open("a") as ignored:
+        ignored.write("wandb/\n")
+    shutil.rmtree(project / ".git")
+    commit(project)
+    nobody = {"HOME": str(project.parent), "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "", "NETRC": ""}
+    return run_pytest(project, "validation", "-m", "smoke", variables=nobody)
+
+
+@pytest.mark.requirement("L9", "A3")
+def test_a_run_without_a_key_passes_on_its_local_history_and_says_why(logged: Session) -> None:
+    assert logged.exit_status == 0, logged.output
+    (event,) = logged.events("wandb_analysis")
+    assert (event["verdict"], event["source"]) == ("PASS", "local")
+    (refused,) = event["not_used"]
+    assert (refused["source"], refused["stages"]) == ("api", list(STAGES))
+    assert refused["reason"] == "there is no key for http://127.0.0.1:9: set WANDB_API_KEY, or `wandb login`"
+    assert "there is no key for http://127.0.0.1:9: set WANDB" in logged.report("A3").replace("\\", "")
+    assert json.loads((logged.project / event["json"]).read_text())["verdict"] == "PASS"
+
+
+@pytest.mark.requirement("L9")
+def test_every_chunk_left_an_offline_run_under_the_id_that_the_journal_names(logged: Session) -> None:
+    chunks = logged.events("chunk_started")
+    assert [chunk["wandb"]["mode"] for chunk in chunks] == ["offline"] * 4
+    folders = sorted(path.name.rsplit("-", 1)[1] for path in logged.project.glob("wandb/offline-run-*"))
+    assert folders == sorted(chunk["wandb"]["id"] for chunk in chunks)
+
+
+@pytest.mark.requirement("L9")
+def test_with_the_logs_gone_the_offline_runs_tell_the_same_numbers(logged: Session, tmp_path: Path) -> None:
+    layout = RunLayout(logged.project, logged.run.name)
+    tables = local_histories(layout.project_root, layout.run)
+    elsewhere = {stage: tmp_path / path.name for stage, path in tables.items()}
+    found = find_histories(sought_in(logged.events(), elsewhere), "local_only", layout, {}, Patience())
+    assert [(one.source, one.problem) for one in found] == [("offline", None)] * 3
+    for one in found:
+        table = read_history(one.stage, tables[one.stage])
+        assert one.history is not None
+        assert one.history.steps == table.steps
+        for name in (LOSS, LEARNING_RATE):
+            assert one.history.columns[name] == table.columns[name], (one.stage, name)
