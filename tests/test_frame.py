@@ -47,6 +47,7 @@ LAYERS = (
     ("loop",),
     ("plugin",),
     ("verdict_again",),
+    ("power",),
     ("bench", "doctor", "runs_command", "show_config", "verdict_command"),
     ("cli",),
     ("__main__",),

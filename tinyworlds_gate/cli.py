@@ -46,6 +46,7 @@ COMMANDS = {
     "verdict": Command(
         "tinyworlds_gate.verdict_command", "whether a run's verdict still holds for what is on the disk now"
     ),
+    "power": Command("tinyworlds_gate.power.command", "let known defects in, one at a time, and see that none passes"),
     "bench": Command("tinyworlds_gate.bench", "measure how fast this machine trains and scores"),
 }
 

@@ -8,7 +8,7 @@ same, and its files must give the same verdict again.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,11 @@ class VerdictNow:
         return self.now in (PASS, DEGRADED)
 
 
-def verdict_now(run_folder: Path) -> VerdictNow:
+def verdict_now(run_folder: Path, *, without: Container[str] = ()) -> VerdictNow:
     """Look at a run again.
+
+    ``without`` leaves out what is named: ``binding`` (what the verdict is bound to) or ``files`` (what its files say
+    now). The product leaves out nothing: it shows what the two are worth (docs/gate-power.md).
 
     Raises:
         GateError: the folder is no run, or its journal cannot be read.
@@ -84,7 +87,7 @@ def verdict_now(run_folder: Path) -> VerdictNow:
         return VerdictNow(
             record.run, verdict, sentence, last.name, [f"the run did not come to its end: {sentence}"], None
         )
-    changes = _Again(record, last, last.verdict, last.finished).changes()
+    changes = _Again(record, last, last.verdict, last.finished).changes(without)
     return VerdictNow(record.run, verdict, sentence, last.name, changes, last.verdict.get("binding"))
 
 
@@ -96,7 +99,7 @@ class _Again:
         self.root = record.project_root
         self.problems: list[str] = []
 
-    def changes(self) -> list[str]:
+    def changes(self, without: Container[str]) -> list[str]:
         settings = self._settings()
         frames, frames_sha256 = self._frames()
         found = measured(
@@ -121,7 +124,11 @@ class _Again:
             )
             changed = changed_since(self.verdict.get("binding"), now)
         self._require_bound_thresholds()
-        return [*changed, *self.problems, *self._judged_again(found, settings, frames)]
+        again = self._judged_again(found, settings, frames)
+        return [
+            *([] if "binding" in without else changed),
+            *([] if "files" in without else [*self.problems, *again]),
+        ]
 
     def _settings(self) -> Settings | None:
         """As a run with the same options would resolve them now, from the project's files and not the run's copy."""

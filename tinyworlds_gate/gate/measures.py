@@ -122,7 +122,8 @@ def summarise(raw: dict[str, Any], facts: ClipFacts | None = None) -> GateMeasur
     step_intervals = _step_intervals(by_step["rollout_mse"], episodes, seed)
     skill = _skill("copy_last_mse", means, samples)
     skill_mean = _skill("mean_frame_mse", means, samples)
-    delta_low, delta_high = interval(_psnr_db(samples["rollout_mse"]) - _psnr_db(samples["random_action_mse"]))
+    with np.errstate(invalid="ignore"):  # an error that is no number
+        delta_low, delta_high = interval(_psnr_db(samples["rollout_mse"]) - _psnr_db(samples["random_action_mse"]))
     codes_BS = _generated_codes(clips, int(raw["generation_steps"]), int(raw["n_actions"]))
     action_shares = shares(codes_BS, int(raw["n_actions"]))
     return GateMeasures(

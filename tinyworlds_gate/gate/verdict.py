@@ -101,6 +101,8 @@ def _verdict(
     """Everything must hold; evidence that contradicts itself stands above a failure."""
     invalid = [condition for condition in conditions if condition.verdict == INVALID]
     failed = [condition for condition in conditions if condition.verdict == FAIL]
+    if measures is None and not invalid:
+        invalid = [Condition("G5.measures", INVALID, "nothing was measured, and nothing evaluated is not a pass")]
     verdict = INVALID if invalid else FAIL if failed else PASS
     sentence = _sentence(verdict, invalid + failed, measures, thresholds, draw)
     return GateVerdict(verdict, sentence, conditions, thresholds)
@@ -196,8 +198,7 @@ def _sentence(
             reasons.append(worse_than_copying(measures, thresholds))
         where = f"on held-out clips{which} " if which else ""
         return f"{verdict}: {where}{'. Also: '.join(reasons)}."
-    if measures is None:
-        raise ValueError("a gate cannot pass without measures")
+    assert measures is not None
     mode = "teacher-forced (not strict)" if measures.teacher_forced else "strict autoregressive"
     return (
         f"PASS: the {mode} rollout error {measures.mse:.4f} (95 % interval {measures.mse_low:.4f} to "

@@ -174,7 +174,8 @@ def _measure_batch(
     shown = {"predicted": judged.predicted_BTCHW}
     if probed:
         withheld = frames.clone()
-        withheld[:, context:] = torch.rand(true.shape, generator=drawn(seed), device=frames.device) * 2 - 1
+        unseen = frames[:, context:].shape
+        withheld[:, context:] = torch.rand(unseen, generator=drawn(seed), device=frames.device) * 2 - 1
         probes = {"withheld": (withheld, seed), "repeated": (frames, seed + PROBE_SEED_OFFSET)}
         for name, (seen, number) in probes.items():
             again = rollout(models, seen, actions=actions, teacher_forced=forced, generator=drawn(number), **shared)

@@ -1,0 +1,108 @@
+"""The command `tinyworlds-gate power`: measure every defect, and trainings that must pass.
+
+    tinyworlds-gate power --record docs/results/gate-power.json --page docs/gate-power.md
+    tinyworlds-gate power --only copy-last,truth
+    tinyworlds-gate power --trainings 20 --record docs/results/gate-power.json
+
+Exit status: 0 when every row holds and every training passes, 1 when not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.names import PASS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--only", metavar="ID,ID", help="these rows (default: all)")
+    parser.add_argument("--jobs", type=int, default=2, help="inference processes at once (default: %(default)s)")
+    parser.add_argument("--trainings", type=int, default=0, metavar="N", help="train N models instead, which must pass")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the trainings (default: %(default)s)")
+    parser.add_argument("--record", type=Path, metavar="F.json", help="add what was measured to this file")
+    parser.add_argument("--page", type=Path, metavar="F.md", help="write the page of the record")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print a line a row, and record.
+
+    Raises:
+        GateError: an unknown row, or a scene that cannot be made.
+    """
+    if args.page is not None and args.record is None:
+        raise GateError("--page is written from a record; name its file with --record")
+    with tempfile.TemporaryDirectory(prefix="tinyworlds-gate-power-") as folder:
+        good = _trainings(args, Path(folder)) if args.trainings else _rows(args, Path(folder))
+    if args.page is not None:
+        from tinyworlds_gate.power.page import page
+        from tinyworlds_gate.power.record import read_record
+
+        args.page.write_text(page(read_record(args.record)), encoding="utf-8")
+    return 0 if good else 1
+
+
+def _rows(args: argparse.Namespace, folder: Path) -> bool:
+    from tinyworlds_gate.power.record import add_rows, measured_here, read_record, row_of, write_record
+    from tinyworlds_gate.power.scene import make_scene, try_gate
+    from tinyworlds_gate.power.table import DEFECTS, LIMITS
+    from tinyworlds_gate.power.trial import caught, caught_without, finished_scene, try_defect
+
+    known = {one.id: one for one in (*DEFECTS, *LIMITS)}
+    chosen = [id.strip() for id in args.only.split(",")] if args.only else list(known)
+    unknown = [id for id in chosen if id not in known]
+    if unknown:
+        raise GateError(f"--only {','.join(unknown)}: no such defect; known are {', '.join(known)}")
+    control = try_gate(make_scene(folder / "healthy")).attempt.verdict
+    print(f"healthy model: {control.sentence}", flush=True)
+    after = any(known[id].afterwards for id in chosen)
+    finished = finished_scene(folder / "finished") if after else None
+    rows: dict[str, Any] = {}
+    where, good, limits = measured_here(Path.cwd()), control.verdict == PASS, {one.id for one in LIMITS}
+
+    def measure(id: str) -> tuple[str, dict[str, Any], str]:
+        defect, root = known[id], folder / id
+        outcome = try_defect(defect, root, finished)
+        holds = caught(defect, outcome) and not caught_without(defect, outcome)
+        word = "limit " if id in limits else "caught" if holds else "MISSED"
+        line = f"{word} {id}: {outcome.verdict} by {', '.join(outcome.reasons) or 'nothing'}; without {defect.check}: "
+        return id, row_of(defect, outcome, root), line + outcome.without
+
+    with ThreadPoolExecutor(max(1, args.jobs)) as pool:
+        for id, row, line in pool.map(measure, chosen):
+            rows[id] = row | where
+            good = good and not line.startswith("MISSED")
+            print(line, flush=True)
+    if args.record is not None:
+        record = read_record(args.record)
+        for key, table in (("rows", DEFECTS), ("limits", LIMITS)):
+            ids = [one.id for one in table]
+            add_rows(record, key, {id: row for id, row in rows.items() if id in ids}, ids)
+        write_record(args.record, record)
+    return good
+
+
+def _trainings(args: argparse.Namespace, folder: Path) -> bool:
+    from tinyworlds_gate.power.record import add_trainings, measured_here, read_record, write_record
+    from tinyworlds_gate.power.trainings import train_and_try
+
+    began = time.monotonic()
+    seeds = range(args.first_seed, args.first_seed + args.trainings)
+    done = []
+    with ThreadPoolExecutor(max(1, args.jobs)) as pool:
+        for one in pool.map(lambda seed: train_and_try(seed, folder / str(seed)), seeds):
+            done.append(one)
+            print(f"seed {one.seed}: {one.sentence} ({one.seconds:.0f} s)", flush=True)
+    passed = sum(one.verdict == PASS for one in done)
+    print(f"{passed} of {len(done)} trainings passed in {time.monotonic() - began:.0f} s", flush=True)
+    if args.record is not None:
+        record = read_record(args.record)
+        add_trainings(record, done, measured_here(Path.cwd()))
+        write_record(args.record, record)
+    return passed == len(done)

@@ -1,0 +1,97 @@
+"""A project with a healthy small model in it, and one inference attempt of the real gate on it, in a real process.
+
+A scene is a folder of its own: settings, frames of the lamp world, and the three healthy checkpoints under
+``results/healthy/``. Beside them lie those of another run and of earlier steps, for the defects that swap them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
+from tinyworlds_gate.loop_data import prepare_data
+from tinyworlds_gate.loop_start import start_run
+from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.power.defect import Defect
+from tinyworlds_gate.power.places import healthy
+from tinyworlds_gate.power.world import GAME, write_world
+from tinyworlds_gate.run.timestamps import timestamp
+from tinyworlds_gate.stages.context import RunContext
+
+HERE = Path(__file__).parent
+WEIGHTS = HERE / "weights"
+BROKEN_SCRIPT = """from tinyworlds_gate.power.in_child import run
+
+if __name__ == "__main__":
+    run("{name}")
+"""
+
+
+def make_scene(root: Path) -> Path:
+    """Build the project; ``root`` must not exist yet."""
+    root.mkdir(parents=True)
+    shutil.copytree(HERE / "project" / "configs", root / "configs")
+    write_world(root / "data" / f"{GAME.lower()}_frames.h5")
+    shutil.copytree(WEIGHTS / "healthy", root / "results" / "healthy")
+    for other in ("earlier", "other"):
+        for stage in STAGES:
+            shutil.copytree(WEIGHTS / other / stage / "checkpoints", root / f"{other}_{stage}")
+    return root
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attempt at the gate in a scene."""
+
+    root: Path
+    attempt: InferenceAttempt
+    context: RunContext
+
+
+def try_gate(root: Path, in_child: str | None = None, say: Callable[[str], None] = lambda _: None) -> Trial:
+    """Run the gate's inference attempt in a scene: the process, its evidence, the verdict.
+
+    Raises:
+        GateError: the scene's checkpoints or settings cannot be used at all.
+    """
+    settings = resolve_settings(root / "configs", {"train_stage": "none"}, project_root=root)
+    context = start_run(
+        settings,
+        0,
+        explicit={"train_stage": "none"},
+        command=["tinyworlds-gate", "power"],
+        stamp=timestamp(),
+        say=say,
+        show_progress=lambda *_: None,
+    )
+    if in_child is not None:
+        script = root / "run_inference.py"
+        script.write_text(BROKEN_SCRIPT.format(name=in_child), encoding="utf-8")
+        context.target = replace(context.target, inference_script=script)
+    prepare_data(context)
+    try:
+        return Trial(root, run_attempt(context, 1, checkpoints(root)), context)
+    finally:
+        context.journal.close()
+
+
+def checkpoints(root: Path) -> dict[str, CheckpointRef]:
+    """The three checkpoints that the run chose, verified."""
+    return {
+        stage: verify_checkpoint(healthy(root, stage), expected_stage=stage, require_optimizer=False)
+        for stage in STAGES
+    }
+
+
+def scene_with(defect: Defect, root: Path) -> Path:
+    """A scene with the defect's changes to its files."""
+    make_scene(root)
+    if defect.project is not None:
+        defect.project(root)
+    return root

@@ -1,0 +1,100 @@
+"""The other side of power: models trained from other initial weights, each of which the gate must let pass."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.launch.child import run_child
+from tinyworlds_gate.launch.command import LaunchFiles, stage_command, stage_environment
+from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.power.places import healthy
+from tinyworlds_gate.power.scene import HERE, Trial, try_gate
+from tinyworlds_gate.power.world import GAME, write_world
+from tinyworlds_gate.targets.embedded import embedded_target
+
+DEADLINE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training from a seed, and what the gate says of it."""
+
+    seed: int
+    verdict: str
+    sentence: str
+    mse: float | None
+    mse_low: float | None
+    mse_high: float | None
+    skill: float | None
+    skill_low: float | None
+    delta_psnr_db: float | None
+    action_codes_used: int | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the record."""
+        return asdict(self)
+
+
+def train_and_try(seed: int, root: Path) -> Training:
+    """Train the three stages of the lamp world from this seed, by the real stage scripts, and try the gate on them.
+
+    ``root`` must not exist; the checkpoints end in the places of a scene's healthy ones.
+
+    Raises:
+        GateError: a stage fails; its log is named.
+    """
+    began = time.monotonic()
+    train(seed, root)
+    trial = try_gate(root)
+    return training_of(seed, trial, time.monotonic() - began)
+
+
+def training_of(seed: int, trial: Trial, seconds: float) -> Training:
+    """The record of one training."""
+    measures, verdict = trial.attempt.measures, trial.attempt.verdict
+    names = ("mse", "mse_low", "mse_high", "skill", "skill_low", "delta_psnr_db", "action_codes_used")
+    values = {name: getattr(measures, name) if measures else None for name in names}
+    return Training(seed, verdict.verdict, verdict.sentence, seconds=seconds, **values)
+
+
+def train(seed: int, root: Path) -> None:
+    """Train the three stages in a new project; see :func:`train_and_try`."""
+    root.mkdir(parents=True)
+    shutil.copytree(HERE / "project" / "configs", root / "configs")
+    write_world(root / "data" / f"{GAME.lower()}_frames.h5")
+    target = embedded_target(root, Path("configs"))
+    split = resolve_settings(root / "configs", {}, project_root=root).training
+    run_root = root / "results" / "healthy"
+    for stage in STAGES:
+        overrides: dict[str, object] = {
+            "seed": seed,
+            "held_out_fraction": split.held_out_fraction,
+            "split_seed": split.split_seed,
+        }
+        if stage == "dynamics":
+            overrides |= {f"{one}_path": healthy(root, one) for one in STAGES[:2]}
+        log = root / "Logs" / f"{stage}.log"
+        log.parent.mkdir(exist_ok=True)
+        child = run_child(
+            stage_command(target, stage, nproc_per_node=1, overrides=overrides),
+            cwd=root,
+            env=stage_environment(target, LaunchFiles(run_root), on_cpu=True),
+            log_path=log,
+            deadline_s=DEADLINE_S,
+        )
+        if not child.ok:
+            raise GateError(f"training {stage} from seed {seed} failed; its log: {log}")
+        _keep_newest(run_root / stage / "checkpoints", stage)
+
+
+def _keep_newest(folder: Path, stage: str) -> None:
+    found = sorted(folder.glob(f"{stage}_step_*"), key=lambda path: int(path.name.rsplit("_", 1)[1]))
+    for path in found[:-1]:
+        shutil.rmtree(path)
