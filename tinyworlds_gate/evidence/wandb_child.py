@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             _ask_api(runs, answers, request["timeout_s"])
         else:
             for run in runs:
-                answers.write(run.id, read_run([Path(folder) for folder in request["folders"]], run))
+                answers.write(run.id, read_run([Path(folder) for folder in request["folders"]], run, answers.beat))
     except Exception as error:  # noqa: BLE001 - the process that asked must learn of it, whatever it is
         answers.give_up(f"{type(error).__name__}: {error}")
     _leave()

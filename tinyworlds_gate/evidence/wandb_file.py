@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,11 @@ def find_files(folders: Sequence[Path], run_id: str) -> list[Path]:
     return sorted({path.resolve() for folder in folders for name in names for path in folder.glob(name)})
 
 
-def read_run(folders: Sequence[Path], run: LoggedRun) -> RunAnswer:
-    """The rows of one run's file between its updates, and what wandb's reader says of the file."""
+def read_run(folders: Sequence[Path], run: LoggedRun, beat: Callable[[], None]) -> RunAnswer:
+    """The rows of one run's file between its updates, and what wandb's reader says of the file.
+
+    `beat` is called whenever something was read.
+    """
     path = f"{run.project}/{run.id}"
     files = find_files(folders, run.id)
     if not files:
@@ -35,7 +38,7 @@ def read_run(folders: Sequence[Path], run: LoggedRun) -> RunAnswer:
     rows: dict[int, Row] = {}
     said: list[str] = []
     for file in files:
-        found, words = read_file(file, run)
+        found, words = read_file(file, run, beat)
         rows |= found
         said += words
     if not rows and not said:
@@ -43,7 +46,7 @@ def read_run(folders: Sequence[Path], run: LoggedRun) -> RunAnswer:
     return RunAnswer(path, rows, "; ".join(said) or None)
 
 
-def read_file(file: Path, run: LoggedRun) -> tuple[dict[int, Row], list[str]]:
+def read_file(file: Path, run: LoggedRun, beat: Callable[[], None]) -> tuple[dict[int, Row], list[str]]:
     """The rows of one file, and what wandb's reader said of it (incomplete, damaged, no such file).
 
     Raises:
@@ -66,14 +69,14 @@ def read_file(file: Path, run: LoggedRun) -> tuple[dict[int, Row], list[str]]:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process,
     ):
         assert process.stdout is not None
-        rows = rows_between(_history(process.stdout, run.id), run.start, run.end)
+        rows = rows_between(_history(process.stdout, run.id, beat), run.start, run.end)
         process.wait()
         errors.seek(0)
         lines = errors.read().decode("utf-8", "replace").splitlines()
     return rows, list(dict.fromkeys(line.removeprefix("wandb leet inspect: ") for line in lines if line.strip()))
 
 
-def _history(lines: Iterable[bytes], run_id: str) -> Iterator[Mapping[str, Any]]:
+def _history(lines: Iterable[bytes], run_id: str, beat: Callable[[], None]) -> Iterator[Mapping[str, Any]]:
     """The history records of the reader's output; those of a run with another id are not this run's."""
     ours = True
     for line in lines:
@@ -86,5 +89,6 @@ def _history(lines: Iterable[bytes], run_id: str) -> Iterator[Mapping[str, Any]]
         if record.get("type") == "run":
             ours = record.get("run", {}).get("run_id") == run_id
         elif record.get("type") == "history" and ours:
+            beat()
             step = record["history"].get("step", {}).get("num", 0)
             yield {"_step": step, **record["history"].get("item", {})}
