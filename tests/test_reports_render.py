@@ -225,6 +225,16 @@ def test_the_git_report_shows_the_selected_commits_and_the_changed_sizes(tmp_pat
     assert (change[0], change[2], change[3]) == ("embed_dim", "32", "64")
 
 
+@pytest.mark.requirement("A2")
+def test_the_json_beside_the_git_report_holds_the_evidence_the_run_and_the_verdict(tmp_path: Path) -> None:
+    run = samples.passing(tmp_path)
+    data = json.loads(write_reports(run.root, run.folder)["A2"].with_suffix(".json").read_text(encoding="utf-8"))
+    assert (data["run"], data["kind"], data["verdict"]) == (run.run, "git-evidence", "PASS")
+    assert data["sentence"] == data["reason"]
+    assert [commit["subject"] for commit in data["selected"]] == ["Align ZELDA backbone", "Add ZELDA"]
+    assert data["key_changes"][0]["new"] == "64"
+
+
 @pytest.mark.requirement("A3", "A4")
 def test_the_analysis_shows_each_stage_and_its_plots(tmp_path: Path) -> None:
     text = texts_of(samples.passing(tmp_path))["A3"]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import HOSTILE
+from tests.helpers.config_files import REPOSITORY
 from tests.helpers.junit_rules import junit_problems, suite_properties
 from tests.helpers.tiny_project import GAME, STAGES, STEP_SUMMARY, Session, processes_of
+from tinyworlds_gate.cli import main
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 NEED_TWO_GPUS = {"L3", "H6"}
@@ -131,6 +136,24 @@ def test_the_summary_of_the_job_shows_verdict_numbers_gaps_and_files(passing: Se
     assert named[0] == passing.page.relative_to(passing.project).as_posix()
     assert len(named) == 8
     assert [name for name in named if not (passing.project / name).is_file()] == []
+
+
+@pytest.mark.requirement("L10")
+def test_the_artifact_of_the_workflow_is_enough_to_write_the_reports_again(
+    passing: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow = yaml.safe_load((REPOSITORY / ".github/workflows/gate.yml").read_text(encoding="utf-8"))
+    for pattern in workflow["jobs"]["smoke"]["steps"][-1]["with"]["path"].split():
+        for path in passing.project.glob(pattern.rstrip("/")):
+            target = tmp_path / path.relative_to(passing.project)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(path, target) if path.is_dir() else shutil.copy(path, target)
+    run = tmp_path / "results" / passing.run.name
+    assert not list(run.rglob("*.pt"))
+    before = {path: path.read_bytes() for path in (tmp_path / "docs/action").glob("*.json")}
+    assert main(["report", str(run)]) == 0, capsys.readouterr().out
+    assert "\nPASS: the strict autoregressive rollout error" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_output_without_a_terminal_is_plain_and_short_lines(passing: Session) -> None:
