@@ -102,7 +102,7 @@ class Watch:
         """Look, show and wait until there is nothing more to see."""
         record = None if self._asked is None else WatchRecord(self._layout, self._asked)
         screen = choose_screen(plain=self._plain)
-        reason, view = "a fault of its own", None
+        reason, view, is_over = "a fault of its own", None, False
         try:
             for look, view in self._looks():
                 lines = self._narrator.lines(view, look.new_events)
@@ -111,12 +111,16 @@ class Watch:
                     record.show(view)
                     view = _with_problem(view, record.problem)
                 screen.show(view, lines)
-            reason = "the run has ended" if view is not None and view.ended else "its time is over"
+                is_over = self._is_over(look.state, view.now)
+            reason = "the run has ended" if is_over else "its time is over"
         except KeyboardInterrupt:
             reason = "it was stopped by a person or by the system"
         except GateError as error:
             reason = str(error)
             raise
+        except OSError as error:  # of the screen alone: files that cannot be read or written are told, and no error
+            reason = f"its terminal or its reader has gone ({error.strerror})"
+            raise BrokenPipeError from error
         finally:
             if record is not None:
                 record.close(reason)

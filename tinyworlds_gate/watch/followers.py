@@ -57,6 +57,8 @@ class LossesFollower:
     """The losses in a stage's history, which every chunk replaces by one with the same rows before its own."""
 
     def __init__(self, path: Path) -> None:
+        self.chunk_start = 0
+        """The first update of the chunk that runs: rows from there on are its own."""
         self._tail = Tail(path, last_bytes=HISTORY_BYTES)
         self._times: deque[float] = deque(maxlen=KEPT_MOVES)
         self._columns: list[str] = []
@@ -65,7 +67,7 @@ class LossesFollower:
     def read(self) -> None:
         """Take in the new rows."""
         read = self._tail.read()
-        lines, before = read.lines, self._step
+        lines = read.lines
         if read.restarted:
             self._clear()
         if not self._columns and (lines or self._tail.first_line):
@@ -74,8 +76,8 @@ class LossesFollower:
         for line in lines:
             self._take(line)
         # A chunk begins with the rows of those before it in a new file: these did not come now.
-        is_new = self._step is not None and (before is None or self._step > before or not read.restarted)
-        if lines and is_new and self._tail.modified_s is not None:
+        is_own = self._step is not None and self._step >= self.chunk_start
+        if lines and is_own and self._tail.modified_s is not None:
             self._times.append(self._tail.modified_s)
 
     @property

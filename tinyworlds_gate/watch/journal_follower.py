@@ -38,22 +38,21 @@ class JournalFollower:
         Raises:
             GateError: a line before the last one is damaged, or lines are missing.
         """
-        found = self._poll()
-        if found is not None:
-            return found
-        # Another journal may have been written over this one in place: its numbers do not follow those read before.
-        self._tail.rewind()
-        self._count = 0
-        again = self._poll()
-        if again is None:
+        try:
+            return self._poll()
+        except _DamagedError:
+            # Perhaps another journal was written over this one in place: what was read before is none of its lines.
+            self._tail.rewind()
+            self._count = 0
+        try:
+            return NewEvents(self._poll().events, restarted=True)
+        except _DamagedError as error:
             raise GateError(
-                f"The journal {self._tail.path} has lines that are missing or doubled (after seq {self._count - 1}). "
-                "Restore the file from a copy, or watch another run."
-            )
-        return NewEvents(again.events, restarted=True)
+                f"The journal {self._tail.path} is damaged in line {self._count + 1}: {error}. Only a last line may be "
+                "torn; restore the file from a copy, or watch another run."
+            ) from error
 
-    def _poll(self) -> NewEvents | None:
-        """None when a number does not follow the one before."""
+    def _poll(self) -> NewEvents:
         read = self._tail.read()
         if read.restarted:
             self._count = 0
@@ -62,14 +61,15 @@ class JournalFollower:
             event = as_event(line)
             if event is None:
                 if index + 1 < len(read.lines):
-                    raise GateError(
-                        f"The journal {self._tail.path} is damaged in line {self._count + 1}: it is no event. Only a "
-                        "last line may be torn; restore the file from a copy, or watch another run."
-                    )
+                    raise _DamagedError("it is no event")
                 self._tail.give_back(line)
                 break
             if event["seq"] != self._count:
-                return None
+                raise _DamagedError(f"it has seq {event['seq']}, expected {self._count}")
             self._count += 1
             events.append(event)
         return NewEvents(events, read.restarted)
+
+
+class _DamagedError(Exception):
+    """A line that cannot follow those before it."""

@@ -24,7 +24,8 @@ class Narrator:
         lines = [] if first else [Line(float(e["time"]), EVENT, told) for e in new_events if (told := sentence_of(e))]
         alerts = {alert.about: alert for alert in view.alerts}
         lines += [Line(now, ALERT, alert.told) for about, alert in alerts.items() if about not in self._alerts]
-        lines += [Line(now, OVER, alert.told) for about, alert in self._alerts.items() if about not in alerts]
+        over = [alert for about, alert in self._alerts.items() if about not in alerts]
+        lines += [Line(now, OVER, f"{alert.about}: no longer so: {alert.told}") for alert in over]
         self._alerts = alerts
         if self._told_at is None or now < self._told_at or now - self._told_at >= self._every_s:
             lines.append(status_line(view))

@@ -69,6 +69,7 @@ class ChunkFiles:
             if before is not None and before.chunk.stage == chunk.stage
             else StageFiles(layout, chunk.stage)
         )
+        self._stage.losses.chunk_start = chunk.start
 
     def facts(self) -> Facts:
         """What the files say now."""

@@ -77,15 +77,16 @@ class WatchRecord:
 
 def _new_log(folder: Path, moment: float) -> tuple[Path, IO[str]]:
     """A log that no other watch writes; two watches of one second get names of two seconds."""
-    while True:
-        path = folder / LOG_NAME.format(stamp=timestamp(moment))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return path, open(path, "x", encoding="utf-8", errors="replace")
-        except FileExistsError:
-            moment += 1.0
-        except OSError as error:
-            raise GateError(
-                f"The record of the watch {path} cannot be written: {error.strerror}. Make the folder writable, free "
-                "its disk, or watch without --for."
-            ) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = folder / LOG_NAME.format(stamp=timestamp(moment))
+            try:
+                return path, open(path, "x", encoding="utf-8", errors="replace")
+            except FileExistsError:
+                moment += 1.0
+    except OSError as error:
+        raise GateError(
+            f"The record of the watch cannot be written in {folder}: {error.strerror}. Make the folder writable, free "
+            "its disk, or watch without --for."
+        ) from error

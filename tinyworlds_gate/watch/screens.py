@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from tinyworlds_gate.watch.plain import Line
@@ -47,14 +50,21 @@ class PageScreen:
         self._live.start()
 
     def show(self, view: View, lines: Sequence[Line]) -> None:
-        """Draw the page anew, for the terminal as large as it is now."""
+        """Draw the page anew, for the terminal as large as it is now.
+
+        Raises:
+            OSError: the terminal has gone; rich would draw nothing any more.
+        """
+        if not self._console.is_terminal:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._live.update(self._page(view, self._console.height), refresh=True)
 
     def close(self, view: View | None) -> None:
         """Give the terminal back and print the last page below what stood there before."""
-        self._live.stop()
-        if view is not None:
-            self._console.print(self._page(view, None))
+        with suppress(OSError):  # the terminal has gone
+            self._live.stop()
+            if view is not None:
+                self._console.print(self._page(view, None))
 
     def _page(self, view: View, height: int | None) -> RenderableType:
         from tinyworlds_gate.watch.page import page

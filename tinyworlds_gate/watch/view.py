@@ -110,7 +110,7 @@ def view_of(state: RunState, facts: Facts, now: float) -> View:
     pace = pace_of(facts.beats) if state.chunk is not None else Pace()
     channels = _channels(state, facts, pace, now)
     moves = not any(channel.problem for channel in channels if channel.name == STEP)
-    chunk = None if state.chunk is None else _chunk_line(state.chunk, pace, facts.losses, moves=moves)
+    chunk = None if state.chunk is None else _chunk_line(state.chunk, pace, facts, moves=moves)
     return View(
         run=state.run,
         profile=state.profile,
@@ -127,10 +127,16 @@ def view_of(state: RunState, facts: Facts, now: float) -> View:
         workers=_worker_rows(facts, now) if state.chunk is not None else (),
         channels=channels,
         alerts=_alerts(state, facts, channels),
-        judged=tuple(told for told in (state.stage_gate, state.retune, state.verdict) if told),
+        judged=_judged(state),
         happened=state.happened,
         page=state.reports.get("A8"),
     )
+
+
+def _judged(state: RunState) -> tuple[str, ...]:
+    """An ended run has said its verdict in the headline."""
+    told = [state.stage_gate, state.retune, None if state.phase == ENDED and state.sentence else state.verdict]
+    return tuple(one for one in told if one)
 
 
 def _end_of(state: RunState) -> float | None:
@@ -161,12 +167,11 @@ def _stage_line(stage: str, state: RunState, chunk: ChunkLine | None) -> StageLi
     return StageLine(stage, done, known.target, known.verdict, when)
 
 
-def _chunk_line(chunk: OpenChunk, pace: Pace, losses: Losses, *, moves: bool) -> ChunkLine:
-    done = chunk.start
-    if pace.step is not None:
-        done = max(done, pace.step + 1)
-    elif losses.last_step is not None:  # a stage that writes no heartbeats is known by its history
-        done = max(done, losses.last_step + 1)
+def _chunk_line(chunk: OpenChunk, pace: Pace, facts: Facts, *, moves: bool) -> ChunkLine:
+    done = max(chunk.start, 0 if pace.step is None else pace.step + 1)
+    if facts.history.times and facts.losses.last_step is not None:
+        # Heartbeats are a second apart, and a stage that writes none is known by its history.
+        done = max(done, facts.losses.last_step + 1)
     rate = pace.updates_per_s if moves else None
     return ChunkLine(
         number=chunk.number,
