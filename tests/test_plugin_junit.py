@@ -5,6 +5,7 @@ pytest tests/test_plugin_junit.py
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -91,6 +92,14 @@ def test_requirements_of_tests_in_other_processes_are_there_too(pytester: pytest
     path = written(pytester, "-n", "1")
     assert junit_problems(path) == []
     assert sorted(suite_properties(path)) == sorted(EXPECTED)
+
+
+def test_the_column_of_the_page_has_them_without_properties_of_the_tests(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_html")
+    written(pytester, "--html=page.html")
+    page = unescape((pytester.path / "page.html").read_text(encoding="utf-8"))
+    assert 'col-requirements\\">L4 A2</td>' in page
+    assert 'col-requirements\\"></td>' in page
 
 
 @pytest.mark.parametrize(
