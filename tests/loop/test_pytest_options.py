@@ -70,6 +70,14 @@ def test_bare_pytest_takes_tests_and_smoke_and_m_chooses(
     assert session.exit_status == (0 if folders else 5)
 
 
+@pytest.mark.parametrize("kind", ["smoke", "longrun"])
+def test_the_power_of_the_gate_is_measured_only_when_asked_for(project: Path, kind: str) -> None:
+    loop = run_pytest(project, *COLLECT, "validation", "-m", kind)
+    assert [path for path in collected(loop) if "power" in path] == []
+    asked = run_pytest(project, *COLLECT, "validation", "-m", "power")
+    assert {*collected(asked)} == {"validation/test_power.py"}
+
+
 def test_m_longrun_runs_on_the_longrun_profile_and_bare_pytest_on_smoke(project: Path) -> None:
     broken = project / "configs/profiles/longrun/profile.yaml"
     broken.write_text(broken.read_text() + "no_such_key: 1\n")

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 VALIDATION = "validation"
 """The folder whose tests are the closed loop."""
 
+POWER = "power"
+"""The marker of tests that measure what the gate catches; only `-m power` asks for them."""
+
 NOT_RUN_PREFIX = "NOT-RUN: "
 
 FINDINGS = pytest.StashKey[list[Finding]]()
@@ -74,8 +77,10 @@ class GateSession:
     # Before the tests.
 
     def is_validation(self, item: pytest.Item) -> bool:
-        """Whether a test is part of the closed loop."""
-        return VALIDATION in item.path.relative_to(self.config.rootpath).parts[:1] if self._inside(item) else False
+        """Whether a test is part of the closed loop; the gate's power has tests in the same folder and no run."""
+        if not self._inside(item) or item.get_closest_marker(POWER) is not None:
+            return False
+        return VALIDATION in item.path.relative_to(self.config.rootpath).parts[:1]
 
     def _inside(self, item: pytest.Item) -> bool:
         return item.path.is_relative_to(self.config.rootpath)
