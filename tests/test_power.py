@@ -22,7 +22,9 @@ from tinyworlds_gate.power.world import ACTIONS, COLOURS, play
 
 REPOSITORY = Path(__file__).parents[1]
 QUICK = [one for one in DEFECTS if one.quick]
-OUTCOME = Outcome("copy-last", "FAIL", "FAIL: … must be above 0", ("G5.skill",), "PASS", "PASS: …", 1.0)
+OUTCOME = Outcome(
+    "copy-last", "FAIL", "FAIL: … must be above 0", ("G5.skill",), "… must be above 0", "PASS", "PASS: …", 1.0
+)
 
 
 @pytest.mark.requirement("G5")

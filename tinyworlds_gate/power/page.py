@@ -43,13 +43,13 @@ def page(record: Record) -> str:
             failed = [seed for seed, one in trained.items() if one["verdict"] != "PASS"]
             parts.append(f"- False fails: {told(len(failed), len(trained))} {what}.")
     parts.append(
-        "\nThe rows are defects that somebody thought of, not a sample of those that exist: the first interval says "
+        "\nThe rows are defects that somebody thought of, not a sample of those that exist: the first interval says\n"
         "how sure the number is, not how many other defects there are. Intervals: Clopper and Pearson.\n"
     )
     held = sum(row["caught"] and not row["caught_without"] for row in rows.values())
     parts.append(f"## Defects\n\n{len(rows)} rows, {held} hold.\n")
     parts.append(
-        _table(["Defect", "Enters by", "Verdict", "Check", "What the gate says", "Without the check"], _rows(rows))
+        _table(["Defect", "Enters by", "Verdict", "Check", "What the check says", "Without the check"], _rows(rows))
     )
     parts.append(_limits(record.get("limits") or {}))
     parts.append(_trainings(record))
@@ -64,7 +64,7 @@ def _rows(rows: dict[str, Any]) -> list[list[str]]:
             row["way"],
             row["verdict"] if row["caught"] else f"**{row['verdict']}, not as expected**",
             row["check"],
-            str(escape(_short(row["sentence"]))),
+            str(escape(_short(row["reason"]))),
             row["without"] if not row["caught_without"] else f"**{row['without']}, still caught**",
         ]
         for id, row in rows.items()

@@ -58,6 +58,7 @@ def row_of(defect: Defect, outcome: Outcome, root: Path) -> Record:
         "check": defect.check,
         "verdict": outcome.verdict,
         "sentence": told(outcome.sentence),
+        "reason": told(outcome.reason),
         "reasons": list(outcome.reasons),
         "without": outcome.without,
         "caught": caught(defect, outcome),

@@ -36,7 +36,7 @@ if __name__ == "__main__":
 def make_scene(root: Path) -> Path:
     """Build the project; ``root`` must not exist yet."""
     root.mkdir(parents=True)
-    shutil.copytree(HERE / "project" / "configs", root / "configs")
+    shutil.copytree(HERE / "settings", root / "settings")
     write_world(root / "data" / f"{GAME.lower()}_frames.h5")
     shutil.copytree(WEIGHTS / "healthy", root / "results" / "healthy")
     for other in ("earlier", "other"):
@@ -60,7 +60,7 @@ def try_gate(root: Path, in_child: str | None = None, say: Callable[[str], None]
     Raises:
         GateError: the scene's checkpoints or settings cannot be used at all.
     """
-    settings = resolve_settings(root / "configs", {"train_stage": "none"}, project_root=root)
+    settings = resolve_settings(root / "settings", {"train_stage": "none"}, project_root=root)
     context = start_run(
         settings,
         0,

@@ -49,7 +49,7 @@ def _after(id: str, what: str, check: str, said: str, afterwards: Change) -> Def
 
 def _setting(file: str, **changes: object) -> Change:
     def change(root: Path) -> None:
-        path = root / "configs" / f"{file}.yaml"
+        path = root / "settings" / f"{file}.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes), encoding="utf-8")
 
     return change
@@ -57,7 +57,7 @@ def _setting(file: str, **changes: object) -> Change:
 
 def _threshold(**changes: object) -> Change:
     def change(root: Path) -> None:
-        path = root / "configs" / "profile.yaml"
+        path = root / "settings" / "profile.yaml"
         content = yaml.safe_load(path.read_text())
         content["thresholds"] |= changes
         path.write_text(yaml.safe_dump(content), encoding="utf-8")

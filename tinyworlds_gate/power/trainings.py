@@ -67,10 +67,10 @@ def training_of(seed: int, trial: Trial, seconds: float) -> Training:
 def train(seed: int, root: Path) -> None:
     """Train the three stages in a new project; see :func:`train_and_try`."""
     root.mkdir(parents=True)
-    shutil.copytree(HERE / "project" / "configs", root / "configs")
+    shutil.copytree(HERE / "settings", root / "settings")
     write_world(root / "data" / f"{GAME.lower()}_frames.h5")
-    target = embedded_target(root, Path("configs"))
-    split = resolve_settings(root / "configs", {}, project_root=root).training
+    target = embedded_target(root, Path("settings"))
+    split = resolve_settings(root / "settings", {}, project_root=root).training
     run_root = root / "results" / "healthy"
     for stage in STAGES:
         overrides: dict[str, object] = {

@@ -31,6 +31,8 @@ class Outcome:
     sentence: str
     reasons: tuple[str, ...]
     """The conditions that did not hold."""
+    reason: str
+    """What the named condition says."""
     without: str
     without_sentence: str
     seconds: float
@@ -72,7 +74,8 @@ def try_defect(defect: Defect, folder: Path, finished: Path | None = None) -> Ou
         others = {"binding", "files"} - {defect.check}
         reasons = () if verdict_now(run, without=others).holds else (defect.check,)
         told, told_without = "; ".join(now.changes), "; ".join(left.changes)
-        return Outcome(defect.id, now.now, told, reasons, left.now, told_without, time.monotonic() - began)
+        reason = "; ".join(verdict_now(run, without=others).changes)
+        return Outcome(defect.id, now.now, told, reasons, reason, left.now, told_without, time.monotonic() - began)
     trial = try_gate(scene_with(defect, folder), defect.in_child)
     verdict, evidence = trial.attempt.verdict, trial.attempt.evidence
     assert evidence is not None
@@ -82,6 +85,7 @@ def try_defect(defect: Defect, folder: Path, finished: Path | None = None) -> Ou
         verdict.verdict,
         verdict.sentence,
         tuple(one.id for one in verdict.conditions if one.verdict != PASS),
+        "; ".join(one.reason for one in verdict.conditions if one.id == defect.check),
         left_out.verdict,
         left_out.sentence,
         time.monotonic() - began,
@@ -107,7 +111,7 @@ def finished_scene(root: Path) -> Path:
         subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, timeout=60)
     stages = {"video": "video_tokenizer", "latent": "latent_actions", "dynamics": "dynamics"}
     given = [f"--{short}-checkpoint={healthy(root, stage).relative_to(root)}" for short, stage in stages.items()]
-    words = ["-m", "smoke", "--profile", "./configs", "--train-stage", "none", *given, "-p", "no:cacheprovider"]
+    words = ["-m", "smoke", "--profile", "./settings", "--train-stage", "none", *given, "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "validation", *words],
         cwd=root,
