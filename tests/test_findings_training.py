@@ -215,6 +215,55 @@ def test_a_channel_that_should_have_moved_and_did_not_is_invalid(id: str) -> Non
     holds(by_id(channels(judged_chunk(channels={})))[id], "INVALID", "not journalled")
 
 
+STILL = {**finished(1, DYNAMICS)["channels"], "M3": {"verdict": "INVALID", "reason": "no new picture"}}
+
+
+def invalid_chunk(chunk: int, stage: str = DYNAMICS, **changes: Any) -> list[Event]:
+    """A chunk whose launcher ended well and whose picture did not come: it does not count, and no gate judges it."""
+    return [started(chunk, stage), finished(chunk, stage, **{"channels": STILL, **failed(), **changes})]
+
+
+@pytest.mark.requirement("M1", "M2", "M3")
+@pytest.mark.parametrize(
+    ("events", "verdict", "said"),
+    [
+        pytest.param(
+            journal(*invalid_chunk(1)),
+            "INVALID",
+            r"^chunk 1 \(dynamics\): no new picture$",
+            id="no chunk counted, for this channel",
+        ),
+        pytest.param(
+            journal(*good_chunk(1, TOKENIZER), ended(TOKENIZER), *invalid_chunk(2, ACTIONS)),
+            "INVALID",
+            r"^chunk 2 \(latent_actions\): no new picture$",
+            id="a stage that counts does not speak for another",
+        ),
+        pytest.param(
+            journal(*good_chunk(1, DYNAMICS), *invalid_chunk(2)),
+            "INVALID",
+            r"^chunk 2 \(dynamics\)",
+            id="an earlier chunk does not speak for a later one",
+        ),
+        pytest.param(
+            journal(*invalid_chunk(1), *good_chunk(2, DYNAMICS)),
+            "PASS",
+            r"^moved in 1 chunk\(s\); .*; INVALID, and trained again: chunk 1 \(dynamics\): no new picture$",
+            id="trained again, and said",
+        ),
+        pytest.param(
+            journal(*invalid_chunk(1, exit_code=1, cause="out_of_memory")),
+            "NOT-RUN",
+            "no chunk counted in this run",
+            id="of a chunk that crashed no channel was due",
+        ),
+    ],
+)
+def test_an_invalid_chunk_is_never_passed_over(events: list[Event], verdict: str, said: str) -> None:
+    holds(by_id(channels(events))["M3"], verdict, said)
+    assert by_id(channels(events))["M1"].verdict != "INVALID"
+
+
 @pytest.mark.requirement("H7")
 @pytest.mark.parametrize(
     ("events", "verdict", "said"),

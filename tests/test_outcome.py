@@ -191,6 +191,17 @@ def test_deselected_and_unreached_requirements_say_so() -> None:
     assert told["M4"][1].reason == "optional: no watch was started"
 
 
+@pytest.mark.requirement("M4")
+@pytest.mark.parametrize("verdict", ["PASS", "NOT-RUN"])
+def test_what_is_known_of_a_watch_is_stated_once_and_fails_no_run(verdict: str) -> None:
+    known = Finding("M4", verdict, "as the record says", "Logs/monitor_4h_x.log")
+    found = decide_outcome(
+        loop("PASS"), WHOLE, {}, {}, exitstatus=0, page_expected=True, kind="longrun", explicit={}, watched=known
+    )
+    assert [one for one in found.findings if one[1].id == "M4"] == [(None, known)]
+    assert (found.status, found.exit_status) == ("passed", 0)
+
+
 @pytest.mark.requirement("A8")
 def test_without_pytest_html_the_page_was_not_run() -> None:
     found = decide(loop("PASS"), page_expected=False)

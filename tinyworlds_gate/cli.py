@@ -1,7 +1,7 @@
 """The command `tinyworlds-gate`: one line a subcommand here, each in its own package, imported only when it is called.
 
 Exit codes: 0 all is well, 1 the answer is no (a check failed, a tensor differs), 2 a mistake that one sentence tells,
-130 interrupted. `score` measures: it ends with 0 whatever its verdict is.
+130 interrupted. `score` and `watch` end with 0 whatever the verdict is.
 """
 
 from __future__ import annotations
