@@ -137,7 +137,7 @@ def test_the_markers_are_declared_strict_and_explained() -> None:
     assert "--strict-markers" in options["addopts"]
     assert "--strict-config" in options["addopts"]
     assert options["filterwarnings"].strip() == "error"
-    assert '"not longrun and not slow"' in options["addopts"]
+    assert '"not longrun and not slow and not power"' in options["addopts"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

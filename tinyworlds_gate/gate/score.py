@@ -46,6 +46,7 @@ OPTION_OF_STAGE = {
 STRICT = GateThresholds(
     max_mse=0.03,
     require_mse_upper=True,
+    require_upper_below_mean_frame=True,
     require_skill=True,
     min_delta_psnr_db=0.5,
     min_action_codes=3,

@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="inference processes at once (default: %(default)s)")
     parser.add_argument("--trainings", type=int, default=0, metavar="N", help="train N models instead, which must pass")
     parser.add_argument("--first-seed", type=int, default=0, help="of the trainings (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", metavar="results/RUN", help="add finished runs of the smoke profile instead"
+    )
     parser.add_argument("--record", type=Path, metavar="F.json", help="add what was measured to this file")
     parser.add_argument("--page", type=Path, metavar="F.md", help="write the page of the record")
 
@@ -39,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
     if args.page is not None and args.record is None:
         raise GateError("--page is written from a record; name its file with --record")
     with tempfile.TemporaryDirectory(prefix="tinyworlds-gate-power-") as folder:
-        good = _trainings(args, Path(folder)) if args.trainings else _rows(args, Path(folder))
+        if args.runs:
+            good = _runs(args)
+        else:
+            good = _trainings(args, Path(folder)) if args.trainings else _rows(args, Path(folder))
     if args.page is not None:
         from tinyworlds_gate.power.page import page
         from tinyworlds_gate.power.record import read_record
@@ -86,6 +92,20 @@ def _rows(args: argparse.Namespace, folder: Path) -> bool:
             add_rows(record, key, {id: row for id, row in rows.items() if id in ids}, ids)
         write_record(args.record, record)
     return good
+
+
+def _runs(args: argparse.Namespace) -> bool:
+    from tinyworlds_gate.power.record import read_record, smoke_training, write_record
+
+    found = [smoke_training(folder) for folder in args.runs]
+    for seed, row in found:
+        print(f"seed {seed}: {row['verdict']}, MSE {row['mse']:.4f}", flush=True)
+    if args.record is not None:
+        record = read_record(args.record)
+        known = record.setdefault("smoke_trainings", {}) | dict(found)
+        record["smoke_trainings"] = dict(sorted(known.items(), key=lambda item: int(item[0])))
+        write_record(args.record, record)
+    return all(row["verdict"] == PASS for _, row in found)
 
 
 def _trainings(args: argparse.Namespace, folder: Path) -> bool:

@@ -12,10 +12,12 @@ from typing import Any
 
 import psutil
 
+from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.evidence.source_state import source_state
 from tinyworlds_gate.power.defect import Defect
 from tinyworlds_gate.power.trainings import Training
 from tinyworlds_gate.power.trial import Outcome, caught, caught_without
+from tinyworlds_gate.run.journal import last_event, read_journal
 
 SCHEMA = 1
 Record = dict[str, Any]
@@ -79,3 +81,26 @@ def add_trainings(record: Record, trainings: Iterable[Training], where: Mapping[
     for one in trainings:
         known[str(one.seed)] = {**{k: v for k, v in one.as_dict().items() if k != "sentence"}, **where}
     record["trainings"] = dict(sorted(known.items(), key=lambda item: int(item[0])))
+
+
+def smoke_training(run: Path) -> tuple[str, Record]:
+    """Seed and record of a finished run of the closed loop, from its journal.
+
+    Raises:
+        GateError: the folder holds no run with a verdict.
+    """
+    events = read_journal(run / "journal.jsonl")
+    started, verdict = last_event(events, "run_started"), last_event(events, "gate_verdict")
+    if started is None or verdict is None or not verdict.get("measures"):
+        raise GateError(f"{run} holds no run with a verdict; name a finished run, results/<run>")
+    measures, machine = verdict["measures"], started["machine"]
+    names = ("mse", "mse_low", "mse_high", "skill", "skill_low", "copy_last_mse", "mean_frame_mse")
+    row = {
+        "verdict": verdict["verdict"],
+        **{name: measures[name] for name in names},
+        "attempts": verdict["attempt"],
+        "date": datetime.fromtimestamp(started["time"], UTC).strftime("%Y-%m-%d"),
+        "machine": f"{machine['cpus']} CPU cores, {machine['memory_gib']:.0f} GiB",
+        "commit": str(started["commit"])[:10],
+    }
+    return str(started["seed"]), row
