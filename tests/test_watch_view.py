@@ -212,7 +212,8 @@ def test_a_run_that_stands_still_is_called_out_channel_by_channel(tmp_path: Path
     assert "no new checkpoint for 12 min, the interval so far was 2 min" in [alert.told for alert in view.alerts]
     assert view.chunk is not None
     assert (view.chunk.updates_per_s, view.chunk.eta_chunk_s) == (None, None)
-    assert [gpu.util_pct for gpu in view.gpus] == [None, None]  # an old sample tells nothing of now
+    assert [gpu.util_pct for gpu in view.gpus] == [None, None]  # old samples and heartbeats tell nothing of now
+    assert [worker.cpu for worker in view.workers] == [None, None]
 
 
 def state(*events: dict[str, Any]) -> RunState:

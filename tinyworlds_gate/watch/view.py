@@ -9,7 +9,7 @@ from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.watch.channels import SAMPLE, STEP, Channel, file_channel, sample_channel, step_channel
 from tinyworlds_gate.watch.durations import short
 from tinyworlds_gate.watch.facts import Facts, Losses, Moves
-from tinyworlds_gate.watch.pace import Pace, cpu_share, pace_of
+from tinyworlds_gate.watch.pace import CPU_WINDOW_S, Pace, cpu_share, pace_of
 from tinyworlds_gate.watch.state import ENDED, TRAINING, WAITING, Gpu, OpenChunk, RunState, StageState
 
 
@@ -259,7 +259,7 @@ def _worker_rows(facts: Facts, now: float) -> tuple[WorkerRow, ...]:
             pid=beats[-1].pid,
             device=beats[-1].device,
             updates=beats[-1].step + 1,
-            cpu=cpu_share(beats),
+            cpu=cpu_share(beats) if now - beats[-1].time <= CPU_WINDOW_S else None,
             age_s=max(0.0, now - beats[-1].time),
         )
         for rank, beats in facts.beats.items()
