@@ -28,6 +28,7 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, _ignore)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist's own hook, which puts the group into the node ID
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under `-n`: a file stays in one process, and so do the tests that look at the same whole loops."""
     if not config.pluginmanager.hasplugin("xdist"):
