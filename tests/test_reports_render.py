@@ -247,7 +247,7 @@ def test_the_analysis_shows_each_stage_and_its_plots(tmp_path: Path) -> None:
 def test_every_link_to_a_report_leads_to_a_file(tmp_path: Path) -> None:
     text = texts_of(samples.passing(tmp_path))["A1"]
     links = re.findall(r"\]\(\.\./\.\./(docs/action/[^)]+)\)", text)
-    assert len(links) == 5
+    assert len(set(links)) == 5
     assert all((tmp_path / link).exists() for link in links)
 
 

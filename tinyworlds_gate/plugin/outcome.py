@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tinyworlds_gate.findings.base import DEGRADED, FAIL, INVALID, NOT_RUN, PASS, Finding
+from tinyworlds_gate.reports.causes import told
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -160,10 +161,10 @@ def _status(
     broken = [one for _, one in findings if one.verdict in (FAIL, INVALID)]
     if broken:
         word = INVALID if any(one.verdict == INVALID for one in broken) else FAIL
-        told = "; ".join(f"{one.id}: {one.reason}" for one in broken[:3])
+        why = told([(one.id, one.reason) for one in broken], most=3)
         return (
             "invalid" if word == INVALID else "failed"
-        ), f"{word}: the gate passed, but not everything around it: {told}"
+        ), f"{word}: the gate passed, but not everything around it: {why}"
     if loop.degraded or any(one.verdict == DEGRADED for _, one in findings):
         fell = " A stage fell to one clip per GPU (batch_size_per_gpu=1) on the way; the retrospective has the cause."
         return "degraded", last.sentence.replace("PASS:", "DEGRADED:", 1) + _tried(loop) + fell

@@ -21,6 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u
 _SPECIAL = re.compile(r"[\\`*|\[~$]")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _BLOCK_START = re.compile(r"^\s*(?:[-+](?=\s|$)|#{1,6}(?=\s|$)|>|[-=]{2,}\s*$|\d+[.)](?=\s))")
+_ESCAPED = re.compile(r"\\([\\`*|\[~$_+#>=.)-])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
@@ -46,6 +47,11 @@ def escape(value: object) -> Safe:
     text = _SPECIAL.sub(lambda match: "\\" + match[0], _ENTITY.sub("&amp;", text).replace("<", "&lt;"))
     text = _BLOCK_START.sub(lambda match: match[0][:-1] + "\\" + match[0][-1], text)
     return Safe(_EDGE_UNDERSCORE.sub(r"\\_", text))
+
+
+def plain(text: str) -> str:
+    """The text that `escape` made markdown of: for a sentence that is read back out of a report."""
+    return _ESCAPED.sub(r"\1", text).replace("&lt;", "<").replace("&amp;", "&")
 
 
 def code(value: object) -> Safe:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.reports.markdown import plain
 from tinyworlds_gate.reports.model import VERDICTS, RunRecord, load_record
 from tinyworlds_gate.reports.names import report_paths
 
@@ -68,7 +69,7 @@ def _text_problem(record: RunRecord, key: str, path: Path) -> str | None:
     if f"`{record.run}`" not in text:
         return f"it is not about the run {record.run}"
     if key in EVIDENCE and found[1] != "PASS" and not (key == "A3" and _nothing_to_analyse(record)):
-        return f"it says {found[1]}: {found[2]}"
+        return f"it says {found[1]}: {plain(found[2])}"
     return None
 
 

@@ -317,8 +317,12 @@ def _attempts(events: Iterable[Event]) -> list[Attempt]:
     return list(attempts.values())
 
 
-def read_named_json(record: RunRecord, event: Event | None) -> dict[str, Any] | None:
-    """The JSON file that an event names in its `json` field, or None when it names none or it cannot be read."""
+def read_named_json(record: RunRecord, event: Event | None, needed: Iterable[str] = ()) -> dict[str, Any] | None:
+    """The JSON file that an event names in its `json` field.
+
+    None when it names none, it cannot be read, or it lacks one of the `needed` keys: such a file holds no evidence
+    (a report that was written after the evidence was lost leaves one without).
+    """
     name = (event or {}).get("json")
     if not name:
         return None
@@ -326,4 +330,4 @@ def read_named_json(record: RunRecord, event: Event | None) -> dict[str, Any] | 
         data = json.loads((record.project_root / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return data if isinstance(data, dict) else None
+    return data if isinstance(data, dict) and all(key in data for key in needed) else None

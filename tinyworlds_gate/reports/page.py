@@ -16,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from tinyworlds_gate.reports import gate_views, story, views
+from tinyworlds_gate.reports.evidence_link import evidence_of
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.names import report_paths
@@ -111,6 +112,7 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "risks": story.risks(record),
         "counts": requirement_counts(record),
         "requirements": requirements,
+        "evidence_of": evidence_of,
         "attention": [row for row in requirements if row.verdict != "PASS"],
         "environment": views.environment_rows(record),
         "command": redact_command([str(word) for word in record.started.get("command") or []]),

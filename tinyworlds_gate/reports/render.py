@@ -16,6 +16,7 @@ from typing import Any
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.reports import gate_views, story, views
+from tinyworlds_gate.reports.evidence_link import evidence_of
 from tinyworlds_gate.reports.markdown import MISSING, environment
 from tinyworlds_gate.reports.model import SCHEMA, VERDICTS, RunRecord, load_record, read_named_json
 from tinyworlds_gate.reports.names import audit_year, report_names, report_paths
@@ -26,6 +27,13 @@ AUDIT_MODES = {
     "wide": "a commit counts when it touches a training or inference path and its diff shows ZELDA anywhere.",
     "current_paths": "a commit counts when it touches one of today's paths and its diff shows ZELDA anywhere.",
 }
+
+GIT_KEYS = (
+    *("year", "mode", "head", "commits_in_year", "merges_in_year", "file_touches", "relevant_file_touches"),
+    *("selected", "key_changes", "files", "notes"),
+)
+ANALYSIS_KEYS = ("asked_source", "source", "notes", "per_stage", "plots")
+"""What the templates show of the evidence: a file that lacks one of them is none."""
 
 
 def write_reports(project_root: Path, run_folder: Path) -> dict[str, Path]:
@@ -145,6 +153,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         verdict,
         sentence,
         counts=requirement_counts(record),
+        evidence_of=evidence_of,
         facts=gate_views.gate_facts(record),
         asked_for=gate_views.asked_for(record),
         binding=gate_views.binding_rows(record),
@@ -154,7 +163,8 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         files=[(key, name) for key, name in report_names(record).items() if key != "A1"],
         **tables,
     )
-    plain = {**tables, "requirements": [asdict(row) for row in tables["requirements"]]}
+    rows = [{**asdict(row), "evidence": evidence_of(row, record)} for row in tables["requirements"]]
+    plain = {**tables, "requirements": rows}
     plain["changes"] = [asdict(row) for row in tables["changes"]]
     data = _data(
         "train-to-inference-report",
@@ -187,7 +197,7 @@ def _lost_file(event: dict[str, Any] | None, data: dict[str, Any] | None, verdic
 
 
 def _git_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, Any]]:
-    data = read_named_json(record, record.git)
+    data = read_named_json(record, record.git, GIT_KEYS)
     verdict, reason = _lost_file(record.git, data, *_evidence_verdict(record.git, "its git history was audited"))
     mode = (data or {}).get("mode", "strict")
     title = f"ZELDA evidence in the git history of {audit_year(record)}"
@@ -197,7 +207,7 @@ def _git_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, Any
 
 
 def _analysis_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, Any]]:
-    data = read_named_json(record, record.wandb)
+    data = read_named_json(record, record.wandb, ANALYSIS_KEYS)
     verdict, reason = _lost_file(record.wandb, data, *_evidence_verdict(record.wandb, "its stages were analysed"))
     title = "Analysis of the stages' metrics"
     text = _render("wandb_analysis.md.j2", record, rendered_at, title, verdict, reason, data=data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinyworlds_gate.gate.final_draw import attempt_of
+from tinyworlds_gate.reports.causes import causes_first
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
 from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_text
@@ -16,6 +17,7 @@ NOT_STRICT = (
 )
 
 
+MOST_CAUSES = 5
 FOLLOW_FROM_THE_MSE = ("G5", "L7", "L8", "H3")
 
 
@@ -167,9 +169,11 @@ def next_steps(record: RunRecord) -> list[str]:
     open_rows = [row for row in record.requirements() if row.verdict in ("FAIL", "INVALID")]
     open_rows = [row for row in open_rows if row.id not in FOLLOW_FROM_THE_MSE]
     if verdict != "PASS" and open_rows:
-        steps.append(
-            "Look at " + ", ".join(row.id for row in open_rows) + " in the requirement table of the main report."
-        )
+        steps += [
+            f"Mend {id}: {reason}" + (f" With it {', '.join(after)} should hold again." if after else "")
+            for (id, reason), after in causes_first([(row.id, row.reason) for row in open_rows])[:MOST_CAUSES]
+        ]
+        steps.append("The requirement table of the main report shows all that did not hold, with its evidence.")
     broken = [chunk for chunk in record.chunks if (chunk.finished or {}).get("cause") not in (None, "ok")]
     failed = broken[-1] if broken else None
     if verdict in ("FAIL", "INVALID") and failed is not None:
