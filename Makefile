@@ -54,7 +54,7 @@ smoke: $(STAMP)
 	$(BIN)/python -m pytest validation/ -m smoke $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests -m 'not slow and not longrun' -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest tests -m 'not slow and not longrun' -n $(JOBS) --dist loadfile $(ARGS)
 
 # The marked tests stand in tests/faults/ and beside it; the folder named first brings the option.
 faults: $(STAMP)

@@ -28,16 +28,6 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, _ignore)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist's own hook, which puts the group into the node ID
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under `-n`: a file stays in one process, and so do the tests that look at the same whole loops."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        whole_loop = item.path.parent.name == "loop" or "passing" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("loop" if whole_loop else item.path.name))
-
-
 HOSTILE = "<script>alert('tiny')</script>"
 """Stands in the command line of the passing session, which the journal, the reports and the page show."""
 

@@ -296,7 +296,7 @@ def test_a_second_setup_installs_nothing_until_the_dependencies_change(fresh_fol
     ("target", "command"),
     [
         ("smoke", "python -m pytest validation/ -m smoke -x --seed 3"),
-        ("test", "python -m pytest tests -m 'not slow and not longrun' -n 2 --dist loadgroup -x --seed 3"),
+        ("test", "python -m pytest tests -m 'not slow and not longrun' -n 2 --dist loadfile -x --seed 3"),
         ("longrun", "python -m pytest -m longrun -x --seed 3"),
     ],
 )

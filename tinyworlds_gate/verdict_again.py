@@ -19,7 +19,7 @@ from tinyworlds_gate.errors import CheckpointError, GateError
 from tinyworlds_gate.evidence.source_state import source_state
 from tinyworlds_gate.gate.asked import agreement_conditions, asked_settings
 from tinyworlds_gate.gate.binding import bind, changed_since
-from tinyworlds_gate.gate.condition import Condition, GateThresholds, thresholds_of
+from tinyworlds_gate.gate.condition import GateThresholds, thresholds_of
 from tinyworlds_gate.gate.evidence_files import Measured, measured
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_picture
@@ -186,21 +186,15 @@ class _Again:
             measured_starts=found.starts,
             drawn_starts=self._drawn(settings, frames),
             claims=found.claims,
-            agreement=self._agreement(),
+            agreement=agreement_conditions(
+                {stage: self.root / one["path"] for stage, one in self.finished["checkpoints"].items()}
+            ),
         )
         again = judge_inference(evidence, thresholds)
         recorded = [(one["id"], one["verdict"]) for one in self.verdict["conditions"]]
         if recorded == [(one.id, one.verdict) for one in again.conditions] and self._same_error(found):
             return []
         return [f"the files of {self.attempt.name} now give another verdict: {again.sentence}"]
-
-    def _agreement(self) -> tuple[Condition, ...]:
-        """As judged then where a checkpoint cannot be read any more, which is told by itself."""
-        paths = {stage: self.root / one["path"] for stage, one in self.finished["checkpoints"].items()}
-        try:
-            return agreement_conditions(paths)
-        except CheckpointError:
-            return tuple(Condition(**one) for one in self.verdict["conditions"] if one["id"] == "C4")
 
     def _same_error(self, found: Measured) -> bool:
         """Whether the measures file gives the error that stands in the journal (none: nothing was measured)."""

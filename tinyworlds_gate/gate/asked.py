@@ -9,6 +9,7 @@ from typing import Any
 from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.gate.condition import Condition
 from tinyworlds_gate.names import INVALID, PASS, STAGES
 
@@ -34,13 +35,12 @@ def asked_settings(settings: Settings, draw: int) -> dict[str, Any]:
 
 
 def agreement_conditions(checkpoints: Mapping[str, CheckpointRef | Path]) -> tuple[Condition, ...]:
-    """One INVALID condition for each disagreement, or one that holds.
-
-    Raises:
-        CheckpointError: a folder holds no valid checkpoint of its stage.
-    """
+    """One INVALID condition for each disagreement or checkpoint that cannot be read, or one that holds."""
     video, latent, dynamics = (checkpoints[stage] for stage in STAGES)
-    problems = [told for _, holds, told in check_agreement(video, latent, dynamics) if not holds]
+    try:
+        problems = [told for _, holds, told in check_agreement(video, latent, dynamics) if not holds]
+    except CheckpointError as error:
+        problems = [str(error)]
     if not problems:
         return (Condition("C4", PASS, "the three checkpoints belong together"),)
     return tuple(Condition("C4", INVALID, told) for told in problems)
