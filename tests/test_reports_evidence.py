@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tests.helpers import journal_samples as samples
 from tests.helpers.journal_samples import STAMP, SampleRun
+from tinyworlds_gate.plugin import html_page
+from tinyworlds_gate.plugin.session import GateSession
 from tinyworlds_gate.reports.causes import causes_first, told
 from tinyworlds_gate.reports.evidence_link import evidence_of
 from tinyworlds_gate.reports.markdown import clean, escape, plain
@@ -21,6 +26,8 @@ from tinyworlds_gate.reports.model import load_record
 from tinyworlds_gate.reports.page import summary_html
 from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.reports.story import next_steps
+
+pytest_plugins = ["pytester"]
 
 SHALLOW = "this is a shallow clone: run `git fetch --unshallow` and_again"
 QUOTED = f"missing: A2 docs/action/x.md: it says INVALID: {SHALLOW}"
@@ -114,6 +121,35 @@ def test_a_problem_that_others_quote_is_told_once_with_those_that_follow() -> No
 def test_short_reasons_inside_others_are_problems_of_their_own() -> None:
     problems = [("G5", "failed"), ("H3", "the gate failed")]
     assert [entry[0] for entry in causes_first(problems)] == problems
+
+
+@pytest.mark.requirement("A8")
+def test_a_journal_that_cannot_be_read_costs_the_banner_and_not_the_page(tmp_path: Path) -> None:
+    run = samples.passing(tmp_path)
+    journal = run.folder / "journal.jsonl"
+    journal.write_text('{"seq": 0, "event": "<b>other</b>"}\n' + journal.read_text(encoding="utf-8"), encoding="utf-8")
+    layout = SimpleNamespace(project_root=run.root, root=run.folder)
+    session = SimpleNamespace(loop=SimpleNamespace(context=SimpleNamespace(layout=layout)), page=None)
+    [fragment] = html_page.summary(cast(GateSession, session))
+    assert "INVALID: the run has no valid result" in fragment
+    assert "journal" in fragment
+    assert "<b>other" not in fragment
+
+
+@pytest.mark.requirement("A8")
+@pytest.mark.parametrize("crash", ["raise KeyboardInterrupt", "raise SystemExit(3)", "raise RuntimeError('crash')"])
+def test_the_page_is_written_with_its_rows_when_a_test_crashes_or_is_interrupted(
+    pytester: pytest.Pytester, crash: str
+) -> None:
+    pytest.importorskip("pytest_html")
+    pytester.makeini("[pytest]\nmarkers =\n    requirement(id): an ID\n")
+    pytester.makeconftest('pytest_plugins = ["tinyworlds_gate.plugin"]')
+    pytester.makepyfile(
+        f"import pytest\n@pytest.mark.requirement('L4')\ndef test_before(): ...\ndef test_crash():\n    {crash}\n"
+    )
+    pytester.runpytest("--html=page.html", "-p", "no:cacheprovider", no_reraise_ctrlc=True)
+    page = unescape((pytester.path / "page.html").read_text(encoding="utf-8"))
+    assert 'col-requirements\\">L4</td>' in page
 
 
 @pytest.mark.requirement("A5")

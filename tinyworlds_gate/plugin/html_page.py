@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tinyworlds_gate.errors import GateError
+
 if TYPE_CHECKING:
     from tinyworlds_gate.plugin.session import GateSession
 
@@ -64,12 +66,18 @@ def add_cell(report: Any, cells: list[str]) -> None:
 
 
 def summary(session: GateSession) -> list[str]:
-    """The fragments above the table of tests; none when no run was started."""
+    """The fragments above the table of tests; none when no run was started.
+
+    A journal that cannot be read costs the fragments, never the page: the tests and what they said stand below.
+    """
     if session.loop is None:
         return []
     from tinyworlds_gate.reports.model import load_record
-    from tinyworlds_gate.reports.page import summary_html
+    from tinyworlds_gate.reports.page import no_record_html, summary_html
 
     layout = session.loop.context.layout
     page_dir = session.page.parent if session.page else None
-    return summary_html(load_record(layout.project_root, layout.root), page_dir)
+    try:
+        return summary_html(load_record(layout.project_root, layout.root), page_dir)
+    except (GateError, OSError) as error:
+        return [no_record_html(str(error))]

@@ -124,6 +124,12 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
     return [_environment().get_template(f"page_{name}.html.j2").render(**context) for name in names]
 
 
+def no_record_html(problem: str) -> str:
+    """The banner of a run whose journal cannot be read: INVALID, and why."""
+    template = _environment().get_template("page_no_record.html.j2")
+    return template.render(plain=PLAIN_WORDS["INVALID"], problem=problem)
+
+
 def _attempt_figures(record: RunRecord, pictures: Pictures) -> list[dict[str, Any]]:
     """The newest attempt first, so that it is embedded whatever the budget."""
     figures = []
