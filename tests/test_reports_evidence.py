@@ -70,7 +70,11 @@ def test_every_requirement_that_was_run_links_to_a_file_that_is_there_and_the_ot
     page = "".join(summary_html(record, path.parent))
     table = page[page.index('id="twg-requirements"') : page.index('id="twg-plots"')]
     for file in {file for file in named.values() if file}:
-        assert f">{file.rsplit('/', 1)[-1]}</a>" in table
+        assert f">{file.rsplit('/', 1)[-1].replace(f'-{STAMP}', '')}</a>" in table
+    shown = re.findall(r"<b>(\w+)</b></td><td><span class=\"v ([A-Z-]+)\"", table)
+    assert shown[:4] == [("G5", "FAIL"), ("H3", "FAIL"), ("L3", "NOT-RUN"), ("H6", "NOT-RUN")]
+    assert all(f'id="{anchor}"' in page for anchor in re.findall(r'href="#([\w-]+)"', page))
+    assert page.count('href="#twg-') == 5
 
 
 @pytest.mark.requirement("A2", "A3")

@@ -27,6 +27,7 @@ MAX_PICTURE_BYTES = 1_500_000
 MAX_ALL_PICTURES_BYTES = 6_000_000
 """A page stays under 10 MB: base64 adds a third. What does not fit is linked and said."""
 
+WORST_FIRST = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN")
 FILES = {
     "A1": "train-to-inference report",
     "A2": "git evidence",
@@ -113,7 +114,9 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "counts": requirement_counts(record),
         "requirements": requirements,
         "evidence_of": evidence_of,
-        "attention": [row for row in requirements if row.verdict != "PASS"],
+        "attention": sorted(
+            (row for row in requirements if row.verdict != "PASS"), key=lambda row: WORST_FIRST.index(row.verdict)
+        ),
         "environment": views.environment_rows(record),
         "command": redact_command([str(word) for word in record.started.get("command") or []]),
         "files": [(key, what, report_paths(record)[key]) for key, what in FILES.items()],
