@@ -92,6 +92,20 @@ def test_lost_evidence_stays_invalid_however_often_the_reports_are_written_again
     assert without_rendering_time(run) == first
 
 
+@pytest.mark.requirement("A3")
+def test_an_analysis_of_an_older_version_without_sources_and_run_ids_is_still_shown(tmp_path: Path) -> None:
+    run = samples.passing(tmp_path)
+    path = tmp_path / "docs" / "action" / f"wandb-analysis-{STAMP}.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    for stage in data["per_stage"]:
+        for key in ("wandb_runs", "source", "unreadable_rows", "repeated_steps"):
+            stage.pop(key, None)
+    path.write_text(json.dumps(data), encoding="utf-8")
+    text = write_reports(run.root, run.folder)["A3"].read_text(encoding="utf-8")
+    assert "**Verdict: PASS**" in text
+    assert all(stage["sentence"][:20] in text for stage in data["per_stage"])
+
+
 @pytest.mark.requirement("L10")
 def test_rendering_again_leaves_markdown_and_json_byte_for_byte_but_for_the_time(tmp_path: Path) -> None:
     run = samples.failing(tmp_path)
