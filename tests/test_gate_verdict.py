@@ -225,6 +225,16 @@ def test_invalid_evidence_stands_above_a_failure_and_both_are_told() -> None:
     )
 
 
+def test_a_run_that_claims_and_leaves_nothing_fails_and_one_without_any_check_is_still_no_pass() -> None:
+    nothing = evidence(exit_code=1, log=log(mse=None), measures=None, measures_problem="no file")
+    found = judge_inference(nothing, GateThresholds())
+    assert found.verdict == FAIL
+    assert [one.id for one in found.conditions if one.verdict != PASS] == ["G1", "G5.log"]
+    unchecked = judge_inference(nothing, GateThresholds(), without={"G1", "G5.log"})
+    assert unchecked.verdict == INVALID
+    assert "nothing evaluated is not a pass" in unchecked.sentence
+
+
 def test_the_log_may_round_to_eight_decimals() -> None:
     found = measures(mse=0.0123456789)
     rounded = evidence(measures=found, log=log(mse=round(found.mse, 8)))

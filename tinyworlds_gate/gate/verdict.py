@@ -101,7 +101,7 @@ def _verdict(
     """Everything must hold; evidence that contradicts itself stands above a failure."""
     invalid = [condition for condition in conditions if condition.verdict == INVALID]
     failed = [condition for condition in conditions if condition.verdict == FAIL]
-    if measures is None and not invalid:
+    if measures is None and not invalid and not failed:
         invalid = [Condition("G5.measures", INVALID, "nothing was measured, and nothing evaluated is not a pass")]
     verdict = INVALID if invalid else FAIL if failed else PASS
     sentence = _sentence(verdict, invalid + failed, measures, thresholds, draw)
@@ -147,6 +147,8 @@ def _picture(evidence: InferenceEvidence) -> Condition:
 
 def _error(evidence: InferenceEvidence, thresholds: GateThresholds) -> list[Condition]:
     stated, measures = _stated(evidence), evidence.measures
+    if measures is None and evidence.log.mse is None:
+        return [stated]  # nothing is claimed, so nothing contradicts itself
     if measures is None:
         problem = evidence.measures_problem
         return [stated, Condition("G5.measures", INVALID, f"the error of the rollout is not known: {problem}")]

@@ -330,7 +330,7 @@ METRIC = (
     ),
     _child("error-squared", "errors are squared once more", "INVALID", "G5.recomputed", NOT_ERRORS),
     _child("best-clip-for-all", "the best clip's errors stand for all", "INVALID", "G5.recomputed", NOT_ERRORS),
-    _child("no-clips", "the measures hold no clip", "INVALID", "G5.measures", "left no measures"),
+    _child("no-clips", "the measures hold no clip", "FAIL", "G1", "ended with exit code 1"),
     _child("no-measures", "no measures are written", "INVALID", "G5.measures", "left no measures"),
     _child("measures-of-another-run", "the measures are of other clips", "INVALID", "G5.frames", "another digest"),
 )
@@ -375,9 +375,9 @@ FILES = (
     _child(
         "exit-0-at-the-start",
         "the process ends at once, with exit code 0",
-        "INVALID",
-        "G5.measures",
-        "left no measures",
+        "FAIL",
+        "G5.log",
+        "no line 'Mean Squared Error",
     ),
 )
 AFTERWARDS = (
