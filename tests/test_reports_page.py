@@ -5,6 +5,7 @@ Run: pytest tests/test_reports_page.py
 
 from __future__ import annotations
 
+import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -80,6 +81,31 @@ def test_pictures_of_all_attempts_and_all_plots_are_embedded(tmp_path: Path) -> 
     text = page_of(samples.failing(tmp_path))
     assert text.count('src="data:image/png;base64,') == 3 + 11
     assert not re.search(r'src="(?!data:)', text)
+
+
+@pytest.mark.requirement("A8")
+def test_the_picture_of_the_last_verdict_stands_before_all_others_and_older_ones_among_them(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).prepare().train()
+    for attempt in (1, 2):
+        name = f"inference_results/gate_verdict_0{attempt}_{run.run}.png"
+        run.infer(attempt, 0.05 if attempt == 1 else 0.02)
+        (tmp_path / name).write_bytes(f"picture {attempt}".encode())
+        run.add("verdict_picture", attempt=attempt, draw=1, picture=name, left_out=[], problem=None)
+    text = page_of(run.evidence().finish())
+    older, newest = (base64.b64encode(f"picture {attempt}".encode()).decode() for attempt in (1, 2))
+    assert text.index("PASS: the run") < text.index(newest) < text.index("Inference attempts") < text.index(older)
+    assert text.count("data:image/png") == text.count("<img ") == 2 + 2 + 11
+    assert 'alt="MSE 0.02 &lt;= 0.03 on 64 held-out clips."' in text
+
+
+@pytest.mark.requirement("A8")
+def test_a_picture_of_a_verdict_that_could_not_be_drawn_is_told_with_the_reason(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).prepare().train().infer(1, 0.02)
+    run.add("verdict_picture", attempt=1, draw=1, picture=None, left_out=[], problem="OSError: <b>no room</b>")
+    text = page_of(run.evidence().finish())
+    shown = text[text.index("The verdict in one picture") : text.index("Inference attempts")]
+    assert "(it could not be drawn: OSError: &lt;b&gt;no room&lt;/b&gt;)" in shown
+    assert "<img" not in shown
 
 
 @pytest.mark.requirement("A8")

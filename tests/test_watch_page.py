@@ -139,6 +139,14 @@ def test_the_text_of_a_journal_is_shown_as_it_is_and_no_control_character_or_sec
         ),
         (event("gate_verdict", attempt=1, verdict="FAIL", sentence="too far"), "attempt 1: FAIL: too far"),
         (
+            event("verdict_picture", attempt=1, picture="inference_results/p.png"),
+            "picture of the verdict of attempt 1: inference_results/p.png",
+        ),
+        (
+            event("verdict_picture", attempt=1, picture=None, problem="OSError: x"),
+            "picture of the verdict of attempt 1: not drawn: OSError: x",
+        ),
+        (
             event("chunk_finished", chunk=2, stage="dynamics", cause="ok", failure={"reason": "no picture"}),
             "chunk 2 of dynamics does not count: no picture",
         ),

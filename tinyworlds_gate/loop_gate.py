@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.evidence.source_state import source_state
 from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
+from tinyworlds_gate.gate.draw_verdicts import draw_verdicts
 from tinyworlds_gate.gate.restored import changed_since_attempt, restored_attempt
 from tinyworlds_gate.loop_resume import Retraining, RunSoFar, with_retraining
 from tinyworlds_gate.loop_train import StageTraining
@@ -159,6 +160,7 @@ class InferenceGate:
         if dynamics.checkpoint is None:
             return
         self.attempts = [restored_attempt(self.context, one.finished, one.verdict) for one in judged]
+        draw_verdicts(self.context)
         if self._pending is not None or self.retrain_problem is not None:
             return
         retrained_since = bool(retrainings) and retrainings[-1].plan["seq"] > judged[-1].verdict["seq"]
@@ -204,3 +206,4 @@ class InferenceGate:
             return
         self.attempts.append(attempt)
         self.context.say(f"inference gate, {attempt.name}: {attempt.verdict.sentence}")
+        draw_verdicts(self.context)

@@ -134,7 +134,7 @@ def test_the_summary_of_the_job_shows_verdict_numbers_gaps_and_files(passing: Se
     assert "Missing evidence" not in text
     named = re.findall(r"^- `([^`]+)`: ", text, re.M)
     assert named[0] == passing.page.relative_to(passing.project).as_posix()
-    assert len(named) == 8
+    assert len(named) == 9
     assert [name for name in named if not (passing.project / name).is_file()] == []
 
 

@@ -3,11 +3,13 @@ verdict on a second draw of clips, in episodes that no attempt has measured (T5,
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
 
 import pytest
+from matplotlib.image import imread
 
 from tests.helpers.junit_rules import junit_problems, suite_properties
 from tests.helpers.tiny_project import Session
@@ -161,3 +163,43 @@ def test_the_learning_rate_of_the_retry_is_the_one_of_the_ladder(retrained: Sess
     assert rates[123] < 2e-4
     (chunk,) = [chunk for chunk in retrained.events("chunk_started") if "retry" in chunk["reason"]]
     assert chunk["param_sources"]["learning_rate"] == "retry 1 (T5)"
+
+
+def drawn(session: Session) -> list[str]:
+    """The pictures of the verdicts, as the journal names them."""
+    return [str(event["picture"]) for event in session.events("verdict_picture")]
+
+
+@pytest.mark.requirement("A7")
+def test_each_verdict_has_its_picture_drawn_right_after_it(retrained: Session) -> None:
+    events = [event for event in retrained.events() if event["event"] in ("gate_verdict", "verdict_picture")]
+    order = [(event["event"], event["attempt"], event["draw"]) for event in events]
+    assert order == [
+        (name, *attempt) for attempt in ((1, 1), (2, 1), (2, 2)) for name in ("gate_verdict", "verdict_picture")
+    ]
+    numbers, run = ("01", "02", "02_final"), retrained.run.name
+    assert drawn(retrained) == [f"inference_results/gate_verdict_{number}_{run}.png" for number in numbers]
+    for event in retrained.events("verdict_picture"):
+        assert (event["left_out"], event["problem"]) == ([], None)
+        height, width, _ = imread(retrained.project / event["picture"]).shape
+        assert (width, height > 1500) == (1650, True)
+
+
+@pytest.mark.requirement("A8")
+def test_the_page_embeds_the_picture_of_the_last_verdict_first(retrained: Session) -> None:
+    page = retrained.page.read_text(encoding="utf-8")
+    (first, alt), *others = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]*)"', page)
+    *older, final = [(retrained.project / name).read_bytes() for name in drawn(retrained)]
+    assert base64.b64decode(first) == final
+    assert alt.startswith("PASS: the strict autoregressive rollout error")
+    assert {*older} <= {base64.b64decode(data) for data, _ in others}
+    assert page.index("twg-verdict-picture") < page.index("Inference attempts")
+    assert len(page.encode()) < 10_000_000
+
+
+@pytest.mark.requirement("A1", "A5")
+def test_reports_and_terminal_name_the_pictures_of_the_verdicts(retrained: Session) -> None:
+    for report in ("A1", "A5"):
+        assert all(f"](../../{name})" in retrained.report(report) for name in drawn(retrained))
+    assert f"picture of the verdict of attempt 2, final draw: {drawn(retrained)[-1]}" in retrained.output
+    assert f"\nA7  {drawn(retrained)[-1]}\n" in retrained.output

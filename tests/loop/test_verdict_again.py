@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import pytest
+from matplotlib.image import imread
 
 from tests.helpers.tiny_project import GAME, STAGES, Session, environment, read_journal
 from tinyworlds_gate.cli import main
@@ -262,3 +263,52 @@ def test_a_run_killed_before_it_retrained_does_not_measure_its_failed_attempt_ag
     loop, _ = resumed(run)
     assert verdicts(run) == WHOLE[:1]
     assert loop.may_retrain().allowed
+
+
+# The picture of a verdict, drawn on resume where the harness was killed before
+
+
+def last_picture(run: Path) -> Event:
+    *_, picture = read_journal(run, "verdict_picture")
+    assert (picture["attempt"], picture["draw"], verdicts(run)) == (2, 2, WHOLE)
+    return picture
+
+
+@pytest.mark.requirement("H7", "A7")
+def test_a_run_killed_between_verdict_and_picture_gets_the_picture_on_resume(run: Path) -> None:
+    cut_after(run, 2, 2)
+    shutil.rmtree(project_of(run) / "inference_results")
+    _, said = resumed(run)
+    picture = last_picture(run)
+    assert (picture["left_out"], picture["problem"]) == ([], None)
+    assert [path.relative_to(project_of(run)).as_posix() for path in (project_of(run)).glob("inference_results/*")] == [
+        picture["picture"]
+    ]
+    assert f"picture of the verdict of attempt 2, final draw: {picture['picture']}" in said
+
+
+def test_without_the_generated_frames_the_picture_has_no_strips_and_says_why(run: Path) -> None:
+    whole = imread(project_of(run) / last_picture(run)["picture"])
+    cut_after(run, 2, 2)
+    (run / "measures_02_final_frames.h5").unlink()
+    resumed(run)
+    (told,) = last_picture(run)["left_out"]
+    assert told.startswith(f"No film strips: results/{run.name}/measures_02_final_frames.h5: the inference run left no")
+    assert 500 < imread(project_of(run) / last_picture(run)["picture"]).shape[0] < whole.shape[0] / 2
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_and_the_verdict_stands(run: Path) -> None:
+    path = project_of(run) / last_picture(run)["picture"]
+    cut_after(run, 2, 2)
+    path.unlink()
+    path.mkdir()
+    loop, said = resumed(run)
+    picture = last_picture(run)
+    assert picture["picture"] is None
+    assert picture["problem"].startswith("IsADirectoryError: ")
+    assert loop.attempts[-1].verdict.verdict == "PASS"
+    (told,) = [line for line in said if "could not be drawn" in line]
+    assert told.endswith("the verdict stands")
+    report = write_reports(project_of(run), run)["A1"].read_text(encoding="utf-8")
+    assert "The picture of this verdict could not be drawn: IsADirectoryError" in report
+    assert list(path.parent.glob("*.part")) == []

@@ -25,6 +25,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
     """Write the section when a run was started."""
     if session.loop is None or session.outcome is None:
         return
+    from tinyworlds_gate.gate.draw_verdicts import verdict_picture
+
     layout, outcome = session.loop.context.layout, session.outcome
     reporter.write_sep("=", "tinyworlds_gate", **{COLOURS[outcome.status]: True})
     reporter.write_line(outcome.sentence, **{COLOURS[outcome.status]: True})
@@ -54,8 +56,11 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         reporter.write_line(f"  {id} is missing: {layout.relative(path)}: {reason}", red=True)
     for id, path in session.written.items():
         reporter.write_line(f"{id}  {layout.relative(path)}")
-    if session.loop.attempts and (picture := session.loop.attempts[-1].picture) is not None:
-        reporter.write_line(f"A7  {layout.relative(picture)}")
+    if session.loop.attempts:
+        last = session.loop.attempts[-1]
+        for picture in (verdict_picture(layout, last.number, last.draw), last.picture):
+            if picture is not None and picture.is_file():
+                reporter.write_line(f"A7  {layout.relative(picture)}")
     if session.page is not None and session.page.exists():
         reporter.write_line(f"A8  {layout.relative(session.page)}")
     if session.record_problem is not None:

@@ -57,6 +57,8 @@ class Attempt:
     finished: Event | None = None
     verdict: Event | None = None
     retrain: Event | None = None
+    drawn: Event | None = None
+    """The picture of its verdict; None in journals of older versions, and where the harness was killed before."""
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -302,7 +304,12 @@ def _chunks(events: Iterable[Event]) -> list[Chunk]:
 def _attempts(events: Iterable[Event]) -> list[Attempt]:
     attempts: dict[tuple[int, int], Attempt] = {}
     retrain: Event | None = None
-    slots = {"inference_started": "started", "inference_finished": "finished", "gate_verdict": "verdict"}
+    slots = {
+        "inference_started": "started",
+        "inference_finished": "finished",
+        "gate_verdict": "verdict",
+        "verdict_picture": "drawn",
+    }
     for event in events:
         if event["event"] == "dynamics_retrain":
             retrain = event

@@ -1,4 +1,5 @@
-"""Fragments for the HTML page (A8): banner, numbers, attempts, chunks, pictures, plots, requirements, files.
+"""Fragments for the HTML page (A8): banner, numbers, the verdict in one picture, attempts, chunks, pictures, plots,
+requirements, files.
 
 `summary_html` gives strings for pytest-html's results summary. Everything from the journal is escaped by jinja2, and
 the pictures are embedded, so that the page is one file.
@@ -18,7 +19,7 @@ from markupsafe import Markup
 from tinyworlds_gate.reports import gate_views, story, views
 from tinyworlds_gate.reports.evidence_link import evidence_of
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
-from tinyworlds_gate.reports.model import RunRecord
+from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.reports.names import report_paths
 from tinyworlds_gate.reports.render import requirement_counts
 from tinyworlds_gate.run.redact import redact_command
@@ -53,17 +54,18 @@ class Pictures:
 
     def embed(self, path: str | None, caption: str) -> dict[str, Any]:
         """A figure: `data` is a data URI, or None with a `why`."""
+        shown: dict[str, Any] = {"caption": caption, "alt": caption, "data": None, "why": None, "path": path}
         if not path:
-            return {"caption": caption, "data": None, "why": "no picture was recorded", "path": None}
+            return {**shown, "why": "no picture was recorded", "path": None}
         try:
             content = (self._root / path).read_bytes()
         except OSError:
-            return {"caption": caption, "data": None, "why": "the file is no longer there", "path": path}
+            return {**shown, "why": "the file is no longer there"}
         if len(content) > min(MAX_PICTURE_BYTES, self._left):
-            return {"caption": caption, "data": None, "why": "too large to embed", "path": path}
+            return {**shown, "why": "too large to embed"}
         self._left -= len(content)
         data = Markup(f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}")
-        return {"caption": caption, "data": data, "why": None, "path": path}
+        return {**shown, "data": data}
 
 
 @cache
@@ -87,6 +89,7 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         page_dir: the folder that the page is written to, for relative links (default: the project's folder).
     """
     base = (page_dir or record.project_root).resolve()
+    drawn = [attempt for attempt in reversed(record.attempts) if attempt.drawn is not None]
 
     def href(path: str | Path | None) -> str:
         target = record.project_root.resolve() / str(path)
@@ -120,11 +123,20 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "environment": views.environment_rows(record),
         "command": redact_command([str(word) for word in record.started.get("command") or []]),
         "files": [(key, what, report_paths(record)[key]) for key, what in FILES.items()],
-        "figures": _attempt_figures(record, pictures),
+        "verdict_figure": _verdict_figure(drawn[0], pictures) if drawn else None,
+        "figures": [_verdict_figure(one, pictures) for one in drawn[1:]] + _attempt_figures(record, pictures),
         "plots": [pictures.embed(plot, _caption(plot)) for plot in (record.wandb or {}).get("plots") or []],
     }
-    names = ("style", "banner", "attempts", "pictures", "requirements", "plots", "files")
+    names = ("style", "banner", "verdict", "attempts", "pictures", "requirements", "plots", "files")
     return [_environment().get_template(f"page_{name}.html.j2").render(**context) for name in names]
+
+
+def _verdict_figure(attempt: Attempt, pictures: Pictures) -> dict[str, Any]:
+    """The harness's picture of a verdict; where it could not be drawn, why."""
+    row = views.attempt_row(attempt)
+    figure = pictures.embed(row["verdict_picture"], f"{row['name']}, {row['verdict']}: the verdict in one picture")
+    problem = row["verdict_picture_problem"]
+    return {**figure, "alt": row["sentence"], "why": f"it could not be drawn: {problem}" if problem else figure["why"]}
 
 
 def no_record_html(problem: str) -> str:

@@ -228,7 +228,17 @@ def _retrospective(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, 
         "next_steps": story.next_steps(record),
         "risks": story.risks(record),
     }
-    text = _render("retrospective.md.j2", record, rendered_at, "Retrospective of the run", verdict, sentence, **parts)
+    drawn = [(one.name, path) for one in record.attempts if (path := views.attempt_row(one)["verdict_picture"])]
+    text = _render(
+        "retrospective.md.j2",
+        record,
+        rendered_at,
+        "Retrospective of the run",
+        verdict,
+        sentence,
+        verdict_pictures=drawn,
+        **parts,
+    )
     plain = {**parts, "changes": [asdict(row) for row in parts["changes"]]}
     return text, _data("train-to-inference-retrospective", record, verdict, sentence, **plain)
 

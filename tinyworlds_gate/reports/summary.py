@@ -98,7 +98,7 @@ def _files(record: RunRecord) -> list[tuple[str, str]]:
     """(path, what it is) of what a person opens, the page first."""
     written = {str(event.get("id")): str(event.get("path")) for event in events_of(record.events, "report_written")}
     files = [(written[id], what) for id, what in FILE_WORDS.items() if id in written]
-    picture = views.attempt_row(record.last_attempt)["picture"] if record.last_attempt else None
-    if picture:
-        files.append((str(picture), "true and predicted frames"))
+    row = views.attempt_row(record.last_attempt) if record.last_attempt else {}
+    pictures = {"verdict_picture": "the verdict in one picture", "picture": "true and predicted frames"}
+    files += [(str(row[key]), what) for key, what in pictures.items() if row.get(key)]
     return [*files, (f"results/{record.folder.name}/journal.jsonl", "everything that happened, in order")]

@@ -123,6 +123,8 @@ def attempt_row(attempt: Attempt) -> Row:
         "copy_last": measures.get("copy_last_mse"),
         "skill": measures.get("skill"),
         "picture": done.get("picture"),
+        "verdict_picture": (attempt.drawn or {}).get("picture"),
+        "verdict_picture_problem": (attempt.drawn or {}).get("problem"),
         "dynamics": (checkpoints.get("dynamics") or {}).get("path"),
         "conditions": judged.get("conditions") or [],
         "seconds": done.get("wall_s"),
@@ -231,6 +233,8 @@ def timeline_sentence(event: Event) -> str | None:
             return f"Inference {attempt_name(*attempt_of(event))} ended with exit code {get('exit_code')}."
         case "gate_verdict":
             return f"Inference gate, {attempt_name(*attempt_of(event))}: {get('verdict')}. {get('sentence')}"
+        case "verdict_picture" if get("problem"):
+            return f"The picture of that verdict could not be drawn: {get('problem')}"
         case "verdict_expired":
             return f"On resume: {get('sentence')}."
         case "dynamics_retrain":

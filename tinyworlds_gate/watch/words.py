@@ -82,6 +82,11 @@ def _verdict(event: Event) -> str:
     return attempt_name(*attempt_of(event)) + ": " + (sentence if verdict in sentence else f"{verdict}: {sentence}")
 
 
+def _picture(event: Event) -> str:
+    of = f"picture of the verdict of {attempt_name(*attempt_of(event))}"
+    return f"{of}: {event.get('picture') or 'not drawn: ' + str(event.get('problem'))}"
+
+
 def _retrain(event: Event) -> str:
     return (
         f"dynamics is retrained from update {event.get('from_update')} to {event.get('to_update')} at learning rate "
@@ -111,6 +116,7 @@ _SENTENCES: Mapping[str, Callable[[Event], str | None]] = {
     "inference_started": lambda event: f"inference started, {attempt_name(*attempt_of(event))}",
     "inference_retry": lambda event: f"inference is run again: {event.get('reason')}",
     "gate_verdict": _verdict,
+    "verdict_picture": _picture,
     "verdict_expired": lambda event: event.get("sentence"),
     "dynamics_retrain": _retrain,
     "git_evidence": lambda event: f"git audit: {event.get('verdict')}: {event.get('reason')}",
