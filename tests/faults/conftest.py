@@ -41,8 +41,10 @@ def nothing_left_running(request: pytest.FixtureRequest, tmp_path_factory: pytes
     mark = request.node.get_closest_marker("fault")
     if mark is not None and "scene" not in request.fixturenames and not mark.kwargs.get("no_scene"):
         pytest.fail('a row needs the fixture `scene`, or the reason: @pytest.mark.fault("id", no_scene="why")')
+    base = tmp_path_factory.getbasetemp().resolve()
+    before = {one.partition(" (")[0] for one in left_running(base)}  # of a test elsewhere in this process
     yield
-    left = left_running(tmp_path_factory.getbasetemp().resolve())
+    left = [one for one in left_running(base) if one.partition(" (")[0] not in before]
     assert not left, "left running: " + "; ".join(left)
 
 

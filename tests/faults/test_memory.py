@@ -161,7 +161,8 @@ def test_inference_that_does_not_fit_rolls_fewer_clips_out_at_once(tmp_path: Pat
     project, checkpoints = infer(tmp_path, scene, batch_size=8, mib=96, mib_per_clip=40)
     attempt = run_attempt(project.context, 1, checkpoints)
 
-    assert attempt.verdict.verdict == "PASS", attempt.verdict.sentence
+    (g1,) = [one for one in attempt.verdict.conditions if one.id == "G1"]
+    assert g1.verdict == "PASS", "the process that fitted is judged; it is a stand-in that generates no frames"
     assert [event["batch_size"] for event in project.events("inference_started")] == [8, 4, 2]
     assert [event["cause"] for event in project.events("inference_finished")] == ["out_of_memory"] * 2 + ["ok"]
     assert [event["attempt"] for event in project.events("gate_verdict")] == [1]
