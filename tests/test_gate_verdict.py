@@ -313,6 +313,8 @@ def test_an_error_that_is_no_number_fails_every_condition_it_enters() -> None:
     found = judge_measures(broken, STRICT)
     assert {one.id for one in found.conditions if one.verdict == FAIL} >= {"G5", "G5.interval", "G5.skill"}
     assert "the rollout error is nan, not a finite number: the model generates no pictures" in found.sentence
+    assert "the rollout error is nan, so the skill, which must be above 0, cannot be stated" in found.sentence
+    assert "nothing moves" not in found.sentence
 
 
 def test_a_teacher_forced_pass_is_named_as_not_strict() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyworlds_gate.power.broken import broken_things
 from tinyworlds_gate.power.defect import Defect
 from tinyworlds_gate.power.page import RECORD, page
 from tinyworlds_gate.power.rates import interval, told
@@ -53,6 +54,10 @@ def test_the_table_has_fifty_defects_or_more_each_with_a_name_of_its_own() -> No
         assert one.said, one.id
 
 
+def test_everything_that_can_be_broken_in_the_process_has_its_row() -> None:
+    assert set(broken_things()) == {one.in_child for one in (*DEFECTS, *LIMITS) if one.in_child}
+
+
 @pytest.mark.parametrize(
     ("changes", "holds"),
     [
@@ -61,6 +66,7 @@ def test_the_table_has_fifty_defects_or_more_each_with_a_name_of_its_own() -> No
         ({"verdict": "INVALID"}, False),
         ({"sentence": "FAIL: another reason"}, False),
         ({"reasons": ("G5",)}, False),
+        ({"reason": "skill 0.70 against copying the last frame"}, False),
     ],
 )
 def test_a_row_holds_only_with_verdict_reason_and_check(changes: dict[str, object], holds: bool) -> None:

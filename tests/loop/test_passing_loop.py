@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import HOSTILE
+from tests.helpers.browser import measure_page
 from tests.helpers.config_files import REPOSITORY
 from tests.helpers.junit_rules import junit_problems, suite_properties
 from tests.helpers.tiny_project import GAME, STAGES, STEP_SUMMARY, Session, processes_of
@@ -90,6 +91,25 @@ def test_each_gate_line_of_the_training_loop_report_names_launcher_and_devices(p
     report = passing.report("A6")
     for pid in pids:
         assert re.search(rf"launcher {pid}\b.*dual_gpu_ok unknown", report)
+
+
+def test_terminal_and_report_count_the_requirements_alike(passing: Session) -> None:
+    """C4 is carried by two tests, and is one requirement."""
+    (told,) = [line for line in passing.output.splitlines() if line.startswith("requirements: ")]
+    assert f"{told.removeprefix('requirements: ')}." in passing.report("A1")
+    assert sum(map(int, re.findall(r"\d+", told))) == len(REQUIREMENTS)
+
+
+@pytest.mark.requirement("A8")
+@pytest.mark.parametrize("width_px", [1280, 400])
+def test_the_whole_page_fits_a_real_browser(passing: Session, tmp_path: Path, width_px: int) -> None:
+    measured = measure_page(passing.page.read_text(encoding="utf-8"), width_px, tmp_path)
+    # The frame that the page is measured in has no address, so pytest-html's sorting cannot write one.
+    assert [line for line in measured["console"] if "pushState" not in line] == []
+    assert "PASS: the run passed" in measured["text"]
+    assert measured["images"]
+    assert all(natural > 0 and shown <= width_px for natural, _, shown in measured["images"])
+    assert measured["scroll_width"] <= width_px
 
 
 @pytest.mark.requirement("A8")

@@ -52,9 +52,10 @@ def scan(api: Any, run: LoggedRun, beat: Callable[[], None], timeout_s: float) -
         name = "/".join(part for part in (entity, run.project, run.id) if part)
         found = api.run(name)
         beat()
-        rows = rows_between(_raw_rows(found, run.start, run.end, beat), run.start, run.end)
+        raw = list(_raw_rows(found, run.start, run.end, beat))
     except Exception as error:  # noqa: BLE001 - whatever wandb's client raises is why this run has no rows
         return RunAnswer(name, {}, told(error, timeout_s))
+    rows = rows_between(raw, run.start, run.end)
     return RunAnswer(name, rows, None if rows else "holds no row of these updates")
 
 

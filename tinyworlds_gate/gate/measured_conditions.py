@@ -97,7 +97,9 @@ def _skill(measures: GateMeasures, thresholds: GateThresholds) -> Condition:
         interval = f"skill {skill:.2f} (95 % interval from {low:.2f})"
         return Condition("G5.skill", PASS, f"{interval} against copying the last frame, which scores {copied}")
     asked = f"the lower end of its 95 % interval, {low:.2f}, must be above 0"
-    if math.isnan(skill):
+    if not math.isfinite(measures.mse):
+        told = f"the rollout error is {measures.mse}, so the skill, which must be above 0, cannot be stated"
+    elif math.isnan(skill):
         told = (
             f"copying the last frame scores {copied}: nothing moves in these clips, so the skill, which must be above "
             "0, cannot be stated"

@@ -10,14 +10,15 @@ from tinyworlds_gate.gate.picture_page import GRID, INK, MUTED, Page
 from tinyworlds_gate.gate.picture_words import mse_text
 
 MODEL, LIMIT = "#0b5394", "#b00020"
-STYLES: dict[str, tuple[str, str, float]] = {
+LineStyle = str | tuple[int, tuple[float, float]]
+STYLES: dict[str, tuple[str, LineStyle, float]] = {
     "model": (MODEL, "-", 2.8),
     "copy_last": ("#c2410c", "-", 1.8),
     "mean_frame": ("#5b6875", "--", 1.5),
     "other_mode": ("#4aa3df", "-.", 1.5),
     "memory_sharp": ("#7b3fa0", ":", 1.7),
-    "memory_hedged": ("#a35fb8", (0, (1, 2.5)), 1.7),  # type: ignore[dict-item]
-    "floor": ("#2f855a", (0, (5, 1.5)), 1.5),  # type: ignore[dict-item]
+    "memory_hedged": ("#a35fb8", (0, (1, 2.5)), 1.7),
+    "floor": ("#2f855a", (0, (5, 1.5)), 1.5),
 }
 """Colour, dashes and width of a line; the dashes tell them apart without the colour."""
 LABEL_IN = 0.19

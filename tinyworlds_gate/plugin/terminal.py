@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tinyworlds_gate.findings.base import PASS
+from tinyworlds_gate.findings.base import PASS, Finding
+from tinyworlds_gate.reports.model import rank
 
 if TYPE_CHECKING:
     from tinyworlds_gate.plugin.session import GateSession
@@ -42,10 +45,7 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         reporter.write_line(f"{attempt.name}: {attempt.verdict.verdict}, {numbers}")
     if session.loop.attempts:
         reporter.write_line(f"the gate asks for {session.loop.attempts[-1].verdict.thresholds.told()}")
-    counts: dict[str, int] = {}
-    for _, one in outcome.findings:
-        counts[one.verdict] = counts.get(one.verdict, 0) + 1
-    reporter.write_line("requirements: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    reporter.write_line(f"requirements: {_requirement_counts([one for _, one in outcome.findings])}")
     grouped: dict[tuple[str, str], list[str]] = {}
     for _, one in outcome.findings:
         if one.verdict != PASS:
@@ -71,3 +71,12 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         kind = session.loop.context.settings.profile.kind
         reporter.write_line(f"to go on: pytest -m {kind} --resume-run {layout.relative(layout.root)}")
     reporter.write_line(f"run folder: {layout.relative(layout.root)}")
+
+
+def _requirement_counts(findings: Sequence[Finding]) -> str:
+    """`3 NOT-RUN, 53 PASS`, as the reports count them: an ID once, with the worst verdict of its tests."""
+    worst: dict[str, str] = {}
+    for one in findings:
+        worst[one.id] = min(one.verdict, worst.get(one.id, one.verdict), key=rank)
+    counts = Counter(worst.values())
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts, key=rank))

@@ -18,7 +18,7 @@ class Defect:
     ``check`` names the condition that stands against it: with that one condition left out, the row must fail.
     ``said`` is a regular expression that the verdict's sentence must match. ``project`` changes files before the
     inference run (its argument is the project's folder), ``in_child`` names what is broken inside the inference process
-    (`in_child.py`), ``afterwards`` changes files after a verdict that was a pass.
+    (`broken/`), ``afterwards`` changes files after a verdict that was a pass.
     """
 
     id: str

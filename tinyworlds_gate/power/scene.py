@@ -26,7 +26,7 @@ from tinyworlds_gate.stages.context import RunContext
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "weights"
-BROKEN_SCRIPT = """from tinyworlds_gate.power.in_child import run
+BROKEN_SCRIPT = """from tinyworlds_gate.power.broken import run
 
 if __name__ == "__main__":
     run("{name}")

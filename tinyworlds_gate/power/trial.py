@@ -39,8 +39,9 @@ class Outcome:
 
 
 def caught(defect: Defect, outcome: Outcome) -> bool:
-    """Whether the row holds: the verdict, the named check, and the reason in the sentence."""
-    return defect.check in outcome.reasons and _holds(defect, outcome.verdict, outcome.sentence)
+    """Whether the row holds: the verdict, the named check among what failed, and its own reason in the sentence."""
+    told = re.search(defect.said, outcome.reason) is not None
+    return told and defect.check in outcome.reasons and _holds(defect, outcome.verdict, outcome.sentence)
 
 
 def caught_without(defect: Defect, outcome: Outcome) -> bool:

@@ -23,7 +23,7 @@ VERDICT_OF_STATUS = {
     "interrupted": "INVALID",
     "partial": "NOT-RUN",
 }
-_WORST_FIRST = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN", "PASS")
+WORST_FIRST = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN", "PASS")
 
 
 @dataclass
@@ -201,7 +201,7 @@ class RunRecord:
 def _requirement_row(key: str, events: list[Event]) -> RequirementRow:
     if not events:
         return RequirementRow(key, REQUIREMENTS[key], "NOT-RUN", "No test of this run reported it.")
-    events = sorted(events, key=lambda event: _rank(str(event.get("verdict"))))
+    events = sorted(events, key=lambda event: rank(str(event.get("verdict"))))
     worst = events[0]
     verdict = str(worst.get("verdict"))
     reasons = dict.fromkeys(str(event.get("reason")) for event in events if event.get("verdict") == verdict)
@@ -215,8 +215,9 @@ def _requirement_row(key: str, events: list[Event]) -> RequirementRow:
     )
 
 
-def _rank(verdict: str) -> int:
-    return _WORST_FIRST.index(verdict) if verdict in _WORST_FIRST else 0
+def rank(verdict: str) -> int:
+    """How bad a verdict is, 0 the worst: a requirement that several tests carry has the worst of theirs."""
+    return WORST_FIRST.index(verdict) if verdict in WORST_FIRST else 0
 
 
 def gate_limit(verdict: Event | None, settings: Event | None) -> float | None:
