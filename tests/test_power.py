@@ -5,6 +5,7 @@ All rows: pytest validation/ -m power
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_the_table_has_fifty_defects_or_more_each_with_a_name_of_its_own() -> No
     for one in DEFECTS:
         assert one.project or one.in_child or one.afterwards, one.id
         assert one.said, one.id
+
+
+def test_nothing_but_the_measurement_of_power_leaves_a_check_out() -> None:
+    package = REPOSITORY / "tinyworlds_gate"
+    leaving_out = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and any(keyword.arg == "without" for keyword in call.keywords)
+    }
+    assert leaving_out == {"power/trial.py"}
 
 
 def test_everything_that_can_be_broken_in_the_process_has_its_row() -> None:

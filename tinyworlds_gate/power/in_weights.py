@@ -59,7 +59,11 @@ def with_lineage(stage: str, change: Change) -> Callable[[Path], None]:
 
 def dynamics(change: Change) -> Callable[[Path], None]:
     """Change the weights of dynamics."""
-    return lambda root: (rewritten(root, "dynamics", change), None)[1]
+
+    def project(root: Path) -> None:
+        rewritten(root, "dynamics", change)
+
+    return project
 
 
 def swapped(stage: str, source: str) -> Callable[[Path], None]:
