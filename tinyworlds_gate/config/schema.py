@@ -88,7 +88,9 @@ class TrainingConfig(Schema):
     tf32: bool = True
     """TF32 matrix products, on CUDA only."""
     compile: bool = False
-    """torch.compile."""
+    """torch.compile of the blocks, on CUDA only."""
+    cuda_graphs: bool = True
+    """Ours: updates are captured and replayed, on CUDA only."""
 
     use_wandb: bool = False
     """Log to W&B too; the local history is written always."""

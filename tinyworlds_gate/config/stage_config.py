@@ -94,7 +94,6 @@ def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> Non
     sharding = "the embedded reference shards no model; set it to false (use_ddp averages gradients over the ranks)"
     _refuse(
         ("distributed.use_fsdp", training.distributed.use_fsdp, sharding),
-        ("compile", training.compile, "the embedded reference is not compiled; set it to false"),
         ("preload_ratio", training.preload_ratio not in (None, 1.0), ALL_FRAMES),
         ("use_actions", not getattr(stage, "use_actions", True), NO_ACTIONS),
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tinyworlds_gate.reference.models import small_heads
 from tinyworlds_gate.reference.models.norms import make_norm
 
 SHORT_FRAMES = 16  # up to here plain attention beats the fused kernels on CUDA
@@ -47,14 +48,17 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
         self.norm = make_norm(embed_dim, conditioning_dim)
 
-    def keys(self, x_BTPE: Tensor) -> Tensor:
-        """Projects x to keys, without the bias.
+    def queries_keys_values(self, x_BTPE: Tensor) -> Tensor:
+        """Projects x to `[B, T, P, 3, N, K]` in one product, the keys without their bias.
 
         A key bias adds one number to all scores of a query, and softmax ignores it. Left out, its gradient is
         the exact zero instead of rounding noise that Adam would blow up to full steps; as a factor of zero it
         stays a parameter with a gradient, which DistributedDataParallel wants.
         """
-        return F.linear(x_BTPE, self.k_proj.weight + 0 * self.k_proj.bias[:, None])
+        q, k, v = self.q_proj, self.k_proj, self.v_proj
+        weight = torch.cat((q.weight, k.weight + 0 * k.bias[:, None], v.weight))
+        bias = torch.cat((q.bias, torch.zeros_like(k.bias), v.bias))
+        return F.linear(x_BTPE, weight, bias).unflatten(-1, (3, self.num_heads, self.head_dim))
 
 
 class SpatialAttention(SelfAttention):
@@ -63,15 +67,13 @@ class SpatialAttention(SelfAttention):
     def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
         """Maps `[B, T, P, E]` to the same shape."""
         B, T, P, E = x_BTPE.shape
-
-        def heads(y_BTPE: Tensor) -> Tensor:
-            return y_BTPE.view(B * T, P, self.num_heads, self.head_dim).transpose(1, 2)  # [BT, N, P, K]
-
-        mixed = F.scaled_dot_product_attention(
-            heads(self.q_proj(x_BTPE)), heads(self.keys(x_BTPE)), heads(self.v_proj(x_BTPE))
-        )
-        mixed_BTPE = mixed.transpose(1, 2).reshape(B, T, P, E)
-        normed: Tensor = self.norm(x_BTPE + self.out_proj(mixed_BTPE), conditioning)
+        qkv = self.queries_keys_values(x_BTPE).flatten(0, 1)  # [BT, P, 3, N, K]
+        if x_BTPE.is_cuda and small_heads.fit(self.head_dim):
+            mixed = small_heads.attend(qkv)
+        else:
+            q, k, v = qkv.transpose(1, 3).unbind(2)  # [BT, N, P, K] each
+            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        normed: Tensor = self.norm(x_BTPE + self.out_proj(mixed.reshape(B, T, P, E)), conditioning)
         return normed
 
 
@@ -83,21 +85,30 @@ class TemporalAttention(SelfAttention):
     ) -> tuple[Tensor, PastKeysValues]:
         """Maps `[B, T, P, E]` to the same shape; the frames of `past` come before x. Returns the longer past too."""
         B, T, P, E = x_BTPE.shape
-        keys, values = self.keys(x_BTPE), self.v_proj(x_BTPE)
+        queries, keys, values = self.queries_keys_values(x_BTPE).flatten(-2).unbind(-2)  # [B, T, P, E] each
         if past is not None:
             keys, values = torch.cat((past.keys, keys), dim=1), torch.cat((past.values, values), dim=1)
 
         def heads(y_BTPE: Tensor) -> Tensor:
             # Places and heads share one axis: that is a view, where an axis of B * P sequences would be a copy.
-            return y_BTPE.view(B, -1, P * self.num_heads, self.head_dim).transpose(1, 2)  # [B, PN, T, K]
+            return y_BTPE.unflatten(-1, (self.num_heads, -1)).flatten(2, 3).transpose(1, 2)  # [B, PN, T, K]
 
-        visible, causal = None, T > 1
-        if past is not None and causal:
-            steps = torch.arange(keys.shape[1], device=x_BTPE.device)
-            visible, causal = steps[None, :] <= steps[-T:, None], False  # [T, past + T]
-        with short_sequence_kernel(x_BTPE, keys.shape[1]):
-            mixed = F.scaled_dot_product_attention(
-                heads(self.q_proj(x_BTPE)), heads(keys), heads(values), attn_mask=visible, is_causal=causal
-            )
+        mixed = causal_attention(heads(queries), heads(keys), heads(values))
         mixed_BTPE = mixed.transpose(1, 2).reshape(B, T, P, E)
         return self.norm(x_BTPE + self.out_proj(mixed_BTPE), conditioning), PastKeysValues(keys, values)
+
+
+def causal_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attends `[B, PN, T, K]` queries to as many or more keys; the last query sees all, the one before all but one."""
+    T, S = queries.shape[2], keys.shape[2]
+    steps = torch.arange(S, device=queries.device)
+    if queries.is_cuda and torch.compiler.is_compiling() and S <= SHORT_FRAMES:
+        # Written out, the compiler makes one kernel of it; thousands of 4 x 4 products would be slower.
+        scores = (queries[:, :, :, None].float() * keys[:, :, None].float()).sum(-1) * queries.shape[-1] ** -0.5
+        weights = scores.masked_fill(steps[None, :] > steps[S - T :, None], float("-inf")).softmax(-1)
+        return (weights[..., None] * values[:, :, None].float()).sum(-2).to(values.dtype)
+    visible, causal = None, T > 1
+    if S > T and causal:
+        visible, causal = steps[None, :] <= steps[S - T :, None], False  # [T, S]
+    with short_sequence_kernel(queries, S):
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, is_causal=causal)

@@ -5,6 +5,7 @@ Axes: B batch, T frames, P patches, E embedding, A action dims.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,8 +28,16 @@ class SwiGLU(nn.Module):
         self.norm = make_norm(embed_dim, conditioning_dim)
 
     def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
-        """Maps `[B, T, P, E]` to the same shape, each token by itself."""
-        update = self.w_o(F.silu(self.w_v(x_BTPE)) * self.w_g(x_BTPE))
+        """Maps `[B, T, P, E]` to the same shape, each token by itself.
+
+        Both inner products are one. On a GPU the inner units are filled up to a multiple of 8 with units that are
+        always zero (ZELDA has 85): matrix units then read whole words.
+        """
+        fill = -self.w_v.out_features % 8 if x_BTPE.is_cuda else 0
+        weight = torch.cat([F.pad(one.weight, (0, 0, 0, fill)) for one in (self.w_v, self.w_g)])
+        bias = torch.cat([F.pad(one.bias, (0, fill)) for one in (self.w_v, self.w_g)])
+        value, gate = F.linear(x_BTPE, weight, bias).chunk(2, dim=-1)
+        update = F.linear(F.silu(value) * gate, F.pad(self.w_o.weight, (0, fill)), self.w_o.bias)
         normed: Tensor = self.norm(x_BTPE + update, conditioning)
         return normed
 

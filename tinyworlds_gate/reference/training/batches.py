@@ -46,18 +46,22 @@ class BatchSource:
         # On a GPU all frames live there as bytes, so that a batch is one gather without a copy from the host.
         self._frames_on_gpu = torch.from_numpy(self.data.frames).to(self.device) if self.device.type == "cuda" else None
 
+    def draw(self) -> np.ndarray:
+        """Where the next clips start: int64 ``[B]``."""
+        return self.sampler.next()
+
     def next(self) -> Tensor:
         """The next batch, ``[B, T, C, H, W]`` in [-1, 1]."""
-        return self._clips(self.sampler.next())
+        return self.clips(torch.from_numpy(self.draw()).to(self.device))
 
     def fixed_examples(self, count: int) -> Tensor:
         """The same few clips every time, spread over the training episodes, for pictures."""
         picks = np.linspace(0, len(self.starts) - 1, count).round().astype(np.int64)
-        return self._clips(self.starts[picks])
+        return self.clips(torch.from_numpy(self.starts[picks]).to(self.device))
 
-    def _clips(self, starts: np.ndarray) -> Tensor:
+    def clips(self, starts: Tensor) -> Tensor:
+        """The clips that start there (int64 ``[B]`` on the worker's device), as frames in [-1, 1]."""
         if self._frames_on_gpu is not None:
-            offsets = torch.arange(self.length, device=self.device)
-            index = torch.from_numpy(starts).to(self.device)[:, None] + offsets
+            index = starts[:, None] + torch.arange(self.length, device=self.device)
             return to_model_range(self._frames_on_gpu[index])
-        return to_model_range(torch.from_numpy(gather_clips(self.data.frames, starts, self.length)))
+        return to_model_range(torch.from_numpy(gather_clips(self.data.frames, starts.numpy(), self.length)))

@@ -43,9 +43,17 @@ class Objective(nn.Module):
         """The loss (scalar, with graph) and the integer codes of the batch (without)."""
         raise TypeError("an Objective is one of the three stages")
 
-    def metrics(self, codes: Tensor) -> dict[str, float]:
-        """Logged numbers of an update from the codes of this rank's clips (rank 0 logs its own)."""
+    metric_names: tuple[str, ...] = ()
+
+    def measured(self, codes: Tensor) -> Tensor:
+        """The numbers named by ``metric_names``, float64 on the device of the codes of this rank's clips (rank 0 logs
+        its own). Nothing here waits for a GPU."""
         raise TypeError("an Objective is one of the three stages")
+
+    @property
+    def all_models(self) -> tuple[nn.Module, ...]:
+        """The trained model, and those that it is trained on."""
+        return (self.model,)
 
     @torch.no_grad()
     def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
@@ -53,8 +61,17 @@ class Objective(nn.Module):
         raise TypeError("an Objective is one of the three stages")
 
 
+def counts_of(codes: Tensor, size: int) -> Tensor:
+    """How often each of ``size`` codes occurs, float64; what a NaN was rounded to counts as the first or the last."""
+    flat = codes.flatten().clamp(0, size - 1)
+    counts = torch.zeros(size, dtype=torch.int64, device=flat.device)
+    return counts.scatter_add_(0, flat, torch.ones_like(flat)).double()
+
+
 class TokenizerObjective(Objective):
     """Stage 1: reconstruct the clip through the finite scalar quantiser."""
+
+    metric_names = ("train/codebook_usage",)
 
     def __init__(self, sizes: ModelSizes) -> None:
         super().__init__(VideoTokenizer(sizes))
@@ -64,8 +81,8 @@ class TokenizerObjective(Objective):
         output = self.model(inputs[0])
         return output.loss, output.indices
 
-    def metrics(self, codes: Tensor) -> dict[str, float]:
-        return {"train/codebook_usage": codes.unique().numel() / self.codebook_size}
+    def measured(self, codes: Tensor) -> Tensor:
+        return (counts_of(codes, self.codebook_size) > 0).double().mean()[None]
 
     @torch.no_grad()
     def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
@@ -75,6 +92,8 @@ class TokenizerObjective(Objective):
 class LatentActionsObjective(Objective):
     """Stage 2: infer the action between two frames from the frames alone."""
 
+    metric_names = ("latent_actions/codebook_usage", "action_entropy", "unique_actions")
+
     def __init__(self, sizes: ModelSizes) -> None:
         super().__init__(LatentActionModel(sizes))
         self.n_actions = sizes.n_actions
@@ -83,15 +102,11 @@ class LatentActionsObjective(Objective):
         output = self.model(inputs[0])
         return output.loss, output.indices
 
-    def metrics(self, codes: Tensor) -> dict[str, float]:
-        counts = torch.bincount(codes.flatten(), minlength=self.n_actions).double()
-        shares = counts[counts > 0] / counts.sum()
-        used = int((counts > 0).sum())
-        return {
-            "latent_actions/codebook_usage": used / self.n_actions,
-            "action_entropy": float(-(shares * shares.log()).sum()) + 0.0,
-            "unique_actions": used,
-        }
+    def measured(self, codes: Tensor) -> Tensor:
+        counts = counts_of(codes, self.n_actions)
+        used = (counts > 0).double()
+        shares = counts / counts.sum()
+        return torch.stack((used.mean(), -torch.xlogy(shares, shares).sum() + 0.0, used.sum()))
 
     @torch.no_grad()
     def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
@@ -105,11 +120,17 @@ class LatentActionsObjective(Objective):
 class DynamicsObjective(Objective):
     """Stage 3: predict masked tokens from the unmasked ones and the latent actions."""
 
+    metric_names = ("train/codebook_usage",)
+
     def __init__(self, sizes: ModelSizes, tokenizer: VideoTokenizer, latent_actions: LatentActionModel) -> None:
         super().__init__(DynamicsModel(sizes))
         # Held in a tuple so that the frozen models are neither parameters of the stage nor in its checkpoint.
         self._frozen = (tokenizer, latent_actions)
         self.codebook_size = sizes.num_bins**sizes.latent_dim
+
+    @property
+    def all_models(self) -> tuple[nn.Module, ...]:
+        return (self.model, *self._frozen)
 
     def to_device(self, device: torch.device) -> DynamicsObjective:
         """Move the trained and the frozen models."""
@@ -133,8 +154,8 @@ class DynamicsObjective(Objective):
         output = self.model.loss(latents_BTPL, indices_BTP, actions_BTA, mask_BTP)  # type: ignore[operator]
         return output.loss, indices_BTP
 
-    def metrics(self, codes: Tensor) -> dict[str, float]:
-        return {"train/codebook_usage": codes.unique().numel() / self.codebook_size}
+    def measured(self, codes: Tensor) -> Tensor:
+        return (counts_of(codes, self.codebook_size) > 0).double().mean()[None]
 
     @torch.no_grad()
     def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:

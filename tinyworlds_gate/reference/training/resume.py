@@ -14,6 +14,7 @@ from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.reference.training.distributed import Worker, restore_rng, seed_worker
+from tinyworlds_gate.reference.training.optimizer import load_portable_state
 
 
 def training_state(
@@ -45,7 +46,7 @@ def restore_training(
     reference = verify_checkpoint(path, expected_stage=stage)
     try:
         model.load_state_dict(read_model_state(reference.path, map_location=str(worker.device)))
-        optimizer.load_state_dict(read_optim_state(reference.path, map_location=str(worker.device)))
+        load_portable_state(optimizer, read_optim_state(reference.path, map_location=str(worker.device)))
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"checkpoint={path}: it does not fit the configured model or optimizer ({_first_lines(error)}); "

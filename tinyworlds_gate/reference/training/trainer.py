@@ -7,15 +7,14 @@ Run through the stage scripts, for example:
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
+from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
@@ -23,17 +22,20 @@ from tinyworlds_gate.checkpoints.prune import Retention
 from tinyworlds_gate.checkpoints.room import require_room
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError, TrainingError
-from tinyworlds_gate.reference.models.param_groups import parameter_groups
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.distributed import Worker, rng_state, seed_worker
+from tinyworlds_gate.reference.training.graphed_updates import GraphedUpdates
 from tinyworlds_gate.reference.training.history import HistoryFile, WandbLog, history_path
 from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import DynamicsObjective, Objective, build_objective
+from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
 from tinyworlds_gate.reference.training.progress import ProgressLines
+from tinyworlds_gate.reference.training.regional_compile import compile_regions
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
+from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates, Taken, Updates
 from tinyworlds_gate.run.heartbeat import Heartbeat, gpu_uuid
 
 PICTURE_CLIPS = 3
@@ -54,9 +56,8 @@ class Trainer:
         self.model = self.objective.model
         seed_worker(training.seed, worker.rank)
         self.batches = BatchSource(job, worker, project_root)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, weight_decay=0.01), lr=stage.learning_rate, betas=(0.9, 0.999), eps=1e-8
-        )
+        graphed = worker.device.type == "cuda" and training.cuda_graphs
+        self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed)
         self.start_update = 0
         if job.resume_path:
             self.start_update = restore_training(
@@ -78,11 +79,11 @@ class Trainer:
         )
         if worker.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
-        self.autocast = bool(training.amp) and worker.device.type == "cuda"
-        self.step_module: torch.nn.Module = self.objective
-        if worker.world_size > 1:
-            ids = [worker.device.index] if worker.device.type == "cuda" else None
-            self.step_module = DistributedDataParallel(self.objective, device_ids=ids)
+            if training.compile:
+                compile_regions(self.objective.all_models)
+        kind = GraphedUpdates if graphed else EagerUpdates
+        autocast = bool(training.amp) and worker.device.type == "cuda"
+        self.updates: Updates = kind(self.objective, self.optimizer, self.batches, stage, worker, autocast=autocast)
 
     def _require_free_steps(self) -> None:
         """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""
@@ -135,17 +136,23 @@ class Trainer:
         progress = ProgressLines(
             self.stage, self.start_update, stage.n_updates, every=self.job.training.log_every, enabled=main
         )
+        started: deque[tuple[int, float, Taken]] = deque()
         try:
             for update in range(self.start_update, stage.n_updates):
-                metrics = self._update(update)
-                if heartbeat is not None:
-                    heartbeat.beat(update)
-                for logger in loggers:
-                    logger.write(update, metrics)
-                progress.show(update, metrics["train/loss"])
-                self._require_finite(update, metrics["train/loss"])
+                rate = self.schedule.rate_at(update)
+                started.append((update, rate, self.updates.take(rate)))
                 done = update + 1
-                if done % stage.log_interval == 0 or done == stage.n_updates:
+                saves = done % stage.log_interval == 0 or done == stage.n_updates
+                while len(started) > (0 if saves else self.updates.ahead):
+                    settled, its_rate, taken = started.popleft()
+                    metrics = self._metrics(taken.settled(), its_rate)
+                    if heartbeat is not None:
+                        heartbeat.beat(settled)
+                    for logger in loggers:
+                        logger.write(settled, metrics)
+                    progress.show(settled, metrics[LOSS])
+                    self._require_finite(settled, metrics[LOSS])
+                if saves:
                     self._save(update, loggers)
         finally:
             progress.close()
@@ -171,30 +178,11 @@ class Trainer:
             )
         return loggers
 
-    def _update(self, update: int) -> dict[str, float]:
-        stage = self.job.stage
-        rate = self.schedule.rate_at(update)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.step_module.train()
-        accumulation = stage.gradient_accumulation_steps
-        loss_sum = torch.zeros((), device=self.worker.device)
-        codes: list[Tensor] = []
-        for micro in range(accumulation):
-            inputs = self.objective.prepare(self.batches.next())
-            last = micro == accumulation - 1
-            no_sync = not last and isinstance(self.step_module, DistributedDataParallel)
-            with self.step_module.no_sync() if no_sync else contextlib.nullcontext():  # type: ignore[operator]
-                with torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.autocast):
-                    loss, step_codes = self.step_module(*inputs)
-                (loss / accumulation).backward()
-            loss_sum += loss.detach()
-            codes.append(step_codes.detach())
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), stage.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        metrics = {"train/loss": float(self.worker.mean(loss_sum / accumulation)), "learning_rate/group_0": rate}
-        metrics |= self.objective.metrics(torch.cat(codes))
+    def _metrics(self, numbers: Mapping[str, float], rate: float) -> dict[str, float]:
+        """A row of the history; the loss and the rate come first."""
+        metrics = {LOSS: numbers[LOSS], "learning_rate/group_0": rate, **numbers}
+        if "unique_actions" in metrics:
+            metrics["unique_actions"] = int(metrics["unique_actions"])
         if self.worker.device.type == "cuda":
             metrics["system/gpu_memory_allocated"] = torch.cuda.max_memory_allocated() / 2**30
         return metrics
@@ -224,7 +212,7 @@ class Trainer:
                 self.stage,
                 update,
                 model_state=self.model.state_dict(),
-                optim_state=self.optimizer.state_dict(),
+                optim_state=portable_state(self.optimizer),
                 state=state,
                 manifest=self.lineage,
             )
@@ -254,7 +242,8 @@ class Trainer:
     def _save_picture(self, update: int) -> None:
         self.model.eval()
         state = torch.get_rng_state()
-        true, predicted, what = self.objective.examples(self.batches.fixed_examples(PICTURE_CLIPS))
+        with torch.compiler.set_stance("force_eager"):  # a few clips now and then are not worth another compilation
+            true, predicted, what = self.objective.examples(self.batches.fixed_examples(PICTURE_CLIPS))
         torch.set_rng_state(state)
         path = self.run_root / self.stage / "visualizations" / f"{self.stage}_step_{update}.png"
         save_comparison(path, true, predicted, f"{self.stage} after {update + 1} updates: {what}")

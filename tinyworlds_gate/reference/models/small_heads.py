@@ -1,0 +1,93 @@
+"""Attention within a frame for heads of up to 8 dims, on a GPU: exact softmax attention, in kernels of our own.
+
+TinyWorlds' ZELDA model has heads of 4 dims over 1024 places. Library kernels pad such heads to 32 or 64 dims and are
+1.9 (cuDNN) to 4 (FlashAttention-2 in torch) times slower there, forward and backward together (docs/performance.md).
+
+Axes: F frames, P places, N heads, D dims of a head.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+MOST_HEAD_DIMS = 8  # with more, the library's kernels waste little
+
+
+@torch.compiler.assume_constant_result
+def fit(head_dim: int) -> bool:
+    """Whether `attend` takes heads of this size on this machine's GPU: a power of two up to 8 dims."""
+    return head_dim <= MOST_HEAD_DIMS and head_dim & (head_dim - 1) == 0 and why_not() is None
+
+
+@cache
+def why_not() -> str | None:
+    """Why the kernels cannot be used on this machine, or None: Triton is not installed, or cannot build a kernel."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    from tinyworlds_gate.reference.models import small_heads_kernels
+
+    try:
+        small_heads_kernels.forward(torch.zeros(1, 16, 3, 1, 4, dtype=torch.bfloat16, device="cuda"), "bf16")
+    except (RuntimeError, OSError) as error:  # no C compiler, an unknown GPU
+        return str(error).splitlines()[0]
+    return None
+
+
+def attend(qkv_FP3ND: Tensor) -> Tensor:
+    """Maps queries, keys and values `[F, P, 3, N, D]` to mixed values `[F, P, N, D]`; a place sees all of its frame.
+
+    bfloat16 computes weights in bfloat16 as the library does; float32 follows `torch.get_float32_matmul_precision`:
+    "highest" is exact to float32's rounding, "high" uses TF32 products. The gradient of q is added up in no fixed
+    order.
+    """
+    if qkv_FP3ND.dtype == torch.bfloat16:
+        precision = "bf16"
+    else:
+        precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    mixed: Tensor = _attend(qkv_FP3ND, precision)[0]
+    return mixed
+
+
+@torch.library.custom_op("tinyworlds_gate::small_heads", mutates_args=())
+def _attend(qkv: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    from tinyworlds_gate.reference.models import small_heads_kernels
+
+    return small_heads_kernels.forward(qkv, precision)
+
+
+@_attend.register_fake
+def _(qkv: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    from tinyworlds_gate.reference.models import small_heads_kernels
+
+    F, P, _, N, D = qkv.shape
+    rows = [qkv.new_empty(F * N, P, small_heads_kernels.columns(D)) for _ in range(3)]
+    return qkv.new_empty(F, P, N, D), rows[0], rows[1], rows[2]
+
+
+@torch.library.custom_op("tinyworlds_gate::small_heads_backward", mutates_args=())
+def _attend_backward(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor, precision: str) -> Tensor:
+    from tinyworlds_gate.reference.models import small_heads_kernels
+
+    return small_heads_kernels.backward(grad, out, q, k, v, precision)
+
+
+@_attend_backward.register_fake
+def _(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor, precision: str) -> Tensor:
+    F, P, N, D = out.shape
+    return out.new_empty(F, P, 3, N, D)
+
+
+def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, str], output: tuple[Tensor, ...]) -> None:
+    ctx.precision = inputs[1]  # type: ignore[attr-defined]
+    ctx.save_for_backward(*output)
+
+
+def _gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+    return _attend_backward(grad, *ctx.saved_tensors, ctx.precision), None  # type: ignore[attr-defined]
+
+
+_attend.register_autograd(_gradient, setup_context=_keep)

@@ -1,0 +1,146 @@
+"""Updates as CUDA graphs: the GPU is given whole updates, and the host runs a few of them ahead.
+
+An update of a small model is hundreds of kernels of a few microseconds, which Python cannot launch as fast as a GPU
+runs them. Captured once and replayed, they cost one launch. Ranks meet in one all-reduce of all gradients (and the
+loss) in one buffer, between two graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tinyworlds_gate.config.schema import StageConfig
+from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.distributed import Worker, restore_rng, rng_state
+from tinyworlds_gate.reference.training.objectives import Objective
+from tinyworlds_gate.reference.training.optimizer import set_learning_rate
+from tinyworlds_gate.reference.training.updates import LOSS, Taken
+
+AHEAD = 8
+WARM_UPS = 3
+
+
+class GraphedUpdates:
+    """The update of `EagerUpdates`, captured on a CUDA device; its numbers arrive up to ``AHEAD`` updates later."""
+
+    ahead = AHEAD
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        batches: BatchSource,
+        stage: StageConfig,
+        worker: Worker,
+        *,
+        autocast: bool,
+    ) -> None:
+        """Warms up and captures; weights, optimizer state and random state are afterwards as they were before."""
+        self.objective, self.optimizer, self.batches = objective, optimizer, batches
+        self.stage, self.worker, self.autocast = stage, worker, autocast
+        device = worker.device
+        self.parameters = [one for one in objective.model.parameters() if one.requires_grad]
+        if worker.world_size > 1:
+            for parameter in self.parameters:
+                dist.broadcast(parameter.data, 0)
+        # All gradients, and the loss behind them, in one piece of memory.
+        sizes = [one.numel() for one in self.parameters]
+        self.reduced = torch.zeros(sum(sizes) + 1, device=device)
+        parts = self.reduced[:-1].split(sizes)
+        self.gradients = [part.view_as(one) for part, one in zip(parts, self.parameters, strict=True)]
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        shape = (stage.gradient_accumulation_steps, stage.batch_size_per_gpu)
+        self.starts = torch.zeros(shape, dtype=torch.int64, device=device)
+        slots = AHEAD + 2
+        self._next_starts = torch.empty(slots, *shape, dtype=torch.int64, pin_memory=True)
+        self._arrived = torch.empty(slots, 1 + len(objective.metric_names), dtype=torch.float64, pin_memory=True)
+        self._events = [torch.cuda.Event() for _ in range(slots)]
+        self._slot = 0
+        objective.train()
+        self._capture()
+
+    def take(self, rate: float) -> Taken:
+        slot, self._slot = self._slot, (self._slot + 1) % len(self._events)
+        drawn = np.stack([self.batches.draw() for _ in range(self.stage.gradient_accumulation_steps)])
+        self._next_starts[slot].copy_(torch.from_numpy(drawn))
+        self.starts.copy_(self._next_starts[slot], non_blocking=True)
+        set_learning_rate(self.optimizer, rate)
+        self._gradients.replay()
+        self._reduce()
+        self._step.replay()
+        self._arrived[slot].copy_(self.measured, non_blocking=True)
+        self._events[slot].record()
+        return _Started(self._events[slot], self._arrived[slot], (LOSS, *self.objective.metric_names))
+
+    def _compute_gradients(self) -> None:
+        accumulation = self.stage.gradient_accumulation_steps
+        self.reduced.zero_()
+        loss_sum = torch.zeros((), device=self.worker.device)
+        codes: list[Tensor] = []
+        for micro in range(accumulation):
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.autocast):
+                inputs = self.objective.prepare(self.batches.clips(self.starts[micro]))
+                loss, step_codes = self.objective(*inputs)
+            torch._foreach_add_(self.gradients, torch.autograd.grad(loss / accumulation, self.parameters))
+            loss_sum += loss.detach()
+            codes.append(step_codes.detach())
+        self.reduced[-1] = loss_sum / accumulation
+        self.numbers = self.objective.measured(torch.cat(codes))
+
+    def _reduce(self) -> None:
+        if self.worker.world_size > 1:
+            dist.all_reduce(self.reduced, op=dist.ReduceOp.AVG)
+
+    def _apply(self) -> None:
+        """Clip by the norm of all gradients, as `clip_grad_norm_` does, then AdamW."""
+        norm = torch.linalg.vector_norm(self.reduced[:-1])
+        self.reduced[:-1] *= (self.stage.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+        self.optimizer.step()
+        self.measured = torch.cat((self.reduced[-1:].double(), self.numbers))
+
+    def _capture(self) -> None:
+        device = self.worker.device
+        rng = rng_state(device)
+        weights = [one.detach().clone() for one in self.parameters]
+        moments = {
+            one: {name: value.clone() for name, value in entry.items()}
+            for one in self.parameters
+            if (entry := self.optimizer.state.get(one))
+        }
+        self.starts.copy_(torch.from_numpy(self.batches.starts[np.zeros(self.starts.shape, np.int64)]))
+        aside = torch.cuda.Stream(device)
+        aside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                self._compute_gradients()
+                self._reduce()
+                self._apply()
+        torch.cuda.current_stream(device).wait_stream(aside)
+        self._gradients, self._step = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._gradients, capture_error_mode="thread_local"):
+            self._compute_gradients()
+        with torch.cuda.graph(self._step, pool=self._gradients.pool(), capture_error_mode="thread_local"):
+            self._apply()
+        with torch.no_grad():
+            for parameter, weight in zip(self.parameters, weights, strict=True):
+                parameter.copy_(weight)
+            for one in self.parameters:
+                entry, before = self.optimizer.state[one], moments.get(one)
+                for name, value in entry.items():
+                    value.copy_(before[name] if before else torch.zeros_like(value))
+        restore_rng(rng, device)
+
+
+class _Started:
+    def __init__(self, event: torch.cuda.Event, numbers: Tensor, names: tuple[str, ...]) -> None:
+        self._event, self._numbers, self._names = event, numbers, names
+
+    def settled(self) -> Mapping[str, float]:
+        self._event.synchronize()
+        return dict(zip(self._names, self._numbers.tolist(), strict=True))

@@ -1,0 +1,93 @@
+"""One update of a stage: gradients of its micro-batches, averaged over the ranks, clipped, then AdamW.
+
+`EagerUpdates` runs operation by operation, on CPUs and wherever graphs are switched off (`cuda_graphs: false`);
+`graphed_updates.py` replays the same update as CUDA graphs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from tinyworlds_gate.config.schema import StageConfig
+from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.distributed import Worker
+from tinyworlds_gate.reference.training.objectives import Objective
+from tinyworlds_gate.reference.training.optimizer import set_learning_rate
+
+LOSS = "train/loss"
+
+
+class Taken(Protocol):
+    """An update that was started; on a GPU it may still be going on."""
+
+    def settled(self) -> Mapping[str, float]:
+        """Wait for it and return its metrics, the loss under ``LOSS``."""
+
+
+class Updates(Protocol):
+    """Takes updates; up to ``ahead`` of them may be started before the first is settled."""
+
+    ahead: int
+
+    def take(self, rate: float) -> Taken:
+        """Start the next update at this learning rate."""
+
+
+class _Done:
+    def __init__(self, metrics: Mapping[str, float]) -> None:
+        self._metrics = metrics
+
+    def settled(self) -> Mapping[str, float]:
+        return self._metrics
+
+
+class EagerUpdates:
+    """Updates whose numbers are there when ``take`` returns."""
+
+    ahead = 0
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        batches: BatchSource,
+        stage: StageConfig,
+        worker: Worker,
+        *,
+        autocast: bool,
+    ) -> None:
+        self.objective, self.optimizer, self.batches = objective, optimizer, batches
+        self.stage, self.worker, self.autocast = stage, worker, autocast
+        self.step_module: torch.nn.Module = objective
+        if worker.world_size > 1:
+            ids = [worker.device.index] if worker.device.type == "cuda" else None
+            self.step_module = DistributedDataParallel(objective, device_ids=ids)
+
+    def take(self, rate: float) -> Taken:
+        set_learning_rate(self.optimizer, rate)
+        self.step_module.train()
+        accumulation = self.stage.gradient_accumulation_steps
+        loss_sum = torch.zeros((), device=self.worker.device)
+        codes: list[Tensor] = []
+        for micro in range(accumulation):
+            inputs = self.objective.prepare(self.batches.next())
+            last = micro == accumulation - 1
+            no_sync = not last and isinstance(self.step_module, DistributedDataParallel)
+            with self.step_module.no_sync() if no_sync else contextlib.nullcontext():  # type: ignore[operator]
+                with torch.autocast(self.worker.device.type, torch.bfloat16, enabled=self.autocast):
+                    loss, step_codes = self.step_module(*inputs)
+                (loss / accumulation).backward()
+            loss_sum += loss.detach()
+            codes.append(step_codes.detach())
+        torch.nn.utils.clip_grad_norm_(self.objective.model.parameters(), self.stage.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        numbers = self.objective.measured(torch.cat(codes)).tolist()
+        metrics = dict(zip(self.objective.metric_names, numbers, strict=True))
+        return _Done({LOSS: float(self.worker.mean(loss_sum / accumulation)), **metrics})
