@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tinyworlds_gate.reference.models import small_heads
-from tinyworlds_gate.reference.models.norms import make_norm
+from tinyworlds_gate.reference.models import short_clips, small_heads
+from tinyworlds_gate.reference.models.norms import Modulation, make_norm
 
 SHORT_FRAMES = 16  # up to here plain attention beats the fused kernels on CUDA
 
 
 class PastKeysValues(NamedTuple):
-    """What temporal attention keeps of frames already seen, `[B, T, P, E]` each."""
+    """What temporal attention keeps of frames already seen, `[B, T, P, N, K]` each."""
 
     keys: Tensor
     values: Tensor
@@ -47,6 +47,17 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(embed_dim, embed_dim)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
         self.norm = make_norm(embed_dim, conditioning_dim)
+        self.fused: tuple[Tensor, Tensor] | None = None
+
+    def fuse(self, dtype: torch.dtype) -> None:
+        """Put the projections together once, for weights that do not change any more."""
+        weight, bias = self._in_one()
+        self.fused = (weight.detach().to(dtype), bias.detach().to(dtype))
+
+    def _in_one(self) -> tuple[Tensor, Tensor]:
+        q, k, v = self.q_proj, self.k_proj, self.v_proj
+        weight = torch.cat((q.weight, k.weight + 0 * k.bias[:, None], v.weight))
+        return weight, torch.cat((q.bias, torch.zeros_like(k.bias), v.bias))
 
     def queries_keys_values(self, x_BTPE: Tensor) -> Tensor:
         """Projects x to `[B, T, P, 3, N, K]` in one product, the keys without their bias.
@@ -55,16 +66,14 @@ class SelfAttention(nn.Module):
         the exact zero instead of rounding noise that Adam would blow up to full steps; as a factor of zero it
         stays a parameter with a gradient, which DistributedDataParallel wants.
         """
-        q, k, v = self.q_proj, self.k_proj, self.v_proj
-        weight = torch.cat((q.weight, k.weight + 0 * k.bias[:, None], v.weight))
-        bias = torch.cat((q.bias, torch.zeros_like(k.bias), v.bias))
+        weight, bias = self.fused or self._in_one()
         return F.linear(x_BTPE, weight, bias).unflatten(-1, (3, self.num_heads, self.head_dim))
 
 
 class SpatialAttention(SelfAttention):
     """Every patch of a frame attends to every patch of that frame."""
 
-    def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
+    def forward(self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None) -> Tensor:
         """Maps `[B, T, P, E]` to the same shape."""
         B, T, P, E = x_BTPE.shape
         qkv = self.queries_keys_values(x_BTPE).flatten(0, 1)  # [BT, P, 3, N, K]
@@ -81,34 +90,44 @@ class TemporalAttention(SelfAttention):
     """Every patch attends to the same place in this frame and in the frames before it."""
 
     def forward(
-        self, x_BTPE: Tensor, conditioning: Tensor | None = None, past: PastKeysValues | None = None
+        self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None, past: PastKeysValues | None = None
     ) -> tuple[Tensor, PastKeysValues]:
-        """Maps `[B, T, P, E]` to the same shape; the frames of `past` come before x. Returns the longer past too."""
+        """Maps `[B, T, P, E]` to the same shape; the frames of `past` come before x. Returns what later ones need."""
         B, T, P, E = x_BTPE.shape
-        queries, keys, values = self.queries_keys_values(x_BTPE).flatten(-2).unbind(-2)  # [B, T, P, E] each
-        if past is not None:
-            keys, values = torch.cat((past.keys, keys), dim=1), torch.cat((past.values, values), dim=1)
-
-        def heads(y_BTPE: Tensor) -> Tensor:
-            # Places and heads share one axis: that is a view, where an axis of B * P sequences would be a copy.
-            return y_BTPE.unflatten(-1, (self.num_heads, -1)).flatten(2, 3).transpose(1, 2)  # [B, PN, T, K]
-
-        mixed = causal_attention(heads(queries), heads(keys), heads(values))
-        mixed_BTPE = mixed.transpose(1, 2).reshape(B, T, P, E)
-        return self.norm(x_BTPE + self.out_proj(mixed_BTPE), conditioning), PastKeysValues(keys, values)
+        qkv = self.queries_keys_values(x_BTPE)  # [B, T, P, 3, N, K]
+        queries, keys, values = qkv.unbind(3)
+        # Detached: what serves rollouts would add zeros to the gradients of a compiled block.
+        seen = PastKeysValues(keys.detach(), values.detach())
+        frames = T if past is None else T + past.keys.shape[1]
+        if not (x_BTPE.is_cuda and short_clips.fit(frames, self.head_dim)):
+            if past is not None:
+                keys, values = torch.cat((past.keys, keys), dim=1), torch.cat((past.values, values), dim=1)
+            mixed = causal_attention(queries, keys, values)
+        elif past is None:
+            mixed = short_clips.attend(qkv)
+        else:
+            mixed = short_clips.attend_to_past(qkv, past.keys, past.values)
+        update = self.out_proj(mixed.reshape(B, T, P, E))
+        return self.norm(x_BTPE + update, conditioning), seen
 
 
 def causal_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attends `[B, PN, T, K]` queries to as many or more keys; the last query sees all, the one before all but one."""
-    T, S = queries.shape[2], keys.shape[2]
-    steps = torch.arange(S, device=queries.device)
-    if queries.is_cuda and torch.compiler.is_compiling() and S <= SHORT_FRAMES:
-        # Written out, the compiler makes one kernel of it; thousands of 4 x 4 products would be slower.
-        scores = (queries[:, :, :, None].float() * keys[:, :, None].float()).sum(-1) * queries.shape[-1] ** -0.5
-        weights = scores.masked_fill(steps[None, :] > steps[S - T :, None], float("-inf")).softmax(-1)
-        return (weights[..., None] * values[:, :, None].float()).sum(-2).to(values.dtype)
+    """The library's attention from `[B, T, P, N, K]` to `[B, S, P, N, K]`; the last T frames are the queries'.
+
+    The last query sees all frames, the one before it all but one, and so on.
+    """
+    T, S = queries.shape[1], keys.shape[1]
+
+    def heads(y_BTPNK: Tensor) -> Tensor:
+        # Places and heads share one axis: that is a view, where an axis of B * P sequences would be a copy.
+        return y_BTPNK.flatten(2, 3).transpose(1, 2)  # [B, PN, T, K]
+
     visible, causal = None, T > 1
     if S > T and causal:
+        steps = torch.arange(S, device=queries.device)
         visible, causal = steps[None, :] <= steps[S - T :, None], False  # [T, S]
     with short_sequence_kernel(queries, S):
-        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, is_causal=causal)
+        mixed = F.scaled_dot_product_attention(
+            heads(queries), heads(keys), heads(values), attn_mask=visible, is_causal=causal
+        )
+    return mixed.transpose(1, 2).unflatten(2, queries.shape[2:4])

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tinyworlds_gate.reference.models.attention import PastKeysValues
 from tinyworlds_gate.reference.models.positions import spatial_code
 from tinyworlds_gate.reference.models.sizes import ModelSizes
-from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
+from tinyworlds_gate.reference.models.transformer import BlockModulation, SpaceTimeTransformer
 
 MASK_TOKEN_STD = 0.02
 LEAST_MASK_RATIO = 0.5
@@ -60,11 +60,14 @@ class DynamicsModel(nn.Module):
     def extend(
         self,
         latents_BTPL: Tensor,
-        conditioning: Tensor | None = None,
+        conditioning: Tensor | list[BlockModulation] | None = None,
         mask_BTP: Tensor | None = None,
         past: list[PastKeysValues] | None = None,
     ) -> tuple[Tensor, list[PastKeysValues]]:
-        """As `forward`, for frames that follow those of `past` (then with one action per frame); returns their past."""
+        """As `forward`, for frames that follow those of `past` (then with one action per frame); returns their past.
+
+        What the conditioning comes to may be given instead (`transformer.modulations`), to be computed once.
+        """
         x_BTPE, seen = self._hidden(latents_BTPL, conditioning, mask_BTP, past)
         return self.output_mlp(x_BTPE), seen
 
@@ -96,7 +99,7 @@ class DynamicsModel(nn.Module):
     def _hidden(
         self,
         latents_BTPL: Tensor,
-        conditioning: Tensor | None,
+        conditioning: Tensor | list[BlockModulation] | None,
         mask_BTP: Tensor | None,
         past: list[PastKeysValues] | None,
     ) -> tuple[Tensor, list[PastKeysValues]]:

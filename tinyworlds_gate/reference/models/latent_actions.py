@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.norms import NormedLinear
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, patches_to_frames
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
@@ -64,7 +65,7 @@ class ActionDecoder(nn.Module):
         self.patch_embed = PatchEmbedding(sizes)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, 1, sizes.embed_dim))
         self.transformer = SpaceTimeTransformer(sizes, conditioning_dim=sizes.action_dim)
-        self.frame_head = nn.Sequential(nn.LayerNorm(sizes.embed_dim), nn.Linear(sizes.embed_dim, sizes.patch_values))
+        self.frame_head = NormedLinear(sizes.embed_dim, sizes.patch_values)
 
     def forward(self, frames_BTCHW: Tensor, actions_BTA: Tensor) -> Tensor:
         """Maps frames 0 … T-2 and the T-1 actions after them to frames 1 … T-1, in [-1, 1]."""

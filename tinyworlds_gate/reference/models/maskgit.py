@@ -6,6 +6,7 @@ Axes: B batch, T context frames, H new frames, P patches, L latent dims, A actio
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from torch import Tensor
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+
+Choose = Callable[[Tensor, float, torch.Generator | None], tuple[Tensor, Tensor]]
+Reveal = Callable[[Tensor, Tensor, Tensor, Tensor, int, FiniteScalarQuantizer], tuple[Tensor, Tensor]]
 
 STEEPNESS = 5.0  # few tokens in the first passes, most of them in the last
 LEAST_SHARE = 16  # every pass reveals at least a sixteenth
@@ -49,35 +53,81 @@ def maskgit_decode(
     decode_steps: int,
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
+    *,
+    choose: Choose | None = None,
+    reveal: Reveal | None = None,
 ) -> Tensor:
     """Appends `horizon` frames to context latents `[B, T, P, L]` and returns all `[B, T+H, P, L]`.
 
     Conditioning is `[B, T+H-1, A]` or None. Temperature 0 takes the likeliest token; above 0 tokens are
     sampled with the generator, while the order stays that of the largest probability. The schedule is known
     beforehand and the context's keys and values are computed once, so nothing waits for the device in the
-    loop. Raises ConfigError for impossible settings.
+    loop. `choose` and `reveal` may be given compiled. Raises ConfigError for impossible settings.
     """
+    choose, reveal = choose or choose_tokens, reveal or reveal_most_confident
     _check(context_latents, horizon, conditioning, decode_steps, temperature)
     B, T, P, L = context_latents.shape
-    before, during = (None, None) if conditioning is None else (conditioning[:, : T - 1], conditioning[:, T - 1 :])
+    before, during = None, None
+    if conditioning is not None:
+        before = conditioning[:, : T - 1]
+        during = dynamics.transformer.modulations(conditioning[:, T - 1 :], horizon)
     past = dynamics.remember(context_latents, before)
     latents = context_latents.new_zeros(B, horizon, P, L)
     hidden = torch.ones(B, horizon * P, dtype=torch.bool, device=latents.device)
     for count in reveal_counts(horizon * P, decode_steps):
         logits, _ = dynamics.extend(latents, during, hidden.view(B, horizon, P), past)
-        tokens, confidence = _choose(logits.float().flatten(1, 2), temperature, generator)  # [B, HP] each
-        # A stable sort, since many confidences round to 1 and every device must then choose alike.
-        ranked = confidence.masked_fill(~hidden, -1.0).sort(dim=1, descending=True, stable=True).indices
-        chosen = ranked[:, :count]
-        revealed = torch.zeros_like(hidden).scatter(1, chosen, True).view(B, horizon, P, 1)
-        proposed = quantizer.latents_from_indices(tokens).view(B, horizon, P, L)
-        latents = torch.where(revealed, proposed.to(latents.dtype), latents)
-        hidden = hidden.scatter(1, chosen, False)
+        tokens, confidence = choose(logits.flatten(1, 2), temperature, generator)  # [B, HP] each
+        latents, hidden = reveal(latents, hidden, tokens, confidence, count, quantizer)
     return torch.cat((context_latents, latents), dim=1)
 
 
-def _choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def reveal_most_confident(
+    latents_BHPL: Tensor,
+    hidden: Tensor,
+    tokens: Tensor,
+    confidence: Tensor,
+    count: int,
+    quantizer: FiniteScalarQuantizer,
+) -> tuple[Tensor, Tensor]:
+    """Writes the ``count`` likeliest hidden tokens into the latents; equal ones go by place, on every device alike.
+
+    `hidden`, `tokens` and `confidence` are `[B, HP]`. Returns the latents and what is still hidden.
+    """
+    # A stable sort, since many confidences round to 1.
+    ranked = confidence.masked_fill(~hidden, -1.0).sort(dim=1, descending=True, stable=True).indices
+    chosen = torch.zeros_like(hidden).scatter(1, ranked[:, :count], True)
+    return write_tokens(latents_BHPL, chosen, tokens, quantizer), hidden & ~chosen
+
+
+def reveal_by_rank(
+    latents_BHPL: Tensor,
+    hidden: Tensor,
+    tokens: Tensor,
+    confidence: Tensor,
+    count: int,
+    quantizer: FiniteScalarQuantizer,
+) -> tuple[Tensor, Tensor]:
+    """As `reveal_most_confident`, without a sort: a place's rank is the number of places before it.
+
+    All pairs are compared, which a compiler makes one small kernel of.
+    """
+    score = confidence.masked_fill(~hidden, -1.0)
+    place = torch.arange(score.shape[1], device=score.device)
+    mine, other = score[:, :, None], score[:, None, :]
+    before = (other > mine) | ((other == mine) & (place[None, None, :] < place[None, :, None]))
+    chosen = before.sum(dim=2) < count
+    return write_tokens(latents_BHPL, chosen, tokens, quantizer), hidden & ~chosen
+
+
+def write_tokens(latents_BHPL: Tensor, chosen: Tensor, tokens: Tensor, quantizer: FiniteScalarQuantizer) -> Tensor:
+    """Returns the latents with those of the chosen tokens (both `[B, HP]`) in their places."""
+    proposed = quantizer.latents_from_indices(tokens).view_as(latents_BHPL).to(latents_BHPL.dtype)
+    return torch.where(chosen.view(latents_BHPL.shape[:-1])[..., None], proposed, latents_BHPL)
+
+
+def choose_tokens(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """Returns a token per position and the largest probability there, both without the vocabulary axis."""
+    logits = logits.float()
     if temperature > 0:
         logits = logits / temperature
     confidence, tokens = logits.softmax(dim=-1).max(dim=-1)

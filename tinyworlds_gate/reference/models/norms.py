@@ -5,6 +5,9 @@ Axes: B batch, T frames, P patches, E embedding, A action dims.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,10 +25,17 @@ class PlainNorm(nn.Module):
         super().__init__()
         self.rms = nn.RMSNorm(embed_dim, eps=EPS)
 
-    def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
+    def forward(self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None) -> Tensor:
         """Normalises the last axis; there is nothing to condition here."""
         normed: Tensor = self.rms(x_BTPE)
         return normed
+
+
+class Modulation(NamedTuple):
+    """What FiLM makes of a conditioning for one norm: gamma and beta, `[B, T, 1, E]` each."""
+
+    gamma: Tensor
+    beta: Tensor
 
 
 class ConditionedNorm(nn.Module):
@@ -39,25 +49,52 @@ class ConditionedNorm(nn.Module):
         nn.init.zeros_(projection.bias)
         self.to_gamma_beta = nn.Sequential(nn.SiLU(), projection)
 
-    def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
+    @property
+    def projection(self) -> nn.Linear:
+        """From the conditioning (after SiLU) to gamma and beta."""
+        layer = self.to_gamma_beta[1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def forward(self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None) -> Tensor:
         """Normalises `[B, T, P, E]`; conditioning is `[B, T, A]`, or `[B, T-1, A]` where step t-1 acts on frame t.
 
-        Without conditioning this is the plain LayerNorm. Raises ConfigError for any other number of steps.
+        Without conditioning this is the plain LayerNorm. What the conditioning comes to may be given instead
+        (`modulations`). Raises ConfigError for any other number of steps.
         """
         normed = F.layer_norm(x_BTPE, (self.embed_dim,), eps=EPS)
         if conditioning is None:
             return normed
-        gamma_beta = self.to_gamma_beta(conditioning)  # [B, T or T-1, 2E]
-        frames, steps = x_BTPE.shape[1], conditioning.shape[1]
-        if steps == frames - 1:
-            gamma_beta = F.pad(gamma_beta, (0, 0, 1, 0))
-        elif steps != frames:
-            raise ConfigError(
-                f"The conditioning has {steps} steps for {frames} frames; give {frames - 1} (one per transition) "
-                f"or {frames} (one per frame)."
-            )
-        gamma, beta = gamma_beta[:, :, None].chunk(2, dim=-1)  # [B, T, 1, E] each
-        return torch.addcmul(beta, normed, 1 + gamma)
+        if isinstance(conditioning, Tensor):
+            conditioning = modulations([self], conditioning, x_BTPE.shape[1])[0]
+        return torch.addcmul(conditioning.beta, normed, 1 + conditioning.gamma)
+
+
+def modulations(norms: Sequence[ConditionedNorm], conditioning: Tensor, frames: int) -> list[Modulation]:
+    """What each of these norms multiplies and adds for a conditioning of T-1 or T steps; all in one product.
+
+    Raises ConfigError for any other number of steps.
+    """
+    steps = conditioning.shape[1]
+    if steps not in (frames - 1, frames):
+        raise ConfigError(
+            f"The conditioning has {steps} steps for {frames} frames; give {frames - 1} (one per transition) "
+            f"or {frames} (one per frame)."
+        )
+    weight = torch.cat([norm.projection.weight for norm in norms])
+    bias = torch.cat([norm.projection.bias for norm in norms])
+    gamma_beta = F.linear(F.silu(conditioning), weight, bias)  # [B, T or T-1, norms * 2E]
+    if steps == frames - 1:
+        gamma_beta = F.pad(gamma_beta, (0, 0, 1, 0))
+    parts = gamma_beta[:, :, None].chunk(2 * len(norms), dim=-1)  # [B, T, 1, E] each
+    return [Modulation(gamma, beta) for gamma, beta in zip(parts[::2], parts[1::2], strict=True)]
+
+
+class NormedLinear(nn.Sequential):
+    """LayerNorm, then a linear layer: how tokens leave a transformer."""
+
+    def __init__(self, embed_dim: int, out_dim: int) -> None:
+        super().__init__(nn.LayerNorm(embed_dim), nn.Linear(embed_dim, out_dim))
 
 
 def make_norm(embed_dim: int, conditioning_dim: int | None) -> PlainNorm | ConditionedNorm:

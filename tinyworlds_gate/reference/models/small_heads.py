@@ -44,23 +44,19 @@ def attend(qkv_FP3ND: Tensor) -> Tensor:
     "highest" is exact to float32's rounding, "high" uses TF32 products. The gradient of q is added up in no fixed
     order.
     """
-    if qkv_FP3ND.dtype == torch.bfloat16:
-        precision = "bf16"
-    else:
-        precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-    mixed: Tensor = _attend(qkv_FP3ND, precision)[0]
+    mixed: Tensor = _attend(qkv_FP3ND)[0]
     return mixed
 
 
 @torch.library.custom_op("tinyworlds_gate::small_heads", mutates_args=())
-def _attend(qkv: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _attend(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from tinyworlds_gate.reference.models import small_heads_kernels
 
-    return small_heads_kernels.forward(qkv, precision)
+    return small_heads_kernels.forward(qkv, _precision(qkv))
 
 
 @_attend.register_fake
-def _(qkv: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from tinyworlds_gate.reference.models import small_heads_kernels
 
     F, P, _, N, D = qkv.shape
@@ -69,25 +65,31 @@ def _(qkv: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @torch.library.custom_op("tinyworlds_gate::small_heads_backward", mutates_args=())
-def _attend_backward(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor, precision: str) -> Tensor:
+def _attend_backward(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     from tinyworlds_gate.reference.models import small_heads_kernels
 
-    return small_heads_kernels.backward(grad, out, q, k, v, precision)
+    return small_heads_kernels.backward(grad, out, q, k, v, _precision(out))
 
 
 @_attend_backward.register_fake
-def _(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor, precision: str) -> Tensor:
+def _(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     F, P, N, D = out.shape
     return out.new_empty(F, P, 3, N, D)
 
 
-def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, str], output: tuple[Tensor, ...]) -> None:
-    ctx.precision = inputs[1]  # type: ignore[attr-defined]
+def _precision(x: Tensor) -> str:
+    if x.dtype == torch.bfloat16:
+        return "bf16"
+    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*output)
 
 
-def _gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor, *_: Tensor) -> tuple[Tensor, None]:
-    return _attend_backward(grad, *ctx.saved_tensors, ctx.precision), None  # type: ignore[attr-defined]
+def _gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor, *_: Tensor) -> Tensor:
+    gradient: Tensor = _attend_backward(grad, *ctx.saved_tensors)  # type: ignore[attr-defined]
+    return gradient
 
 
 _attend.register_autograd(_gradient, setup_context=_keep)

@@ -22,15 +22,16 @@ from torch import Tensor
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(0.6931471805599453)
 ROWS = 128
+SAFE_LOG2 = tl.constexpr(100.0)
 
 # Tile of rows, tile of columns, warps, stages: the best of a sweep on an H100 (docs/performance.md).
-FORWARD_TILES = {"bf16": (64, 64, 4, 4), "tf32": (64, 128, 4, 2), "tf32x3": (128, 64, 4, 2)}
+FORWARD_TILES = {"bf16": (64, 64, 4, 4), "tf32": (64, 128, 4, 3), "tf32x3": (128, 64, 4, 2)}
 BACKWARD_TILES = {"bf16": (64, 64, 4, 3), "tf32": (64, 64, 4, 2), "tf32x3": (64, 64, 4, 2)}
 
 
 @triton.jit
 def _lay_out(
-    q_from, k_from, v_from, q_to, k_to, v_to, stride_f, stride_p, stride_n, scale, heads,
+    q_from, k_from, v_from, q_to, k_to, v_to, longest, stride_f, stride_p, stride_n, scale, heads,
     P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     blocks: tl.constexpr = (P + BLOCK - 1) // BLOCK
@@ -42,7 +43,7 @@ def _lay_out(
     source += rows[:, None] * stride_p + (column % D)[None, :]
     twice = inside & (column[None, :] < 2 * D)
     q = tl.load(q_from + source, mask=twice, other=0.0).to(tl.float32) * scale
-    high = q.to(q_to.dtype.element_ty)
+    high = q.to(tl.bfloat16).to(q_to.dtype.element_ty)  # exact in TF32 too
     low = (q - high.to(tl.float32)).to(q_to.dtype.element_ty)
     k = tl.load(k_from + source, mask=twice, other=0.0)
     v = tl.load(v_from + source, mask=inside & (column[None, :] < D), other=0.0)
@@ -52,11 +53,13 @@ def _lay_out(
     tl.store(q_to + target, tl.where(column[None, :] < D, high, low), mask=inside)
     tl.store(k_to + target, tl.where(one_of_k, 1.0, k), mask=inside)
     tl.store(v_to + target, tl.where(one_of_v, 1.0, v), mask=inside)
+    lengths = tl.sum(tl.where(column[None, :] < D, k.to(tl.float32) * k.to(tl.float32), 0.0), 1)
+    tl.atomic_max(longest + head, tl.max(lengths, 0), sem="relaxed")
 
 
 @triton.jit
 def _attend(
-    q_rows, k_rows, v_rows, out, stride_f, stride_p, stride_n, heads,
+    q_rows, k_rows, v_rows, longest, out, stride_f, stride_p, stride_n, heads,
     P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     blocks: tl.constexpr = (P + BM - 1) // BM
@@ -66,26 +69,39 @@ def _attend(
     first = head.to(tl.int64) * P * DP
     at_q = first + rows[:, None] * DP + column[None, :]
     q = tl.load(q_rows + at_q, mask=rows[:, None] < P, other=0.0)
-    highest = tl.full([BM], -float("inf"), tl.float32)
+    lengths = tl.sum(tl.where(column[None, :] < 2 * D, q.to(tl.float32) * q.to(tl.float32), 0.0), 1)
+    bound = tl.sqrt(tl.max(lengths, 0) * tl.load(longest + head))  # no score is larger (Cauchy and Schwarz)
     mixed = tl.zeros([BM, DP], tl.float32)
-    for start in tl.range(0, P, BN):
-        seen = start + tl.arange(0, BN)
-        at_k = first + seen[:, None] * DP + column[None, :]
-        k = tl.load(k_rows + at_k, mask=seen[:, None] < P, other=0.0)
-        v = tl.load(v_rows + at_k, mask=seen[:, None] < P, other=0.0)
-        scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # in units of log2
-        if P % BN != 0:
-            scores = tl.where(seen[None, :] < P, scores, -float("inf"))
-        higher = tl.maximum(highest, tl.max(scores, 1))
-        weights = tl.exp2(scores - higher[:, None])
-        mixed = tl.dot(weights.to(v.dtype), v, mixed * tl.exp2(highest - higher)[:, None], input_precision=PRECISION)
-        highest = higher
+    highest = tl.zeros([BM], tl.float32)
+    if bound < SAFE_LOG2:  # powers of two of such scores and their sums are normal numbers: no maximum is needed
+        for start in tl.range(0, P, BN):
+            seen = start + tl.arange(0, BN)
+            at_k = first + seen[:, None] * DP + column[None, :]
+            k = tl.load(k_rows + at_k, mask=seen[:, None] < P, other=0.0)
+            v = tl.load(v_rows + at_k, mask=seen[:, None] < P, other=0.0)  # outside the frame its ones are zeros too
+            weights = tl.exp2(tl.dot(q, tl.trans(k), input_precision=PRECISION))  # scores are in units of log2
+            mixed = tl.dot(weights.to(v.dtype), v, mixed, input_precision=PRECISION)
+    else:
+        highest -= float("inf")
+        for start in tl.range(0, P, BN):
+            seen = start + tl.arange(0, BN)
+            at_k = first + seen[:, None] * DP + column[None, :]
+            k = tl.load(k_rows + at_k, mask=seen[:, None] < P, other=0.0)
+            v = tl.load(v_rows + at_k, mask=seen[:, None] < P, other=0.0)
+            scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+            if P % BN != 0:
+                scores = tl.where(seen[None, :] < P, scores, -float("inf"))
+            higher = tl.maximum(highest, tl.max(scores, 1))
+            weights = tl.exp2(scores - higher[:, None])
+            mixed *= tl.exp2(highest - higher)[:, None]
+            mixed = tl.dot(weights.to(v.dtype), v, mixed, input_precision=PRECISION)
+            highest = higher
     total = tl.sum(tl.where(column[None, :] == D, mixed, 0.0), 1)  # v's column of ones sums the weights
     target = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n + rows[:, None] * stride_p
     kept = (column[None, :] < D) & (rows[:, None] < P)
     tl.store(out + target + column[None, :], (mixed / total[:, None]).to(out.dtype.element_ty), mask=kept)
     minus = -(highest + tl.log2(total))
-    high = minus.to(q.dtype)
+    high = minus.to(tl.bfloat16).to(q.dtype)
     low = (minus - high.to(tl.float32)).to(q.dtype)
     spare = (column[None, :] >= 2 * D) & (column[None, :] < 2 * D + 2) & (rows[:, None] < P)
     tl.store(q_rows + at_q, tl.where(column[None, :] == 2 * D, high[:, None], low[:, None]), mask=spare)
@@ -106,7 +122,7 @@ def _lay_out_gradient(
     g = tl.load(grad + source + column[None, :], mask=kept, other=0.0).to(tl.float32)
     y = tl.load(out + source + column[None, :], mask=kept, other=0.0).to(tl.float32)
     minus = -tl.sum(g * y, 1)
-    high = minus.to(g_rows.dtype.element_ty)
+    high = minus.to(tl.bfloat16).to(g_rows.dtype.element_ty)
     low = (minus - high.to(tl.float32)).to(g_rows.dtype.element_ty)
     row = tl.where(column[None, :] == D, high[:, None], g.to(g_rows.dtype.element_ty))
     row = tl.where(column[None, :] == D + 1, low[:, None], row)
@@ -164,13 +180,15 @@ def forward(qkv_FP3ND: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor, 
     DP = columns(D)
     q, k, v = qkv_FP3ND.unbind(2)
     rows = [qkv_FP3ND.new_empty(F * N, P, DP) for _ in range(3)]
+    longest = torch.zeros(F * N, dtype=torch.float32, device=qkv_FP3ND.device)
     out = qkv_FP3ND.new_empty(F, P, N, D)
     _lay_out[(F * N * triton.cdiv(P, ROWS),)](
-        q, k, v, *rows, q.stride(0), q.stride(1), q.stride(2), D**-0.5 * LOG2_E, N, P=P, D=D, DP=DP, BLOCK=ROWS
-    )
+        q, k, v, *rows, longest, q.stride(0), q.stride(1), q.stride(2), D**-0.5 * LOG2_E, N,
+        P=P, D=D, DP=DP, BLOCK=ROWS,
+    )  # fmt: skip
     BM, BN, warps, stages = FORWARD_TILES[precision]
     _attend[(F * N * triton.cdiv(P, BM),)](
-        *rows, out, out.stride(0), out.stride(1), out.stride(2), N,
+        *rows, longest, out, out.stride(0), out.stride(1), out.stride(2), N,
         P=P, D=D, DP=DP, BM=BM, BN=BN, PRECISION=_dot(precision), num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out, rows[0], rows[1], rows[2]

@@ -11,9 +11,12 @@ from torch.nn import functional as F
 
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.attention import PastKeysValues, SpatialAttention, TemporalAttention
-from tinyworlds_gate.reference.models.norms import make_norm
+from tinyworlds_gate.reference.models.norms import ConditionedNorm, Modulation, make_norm, modulations
 from tinyworlds_gate.reference.models.positions import MAX_FRAMES, temporal_code
 from tinyworlds_gate.reference.models.sizes import ModelSizes
+
+BlockModulation = tuple[Modulation, Modulation, Modulation]
+"""Of the three norms of a block: spatial attention, temporal attention, feed-forward."""
 
 
 class SwiGLU(nn.Module):
@@ -26,20 +29,29 @@ class SwiGLU(nn.Module):
         self.w_g = nn.Linear(embed_dim, inner_dim)
         self.w_o = nn.Linear(inner_dim, embed_dim)
         self.norm = make_norm(embed_dim, conditioning_dim)
+        self.fused: tuple[Tensor, ...] | None = None
 
-    def forward(self, x_BTPE: Tensor, conditioning: Tensor | None = None) -> Tensor:
+    def forward(self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None) -> Tensor:
         """Maps `[B, T, P, E]` to the same shape, each token by itself.
 
         Both inner products are one. On a GPU the inner units are filled up to a multiple of 8 with units that are
         always zero (ZELDA has 85): matrix units then read whole words.
         """
-        fill = -self.w_v.out_features % 8 if x_BTPE.is_cuda else 0
-        weight = torch.cat([F.pad(one.weight, (0, 0, 0, fill)) for one in (self.w_v, self.w_g)])
-        bias = torch.cat([F.pad(one.bias, (0, fill)) for one in (self.w_v, self.w_g)])
-        value, gate = F.linear(x_BTPE, weight, bias).chunk(2, dim=-1)
-        update = F.linear(F.silu(value) * gate, F.pad(self.w_o.weight, (0, fill)), self.w_o.bias)
+        into, into_bias, out = self.fused or self._in_one()
+        value, gate = F.linear(x_BTPE, into, into_bias).chunk(2, dim=-1)
+        update = F.linear(F.silu(value) * gate, out, self.w_o.bias)
         normed: Tensor = self.norm(x_BTPE + update, conditioning)
         return normed
+
+    def fuse(self, dtype: torch.dtype) -> None:
+        """Put the weights together once, for weights that do not change any more."""
+        self.fused = tuple(one.detach().to(dtype) for one in self._in_one())
+
+    def _in_one(self) -> tuple[Tensor, ...]:
+        fill = -self.w_v.out_features % 8 if self.w_v.weight.is_cuda else 0
+        weight = torch.cat([F.pad(one.weight, (0, 0, 0, fill)) for one in (self.w_v, self.w_g)])
+        bias = torch.cat([F.pad(one.bias, (0, fill)) for one in (self.w_v, self.w_g)])
+        return weight, bias, F.pad(self.w_o.weight, (0, fill))
 
 
 class SpaceTimeBlock(nn.Module):
@@ -51,13 +63,20 @@ class SpaceTimeBlock(nn.Module):
         self.temporal_attn = TemporalAttention(sizes.embed_dim, sizes.num_heads, conditioning_dim)
         self.ffn = SwiGLU(sizes.embed_dim, sizes.hidden_dim, conditioning_dim)
 
+    @property
+    def norms(self) -> list[ConditionedNorm]:
+        """The norms of its three sub-layers, in the order in which they act, where they are conditioned."""
+        norms = (self.spatial_attn.norm, self.temporal_attn.norm, self.ffn.norm)
+        return [norm for norm in norms if isinstance(norm, ConditionedNorm)]
+
     def forward(
-        self, x_BTPE: Tensor, conditioning: Tensor | None = None, past: PastKeysValues | None = None
+        self, x_BTPE: Tensor, modulation: BlockModulation | None = None, past: PastKeysValues | None = None
     ) -> tuple[Tensor, PastKeysValues]:
         """Maps `[B, T, P, E]` to the same shape and returns what later frames need of these."""
-        x_BTPE = self.spatial_attn(x_BTPE, conditioning)
-        x_BTPE, past = self.temporal_attn(x_BTPE, conditioning, past)
-        return self.ffn(x_BTPE, conditioning), past
+        spatial, temporal, ffn = modulation or (None, None, None)
+        x_BTPE = self.spatial_attn(x_BTPE, spatial)
+        x_BTPE, seen = self.temporal_attn(x_BTPE, temporal, past)
+        return self.ffn(x_BTPE, ffn), seen
 
 
 class SpaceTimeTransformer(nn.Module):
@@ -78,10 +97,19 @@ class SpaceTimeTransformer(nn.Module):
         """
         return self.extend(x_BTPE, conditioning)[0]
 
+    def modulations(self, conditioning: Tensor, frames: int) -> list[BlockModulation]:
+        """What a conditioning `[B, T-1 or T, A]` of so many frames comes to in each block, for `extend`."""
+        norms = [norm for block in self.blocks if isinstance(block, SpaceTimeBlock) for norm in block.norms]
+        flat = iter(modulations(norms, conditioning, frames))
+        return list(zip(flat, flat, flat, strict=True))
+
     def extend(
-        self, x_BTPE: Tensor, conditioning: Tensor | None = None, past: list[PastKeysValues] | None = None
+        self,
+        x_BTPE: Tensor,
+        conditioning: Tensor | list[BlockModulation] | None = None,
+        past: list[PastKeysValues] | None = None,
     ) -> tuple[Tensor, list[PastKeysValues]]:
-        """As `forward`, on frames that follow those of `past`; returns the past that now includes them.
+        """As `forward`, on frames that follow those of `past`; returns what frames after these need of these.
 
         Attention over frames is causal, so the frames of the past need not be computed again.
         """
@@ -89,9 +117,12 @@ class SpaceTimeTransformer(nn.Module):
         end = start + x_BTPE.shape[1]
         if end > MAX_FRAMES:
             raise ConfigError(f"A clip of {end} frames is too long; a transformer takes at most {MAX_FRAMES} at once.")
+        if isinstance(conditioning, Tensor):
+            conditioning = self.modulations(conditioning, x_BTPE.shape[1])
         x_BTPE = x_BTPE + self.temporal_code[start:end]
         seen: list[PastKeysValues] = []
         for number, block in enumerate(self.blocks):
-            x_BTPE, block_past = block(x_BTPE, conditioning, past[number] if past else None)
+            modulation = conditioning[number] if conditioning else None
+            x_BTPE, block_past = block(x_BTPE, modulation, past[number] if past else None)
             seen.append(block_past)
         return x_BTPE, seen

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.norms import NormedLinear
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, PixelHead
 from tinyworlds_gate.reference.models.positions import spatial_code
 from tinyworlds_gate.reference.models.sizes import ModelSizes
@@ -32,7 +33,7 @@ class TokenizerEncoder(nn.Module):
         super().__init__()
         self.patch_embed = PatchEmbedding(sizes)
         self.transformer = SpaceTimeTransformer(sizes)
-        self.latent_head = nn.Sequential(nn.LayerNorm(sizes.embed_dim), nn.Linear(sizes.embed_dim, sizes.latent_dim))
+        self.latent_head = NormedLinear(sizes.embed_dim, sizes.latent_dim)
 
     def forward(self, frames_BTCHW: Tensor) -> Tensor:
         """Maps frames to `[B, T, P, L]`."""

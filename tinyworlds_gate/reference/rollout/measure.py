@@ -17,6 +17,7 @@ from tinyworlds_gate.reference.rollout import errors_by_step as errors
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
 from tinyworlds_gate.reference.rollout.rollout import Space, chosen_actions, copy_last, inferred_actions, rollout
+from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 MEASURES_SCHEMA = 3
@@ -80,6 +81,7 @@ def measure_clips(
     vocabulary = models.dynamics.sizes.vocabulary
     counts = {key: torch.zeros(vocabulary, dtype=torch.int64, device=device) for key in ("token", "generated_token")}
     non_finite = 0
+    steps: Steps = GraphedSteps(models) if device.type == "cuda" else EagerSteps(models)
     for number, batch in enumerate(batches):
 
         def on_step(step: int, number: int = number) -> None:
@@ -95,6 +97,7 @@ def measure_clips(
             settings.seed + number,
             counts,
             on_step,
+            steps,
             probed=number == 0,
         )
         for key, table in found.tables.items():
@@ -146,12 +149,13 @@ def _measure_batch(
     seed: int,
     counts: dict[str, Tensor],
     on_step: Callable[[int], None],
+    steps: Steps,
     *,
     probed: bool,
 ) -> _MeasuredBatch:
     """Tables and frames of one batch of clips; the tokens seen are added to ``counts``."""
-    context, steps = clips.context, settings.new_frames
-    true = frames[:, context : context + steps]
+    context = clips.context
+    true = frames[:, context : context + settings.new_frames]
     actions = inferred_actions(models, frames, context, settings.generation_steps, settings.prediction_horizon)
     shared: dict[str, Any] = {
         "context": context,
@@ -160,6 +164,7 @@ def _measure_batch(
         "decode_steps": settings.decode_steps,
         "temperature": settings.temperature,
         "space": settings.space,
+        "steps": steps,
     }
     forced = settings.teacher_forced
 

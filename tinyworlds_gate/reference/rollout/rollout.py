@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.reference.models.maskgit import maskgit_decode
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+from tinyworlds_gate.reference.rollout.steps import EagerSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 Space = Literal["pixels", "tokens"]
@@ -51,6 +51,7 @@ def rollout(
     actions: Literal["inferred", "random"] | Tensor = "inferred",
     generator: torch.Generator | None = None,
     on_step: Callable[[int], None] | None = None,
+    steps: Steps | None = None,
 ) -> RolloutOutput:
     """Continues the first `context` true frames (in [-1, 1]) by generation_steps * prediction_horizon frames.
 
@@ -59,7 +60,8 @@ def rollout(
     tokenised once and generated tokens are fed back as they are. A step follows the latent actions of the true
     frames, or random ones: uniform codes drawn once per transition and fixed over the rollout (closed-loop.md,
     Definitions; tinyworlds.md §1, Rollout), or those given as `[B, S, K, A]` (`inferred_actions`, `chosen_actions`).
-    `on_step` is called with the 0-based number of each step before it is taken.
+    `on_step` is called with the 0-based number of each step before it is taken. `steps` takes the steps, one operation
+    after the other where none is given (`steps.py`).
     Raises ConfigError when the clips are too short or a setting is impossible.
     """
     inferred = isinstance(actions, str) and actions == "inferred"
@@ -78,7 +80,7 @@ def rollout(
         followed_BSKA = chosen_actions(models, codes, context, prediction_horizon)
     else:
         raise ConfigError(f"actions is {actions!r}; it must be 'inferred' or 'random'.")
-    tokenizer = models.tokenizer
+    tokenizer, steps = models.tokenizer, steps or EagerSteps(models)
     shown = frames_BTCHW[:, :context]
     known_BTPL = tokenizer.encode(shown)
     predicted: list[Tensor] = []
@@ -92,17 +94,9 @@ def rollout(
             known_BTPL = tokenizer.encode(frames_BTCHW[:, start : start + context])
         elif step > 0 and space == "pixels":
             known_BTPL = tokenizer.encode(shown)
-        latents_BTPL = maskgit_decode(
-            models.dynamics,
-            tokenizer.quantizer,
-            known_BTPL,
-            prediction_horizon,
-            followed_BSKA[:, step],
-            decode_steps,
-            temperature,
-            generator,
+        latents_BTPL, decoded = steps.take(
+            known_BTPL, followed_BSKA[:, step], prediction_horizon, decode_steps, temperature, generator
         )
-        decoded = tokenizer.decode(latents_BTPL)[:, -prediction_horizon:]
         non_finite += (~decoded.isfinite()).sum()
         future = decoded.clamp(-1, 1)
         shown = torch.cat((shown, future), dim=1)[:, -context:]

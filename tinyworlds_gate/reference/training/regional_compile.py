@@ -12,10 +12,18 @@ from functools import partial
 import torch
 from torch import nn
 
-from tinyworlds_gate.reference.models.patches import PatchEmbedding
+from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.norms import NormedLinear
+from tinyworlds_gate.reference.models.patches import PatchEmbedding, PixelHead
 from tinyworlds_gate.reference.models.transformer import SpaceTimeBlock
 
-REGIONS: tuple[type[nn.Module], ...] = (SpaceTimeBlock, PatchEmbedding)
+REGIONS: tuple[type[nn.Module], ...] = (
+    SpaceTimeBlock,
+    PatchEmbedding,
+    PixelHead,
+    NormedLinear,
+    FiniteScalarQuantizer,
+)
 
 
 def compile_regions(models: Iterable[nn.Module]) -> None:
