@@ -122,16 +122,6 @@ def test_show_config_refuses_what_a_run_would_refuse(
     assert told in capsys.readouterr().err
 
 
-def test_bench_prints_a_rate_for_every_stage_and_one_line_of_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    assert main(["bench", "train", "--device", "cpu", "--rounds", "1", "--updates", "1"]) == 0
-    record = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["stage"] for row in record["stages"]] == ["video_tokenizer", "latent_actions", "dynamics"]
-    assert all(row["updates_per_s"] > 0 and row["parameters"] > 0 for row in record["stages"])
-
-
 def test_bench_gate_prints_the_seconds_of_scoring_and_one_line_of_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

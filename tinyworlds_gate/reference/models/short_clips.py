@@ -21,7 +21,7 @@ MOST_HEAD_DIMS = 64
 def fit(frames: int, head_dim: int) -> bool:
     """Whether the kernels take clips of so many frames on this machine's GPU: up to 16, heads of 2 to 64 dims."""
     power_of_two = head_dim & (head_dim - 1) == 0
-    return frames <= MOST_FRAMES and 2 <= head_dim <= MOST_HEAD_DIMS and power_of_two and small_heads.why_not() is None
+    return frames <= MOST_FRAMES and 2 <= head_dim <= MOST_HEAD_DIMS and power_of_two and small_heads.usable()
 
 
 def attend(qkv_BTP3NK: Tensor) -> Tensor:

@@ -16,11 +16,19 @@ from torch import Tensor
 
 MOST_HEAD_DIMS = 8  # with more, the library's kernels waste little
 
+library_only = False
+"""Set for a yardstick: attention is then the library's (`speed/yardstick.py`)."""
+
 
 @torch.compiler.assume_constant_result
 def fit(head_dim: int) -> bool:
     """Whether `attend` takes heads of this size on this machine's GPU: a power of two up to 8 dims."""
-    return head_dim <= MOST_HEAD_DIMS and head_dim & (head_dim - 1) == 0 and why_not() is None
+    return head_dim <= MOST_HEAD_DIMS and head_dim & (head_dim - 1) == 0 and usable()
+
+
+def usable() -> bool:
+    """Whether kernels of our own run here at all."""
+    return not library_only and why_not() is None
 
 
 @cache

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
@@ -81,9 +82,7 @@ class Trainer:
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
             if training.compile:
                 compile_regions(self.objective.all_models)
-        kind = GraphedUpdates if graphed else EagerUpdates
-        autocast = bool(training.amp) and worker.device.type == "cuda"
-        self.updates: Updates = kind(self.objective, self.optimizer, self.batches, stage, worker, autocast=autocast)
+        self.updates = self._build_updates(graphed)
 
     def _require_free_steps(self) -> None:
         """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""
@@ -120,6 +119,17 @@ class Trainer:
         if isinstance(objective, DynamicsObjective):
             return objective.to_device(self.worker.device)
         return objective.to(self.worker.device)
+
+    def _build_updates(self, graphed: bool) -> Updates:
+        kind = GraphedUpdates if graphed else EagerUpdates
+        autocast = bool(self.job.training.amp) and self.worker.device.type == "cuda"
+        try:
+            return kind(self.objective, self.optimizer, self.batches, self.job.stage, self.worker, autocast=autocast)
+        except BackendCompilerFailed as error:
+            raise TrainingError(
+                f"compile: true, and torch.compile failed on this machine: {str(error).splitlines()[0]}. Install what "
+                "it names (often a C compiler), or set compile: false in training.yaml"
+            ) from error
 
     def train(self) -> None:
         """Take the updates; rank 0 writes history every update and a checkpoint every ``log_interval``.

@@ -1,0 +1,162 @@
+"""Our attention kernels, captured updates and captured rollouts against the library's plain operations, on one GPU.
+
+python -m pytest tests/gpu/test_kernels.py -m gpu
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyworlds_gate.launch.nvml import GpuInfo
+from tinyworlds_gate.reference.models import short_clips, small_heads
+from tinyworlds_gate.reference.models.dynamics import DynamicsModel
+from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+from tinyworlds_gate.reference.rollout.rollout import rollout
+from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps
+from tinyworlds_gate.reference.rollout.world_models import WorldModels
+from tinyworlds_gate.reference.training.distributed import Worker
+from tinyworlds_gate.reference.training.graphed_updates import GraphedUpdates
+from tinyworlds_gate.reference.training.objectives import build_objective
+from tinyworlds_gate.reference.training.optimizer import build_optimizer, load_portable_state, portable_state
+from tinyworlds_gate.reference.training.regional_compile import compile_regions
+from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates
+from tinyworlds_gate.speed.yardstick import plain_attention
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300), pytest.mark.usefixtures("gpus")]
+
+SIZES = ModelSizes(
+    frame_size=32, patch_size=4, embed_dim=32, num_heads=8, hidden_dim=64, num_blocks=2,
+    latent_dim=3, num_bins=4, n_actions=4, context_length=4,
+)  # fmt: skip
+TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
+
+
+@pytest.fixture(autouse=True)
+def exact_products(gpus: list[GpuInfo]) -> None:
+    assert small_heads.why_not() is None
+    torch.set_float32_matmul_precision("highest")
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    return float((one.double() - other.double()).norm() / other.double().norm())
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("places", "dims"), [(1024, 4), (81, 4), (33, 2), (256, 8)])
+def test_small_heads_equal_attention_in_float64(places: int, dims: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(3, places, 3, 2, dims, device="cuda").to(dtype).requires_grad_()
+    exact = qkv.detach().double().requires_grad_()
+    q, k, v = (one.transpose(1, 2) for one in exact.unbind(2))
+    expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    upstream = torch.randn_like(expected)
+    (expected_grad,) = torch.autograd.grad(expected, exact, upstream)
+    mixed = small_heads.attend(qkv)
+    (grad,) = torch.autograd.grad(mixed, qkv, upstream.to(dtype))
+    assert distance(mixed, expected) < TOLERANCE[dtype]
+    assert distance(grad, expected_grad) < TOLERANCE[dtype]
+
+
+def test_small_heads_take_scores_too_large_for_a_power_of_two() -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(2, 128, 3, 2, 4, device="cuda") * 25
+    q, k, v = (one.transpose(1, 2) for one in qkv.double().unbind(2))
+    expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    assert distance(small_heads.attend(qkv), expected) < 1e-3
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("frames", "dims"), [(4, 4), (1, 8), (15, 32)])
+def test_short_clips_equal_causal_attention_in_float64(frames: int, dims: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(2, frames, 49, 3, 2, dims, device="cuda").to(dtype).requires_grad_()
+    exact = qkv.detach().double().requires_grad_()
+    q, k, v = (one.permute(0, 2, 3, 1, 4) for one in exact.unbind(3))
+    expected = F.scaled_dot_product_attention(q, k, v, is_causal=True).permute(0, 3, 1, 2, 4)
+    upstream = torch.randn_like(expected)
+    (expected_grad,) = torch.autograd.grad(expected, exact, upstream)
+    mixed = short_clips.attend(qkv)
+    (grad,) = torch.autograd.grad(mixed, qkv, upstream.to(dtype))
+    assert distance(mixed, expected) < TOLERANCE[dtype]
+    assert distance(grad, expected_grad) < TOLERANCE[dtype]
+
+
+def test_frames_after_a_past_equal_the_whole_clip() -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(2, 5, 49, 3, 2, 4, device="cuda")
+    whole = short_clips.attend(qkv)
+    after = short_clips.attend_to_past(qkv[:, 3:], qkv[:, :3, :, 1], qkv[:, :3, :, 2])
+    assert distance(after, whole[:, 3:]) < 1e-6
+
+
+class Clips:
+    """A source of fixed random clips, in the place of `BatchSource`."""
+
+    def __init__(self) -> None:
+        self.frames = torch.rand(64, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1)).cuda() * 2 - 1
+        self.starts = np.arange(64)
+        self.drawn = 0
+
+    def draw(self) -> np.ndarray:
+        self.drawn += 1
+        return np.random.default_rng(self.drawn).integers(0, 64, 8)
+
+    def clips(self, starts: Tensor) -> Tensor:
+        return self.frames[starts]
+
+    def next(self) -> Tensor:
+        return self.clips(torch.from_numpy(self.draw()).cuda())
+
+
+def losses_of(kind: Any, updates: int, *, compiled: bool = False, state: dict[str, Any] | None = None) -> list[float]:
+    torch.manual_seed(0)
+    device = torch.device("cuda", 0)
+    objective = build_objective("video_tokenizer", SIZES).to(device)
+    if compiled:
+        compile_regions(objective.all_models)
+    optimizer = build_optimizer(objective.model, 1e-3, graphed=kind is GraphedUpdates)
+    if state:
+        load_portable_state(optimizer, state)
+    stage = cast(Any, SimpleNamespace(gradient_accumulation_steps=2, batch_size_per_gpu=8, max_grad_norm=1.0))
+    taker = kind(objective, optimizer, cast(Any, Clips()), stage, Worker(0, 1, device), autocast=False)
+    found = [taker.take(1e-3).settled()[LOSS] for _ in range(updates)]
+    losses_of.state = portable_state(optimizer)  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["captured", "captured and compiled"])
+def test_captured_updates_follow_the_plain_ones(compiled: bool) -> None:
+    with plain_attention():
+        plain = losses_of(EagerUpdates, 8)
+    assert losses_of(GraphedUpdates, 8, compiled=compiled) == pytest.approx(plain, rel=2e-3)
+    assert plain[-1] < plain[0]
+
+
+def test_an_optimizer_continues_captured_what_it_began_plain_and_the_other_way_round() -> None:
+    for before, after in ((EagerUpdates, GraphedUpdates), (GraphedUpdates, EagerUpdates)):
+        losses_of(before, 4)
+        state = losses_of.state  # type: ignore[attr-defined]
+        assert losses_of(after, 4, state=state) == pytest.approx(losses_of(before, 4, state=state), rel=2e-3)
+
+
+@pytest.mark.parametrize("space", ["tokens", "pixels"])
+def test_captured_steps_choose_the_tokens_of_the_plain_ones(space: Any) -> None:
+    torch.manual_seed(0)
+    models = WorldModels(VideoTokenizer(SIZES), LatentActionModel(SIZES), DynamicsModel(SIZES)).to("cuda").eval()
+    with torch.no_grad():
+        models.dynamics.output_mlp.weight.mul_(8)
+    frames = torch.rand(3, 8, 3, 32, 32, device="cuda") * 2 - 1
+    shared: Any = {"context": 3, "generation_steps": 5, "decode_steps": 4, "space": space}
+    plain = rollout(models, frames, steps=EagerSteps(models), **shared)
+    captured = rollout(models, frames, steps=GraphedSteps(models), **shared)
+    assert torch.equal(captured.token_indices, plain.token_indices)
+    assert distance(captured.predicted_BTCHW, plain.predicted_BTCHW) < 1e-5
