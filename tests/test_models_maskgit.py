@@ -10,7 +10,13 @@ from torch import Tensor
 
 from tests.helpers.small_worlds import SMALL, frames, world_models
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.reference.models.maskgit import maskgit_decode, reveal_counts
+from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.maskgit import (
+    maskgit_decode,
+    reveal_by_rank,
+    reveal_counts,
+    reveal_most_confident,
+)
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 
@@ -149,3 +155,18 @@ def test_an_empty_context_is_refused() -> None:
         maskgit_decode(
             models.dynamics, models.tokenizer.quantizer, torch.zeros(1, 0, SMALL.patches, SMALL.latent_dim), 1, None, 4
         )
+
+
+@pytest.mark.parametrize("count", [1, 7, 24])
+def test_places_revealed_by_rank_are_those_of_the_stable_sort_ties_included(count: int) -> None:
+    torch.manual_seed(0)
+    quantizer = FiniteScalarQuantizer(3, 4)
+    latents = torch.zeros(5, 2, 12, 3)
+    hidden = torch.rand(5, 24) < 0.7
+    confidence = (torch.rand(5, 24) * 4).round() / 4  # many equal ones
+    tokens = torch.randint(64, (5, 24))
+    sorted_latents, sorted_hidden = reveal_most_confident(latents, hidden, tokens, confidence, count, quantizer)
+    ranked_latents, ranked_hidden = reveal_by_rank(latents, hidden, tokens, confidence, count, quantizer)
+    assert torch.equal(sorted_hidden, ranked_hidden)
+    assert torch.equal(sorted_latents, ranked_latents)
+    assert (hidden & ~sorted_hidden).any()

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from tests.helpers.small_worlds import SMALL, frames, liven
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.reference.models.attention import SpatialAttention, TemporalAttention
+from tinyworlds_gate.reference.models.attention import SelfAttention, SpatialAttention, TemporalAttention
 from tinyworlds_gate.reference.models.norms import ConditionedNorm
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, frames_to_patches, patches_to_frames
 from tinyworlds_gate.reference.models.positions import MAX_FRAMES, spatial_code, split_embedding, temporal_code
-from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
+from tinyworlds_gate.reference.models.transformer import SpaceTimeBlock, SpaceTimeTransformer, SwiGLU
+from tinyworlds_gate.reference.rollout.steps import weights_in_one
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,29 @@ def test_extending_a_past_equals_the_whole_clip_at_once(new_frames: int) -> None
     _, past = transformer.extend(x[:, :seen], actions[:, : seen - 1])
     extended, _ = transformer.extend(x[:, seen:], actions[:, seen - 1 :], past)
     assert torch.allclose(extended, transformer(x, actions)[:, seen:], atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_the_modulations_of_all_norms_at_once_are_those_of_each(steps: int) -> None:
+    transformer, x = SpaceTimeTransformer(SMALL, conditioning_dim=2), torch.randn(2, 3, 6, 24)
+    liven(transformer)
+    actions = torch.randn(2, steps, 2)
+    for block, at_once in zip(transformer.blocks, transformer.modulations(actions, 3), strict=True):
+        assert isinstance(block, SpaceTimeBlock)
+        assert len(block.norms) == len(at_once) == 3
+        for norm, modulation in zip(block.norms, at_once, strict=True):
+            assert torch.allclose(norm(x, modulation), norm(x, actions), atol=1e-6)
+
+
+def test_weights_in_one_tensor_change_no_result_and_are_apart_again_afterwards() -> None:
+    transformer, x = SpaceTimeTransformer(SMALL), torch.randn(2, 3, 6, 24)
+    liven(transformer)
+    parts = [part for part in transformer.modules() if isinstance(part, SelfAttention | SwiGLU)]
+    with weights_in_one(transformer, dtype=torch.float32) as weights:
+        assert len(weights) == len(parts) == 3 * len(transformer.blocks)
+        in_one = transformer(x)
+    assert torch.allclose(in_one, transformer(x), atol=1e-6)
+    assert [part.fused for part in parts] == [None] * len(parts)
 
 
 def test_a_clip_beyond_the_limit_is_refused() -> None:

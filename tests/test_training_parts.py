@@ -18,10 +18,12 @@ from tests.helpers.tiny_stages import STAGE, TRAINING
 from tinyworlds_gate.config.stage_config import load_stage_config
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.split import split_episodes
+from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, history_path
 from tinyworlds_gate.reference.training.job import StageJob
+from tinyworlds_gate.reference.training.objectives import LatentActionsObjective, counts_of
 from tinyworlds_gate.reference.training.schedule import Schedule
 
 # The schedule.
@@ -228,3 +230,20 @@ def test_episodes_shorter_than_a_clip_are_told_before_training(tmp_path: Path) -
 def test_a_missing_frames_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.h5: there is no such file; .* fix: run `tinyworlds-gate data import"):
         batch_source(tmp_path, data_path=str(tmp_path / "gone.h5"))
+
+
+# The metrics of an update.
+
+
+def test_codes_are_counted_and_what_a_nan_was_rounded_to_stays_in_range() -> None:
+    codes = torch.tensor([[0, 2, 2], [3, torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max]])
+    assert counts_of(codes, 4).tolist() == [2, 0, 2, 2]
+
+
+def test_the_entropy_of_actions_is_in_nats_and_zero_for_one_code() -> None:
+    sizes = {**TRAINING, "n_actions": 4}
+    objective = LatentActionsObjective(ModelSizes.from_mapping(sizes))
+    assert objective.measured(torch.tensor([[1, 1, 1]])).tolist() == [0.25, 0.0, 1.0]
+    usage, entropy, used = objective.measured(torch.tensor([[0, 1], [2, 3]])).tolist()
+    assert (usage, used) == (1.0, 4.0)
+    assert entropy == pytest.approx(math.log(4))

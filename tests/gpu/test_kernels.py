@@ -31,7 +31,13 @@ from tinyworlds_gate.reference.training.regional_compile import compile_regions
 from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates
 from tinyworlds_gate.speed.yardstick import plain_attention
 
-pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300), pytest.mark.usefixtures("gpus")]
+# What torch warns of once, when a kernel is first used, is not what is tested here.
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("gpus"),
+    pytest.mark.filterwarnings("default"),
+]
 
 SIZES = ModelSizes(
     frame_size=32, patch_size=4, embed_dim=32, num_heads=8, hidden_dim=64, num_blocks=2,

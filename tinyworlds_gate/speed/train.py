@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -81,20 +83,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for stage in _needed(stages):
             batch = args.batch or settings.stages[stage].batch_size_per_gpu
             alone = _launch(target, stage, device, updates=updates, batch=batch, workers=1)
-            together = (
-                _launch(target, stage, device, updates=updates, batch=batch, workers=workers) if workers > 1 else None
-            )
-            if stage not in stages:
-                continue
-            plain = plain_updates_per_s(
-                stage,
-                settings,
-                device,
-                batch=batch,
-                updates=args.yardstick_updates if on_gpu else 2,
-                rounds=args.rounds,
-            )
-            rows.append(_row(stage, batch, alone, together, workers, plain))
+            together = None
+            if workers > 1:
+                together = _launch(target, stage, device, updates=updates, batch=batch, workers=workers)
+            if stage in stages:
+                each = args.yardstick_updates if on_gpu else 2
+                plain = plain_updates_per_s(stage, settings, device, batch=batch, updates=each, rounds=args.rounds)
+                rows.append(_row(stage, batch, alone, together, workers, plain))
+                print(f"{stage}: {json.dumps(rows[-1])}", file=sys.stderr, flush=True)  # a bench cut short kept this
     where = torch.cuda.get_device_name(device) if on_gpu else f"CPU, {os.environ.get('OMP_NUM_THREADS', '1')} thread"
     return {
         "bench": "train",
