@@ -40,7 +40,7 @@ LAYERS = (
     ("watch",),
     ("reports",),
     ("findings",),
-    ("loop_data", "loop_evidence", "loop_given", "loop_resume", "loop_unfinished"),
+    ("loop_data", "loop_evaluation", "loop_evidence", "loop_given", "loop_resume", "loop_unfinished"),
     ("loop_start", "loop_prepare"),
     ("loop_train",),
     ("loop_gate",),

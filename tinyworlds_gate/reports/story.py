@@ -76,12 +76,18 @@ def happened(record: RunRecord) -> list[str]:
 
 
 def _two_verdicts(record: RunRecord, final: Attempt) -> str:
-    """Both verdicts of a run that retried, and which one counts."""
+    """Both verdicts of a run with a final one, and which one counts."""
     first = next(one for one in record.attempts if one.number == final.number)
     told = [
         f"{(one.verdict or {}).get('verdict', 'no verdict')}, MSE {number(one.measures.get('mse'))}"
         for one in (first, final)
     ]
+    if final.on_evaluation_set:
+        return (
+            f"Attempt {final.number} passed on held-out clips of the training data, so the run's verdict is the one on "
+            f"the fixed evaluation set, which no training and no retry has seen: {told[1]} (on the clips of the "
+            f"attempts: {told[0]})."
+        )
     return (
         f"The run retrained until attempt {final.number} passed, so its verdict is the one on a second draw of clips, "
         f"in episodes that no attempt has measured: {told[1]} (on the clips of the attempts: {told[0]})."
