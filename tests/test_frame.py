@@ -48,6 +48,7 @@ LAYERS = (
     ("plugin",),
     ("verdict_again",),
     ("power",),
+    ("loop_speed",),
     ("bench", "doctor", "runs_command", "show_config", "verdict_command"),
     ("cli",),
     ("__main__",),

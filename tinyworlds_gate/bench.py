@@ -1,4 +1,5 @@
-"""The command `tinyworlds-gate bench`: how fast this machine trains (`train`), scores (`gate`) and audits (`audit`).
+"""The command `tinyworlds-gate bench`: how fast this machine trains (`train`), scores (`gate`) and audits (`audit`),
+and what the harness itself costs (`loop`).
 
     make bench
     tinyworlds-gate bench gate --clips 64 --steps 12
@@ -6,6 +7,7 @@
 
 `train`: one process, random frames, new weights: forward, backward, clipping, AdamW; no data, no checkpoints, no other
 workers. `gate`: `tinyworlds_gate/gate/speed.py`. `audit`: `tinyworlds_gate/evidence/audit_speed.py`.
+`loop`: `tinyworlds_gate/loop_speed.py`.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be measured."""
+    from tinyworlds_gate import loop_speed
     from tinyworlds_gate.evidence import audit_speed
     from tinyworlds_gate.gate import speed
 
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|gate|audit")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|gate|audit|loop")
+    loop_speed.add_arguments(kinds.add_parser("loop", help="what the harness itself costs"))
     train = kinds.add_parser("train", help="updates per second of each stage")
     speed.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
     audit_speed.add_arguments(kinds.add_parser("audit", help="seconds to audit a generated git history"))
@@ -53,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
         from tinyworlds_gate.evidence import audit_speed
 
         return audit_speed.run(args)
+    if args.what == "loop":
+        from tinyworlds_gate import loop_speed
+
+        return loop_speed.run(args)
     if args.what == "gate":
         from tinyworlds_gate.gate import speed
 
