@@ -166,6 +166,9 @@ class RunRecord:
         verdict = VERDICT_OF_STATUS.get(self.status, "INVALID")
         told = str(self.finished.get("sentence") or "The run ended without a sentence.")
         sentence = told.removeprefix(f"{verdict}: ")
+        if self.status == "interrupted" and self.interrupted is not None:
+            came = self.interrupted.get("signal") or "The interruption"
+            sentence = f"{sentence} {came} came {self._doing()}."
         gate = self.last_attempt.verdict if self.last_attempt else None
         if verdict in ("PASS", "DEGRADED") and (gate is None or gate.get("verdict") not in ("PASS", "DEGRADED")):
             shown = "no inference gate verdict" if gate is None else f"a gate verdict of {gate.get('verdict')}"
