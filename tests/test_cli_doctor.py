@@ -9,9 +9,11 @@ import shutil
 from pathlib import Path
 
 import git
+import numpy as np
 import pytest
 
 from tests.helpers.commands import REPOSITORY
+from tests.helpers.data_files import write_h5
 from tinyworlds_gate import doctor
 from tinyworlds_gate.cli import main
 from tinyworlds_gate.config.load import resolve_settings
@@ -144,6 +146,17 @@ def test_frames_that_are_absent_are_generated_and_broken_ones_fail(tmp_path: Pat
     check = doctor.dataset(settings, tmp_path)
     assert check.status == "FAIL"
     assert "crafter_72px_frames.h5" in check.found
+
+
+def test_an_evaluation_set_that_a_profile_names_is_looked_at(tmp_path: Path) -> None:
+    profile = REPOSITORY / "configs" / "profiles" / "smoke"
+    settings = resolve_settings(profile, {"evaluation_file": "e.h5"}, project_root=tmp_path)
+    check = doctor.evaluation_set(settings)
+    assert (check.status, check.name) == ("FAIL", "evaluation set")
+    assert "e.h5: there is no such file" in check.found
+    frames = np.zeros((20, 72, 72, 3), np.uint8)
+    write_h5(tmp_path / "e.h5", frames=frames, episode=np.arange(2).repeat(10), clip_starts=np.array([0, 11]))
+    assert doctor.evaluation_set(settings).found == "e.h5: 2 clips of 2 episodes"
 
 
 def test_misaligned_settings_fail_with_the_rule(tmp_path: Path) -> None:

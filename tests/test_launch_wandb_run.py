@@ -57,6 +57,7 @@ def test_what_logs_nothing_to_wandb_has_no_run(tmp_path: Path, use_wandb: bool, 
         ({"WANDB_API_KEY": "x" * 40, "WANDB_MODE": "offline"}, "offline"),
         ({"WANDB_MODE": "dryrun"}, "offline"),
         ({"WANDB_MODE": "online"}, "online"),
+        ({"WANDB_API_KEY": "x" * 40, "WANDB_MODE": ""}, "online"),
     ],
 )
 def test_the_mode_is_the_environments(tmp_path: Path, environment: dict[str, str], mode: str) -> None:
@@ -64,3 +65,4 @@ def test_the_mode_is_the_environments(tmp_path: Path, environment: dict[str, str
     planned = plan_wandb_run(training, environment)
     assert isinstance(planned, WandbRun)
     assert (planned.mode, planned.entity, len(planned.id)) == (mode, None, 12)
+    assert with_wandb_run(environment, planned) == {**environment, "WANDB_RUN_ID": planned.id, "WANDB_MODE": mode}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.helpers.fake_stages import FakeProject, fake_project
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.errors import ConfigError, DataError, TooFewClipsError
 from tinyworlds_gate.loop_data import prepare_data
+from tinyworlds_gate.stages.run_inputs import check_inputs
 
 EPISODES, LENGTH, SIDE = 10, 9, 72
 
@@ -100,6 +102,75 @@ def test_a_run_that_cannot_retry_needs_no_second_draw_and_measures_the_same_clip
     for made in unable:
         prepare_data(made.context)
         assert made.context.clip_draws == {1: both.context.clip_draws[1]}
+
+
+def evaluation_set(root: Path, seed: int = 1, name: str = "evaluation.h5") -> str:
+    """Three episodes of nine frames, two clips of seven named."""
+    frames = np.random.default_rng(seed).integers(0, 255, (27, SIDE, SIDE, 3), np.uint8)
+    write_h5(root / name, frames=frames, episode=np.arange(3).repeat(LENGTH), clip_starts=np.array([1, 18]))
+    return name
+
+
+@pytest.mark.requirement("L7", "G5")
+def test_with_an_evaluation_set_the_final_verdict_needs_no_second_draw(tmp_path: Path) -> None:
+    both = project(tmp_path / "both")
+    prepare_data(both.context)
+    made = project(tmp_path / "set", held_out_fraction=0.4, evaluation_file=evaluation_set(tmp_path / "set"))
+    prepare_data(made.context)
+    assert made.context.clip_draws == {1: both.context.clip_draws[1], 3: (1, 18)}
+    assert made.context.frames_of(3) == made.context.evaluation_path == tmp_path / "set" / "evaluation.h5"
+    assert made.context.frames_of(1) == made.context.data_path
+    (event,) = made.events("dataset_ready")
+    assert event["draws"][1] == {"draw": 3, "clips": 2, "episodes": 2}
+    assert event["evaluation"] == {
+        "path": "evaluation.h5",
+        "sha256": sha256_of(tmp_path / "set" / "evaluation.h5"),
+        "clips": 2,
+        "episodes": 2,
+        "shared_frames": 0,
+    }
+    assert both.events("dataset_ready")[0]["evaluation"] is None
+
+
+@pytest.mark.requirement("G5")
+def test_the_training_data_is_no_evaluation_set(tmp_path: Path) -> None:
+    made = project(tmp_path, evaluation_file="frames.h5")
+    with pytest.raises(
+        ConfigError, match=r"evaluation_file=frames\.h5 \(.*\) is the file that the models are trained on"
+    ):
+        prepare_data(made.context)
+
+
+@pytest.mark.requirement("G5")
+def test_an_evaluation_set_that_shares_clips_with_the_training_data_is_told_before_anything_trains(
+    tmp_path: Path,
+) -> None:
+    made = project(tmp_path, evaluation_file=evaluation_set(tmp_path, seed=0))
+    with pytest.raises(
+        DataError, match=r"2 of the 2 clips of .*evaluation\.h5 stand in the training data .*frames\.h5"
+    ):
+        prepare_data(made.context)
+    assert made.events("dataset_ready") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda root: (root / "evaluation.h5").unlink(), "is gone"),
+        (lambda root: evaluation_set(root, seed=2), "was changed during the run"),
+    ],
+)
+def test_an_evaluation_set_that_changes_during_the_run_stops_it_before_the_next_launch(
+    tmp_path: Path, change: Callable[[Path], object], said: str
+) -> None:
+    made = project(tmp_path, evaluation_file=evaluation_set(tmp_path))
+    prepare_data(made.context)
+    check_inputs(made.context)
+    change(tmp_path)
+    with pytest.raises(
+        DataError, match=rf"The evaluation set evaluation\.h5 {said}: .* go on with --resume-run results/"
+    ):
+        check_inputs(made.context)
 
 
 def test_a_draw_that_a_person_set_for_a_run_is_refused(tmp_path: Path) -> None:

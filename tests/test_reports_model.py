@@ -43,6 +43,14 @@ def test_an_interrupted_run_says_what_it_was_doing(tmp_path: Path) -> None:
     )
 
 
+def test_an_interrupted_run_that_came_to_its_end_says_what_it_was_doing_too(tmp_path: Path) -> None:
+    run = interrupted(tmp_path)
+    run.finish("interrupted", "The run was interrupted before its end; nothing is claimed.")
+    assert record_of(run).verdict()[1] == (
+        "The run was interrupted before its end; nothing is claimed. SIGINT came while dynamics trained (chunk 3)."
+    )
+
+
 @pytest.mark.requirement("L10")
 def test_reports_can_be_rendered_from_a_journal_that_stops_after_any_event(tmp_path: Path) -> None:
     run = passing_after_retry(tmp_path)

@@ -135,7 +135,7 @@ def test_links_lead_from_the_pages_folder_to_the_files(tmp_path: Path) -> None:
 
 def test_the_page_tells_data_checkpoints_and_what_to_do_next(tmp_path: Path) -> None:
     text = " ".join(" ".join(Balance(page_of(samples.failing(tmp_path))).words).split())
-    assert "Data: CRAFTER, 32 episodes to train on, 8 held out." in text
+    assert "CRAFTER: data/crafter_frames.h5 (SHA-256 dddddddddddd…), 32 episodes to train on, 8 held out" in text
     assert "results/smoke_sample/dynamics/checkpoints/dynamics_step_299" in text
     assert "3" * 64 in text
     assert "Train dynamics longer" in text

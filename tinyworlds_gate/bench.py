@@ -1,5 +1,5 @@
 """The command `tinyworlds-gate bench`: how fast this machine trains (`train`), rolls out (`rollout`), scores (`gate`)
-and audits (`audit`).
+and audits (`audit`), and what the harness itself costs (`loop`).
 
     make bench
     tinyworlds-gate bench train --profile baseline --write docs/results/bench.json
@@ -8,7 +8,8 @@ and audits (`audit`).
     tinyworlds-gate bench audit --commits 10000
 
 `train`, `rollout`: `tinyworlds_gate/speed/`. `gate`: `tinyworlds_gate/gate/speed.py`. `audit`:
-`tinyworlds_gate/evidence/audit_speed.py`. Each prints one table or sentence with units and one line of JSON.
+`tinyworlds_gate/evidence/audit_speed.py`. `loop`: `tinyworlds_gate/loop_speed.py`. Each prints one table or sentence with
+units and one line of JSON.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ ROLLOUT_COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be measured."""
+    from tinyworlds_gate import loop_speed
     from tinyworlds_gate.evidence import audit_speed
     from tinyworlds_gate.gate import speed
     from tinyworlds_gate.speed import rollout, train
 
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|gate|audit")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|gate|audit|loop")
     for name, module, what in (
         ("train", train, "updates per second of each stage, launched as the loop launches it"),
         ("rollout", rollout, "generated frames per second"),
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument(
             "--check", type=Path, metavar="FILE", help="fail when a ratio to the yardstick is lower than FILE has it"
         )
+    loop_speed.add_arguments(kinds.add_parser("loop", help="what the harness itself costs"))
     speed.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
     audit_speed.add_arguments(kinds.add_parser("audit", help="seconds to audit a generated git history"))
 
@@ -73,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
         from tinyworlds_gate.evidence import audit_speed
 
         return audit_speed.run(args)
+    if args.what == "loop":
+        from tinyworlds_gate import loop_speed
+
+        return loop_speed.run(args)
     if args.what == "gate":
         from tinyworlds_gate.gate import speed
 

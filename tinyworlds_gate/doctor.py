@@ -296,6 +296,22 @@ def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:
     if not wrong:
         yield Check("OK", "settings", f"profile {profile}: C1, C2 and C3 hold")
     yield dataset(settings, project_root)
+    if settings.inference.evaluation_file is not None:
+        yield evaluation_set(settings)
+
+
+def evaluation_set(settings: Settings) -> Check:
+    """The fixed evaluation set of the final verdict: there, of the right size, with clips that can be measured."""
+    from tinyworlds_gate.loop_data import rollout_span
+    from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
+
+    path = settings.project_root / str(settings.inference.evaluation_file)
+    try:
+        found = open_evaluation_set(path, frame_size=settings.training.frame_size, length=sum(rollout_span(settings)))
+    except GateError as error:
+        return Check("FAIL", "evaluation set", str(error), "do what the sentence says (docs/gate.md)")
+    clips, episodes = len(found.starts), len(set(found.episodes.tolist()))
+    return Check("OK", "evaluation set", f"{path.name}: {clips} clips of {episodes} episodes")
 
 
 def dataset(settings: Settings, project_root: Path, environment: Mapping[str, str] = os.environ) -> Check:

@@ -10,7 +10,8 @@ import numpy as np
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.names import ATTEMPTS, FINAL
+from tinyworlds_gate.loop_evaluation import prepare_evaluation
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FINAL
 from tinyworlds_gate.reference.data.clips import clip_starts, copy_last_mse_by_step
 from tinyworlds_gate.reference.data.datasets import dataset_notes, dataset_path, dataset_stride, ensure_dataset
 from tinyworlds_gate.reference.data.frames_file import load_frames
@@ -28,27 +29,9 @@ def prepare_data(context: RunContext) -> None:
         TooFewClipsError: there are too few held-out clips for a verdict that this run may need.
     """
     began = time.monotonic()
-    settings, root = context.settings, context.layout.project_root
-    training, plan = settings.training, settings.profile.data
+    settings, training = context.settings, context.settings.training
     _require_own_draws(settings)
-    if training.data_path is not None:
-        path, generated = root / training.data_path, False
-    else:
-        expected = dataset_path(root, training.dataset, training.frame_size)
-        generated = not expected.exists()
-        if generated:
-            context.say(f"making the dataset {context.layout.relative(expected)} ({plan.num_frames} frames)")
-        path = ensure_dataset(
-            root,
-            training.dataset,
-            training.frame_size,
-            num_frames=plan.num_frames,
-            episode_length=plan.episode_length,
-            seed=plan.seed,
-            progress=lambda done, total: context.show_progress("dataset", 0, done, total, time.monotonic() - began),
-        )
-        for note in dataset_notes(path, num_frames=plan.num_frames, episode_length=plan.episode_length, seed=plan.seed):
-            context.say(note)
+    path, generated = _frames_file(context, began)
     data = load_frames(
         path, frame_size=training.frame_size, stride=dataset_stride(path, training.dataset, training.fps)
     )
@@ -57,8 +40,15 @@ def prepare_data(context: RunContext) -> None:
     starts = clip_starts(data, window + steps, split.held_out)
     # All raise what would otherwise be told by the first stage, or by the inference run after hours of training.
     clip_starts(data, training.context_length, split.train)
-    draws = (ATTEMPTS, FINAL) if may_retry(settings) else (ATTEMPTS,)
+    draws = (ATTEMPTS, FINAL) if may_retry(settings) and settings.inference.evaluation_file is None else (ATTEMPTS,)
     context.clip_draws = {draw: clips_of_draw(settings, path, data.episode, draw) for draw in draws}
+    counted = [
+        {"draw": draw, "clips": len(clips), "episodes": len(set(data.episode[list(clips)].tolist()))}
+        for draw, clips in context.clip_draws.items()
+    ]
+    evaluation = prepare_evaluation(context, path, data, window + steps)
+    if evaluation is not None:
+        counted.append({"draw": EVALUATION, **{key: evaluation[key] for key in ("clips", "episodes")}})
     context.data_path = path
     context.journal.append(
         "dataset_ready",
@@ -71,10 +61,8 @@ def prepare_data(context: RunContext) -> None:
         train_episodes=len(split.train),
         held_out_episodes=len(split.held_out),
         held_out_clips=len(starts),
-        draws=[
-            {"draw": draw, "clips": len(clips), "episodes": len(set(data.episode[list(clips)].tolist()))}
-            for draw, clips in context.clip_draws.items()
-        ],
+        draws=counted,
+        evaluation=evaluation,
         generated=generated,
         seconds=time.monotonic() - began,
         copy_last_mse=copy_last_mse_by_step(data, starts, window, steps),
@@ -85,12 +73,36 @@ def prepare_data(context: RunContext) -> None:
     )
 
 
+def _frames_file(context: RunContext, began: float) -> tuple[Path, bool]:
+    """The frames file that is trained on, and whether it was generated now."""
+    settings, root = context.settings, context.layout.project_root
+    training, plan = settings.training, settings.profile.data
+    if training.data_path is not None:
+        return root / training.data_path, False
+    expected = dataset_path(root, training.dataset, training.frame_size)
+    generated = not expected.exists()
+    if generated:
+        context.say(f"making the dataset {context.layout.relative(expected)} ({plan.num_frames} frames)")
+    path = ensure_dataset(
+        root,
+        training.dataset,
+        training.frame_size,
+        num_frames=plan.num_frames,
+        episode_length=plan.episode_length,
+        seed=plan.seed,
+        progress=lambda done, total: context.show_progress("dataset", 0, done, total, time.monotonic() - began),
+    )
+    for note in dataset_notes(path, num_frames=plan.num_frames, episode_length=plan.episode_length, seed=plan.seed):
+        context.say(note)
+    return path, generated
+
+
 def _require_own_draws(settings: Settings) -> None:
     if settings.inference.clip_draw:
         raise ConfigError(
             f"clip_draw={settings.inference.clip_draw} in {settings.provenance['inference.clip_draw']}: a run measures "
-            "attempts on draw 1 and its final verdict on draw 2 by itself; remove the key (it is for "
-            "run_inference.py alone)"
+            "attempts on draw 1 and its final verdict on draw 2 or on the evaluation set by itself; remove the key (it "
+            "is for run_inference.py alone)"
         )
 
 

@@ -1,7 +1,8 @@
 """The inference gate's attempts, and the retraining of dynamics that answers a failed one (L6–L8, T5, T7).
 
 Retraining until a pass makes a lucky pass likelier with every retry. The verdict of a run that retried is therefore
-taken once more, on a second draw of held-out clips in episodes that no attempt has measured; what it says stands.
+taken once more, on a second draw of held-out clips in episodes that no attempt has measured; what it says stands. A run
+that names a fixed evaluation set takes its final verdict there instead, whether it retried or not.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.evidence.source_state import source_state
 from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
 from tinyworlds_gate.gate.draw_verdicts import draw_verdicts
+from tinyworlds_gate.gate.final_draw import final_draw
 from tinyworlds_gate.gate.restored import changed_since_attempt, restored_attempt
 from tinyworlds_gate.loop_resume import Retraining, RunSoFar, with_retraining
 from tinyworlds_gate.loop_train import StageTraining
-from tinyworlds_gate.names import ATTEMPTS, FAIL, FINAL, PASS, STAGES
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FAIL, PASS, STAGES
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
 
@@ -64,7 +66,9 @@ class InferenceGate:
         if not self._final_is_due():
             return None
         why = f": {self.stopped}" if self.stopped is not None else ""
-        return f"{self.attempts[-1].name} passed after retraining, but the final verdict was not taken{why}"
+        where = " on the evaluation set" if self._final_draw == EVALUATION else ""
+        after = " after retraining" if self._retries else ""
+        return f"{self.attempts[-1].name} passed{after}, but the final verdict{where} was not taken{why}"
 
     def may_retrain(self) -> RetrainAnswer:
         """T5 and T7: whether a failed gate may be answered by training dynamics on."""
@@ -183,18 +187,24 @@ class InferenceGate:
         return True
 
     def _attempt(self) -> None:
-        """The next attempt on the checkpoints that stand and, where it passes after retraining, the final verdict."""
+        """The next attempt on the checkpoints that stand and, where it passes and one is due, the final verdict."""
         self._take(max((one.number for one in self.attempts), default=0) + 1, ATTEMPTS)
         self._take_final()
 
+    @property
+    def _final_draw(self) -> int | None:
+        """The draw of the final verdict; None where the last attempt is the run's verdict."""
+        return final_draw(self.context.journal.events())
+
     def _final_is_due(self) -> bool:
-        if not self.attempts or self._retries == 0:
+        if not self.attempts or self._final_draw is None:
             return False
         return not self.attempts[-1].is_final and self.attempts[-1].verdict.verdict == PASS
 
     def _take_final(self) -> None:
-        if self.stopped is None and self._final_is_due():
-            self._take(self.attempts[-1].number, FINAL)
+        draw = self._final_draw
+        if self.stopped is None and draw is not None and self._final_is_due():
+            self._take(self.attempts[-1].number, draw)
 
     def _take(self, number: int, draw: int) -> None:
         source = source_state(self.context.layout.project_root)

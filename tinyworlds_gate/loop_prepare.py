@@ -8,6 +8,7 @@ from tinyworlds_gate.config.schema import SHARED_KEYS
 from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, GateError, TooFewClipsError
 from tinyworlds_gate.launch.ending import end_stale, require_ended
 from tinyworlds_gate.loop_data import prepare_data
+from tinyworlds_gate.loop_evaluation import require_untrained
 from tinyworlds_gate.loop_evidence import audit_history
 from tinyworlds_gate.loop_resume import RunSoFar
 from tinyworlds_gate.names import NOT_RUN, PASS, STAGES
@@ -54,6 +55,7 @@ class Preparation:
         audit_history(self.context)
         prepare_data(self.context)
         self._check_same_data()
+        require_untrained(self.given, last_event(self.context.journal.events(), "dataset_ready"))
 
     def release(self) -> None:
         """Give the project back to the next run."""
@@ -106,10 +108,16 @@ class Preparation:
             )
 
     def _check_same_data(self) -> None:
-        """A resumed run goes on with the frames that it was started on."""
+        """A resumed run goes on with the frames, and with the evaluation set, that it was started on."""
         before, now = self.so_far.dataset, last_event(self.context.journal.events(), "dataset_ready")
-        if before is not None and now is not None and before["sha256"] != now["sha256"]:
-            raise DataError(
-                f"{now['path']} has SHA-256 {now['sha256'][:12]}…, the run was started on {before['sha256'][:12]}…: "
-                "the dataset was changed since. Put the old file back, or start a new run"
-            )
+        if before is None or now is None:
+            return
+        files = {"the dataset": (before, now)}
+        if before.get("evaluation") and now.get("evaluation"):
+            files["the evaluation set"] = (before["evaluation"], now["evaluation"])
+        for what, (was, found) in files.items():
+            if was["sha256"] != found["sha256"]:
+                raise DataError(
+                    f"{found['path']} has SHA-256 {found['sha256'][:12]}…, the run was started on "
+                    f"{was['sha256'][:12]}…: {what} was changed since. Put the old file back, or start a new run"
+                )

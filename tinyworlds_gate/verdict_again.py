@@ -24,10 +24,11 @@ from tinyworlds_gate.gate.evidence_files import Measured, measured
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_picture
 from tinyworlds_gate.gate.verdict import InferenceEvidence, judge_inference
-from tinyworlds_gate.loop_data import clips_of_draw
+from tinyworlds_gate.loop_data import clips_of_draw, rollout_span
 from tinyworlds_gate.names import DEGRADED, INVALID, PASS
 from tinyworlds_gate.reference.data.clip_reading import read_episodes
 from tinyworlds_gate.reference.data.datasets import dataset_stride
+from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
 from tinyworlds_gate.reports.model import Attempt, RunRecord, load_record
 from tinyworlds_gate.run.journal import Event
 
@@ -101,11 +102,13 @@ class _Again:
 
     def changes(self, without: Container[str]) -> list[str]:
         settings = self._settings()
-        frames, frames_sha256 = self._frames()
+        frames, frames_sha256 = self._frames(self.record.dataset or {}, "the frames file")
+        evaluation, evaluation_digest = self._evaluation()
+        clips = evaluation if self.attempt.on_evaluation_set else frames
         found = measured(
             self.root / str(self.finished.get("measures_file")),
             self.root,
-            frames,
+            clips,
             asked=None if settings is None else asked_settings(settings, self.attempt.draw),
             weights={stage: str(one["sha256"]) for stage, one in self.finished["checkpoints"].items()},
         )
@@ -120,11 +123,12 @@ class _Again:
                 weights,
                 clip_digest=found.measures.clip_digest if found.measures else None,
                 dataset_sha256=frames_sha256,
+                evaluation_sha256=evaluation_digest,
                 source=source_state(self.root),
             )
             changed = changed_since(self.verdict.get("binding"), now)
         self._require_bound_thresholds()
-        again = self._judged_again(found, settings, frames)
+        again = self._judged_again(found, settings, clips)
         return [
             *([] if "binding" in without else changed),
             *([] if "files" in without else [*self.problems, *again]),
@@ -140,12 +144,17 @@ class _Again:
             self.problems.append(f"the settings cannot be resolved any more: {error}")
             return None
 
-    def _frames(self) -> tuple[Path | None, str | None]:
-        path = self.root / str((self.record.dataset or {}).get("path"))
+    def _frames(self, recorded: Mapping[str, Any], what: str) -> tuple[Path | None, str | None]:
+        path = self.root / str(recorded.get("path"))
         if not path.is_file():
-            self.problems.append(f"the frames file {path.name} is gone")
+            self.problems.append(f"{what} {path.name} is gone")
             return None, None
         return path, sha256_of(path)
+
+    def _evaluation(self) -> tuple[Path | None, str | None]:
+        if not self.attempt.on_evaluation_set:
+            return None, None
+        return self._frames((self.record.dataset or {}).get("evaluation") or {}, "the evaluation set")
 
     def _weights(self, stage: str, recorded: Mapping[str, Any]) -> str | None:
         try:
@@ -216,9 +225,21 @@ class _Again:
     def _drawn(self, settings: Settings | None, frames: Path | None) -> tuple[int, ...] | None:
         if settings is None or frames is None or not self._recorded_reason("G5.clips"):
             return None
+        if self.attempt.on_evaluation_set:
+            return self._named(settings, frames)
         stride = dataset_stride(frames, settings.training.dataset, settings.training.fps)
         try:
             return clips_of_draw(settings, frames, read_episodes(frames, stride=stride), self.attempt.draw)
         except GateError as error:
             self.problems.append(str(error))
             return None
+
+    def _named(self, settings: Settings, evaluation: Path) -> tuple[int, ...] | None:
+        """The clips that the evaluation set names now."""
+        length = sum(rollout_span(settings))
+        try:
+            found = open_evaluation_set(evaluation, frame_size=settings.training.frame_size, length=length)
+        except GateError as error:
+            self.problems.append(str(error))
+            return None
+        return tuple(found.starts.tolist())

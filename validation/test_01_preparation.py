@@ -6,6 +6,7 @@ pytest validation/ -m smoke -k preparation
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +14,9 @@ from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.findings.base import Finding, of
 from tinyworlds_gate.findings.preparation import config_alignment, git_history, profile_numbers
 from tinyworlds_gate.findings.processes import stale_processes
-from tinyworlds_gate.loop import ClosedLoop
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.loop import ClosedLoop
 
 
 def test_nothing_stands_in_the_way_of_training(closed_loop: ClosedLoop) -> None:

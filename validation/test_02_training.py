@@ -6,13 +6,16 @@ pytest validation/ -m smoke -k training
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tinyworlds_gate.findings import processes, retuning, training
-from tinyworlds_gate.loop import ClosedLoop
-from tinyworlds_gate.stages.controller import StageResult
 from tinyworlds_gate.stages.retune import ChunkParams
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.stages.controller import StageResult
 
 STAGES = training.STAGES
 

@@ -6,13 +6,16 @@ pytest validation/ -m smoke -k inference_gate
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tinyworlds_gate.findings import inference as judged
 from tinyworlds_gate.findings.base import Finding, finding
-from tinyworlds_gate.gate.attempt import InferenceAttempt
-from tinyworlds_gate.loop import ClosedLoop
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.gate.attempt import InferenceAttempt
+    from tinyworlds_gate.loop import ClosedLoop
 
 
 @pytest.mark.requirement("C4")

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tinyworlds_gate.findings.reporting import artifacts, metric_analysis
-from tinyworlds_gate.loop import ClosedLoop
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.loop import ClosedLoop
 
 
 @pytest.mark.requirement("L9", "A3", "A4")

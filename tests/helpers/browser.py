@@ -19,7 +19,9 @@ frame.addEventListener("load", () => {
   const page = frame.contentDocument;
   const images = [...page.images].map(image => [image.naturalWidth, image.naturalHeight, image.clientWidth]);
   document.getElementById("measured").textContent = JSON.stringify({
-    images, text: page.body.innerText, scroll_width: page.documentElement.scrollWidth});
+    images, text: page.body.innerText, scroll_width: page.documentElement.scrollWidth,
+    tops: Object.fromEntries([".banner", "#results-table", "#environment"].map(
+      name => [name, page.querySelector(name)?.getBoundingClientRect().top ?? null]))});
 });
 </script>
 """
@@ -34,7 +36,8 @@ def find_chromium() -> str:
 
 
 def measure_page(page: str, width_px: int, folder: Path) -> dict[str, Any]:
-    """Load an HTML document in a frame of `width_px` and return its images, text, scroll width and console messages.
+    """Load an HTML document in a frame of `width_px` and return its images, text, scroll width and console messages,
+    and at which height the banner, the table of tests and the environment begin (`tops`, px, None where absent).
 
     Images are [natural width, natural height, shown width] in px.
     """

@@ -34,7 +34,7 @@ GAME = "BARS"
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 JUNIT = "junit.xml"
 STEP_SUMMARY = "results/step_summary.md"
-GENERATED = ("data/", "results/", "Logs/", "inference_results/", "docs/action/", "__pycache__/", JUNIT)
+GENERATED = ("data/", "given/", "results/", "Logs/", "inference_results/", "docs/action/", "__pycache__/", JUNIT)
 TIMEOUT_S = 180.0
 
 TRAINING = f"""\
@@ -183,21 +183,29 @@ def write_smoke_profile(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(text)
 
 
-def write_game(path: Path, episodes: int = 40, length: int = 20) -> Path:
+def write_game(path: Path, episodes: int = 40, length: int = 20, *, seed: int = 0, white: int = 255) -> Path:
     """Bars that move left or right by a patch a frame, wrapping around; an episode has one direction."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     columns = FRAME_SIZE // PATCH_SIZE
     frames = np.zeros((episodes, length, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     for episode in frames:
         at, step = rng.integers(columns), rng.choice([-1, 1])
         for frame in episode:
-            frame[:, at * PATCH_SIZE : (at + 1) * PATCH_SIZE] = 255
+            frame[:, at * PATCH_SIZE : (at + 1) * PATCH_SIZE] = white
             at = (at + step) % columns
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file.create_dataset("frames", data=frames.reshape(-1, FRAME_SIZE, FRAME_SIZE, 3))
         file.create_dataset("episode", data=np.repeat(np.arange(episodes), length))
         file.attrs["fps"] = 60
+    return path
+
+
+def write_evaluation_set(path: Path) -> Path:
+    """The same game with bars that are a little darker, so that no frame is one of the training data; 24 clips."""
+    write_game(path, episodes=12, seed=1, white=250)
+    with h5py.File(path, "r+") as file:
+        file["clip_starts"] = np.sort(np.concatenate([np.arange(12) * 20, np.arange(12) * 20 + 9])).astype(np.int32)
     return path
 
 

@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.wandb_ingest import Ingested, body_of, bucket_answer, files_answer
+
 KEY = "k1ng0fh34rts" * 4
 ENTITY = "zelda-lab"
 PROJECT = "tinyworlds"
@@ -53,13 +55,17 @@ class ServedRun:
 
 @dataclass
 class WandbServer:
-    """What the server has; `hang` and `broken` make it useless from the first request on. `queries` are those asked."""
+    """What the server has; `hang` and `broken` make it useless from the first request on. `queries` are those asked.
+
+    A run that is logged online becomes one of `runs`, row by row; `ingested` holds all that came of it.
+    """
 
     runs: dict[str, ServedRun] = field(default_factory=dict)
     hang: bool = False
     broken: bool = False
     address: str = ""
     queries: list[str] = field(default_factory=list)
+    ingested: dict[str, Ingested] = field(default_factory=dict)
     released: threading.Event = field(default_factory=threading.Event)
 
     def environment(self, key: str = KEY) -> dict[str, str]:
@@ -90,10 +96,22 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self._send(200, (PARQUET.parent / Path(self.path).name).read_bytes())
 
+        def do_PUT(self) -> None:
+            _, _, run_id, name = self.path.split("/", 3)
+            server.ingested[run_id].files[name] = body_of(self)
+            self._send(200, b"")
+
         def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            query, asked = request["query"], request.get("variables") or {}
+            body = body_of(self)
             login = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+            if self.path.endswith("/file_stream") and login == f"api:{KEY}":
+                run_id = self.path.split("/")[-2]
+                server.ingested[run_id].take(json.loads(body))
+                server.runs[run_id] = ServedRun(server.ingested[run_id].rows)
+                self._send(200, b"{}")
+                return
+            request = json.loads(body)
+            query, asked = request["query"], request.get("variables") or {}
             server.queries.append(query)
             if server.hang:
                 server.released.wait(120)
@@ -105,6 +123,13 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
                 names = {"name": "Zelda", "username": "zelda", "email": "zelda@example.com", "admin": False}
                 viewer = {"id": "1", "entity": ENTITY, "flags": "{}", "teams": {"edges": []}, **names}
                 self._data({"viewer": viewer})
+            elif "upsertBucket" in query:
+                server.ingested.setdefault(asked["name"], Ingested(asked))
+                self._data(bucket_answer(asked["name"], asked["project"], ENTITY))
+            elif "createRunFiles" in query:
+                self._data(files_answer(asked["files"], asked["run"], server.address))
+            elif not any(asked.get(name) for name in ("name", "runName", "run")):
+                self._data({})
             else:
                 self._run(query, asked, login)
 

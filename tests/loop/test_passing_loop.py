@@ -110,6 +110,9 @@ def test_the_whole_page_fits_a_real_browser(passing: Session, tmp_path: Path, wi
     assert measured["images"]
     assert all(natural > 0 and shown <= width_px for natural, _, shown in measured["images"])
     assert measured["scroll_width"] <= width_px
+    tops = measured["tops"]
+    assert 0 < tops[".banner"] < 200, "the verdict comes first"
+    assert tops[".banner"] < tops["#results-table"] < tops["#environment"], "pytest-html's environment comes last"
 
 
 @pytest.mark.requirement("A8")

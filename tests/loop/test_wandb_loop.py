@@ -1,4 +1,4 @@
-"""A whole loop that logs to W&B without a key: offline runs that the journal names, and an analysis that finds them.
+"""A whole loop that logs to W&B: without a key offline runs that the journal names, with one online runs on loopback.
 
 Run: pytest tests/loop/test_wandb_loop.py -m slow
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_project import STAGES, Session, commit, make_project, run_pytest
+from tests.helpers.wandb_server import KEY, WandbServer, serving
 from tinyworlds_gate.evidence.history import LEARNING_RATE, LOSS
 from tinyworlds_gate.evidence.local_history import local_histories, read_history
 from tinyworlds_gate.evidence.sought import sought_in
@@ -22,15 +23,20 @@ from tinyworlds_gate.run.layout import RunLayout
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Session:
-    project = make_project(tmp_path_factory.mktemp("logged") / "project")
+def project_that_logs(root: Path) -> Path:
+    project = make_project(root)
     training = project / "configs/profiles/smoke/training.yaml"
     training.write_text(training.read_text().replace("use_wandb: false", "use_wandb: true"))
     with (project / ".gitignore").open("a") as ignored:
         ignored.write("wandb/\n")
     shutil.rmtree(project / ".git")
     commit(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    project = project_that_logs(tmp_path_factory.mktemp("logged") / "project")
     nobody = {"HOME": str(project.parent), "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "", "NETRC": ""}
     return run_pytest(project, "validation", "-m", "smoke", variables=nobody)
 
@@ -68,3 +74,29 @@ def test_with_the_logs_gone_the_offline_runs_tell_the_same_numbers(logged: Sessi
         assert one.history.steps == table.steps
         for name in (LOSS, LEARNING_RATE):
             assert one.history.columns[name] == table.columns[name], (one.stage, name)
+
+
+@pytest.mark.requirement("L9", "A3", "M1")
+def test_a_loop_that_logs_online_is_analysed_from_what_the_server_took(tmp_path: Path) -> None:
+    project = project_that_logs(tmp_path / "project")
+    with serving(WandbServer()) as server:
+        online = {**server.environment(), "HOME": str(tmp_path), "NETRC": "", "WANDB_MODE": ""}
+        session = run_pytest(project, "validation", "-m", "smoke", variables=online)
+    assert session.exit_status == 0, session.output
+    chunks = session.events("chunk_started")
+    assert [chunk["wandb"]["mode"] for chunk in chunks] == ["online"] * 4
+    assert list(server.ingested) == [chunk["wandb"]["id"] for chunk in chunks]
+    for chunk in chunks:
+        steps = [row["_step"] for row in server.ingested[chunk["wandb"]["id"]].rows]
+        assert steps == list(range(chunk["start_update"], chunk["end_update"]))
+    (event,) = session.events("wandb_analysis")
+    assert (event["verdict"], event["source"], event["not_used"]) == ("PASS", "api", [])
+    tables = local_histories(project, session.run.name)
+    for stage, path in tables.items():
+        table = read_history(stage, path)
+        read = read_history(stage, session.run / "wandb_history" / f"{stage}_history_api.csv")
+        assert read.steps == table.steps
+        assert read.columns[LOSS] == pytest.approx(table.columns[LOSS])
+    held = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert held == []
+    assert KEY not in session.output

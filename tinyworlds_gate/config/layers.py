@@ -31,6 +31,7 @@ PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
     "profile.gate.prediction_horizon": ("inference.prediction_horizon",),
     "profile.gate.decode_steps": ("inference.decode_steps",),
     "profile.gate.temperature": ("inference.temperature",),
+    "profile.gate.evaluation_file": ("inference.evaluation_file",),
     **{f"profile.stages.{stage}.target_updates": (f"stages.{stage}.n_updates",) for stage in STAGES},
 }
 """What a profile states here replaces what the configs state there."""

@@ -60,6 +60,7 @@ OPTION_KEYS: dict[str, tuple[str, ...]] = {
     "prediction_horizon": ("inference.prediction_horizon",),
     "decode_steps": ("inference.decode_steps",),
     "temperature": ("inference.temperature",),
+    "evaluation_file": ("inference.evaluation_file",),
     **{f"{short}_chunk": (f"profile.stages.{stage}.chunk",) for short, stage in SHORT_NAMES.items()},
     **{
         f"{short}_target_updates": (f"profile.stages.{stage}.target_updates", f"stages.{stage}.n_updates")

@@ -133,6 +133,8 @@ class GatePlan(Schema):
     prediction_horizon: PositiveInt | None = None
     decode_steps: PositiveInt | None = None
     temperature: Annotated[float, Field(ge=0.0)] | None = None
+    evaluation_file: str | None = None
+    """A fixed evaluation set (docs/gate.md): its own `clip_starts` give the final verdict; attempts stay on draw 1."""
 
 
 class Watchdog(Schema):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tinyworlds_gate.config.names import BACKBONE_KEYS as BACKBONE_KEYS
 from tinyworlds_gate.config.names import SHARED_KEYS as SHARED_KEYS
 from tinyworlds_gate.config.names import SIZE_KEYS as SIZE_KEYS
+from tinyworlds_gate.names import EVALUATION
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -232,8 +233,11 @@ class InferenceConfig(Schema):
     """Ours: held-out clips."""
     clip_seed: Seed = 0
     """Ours: which clips are drawn."""
-    clip_draw: Literal[0, 1, 2] = 0
-    """Ours: over which held-out episodes: 0 all, 1 those of attempts, 2 those of a final verdict; the loop sets it."""
+    clip_draw: Literal[0, 1, 2, 3] = 0
+    """Ours: over which held-out episodes: 0 all, 1 those of attempts, 2 those of a final verdict; 3: the clips of
+    evaluation_file. The loop sets it."""
+    evaluation_file: str | None = None
+    """Ours: a frames file whose `clip_starts` are the clips of the run's final verdict; null draws held-out clips."""
     batch_size: PositiveInt = 16
     """Ours: clips rolled out at once; changes speed and memory only."""
     held_out_fraction: Fraction = 0.1
@@ -242,6 +246,15 @@ class InferenceConfig(Schema):
     """Ours: as in training.yaml; the loop passes training's."""
     measures_path: str | None = None
     """Ours: where the measures are written as JSON; null writes none."""
+
+    @model_validator(mode="after")
+    def _evaluation_set_named(self) -> InferenceConfig:
+        if self.clip_draw == EVALUATION and self.evaluation_file is None:
+            raise ValueError(
+                f"clip_draw {EVALUATION} measures the clips of evaluation_file, which is not set; name that file, or "
+                "set clip_draw to 0, 1 or 2"
+            )
+        return self
 
 
 StageName = Literal["video_tokenizer", "latent_actions", "dynamics"]

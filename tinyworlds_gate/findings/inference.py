@@ -7,7 +7,7 @@ from typing import Any
 from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.findings.base import FAIL, INVALID, PASS, Events, Finding, finding, not_run, of
 from tinyworlds_gate.gate.final_draw import attempt_of, final_problems, is_final
-from tinyworlds_gate.names import ATTEMPTS
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION
 from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
 
 Event = dict[str, Any]
@@ -92,7 +92,7 @@ def retraining(events: Events, retry: RetryPlanConfig, max_mse: float) -> list[F
     told = (
         f"{len(retrains)} retraining(s) after {len(attempts)} attempt(s){_final_told(verdicts)}"
         if retrains
-        else f"the first attempt passed; the ladder was ready (learning rates {planned})"
+        else f"the first attempt passed; the ladder was ready (learning rates {planned}){_final_told(verdicts)}"
         if verdicts[-1]["verdict"] == PASS
         else "no retraining was possible or allowed"
     )
@@ -107,12 +107,14 @@ def _newest_before(verdicts: list[Event], plan: Event) -> Event | None:
 
 
 def _final_told(verdicts: list[Event]) -> str:
-    """Both verdicts of a run that retried, with their errors."""
+    """Both verdicts of a run with a final one, with their errors."""
     if not is_final(verdicts[-1]):
         return ""
     first = next((v for v in reversed(verdicts) if not is_final(v) and v["attempt"] == verdicts[-1]["attempt"]), None)
     told = [f"{v['verdict']} ({_error(v)})" for v in (first, verdicts[-1]) if v is not None]
-    return f"; verdict on the attempts' clips and on a second draw that no attempt has seen: {', '.join(told)}"
+    on_set = attempt_of(verdicts[-1])[1] == EVALUATION
+    where = "the evaluation set" if on_set else "a second draw that no attempt has seen"
+    return f"; verdict on the attempts' clips and on {where}: {', '.join(told)}"
 
 
 def _error(verdict: Event) -> str:

@@ -13,7 +13,7 @@ from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.errors import DiskError, LaunchError
 from tinyworlds_gate.gate.asked import agreement_conditions, asked_settings
 from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, SourceState, bind
-from tinyworlds_gate.gate.evidence_files import dataset_sha256, measured
+from tinyworlds_gate.gate.evidence_files import dataset_sha256, evaluation_sha256, measured
 from tinyworlds_gate.gate.final_draw import attempt_name
 from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
 from tinyworlds_gate.gate.inference_log import read_inference_log
@@ -24,7 +24,7 @@ from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceE
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
-from tinyworlds_gate.names import ATTEMPTS, FINAL
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FINAL, FINALS
 from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
@@ -35,7 +35,7 @@ from tinyworlds_gate.stages.run_inputs import check_inputs
 class InferenceAttempt:
     """One try of the gate with everything that it left.
 
-    The final verdict of a run that retried has the number of the attempt that passed, and draw 2.
+    A final verdict has the number of the attempt that passed, and draw 2 or 3 (the evaluation set).
     """
 
     number: int
@@ -53,8 +53,8 @@ class InferenceAttempt:
 
     @property
     def is_final(self) -> bool:
-        """Whether it is the final verdict of a run that retried."""
-        return self.draw == FINAL
+        """Whether it is a final verdict: that of a run that retried, or the one on the evaluation set."""
+        return self.draw in FINALS
 
     @property
     def name(self) -> str:
@@ -83,7 +83,7 @@ class _Subject:
     @property
     def suffix(self) -> str:
         """Of the files that it leaves."""
-        return f"{self.number:02d}{'_final' if self.draw == FINAL else ''}"
+        return f"{self.number:02d}{'_final' if self.draw in FINALS else ''}"
 
 
 @telling_full_disk()
@@ -102,9 +102,9 @@ def run_attempt(
 
     Args:
         context: the run.
-        number: of the attempt, from 1; the final verdict of a run that retried has that of the attempt that passed.
+        number: of the attempt, from 1; a final verdict has that of the attempt that passed.
         checkpoints: the three checkpoints, verified.
-        draw: ``ATTEMPTS``, or ``FINAL`` for the clips that no attempt has seen.
+        draw: ``ATTEMPTS``; ``FINAL``: held-out clips that no attempt has seen; ``EVALUATION``: the evaluation set.
         source: commit and versions that the verdict is bound to.
 
     Raises:
@@ -167,9 +167,11 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
         checkpoints={stage: reference.path for stage, reference in checkpoints.items()},
     )
     keep_gated((one.path for one in checkpoints.values()), f"inference-{subject.number}", run_root=layout.root)
-    clips = f"{context.settings.inference.clips} held-out clips"
-    which = "that no attempt has seen" if subject.draw == FINAL else ""
-    context.say(f"inference, {subject.name}: rolling out {clips} {which}".rstrip())
+    drawn = context.clip_draws.get(subject.draw)
+    clips = len(drawn) if drawn is not None else context.settings.inference.clips
+    which = {FINAL: " that no attempt has seen", EVALUATION: " of the evaluation set"}.get(subject.draw, "")
+    held_out = "" if subject.draw == EVALUATION else "held-out "
+    context.say(f"inference, {subject.name}: rolling out {clips} {held_out}clips{which}")
     pictures = existing_pictures(layout.inference_results)
     ended = run_inference(context, command, log)
     child, picture = ended.child, check_new_picture(layout.inference_results, pictures)
@@ -203,7 +205,7 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
     found = measured(
         tried.measures_file,
         context.layout.project_root,
-        context.data_path,
+        context.frames_of(subject.draw),
         asked=asked_settings(context.settings, subject.draw),
         weights=weights,
     )
@@ -228,6 +230,7 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         weights,
         clip_digest=found.measures.clip_digest if found.measures else None,
         dataset_sha256=dataset_sha256(context.journal.events()),
+        evaluation_sha256=evaluation_sha256(context.journal.events(), subject.draw),
         source=subject.source,
     ).as_event()
     context.journal.append(
@@ -272,4 +275,6 @@ def _overrides(context: RunContext, subject: _Subject, measures_file: Path, batc
         "measures_path": measures_file,
         "use_latest_checkpoints": False,
     }
+    if subject.draw == EVALUATION:
+        values["evaluation_file"] = context.evaluation_path
     return values | {f"{stage}_path": reference.path for stage, reference in subject.checkpoints.items()}

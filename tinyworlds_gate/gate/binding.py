@@ -61,6 +61,8 @@ class Binding:
     config: Mapping[str, Any]
     """Dotted setting → value: of the inference run, of the thresholds, of the models' sizes."""
     dataset_sha256: str | None
+    evaluation_sha256: str | None
+    """Of the evaluation set; None for clips of the frames file."""
     commit: str | None
     dirty: bool | None
     versions: Mapping[str, str]
@@ -78,6 +80,7 @@ class Binding:
             "config_sha256": self.config_sha256,
             "config": dict(self.config),
             "dataset_sha256": self.dataset_sha256,
+            "evaluation_sha256": self.evaluation_sha256,
             "commit": self.commit,
             "dirty": self.dirty,
             "versions": dict(self.versions),
@@ -92,6 +95,7 @@ def bind(
     clip_digest: str | None,
     dataset_sha256: str | None,
     source: SourceState,
+    evaluation_sha256: str | None = None,
 ) -> Binding:
     """The binding of a verdict on these weights (SHA-256 by stage), taken on this draw under these settings."""
     versions = {name: source.versions[name] for name in BOUND_PACKAGES if name in source.versions}
@@ -100,6 +104,7 @@ def bind(
         clip_digest=clip_digest,
         config=gate_config(settings, draw),
         dataset_sha256=dataset_sha256,
+        evaluation_sha256=evaluation_sha256,
         commit=source.commit,
         dirty=source.dirty,
         versions=versions,
@@ -111,6 +116,8 @@ def gate_config(settings: Settings, draw: int) -> dict[str, Any]:
     thresholds, training = settings.profile.thresholds, settings.training
     found = {f"inference.{key}": getattr(settings.inference, key) for key in MEASURING_KEYS}
     found["inference.clip_draw"] = draw
+    if settings.inference.evaluation_file is not None:
+        found["inference.evaluation_file"] = settings.inference.evaluation_file
     found |= {f"training.{key}": getattr(training, key) for key in (*SPLIT_KEYS, *SHARED_KEYS)}
     return found | {f"thresholds.{key}": getattr(thresholds, key) for key in GateThresholds.__dataclass_fields__}
 
@@ -140,6 +147,7 @@ def _records(was: Mapping[str, Any], now: Binding) -> Iterator[str]:
         yield from _digest(f"the {stage} weights", was["checkpoints"].get(stage), now.checkpoints.get(stage))
     yield from _digest("the clips", was["clip_digest"], now.clip_digest)
     yield from _digest("the frames file", was["dataset_sha256"], now.dataset_sha256)
+    yield from _digest("the evaluation set", was.get("evaluation_sha256"), now.evaluation_sha256)
     # Through JSON, as the journal has gone.
     yield from _values(was["config"], json.loads(json.dumps(dict(now.config))))
     if was["commit"] != now.commit:

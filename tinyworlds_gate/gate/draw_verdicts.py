@@ -12,7 +12,7 @@ from typing import Any
 from tinyworlds_gate.errors import DiskError, GateError
 from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of
 from tinyworlds_gate.gate.picture_words import plain
-from tinyworlds_gate.names import FINAL
+from tinyworlds_gate.names import EVALUATION, FINALS
 from tinyworlds_gate.run.journal import Event, events_of, last_event
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.stages.context import RunContext
@@ -29,7 +29,7 @@ def draw_verdicts(context: RunContext) -> None:
 
 def verdict_picture(layout: RunLayout, number: int, draw: int) -> Path:
     """Where the picture of an attempt's verdict lies; its name is not the one that G4 looks for."""
-    return layout.inference_results / f"gate_verdict_{number:02d}{'_final' if draw == FINAL else ''}_{layout.run}.png"
+    return layout.inference_results / f"gate_verdict_{number:02d}{'_final' if draw in FINALS else ''}_{layout.run}.png"
 
 
 def _draw(context: RunContext, events: Sequence[Event], verdict: Event) -> None:
@@ -64,7 +64,8 @@ def _drawn(context: RunContext, events: Sequence[Event], verdict: Event, path: P
     root = context.layout.project_root
     ended = [event for event in events_of(events, "inference_finished") if attempt_of(event) == attempt_of(verdict)]
     finished = ended[-1] if ended else {}
-    dataset = last_event(events, "dataset_ready") or {}
+    ready = last_event(events, "dataset_ready") or {}
+    dataset = (ready.get("evaluation") or {}) if attempt_of(verdict)[1] == EVALUATION else ready
     strips: list[Strip] = []
     problem = ""
     try:

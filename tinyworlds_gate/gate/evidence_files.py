@@ -13,7 +13,7 @@ from tinyworlds_gate.gate.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.condition import Condition
 from tinyworlds_gate.gate.measures import GateMeasures, MeasuresError, read_raw, summarise
 from tinyworlds_gate.gate.recomputed import Recomputed, recomputed
-from tinyworlds_gate.names import INVALID
+from tinyworlds_gate.names import EVALUATION, INVALID
 from tinyworlds_gate.reference.rollout.generated_frames import read_generated
 from tinyworlds_gate.run.journal import Event, last_event
 
@@ -81,3 +81,10 @@ def dataset_sha256(events: Iterable[Event]) -> str | None:
     """SHA-256 of the frames file that the run was prepared on; None when it was not."""
     ready = last_event(list(events), "dataset_ready")
     return None if ready is None else str(ready["sha256"])
+
+
+def evaluation_sha256(events: Iterable[Event], draw: int) -> str | None:
+    """SHA-256 of the evaluation set that a draw's clips lie in; None for clips of the frames file."""
+    ready = last_event(list(events), "dataset_ready") if draw == EVALUATION else None
+    evaluation = (ready or {}).get("evaluation")
+    return None if evaluation is None else str(evaluation["sha256"])

@@ -1,11 +1,13 @@
-"""The final verdict of a run that retried, as its journal tells it: is it there, is it what it must be (L8, H3)."""
+"""The final verdict of a run, as its journal tells it: must there be one, is it there and what it must be (L8, H3)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinyworlds_gate.names import ATTEMPTS, FINAL, PASS
-from tinyworlds_gate.run.journal import Event, events_of
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FINAL, FINALS, PASS
+from tinyworlds_gate.run.journal import Event, events_of, last_event
+
+FINAL_NAMES = {FINAL: ", final draw", EVALUATION: ", evaluation set"}
 
 
 def attempt_of(event: Event) -> tuple[int, int]:
@@ -14,20 +16,32 @@ def attempt_of(event: Event) -> tuple[int, int]:
 
 
 def is_final(event: Event) -> bool:
-    """Whether an event of the inference gate belongs to the final verdict of a run that retried."""
-    return attempt_of(event)[1] == FINAL
+    """Whether an event of the inference gate belongs to a final verdict."""
+    return attempt_of(event)[1] in FINALS
 
 
 def attempt_name(number: int, draw: int) -> str:
-    """`attempt 2`, or `attempt 2, final draw`."""
-    return f"attempt {number}" + (", final draw" if draw == FINAL else "")
+    """`attempt 2`, `attempt 2, final draw`, or `attempt 2, evaluation set`."""
+    return f"attempt {number}" + FINAL_NAMES.get(draw, "")
+
+
+def final_draw(events: Sequence[Event]) -> int | None:
+    """The draw that the run's final verdict must be of; None where its last attempt is its verdict.
+
+    A run with an evaluation set takes its verdict there, whether it retried or not; without one, a second draw is
+    needed after a retry only.
+    """
+    ready = last_event(list(events), "dataset_ready") or {}
+    if ready.get("evaluation") is not None:
+        return EVALUATION
+    return FINAL if any(True for _ in events_of(events, "dynamics_retrain")) else None
 
 
 def final_problems(events: Sequence[Event]) -> list[str]:
-    """What is wrong with the final verdict; none for a run that did not retry, or whose attempts did not pass.
+    """What is wrong with the final verdict; none for a run that needs none, or whose attempts did not pass.
 
-    A pass after retraining counts only with a second one, on the same weights and other clips, and nothing was
-    trained once those clips had been seen.
+    A pass after retraining, or in a run with an evaluation set, counts only with a second one, on the same weights and
+    other clips, and nothing was trained once those clips had been seen.
     """
     verdicts, retrains = list(events_of(events, "gate_verdict")), list(events_of(events, "dynamics_retrain"))
     finals = [verdict for verdict in verdicts if is_final(verdict)]
@@ -37,13 +51,16 @@ def final_problems(events: Sequence[Event]) -> list[str]:
         if any(retrain["seq"] > final["seq"] for retrain in retrains)
     ]
     attempts = [verdict for verdict in verdicts if not is_final(verdict)]
-    if not retrains or not attempts or attempts[-1]["verdict"] != PASS:
+    draw = final_draw(events)
+    if draw is None or not attempts or attempts[-1]["verdict"] != PASS:
         return problems
     last = attempts[-1]
     number = last["attempt"]
-    final = next((one for one in finals if one["attempt"] == number), None)
+    final = next((one for one in finals if attempt_of(one) == (number, draw)), None)
     if final is None:
-        return [*problems, f"attempt {number} passed after retraining, but no final verdict was taken on a second draw"]
+        where = "on the evaluation set" if draw == EVALUATION else "on a second draw"
+        after = " after retraining" if retrains else ""
+        return [*problems, f"attempt {number} passed{after}, but no final verdict was taken {where}"]
     if _weights(events, last) != _weights(events, final):
         problems.append(f"attempt {number} and its final verdict are not of the same weights")
     digests = [(one.get("measures") or {}).get("clip_digest") for one in (last, final)]

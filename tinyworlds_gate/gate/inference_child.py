@@ -16,6 +16,8 @@ from tinyworlds_gate.launch.disk import full_disk
 from tinyworlds_gate.launch.oom_kills import OomKills
 from tinyworlds_gate.stages.context import RunContext
 
+KILLS_INTERVAL_S = 1.0
+
 
 @dataclass(frozen=True)
 class InferenceChild:
@@ -33,13 +35,21 @@ def run_inference(context: RunContext, command: Sequence[str], log: Path) -> Inf
         LaunchError: it cannot be started.
     """
     settings, layout, kills = context.settings, context.layout, OomKills()
+    looked = -KILLS_INTERVAL_S
+
+    def look_for_kills(awake_s: float) -> None:
+        nonlocal looked
+        if awake_s - looked >= KILLS_INTERVAL_S:  # finding our children reads the whole process table
+            looked = awake_s
+            kills.look(_children())
+
     child = run_child(
         command,
         cwd=layout.project_root,
         env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=context.on_cpu),
         log_path=log,
         deadline_s=settings.profile.watchdog.inference_deadline_s,
-        on_poll=lambda _: kills.look(_children()),
+        on_poll=look_for_kills,
         alone_in=context.target,
         cleanup_extra=settings.options.cleanup_extra_processes,
         guard_interval_s=settings.options.monitor_interval_sec,

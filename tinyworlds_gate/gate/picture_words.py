@@ -14,7 +14,7 @@ from tinyworlds_gate.gate.condition import GateThresholds, thresholds_of
 from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of
 from tinyworlds_gate.gate.information import USED_SHARE
 from tinyworlds_gate.gate.measured_conditions import MOST_DIGITS, apart
-from tinyworlds_gate.names import FAIL, FINAL, INVALID, PASS
+from tinyworlds_gate.names import EVALUATION, FAIL, FINALS, INVALID, PASS
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.redact import redact
 
@@ -68,9 +68,10 @@ def subtitle(event: Event, run: str, profile: str | None) -> str:
     measures: Measures = event.get("measures") or {}
     if measures:
         mode = "teacher-forced (not strict)" if measures.get("teacher_forced") else "strict autoregressive"
-        unseen = ", which no attempt has seen" if draw == FINAL else ""
+        told = "clips of the evaluation set," if draw == EVALUATION else "held-out clips of"
+        unseen = ", which no attempt has seen" if draw in FINALS else ""
         parts += [
-            f"{measures['clips']} held-out clips of {measures['episodes']} episodes{unseen}",
+            f"{measures['clips']} {told} {measures['episodes']} episodes{unseen}",
             f"{mode} rollout, {measures['generation_steps']} frames from {measures['context']}",
         ]
     return plain(" · ".join(part for part in parts if part))

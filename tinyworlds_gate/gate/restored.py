@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.gate.attempt import InferenceAttempt
 from tinyworlds_gate.gate.binding import SourceState, bind, changed_since
-from tinyworlds_gate.gate.evidence_files import dataset_sha256, measured
+from tinyworlds_gate.gate.evidence_files import dataset_sha256, evaluation_sha256, measured
+from tinyworlds_gate.gate.final_draw import attempt_of
 from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict
-from tinyworlds_gate.names import ATTEMPTS
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.context import RunContext
 
@@ -23,11 +23,11 @@ def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> In
         [Condition(**condition) for condition in verdict["conditions"]],
         GateThresholds(**verdict["thresholds"]),
     )
-    picture = finished.get("picture")
+    picture, draw = finished.get("picture"), attempt_of(finished)[1]
     return InferenceAttempt(
         number=finished["attempt"],
         verdict=judged,
-        measures=measured(root / finished["measures_file"], root, context.data_path).measures,
+        measures=measured(root / finished["measures_file"], root, context.frames_of(draw)).measures,
         checkpoints={
             stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
             for stage, one in finished["checkpoints"].items()
@@ -35,7 +35,7 @@ def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> In
         log=root / finished["log"],
         picture=root / picture if picture else None,
         log_tail=tuple(finished.get("log_tail") or ()),
-        draw=finished.get("draw", ATTEMPTS),
+        draw=draw,
         binding=verdict.get("binding"),
     )
 
@@ -50,6 +50,7 @@ def changed_since_attempt(
         {stage: reference.model_sha256 for stage, reference in standing.items()},
         clip_digest=attempt.measures.clip_digest if attempt.measures else None,
         dataset_sha256=dataset_sha256(context.journal.events()),
+        evaluation_sha256=evaluation_sha256(context.journal.events(), attempt.draw),
         source=source,
     )
     return changed_since(attempt.binding, now)

@@ -18,18 +18,16 @@ import numpy as np
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
-from tinyworlds_gate.errors import ConfigError, DataError
+from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.gate.asked import agreement_conditions
 from tinyworlds_gate.gate.claims import claim_conditions
 from tinyworlds_gate.gate.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures import GateMeasures, summarise
 from tinyworlds_gate.gate.recomputed import recomputed
+from tinyworlds_gate.gate.score_clips import add_clip_arguments, chosen_clips, positive, whole
 from tinyworlds_gate.gate.score_text import score_text
 from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, judge_measures
 from tinyworlds_gate.names import INVALID
-from tinyworlds_gate.reference.data.clip_draw import draw_clips
-from tinyworlds_gate.reference.data.clip_reading import require_whole_clips
-from tinyworlds_gate.reference.data.clips import clip_starts
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
 from tinyworlds_gate.reference.data.split import EpisodeSplit, split_episodes
 
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from tinyworlds_gate.reference.rollout.trained import TrainedModels
 
 SCORE_SCHEMA = 1
-DEFAULT_CLIPS = 64
 OPTION_OF_STAGE = {
     "video_tokenizer": "--video-checkpoint",
     "latent_actions": "--latent-checkpoint",
@@ -62,20 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             option, required=True, type=Path, metavar="D", help=f"a {stage}_step_<n> folder, or its checkpoints/ parent"
         )
     parser.add_argument("--data", required=True, type=Path, metavar="F.h5", help="frames, uint8 [N, H, W, 3]")
+    add_clip_arguments(parser)
+    parser.add_argument("--context", type=positive, help="true frames given (default: one less than trained on)")
+    parser.add_argument("--steps", type=positive, default=12, help="frames generated (default: %(default)s)")
     parser.add_argument(
-        "--starts",
-        type=_starts,
-        metavar="N,N",
-        help="first frames of the clips (default: the file's own `clip_starts`, else a draw over its episodes)",
-    )
-    parser.add_argument(
-        "--clips", type=_positive, default=DEFAULT_CLIPS, help="how many clips to draw (default: %(default)s)"
-    )
-    parser.add_argument("--clip-seed", type=_whole, default=0, help="which clips are drawn (default: %(default)s)")
-    parser.add_argument("--context", type=_positive, help="true frames given (default: one less than trained on)")
-    parser.add_argument("--steps", type=_positive, default=12, help="frames generated (default: %(default)s)")
-    parser.add_argument(
-        "--decode-steps", type=_positive, default=16, help="MaskGIT passes a frame (default: %(default)s)"
+        "--decode-steps", type=positive, default=16, help="MaskGIT passes a frame (default: %(default)s)"
     )
     parser.add_argument(
         "--rollout",
@@ -83,9 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="tokens",
         help="what is fed back: the tokens, or frames that are tokenised again as TinyWorlds does (default: tokens)",
     )
-    parser.add_argument("--stride", type=_positive, default=1, help="take every n-th frame (ZELDA: 4; default: 1)")
-    parser.add_argument("--batch-size", type=_positive, default=16, help="clips at once (default: %(default)s)")
-    parser.add_argument("--seed", type=_whole, default=0, help="of random actions and intervals (default: %(default)s)")
+    parser.add_argument("--stride", type=positive, default=1, help="take every n-th frame (ZELDA: 4; default: 1)")
+    parser.add_argument("--batch-size", type=positive, default=16, help="clips at once (default: %(default)s)")
+    parser.add_argument("--seed", type=whole, default=0, help="of random actions and intervals (default: %(default)s)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--tf32", action="store_true", help="TF32 matrix products on CUDA: faster, rounded")
     parser.add_argument(
@@ -133,11 +121,11 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
     data_sha256 = sha256_of(args.data) if args.data.is_file() else ""
     data = load_frames(args.data, frame_size=sizes.frame_size, stride=args.stride)
     split = _recorded_split(trained, data, data_sha256)
-    starts = _chosen_starts(args, data, context + args.steps, split)
+    chosen = chosen_clips(args, data, context + args.steps, split)
     everything = tuple(int(one) for one in np.unique(data.episode))
     clips = cut_clips(
         data,
-        starts,
+        chosen.starts,
         context + args.steps,
         context=context,
         data_sha256=data_sha256,
@@ -163,7 +151,7 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
     others = [*agreement_conditions(trained.references), *_trained_on_them(trained, clips.episodes, split), *claims]
     thresholds = GateThresholds(**{**vars(STRICT), "max_mse": args.max_mse})
     verdict = judge_measures(measures, thresholds, others)
-    return _result(raw, facts, measures, verdict, trained, split)
+    return _result(raw | chosen.told, facts, measures, verdict, trained, split)
 
 
 def _result(
@@ -212,18 +200,6 @@ def _recorded_split(trained: TrainedModels, data: FramesData, data_sha256: str) 
     return None
 
 
-def _chosen_starts(args: argparse.Namespace, data: FramesData, length: int, split: EpisodeSplit | None) -> np.ndarray:
-    """The clips that were asked for, else those that the file names, else a draw over (held-out) episodes."""
-    given = np.array(args.starts, np.int64) if args.starts else data.clip_starts
-    if given is not None:
-        if len(np.unique(given)) < len(given):
-            raise DataError(f"--starts {','.join(map(str, given))}: a clip is named twice; name each once")
-        require_whole_clips(args.data, data.episode, given, length)
-        return given
-    admissible = clip_starts(data, length, split.held_out if split else np.unique(data.episode))
-    return draw_clips(admissible, data.episode[admissible], args.clips, args.clip_seed)
-
-
 def _trained_on_them(trained: TrainedModels, episodes: np.ndarray, split: EpisodeSplit | None) -> list[Condition]:
     if split is None:
         return []
@@ -249,18 +225,6 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
-
-
 def _error(text: str) -> float:
     try:
         value = float(text)
@@ -269,10 +233,3 @@ def _error(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no error; give a number above 0, like 0.03")
     return value
-
-
-def _starts(text: str) -> list[int]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words):
-        raise argparse.ArgumentTypeError(f"{text!r} names no clips; give their first frames, like 10,150")
-    return [int(word) for word in words]

@@ -11,7 +11,7 @@ from tinyworlds_gate.gate.condition import Condition, GateThresholds
 from tinyworlds_gate.gate.inference_log import InferenceLog
 from tinyworlds_gate.gate.measured_conditions import measured_conditions, worse_than_copying
 from tinyworlds_gate.gate.measures import GateMeasures
-from tinyworlds_gate.names import ATTEMPTS, FAIL, FINAL, INVALID, PASS, STAGES
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION, EVERYTHING, FAIL, FINAL, INVALID, PASS, STAGES
 
 __all__ = [
     "Condition",
@@ -24,6 +24,22 @@ __all__ = [
 
 LOG_AGREEMENT = 1e-6
 """The log prints eight decimals; its error and the one from the clips may differ by no more."""
+
+MEASURED_CLIPS = {
+    EVERYTHING: "held-out clips",
+    ATTEMPTS: "held-out clips",
+    FINAL: "held-out clips of a second draw, which no retry has seen,",
+    EVALUATION: "clips of the evaluation set, which no training and no retry has seen,",
+}
+"""Draw → its clips, in the sentence of a verdict."""
+
+CLIPS_OF = {
+    EVERYTHING: "held-out clips of its draw",
+    ATTEMPTS: "held-out clips of its draw",
+    FINAL: "held-out clips of the second draw, in episodes that no attempt has measured",
+    EVALUATION: "clips that the evaluation set names",
+}
+"""Draw → its clips, in the condition that holds measured clips to them."""
 
 
 @dataclass(frozen=True)
@@ -177,11 +193,11 @@ def _clips(evidence: InferenceEvidence) -> list[Condition]:
     drawn, measured = evidence.drawn_starts, evidence.measured_starts
     if drawn is None:
         return []
-    which = "of the second draw, in episodes that no attempt has measured" if evidence.draw == FINAL else "of its draw"
+    which = CLIPS_OF[evidence.draw]
     if measured == drawn:
-        return [Condition("G5.clips", PASS, f"the {len(drawn)} clips measured are the held-out clips {which}")]
+        return [Condition("G5.clips", PASS, f"the {len(drawn)} clips measured are the {which}")]
     missing, strange = set(drawn) - set(measured), sorted(set(measured) - set(drawn))
-    what = f"{len(measured)} clips were measured instead of the {len(drawn)} held-out clips {which}"
+    what = f"{len(measured)} clips were measured instead of the {len(drawn)} {which}"
     if missing:
         what += f": {len(missing)} of them are missing"
     if strange:
@@ -193,18 +209,18 @@ def _sentence(
     verdict: str, problems: Sequence[Condition], measures: GateMeasures | None, thresholds: GateThresholds, draw: int
 ) -> str:
     """What a newcomer reads first: every reason for a failure, or what a pass was measured against."""
-    which = " of a second draw, which no retry has seen," if draw == FINAL else ""
+    clips = MEASURED_CLIPS[draw]
     if verdict != PASS:
         reasons = [one.reason for one in problems]
         if measures is not None and measures.mse <= thresholds.max_mse and _untold_negative_skill(measures, thresholds):
             reasons.append(worse_than_copying(measures, thresholds))
-        where = f"on held-out clips{which} " if which else ""
+        where = "" if draw == ATTEMPTS else f"on {clips} "
         return f"{verdict}: {where}{'. Also: '.join(reasons)}."
     assert measures is not None
     mode = "teacher-forced (not strict)" if measures.teacher_forced else "strict autoregressive"
     return (
         f"PASS: the {mode} rollout error {measures.mse:.4f} (95 % interval {measures.mse_low:.4f} to "
-        f"{measures.mse_high:.4f}) on {measures.clips} held-out clips{which} is at most {thresholds.max_mse:g}"
+        f"{measures.mse_high:.4f}) on {measures.clips} {clips} is at most {thresholds.max_mse:g}"
         f"{_compared(measures)}."
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -245,6 +247,18 @@ def failure_text(result: Failure) -> str:
 
 
 def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
+    """Wait so long for the end of a process; where it can the kernel wakes us (`subprocess` looks 20 times a second)."""
+    if process.poll() is not None:
+        return True
+    with suppress(OSError, AttributeError):  # not Linux, or too old for it
+        file = os.pidfd_open(process.pid)
+        try:
+            waiting = select.poll()
+            waiting.register(file, select.POLLIN)
+            waiting.poll(1000 * wait_s)
+        finally:
+            os.close(file)
+        return process.poll() is not None
     try:
         process.wait(timeout=wait_s)
     except subprocess.TimeoutExpired:

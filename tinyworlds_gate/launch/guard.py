@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from tinyworlds_gate.launch.ending import EndedProcess, end_processes, left_alone
-from tinyworlds_gate.launch.processes import StageProcess, carries_launch, find_stage_processes
+from tinyworlds_gate.launch.processes import carries_launch, find_stage_processes
 from tinyworlds_gate.run.identity import ProcessIdentity
 from tinyworlds_gate.targets.base import Target
 
@@ -42,9 +42,11 @@ class LauncherGuard:
     def look(self) -> None:
         """Look now, and end what has no business here."""
         self._next = time.monotonic() + min(LONGEST_INTERVAL_S, self.interval_s)
-        running = find_stage_processes(self.target)
-        ours = self.live_tree()  # looked at after the search, so that a worker born meanwhile counts as ours
-        found = [one for one in running if one.identity not in self.extra and not self._is_ours(one, ours)]
+        running = [one for one in find_stage_processes(self.target) if one.identity not in self.extra]
+        found = [one for one in running if not carries_launch(one.pid, self.token)]
+        if found:  # looked at after the search, so that a worker born meanwhile counts as ours
+            ours = self.live_tree()
+            found = [one for one in found if one.pid not in ours and one.identity.is_alive()]
         if not self.cleanup:
             self.extra.update((one.identity, left_alone(one)) for one in found)
         elif found:
@@ -60,6 +62,3 @@ class LauncherGuard:
         with suppress(psutil.Error):
             return {launcher.pid, *(child.pid for child in psutil.Process(launcher.pid).children(recursive=True))}
         return {launcher.pid}
-
-    def _is_ours(self, found: StageProcess, tree: set[int]) -> bool:
-        return found.pid in tree or carries_launch(found.pid, self.token) or not found.identity.is_alive()

@@ -5,12 +5,25 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 _COUNTER = re.compile(r"(?m)^oom_kill (\d+)$")
+YOUNG_S = 10.0
+SETTLED_INTERVAL_S = 2.0
 _FILES = ("memory.events", "memory.oom_control")
 """Of a cgroup of version 2 and of version 1."""
+
+
+@dataclass
+class _Known:
+    """A process' counter, when it was first asked for and when it was looked up last (monotonic seconds)."""
+
+    first: float
+    looked: float = 0.0
+    path: Path | None = None
 
 
 class OomKills:
@@ -24,11 +37,12 @@ class OomKills:
         self._root, self._proc = root, proc
         self._first: dict[Path, int] = {}
         self._newest: dict[Path, int] = {}
+        self._known: dict[int, _Known] = {}
         self.look([os.getpid()])
 
     def look(self, pids: Iterable[int]) -> None:
         """Read the counters again, with those of the cgroups that these processes are in now; gone ones are skipped."""
-        for path in {path for pid in pids if (path := self._counter_of(pid)) is not None}:
+        for path in {path for pid in pids if (path := self._known_counter(pid)) is not None}:
             self._first.setdefault(path, _read(path) or 0)
         for path in self._first:
             count = _read(path)
@@ -40,6 +54,15 @@ class OomKills:
         self.look(())
         grown = [count - self._first[path] for path, count in self._newest.items()]
         return max(grown) if grown else None
+
+    def _known_counter(self, pid: int) -> Path | None:
+        """As `_counter_of`, looked up each time while a process is young, and then every 2 s: few move later."""
+        now, known = time.monotonic(), self._known.get(pid)
+        if known is None:
+            known = self._known[pid] = _Known(now)
+        if now - known.first < YOUNG_S or now - known.looked >= SETTLED_INTERVAL_S:
+            known.looked, known.path = now, self._counter_of(pid)
+        return known.path
 
     def _counter_of(self, pid: int) -> Path | None:
         """The nearest counter at or above the cgroup that a process is charged to."""

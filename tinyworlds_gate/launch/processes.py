@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
 
-from tinyworlds_gate.launch.argv import Program, program_of
+from tinyworlds_gate.launch.argv import Program, is_python, program_of
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE, RUN_ROOT_VARIABLE
 from tinyworlds_gate.run.identity import ProcessIdentity, is_zombie, process_start
 from tinyworlds_gate.run.redact import redact_command
@@ -56,12 +57,18 @@ def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> li
     process, its ancestors and the PIDs in ``exclude`` never count.
     """
     found = []
-    for process in _own_users_processes(exclude):
+    # What most processes are is told by their program alone; the guard looks every 2 s, at all of them.
+    for process in psutil.process_iter():
+        if process.pid in exclude or not _may_run_a_program(process.pid):
+            continue
         with suppress(psutil.Error, OSError):
+            if process.uids().real != os.getuid() or not _shares_our_root(process.pid):
+                continue
             stage = _stage_of(process, target)
             if stage is not None and (facts := facts_of(process)) is not None:
                 found.append(StageProcess(facts, stage[0], stage[1]))
-    return sorted(found, key=lambda one: (not one.launcher, one.pid))
+    never = own_ancestry() if found else set()
+    return sorted((one for one in found if one.pid not in never), key=lambda one: (not one.launcher, one.pid))
 
 
 def find_left_over(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
@@ -161,6 +168,27 @@ def _own_users_processes(exclude: Collection[int]) -> Iterator[psutil.Process]:
                 yield process
         except (psutil.Error, OSError):
             continue
+
+
+def _may_run_a_program(pid: int) -> bool:
+    """Whether `program_of` could find a program in a process, told by two cheap looks; unknown counts as yes."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            words = file.read()
+    except OSError:
+        return not os.path.exists("/proc/self/cmdline") or os.path.exists(f"/proc/{pid}")
+    if b"torchrun" in words:
+        return True
+    try:
+        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    except OSError:
+        return b"py" in words
+    return bool(words) and _is_interpreter(executable)
+
+
+@cache
+def _is_interpreter(executable: str) -> bool:
+    return is_python(executable)
 
 
 def _shares_our_root(pid: int) -> bool:

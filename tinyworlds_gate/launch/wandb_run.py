@@ -32,8 +32,11 @@ def plan_wandb_run(training: TrainingConfig, environment: Mapping[str, str]) -> 
 
 
 def with_wandb_run(environment: Mapping[str, str], run: WandbRun | None) -> dict[str, str]:
-    """A chunk's environment with the id of its W&B run; a run that somebody else wanted resumed is not this one."""
+    """A chunk's environment with the id and the mode of its W&B run; one that somebody else wanted resumed is not it.
+
+    The mode is told as the journal holds it: wandb refuses a `WANDB_MODE` that is empty, which means "not set" here.
+    """
     if run is None:
         return dict(environment)
     kept = {name: value for name, value in environment.items() if name != "WANDB_RESUME"}
-    return kept | {"WANDB_RUN_ID": run.id}
+    return kept | {"WANDB_RUN_ID": run.id, "WANDB_MODE": run.mode}

@@ -20,6 +20,7 @@ from tinyworlds_gate.plugin.parallel import add_refused_option, is_parallel, ref
 from tinyworlds_gate.plugin.retrain import RERUN
 from tinyworlds_gate.plugin.session import SESSION, GateSession, requirement_ids
 from tinyworlds_gate.plugin.step_summary import append_summary
+from tinyworlds_gate.plugin.unused_plugins import drop_idle_hypothesis
 
 __all__ = ["closed_loop", "findings_of", "inference", "reports", "trained_stages"]
 
@@ -60,6 +61,7 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Know which validation tests will run; resolve the settings before the first of them."""
     session.config.stash[SESSION].note_selected(session.items)
+    drop_idle_hypothesis(session.config)
 
 
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, str, Any] | None:

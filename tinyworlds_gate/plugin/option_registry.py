@@ -168,6 +168,13 @@ OPTIONS: tuple[Option, ...] = (
         "temperature", parse_temperature, "number", "0", "0 takes the likeliest token, above it tokens are sampled."
     ),
     Option(
+        "evaluation_file",
+        parse_text,
+        "path",
+        "none",
+        "A fixed evaluation set: the final verdict is taken on the clips that it names (clip_starts).",
+    ),
+    Option(
         "enable_wandb_analysis", parse_bool, "true|false", "true", "Analyse the stages' history; false cannot pass H4."
     ),
     Option(

@@ -347,8 +347,20 @@ def _verdict_of(report: pytest.TestReport) -> tuple[str, str]:
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         return NOT_RUN, reason.removeprefix("Skipped: ").removeprefix(NOT_RUN_PREFIX)
+    return (FAIL if report.when == "call" else INVALID), _failure_told(report)
+
+
+def _failure_told(report: pytest.TestReport) -> str:
+    """Why a test failed: its own words, or what broke in it and where; one line."""
     text = report.longreprtext.strip().splitlines()
-    return (FAIL if report.when == "call" else INVALID), text[-1] if text else f"the test failed in its {report.when}"
+    if not text:
+        return f"the test failed in its {report.when}"
+    crash = getattr(report.longrepr, "reprcrash", None)
+    where, _, kind = text[-1].rpartition(": ")
+    message = str(getattr(crash, "message", "")).strip().splitlines()
+    if not where or not message or not message[0].startswith(kind):
+        return text[-1]
+    return f"the test itself broke at {where}: {message[0]}."
 
 
 def _devices(on_cpu: bool, gpus: int) -> str:

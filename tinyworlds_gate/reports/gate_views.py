@@ -36,6 +36,7 @@ class StepTable:
 BOUND_WORDS = (
     ("clip_digest", "digest of the clips"),
     ("dataset_sha256", "SHA-256 of the frames file"),
+    ("evaluation_sha256", "SHA-256 of the evaluation set"),
     ("config_sha256", "SHA-256 of the settings that the gate depends on"),
     ("commit", "commit of the project"),
     ("dirty", "tracked files differ from the commit"),
@@ -55,7 +56,8 @@ def binding_rows(record: RunRecord) -> list[tuple[str, Any]]:
     if not bound:
         return []
     rows = [(f"SHA-256 of the {stage} weights", digest) for stage, digest in bound.get("checkpoints", {}).items()]
-    rows += [(what, bound.get(key)) for key, what in BOUND_WORDS]
+    words = [one for one in BOUND_WORDS if one[0] != "evaluation_sha256" or bound.get(one[0]) is not None]
+    rows += [(what, bound.get(key)) for key, what in words]
     versions = ", ".join(f"{name} {version}" for name, version in bound.get("versions", {}).items())
     return [*rows, ("versions", versions or None)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of, final_problems
-from tinyworlds_gate.names import FINAL, VERDICTS
+from tinyworlds_gate.names import EVALUATION, FINALS, VERDICTS
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 
@@ -46,7 +46,7 @@ class Chunk:
 
 @dataclass
 class Attempt:
-    """One try at the inference gate, or the final verdict of a run that retried (draw 2).
+    """One try at the inference gate, or a final verdict (draw 2, or 3 on the evaluation set).
 
     `retrain` is the dynamics retraining that came before it, if any.
     """
@@ -66,7 +66,11 @@ class Attempt:
 
     @property
     def is_final(self) -> bool:
-        return self.draw == FINAL
+        return self.draw in FINALS
+
+    @property
+    def on_evaluation_set(self) -> bool:
+        return self.draw == EVALUATION
 
     @property
     def name(self) -> str:
@@ -162,6 +166,9 @@ class RunRecord:
         verdict = VERDICT_OF_STATUS.get(self.status, "INVALID")
         told = str(self.finished.get("sentence") or "The run ended without a sentence.")
         sentence = told.removeprefix(f"{verdict}: ")
+        if self.status == "interrupted" and self.interrupted is not None:
+            came = self.interrupted.get("signal") or "The interruption"
+            sentence = f"{sentence} {came} came {self._doing()}."
         gate = self.last_attempt.verdict if self.last_attempt else None
         if verdict in ("PASS", "DEGRADED") and (gate is None or gate.get("verdict") not in ("PASS", "DEGRADED")):
             shown = "no inference gate verdict" if gate is None else f"a gate verdict of {gate.get('verdict')}"

@@ -16,8 +16,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from tinyworlds_gate.gate.picture_words import mse_text
 from tinyworlds_gate.reports import gate_views, story, views
 from tinyworlds_gate.reports.evidence_link import evidence_of
+from tinyworlds_gate.reports.glance import glance
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
 from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.reports.names import report_paths
@@ -78,8 +80,12 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(num=number, duration=duration, clock=clock)
+    env.filters.update(num=number, duration=duration, clock=clock, mse=mse_text, two=_two_digits)
     return env
+
+
+def _two_digits(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
@@ -106,6 +112,7 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "plain": PLAIN_WORDS[verdict],
         "sentence": sentence,
         "NOT_STRICT": story.NOT_STRICT,
+        "glance": glance(record),
         "facts": gate_views.gate_facts(record),
         "asked_for": gate_views.asked_for(record),
         "attempts": [views.attempt_row(attempt) for attempt in record.attempts],

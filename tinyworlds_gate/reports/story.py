@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinyworlds_gate.gate.final_draw import attempt_of
+from tinyworlds_gate.gate.picture_words import mse_text
 from tinyworlds_gate.reports.causes import causes_first
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
@@ -76,12 +77,18 @@ def happened(record: RunRecord) -> list[str]:
 
 
 def _two_verdicts(record: RunRecord, final: Attempt) -> str:
-    """Both verdicts of a run that retried, and which one counts."""
+    """Both verdicts of a run with a final one, and which one counts."""
     first = next(one for one in record.attempts if one.number == final.number)
     told = [
-        f"{(one.verdict or {}).get('verdict', 'no verdict')}, MSE {number(one.measures.get('mse'))}"
+        f"{(one.verdict or {}).get('verdict', 'no verdict')}, MSE {mse_text(one.measures.get('mse'))}"
         for one in (first, final)
     ]
+    if final.on_evaluation_set:
+        return (
+            f"Attempt {final.number} passed on held-out clips of the training data, so the run's verdict is the one on "
+            f"the fixed evaluation set, which no training and no retry has seen: {told[1]} (on the clips of the "
+            f"attempts: {told[0]})."
+        )
     return (
         f"The run retrained until attempt {final.number} passed, so its verdict is the one on a second draw of clips, "
         f"in episodes that no attempt has measured: {told[1]} (on the clips of the attempts: {told[0]})."
@@ -141,7 +148,7 @@ def _effect_on_mse(before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return "Unknown: one of the two attempts has no MSE."
     word = "It helped" if after < before else "It did not help"
-    return f"{word}: MSE {number(before)} → {number(after)}."
+    return f"{word}: MSE {mse_text(before)} → {mse_text(after)}."
 
 
 def next_steps(record: RunRecord) -> list[str]:
@@ -158,13 +165,13 @@ def next_steps(record: RunRecord) -> list[str]:
     steps = []
     if verdict == "FAIL" and floor is not None and limit is not None and floor > limit:
         steps.append(
-            f"Improve the video tokenizer first: its own error {number(floor)} is above the limit {number(limit)}, "
+            f"Improve the video tokenizer first: its own error {mse_text(floor)} is above the limit {number(limit)}, "
             "so no dynamics can pass on it. Then retrain latent actions and dynamics on the new tokenizer."
         )
     elif verdict == "FAIL" and mse is not None and limit is not None and mse > limit:
         steps.append(
             "Train dynamics longer (--target-updates, --retry-chunk or --max-inference-retries): "
-            f"the tokenizer's floor {number(floor)} leaves room under the limit {number(limit)}."
+            f"the tokenizer's floor {mse_text(floor)} leaves room under the limit {number(limit)}."
         )
     open_rows = [row for row in record.requirements() if row.verdict in ("FAIL", "INVALID")]
     open_rows = [row for row in open_rows if row.id not in FOLLOW_FROM_THE_MSE]
@@ -204,8 +211,8 @@ def risks(record: RunRecord) -> list[str]:
     high, skill = m.get("mse_high"), m.get("skill")
     if high is not None and limit is not None and high > limit:
         lines.append(
-            f"The upper end of the 95 % interval, {number(high)}, is above the limit {number(limit)}: another draw of "
-            "clips may fail."
+            f"The upper end of the 95 % interval, {mse_text(high)}, is above the limit {number(limit)}: another draw "
+            "of clips may fail."
         )
     if skill is not None and skill <= 0:
         lines.append(f"Skill is {number(skill)}: the model is not better than copying the last frame.")

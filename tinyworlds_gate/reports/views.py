@@ -111,10 +111,11 @@ def attempt_row(attempt: Attempt) -> Row:
             f"at learning rate {number(retrain.get('learning_rate'))}"
         )
     if attempt.is_final:
-        before = f"attempt {attempt.number} passed; the same checkpoints, on clips that no attempt has seen"
+        clips = "the evaluation set" if attempt.on_evaluation_set else "clips that no attempt has seen"
+        before = f"attempt {attempt.number} passed; the same checkpoints, on {clips}"
     checkpoints = done.get("checkpoints") or {}
     return {
-        "number": f"{attempt.number}, final draw" if attempt.is_final else attempt.number,
+        "number": attempt.name.removeprefix("attempt ") if attempt.is_final else attempt.number,
         "name": attempt.name.capitalize(),
         "before": before,
         "verdict": judged.get("verdict") or "INVALID",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
@@ -24,9 +25,15 @@ class RunContext:
     say: Callable[[str], None]
     show_progress: Callable[[str, int, int, int, float], None]
     data_path: Path | None = None
+    evaluation_path: Path | None = None
+    """The fixed evaluation set of the final verdict; None where the run draws its clips."""
     chunks_started: int = field(default=0)
     clip_draws: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """Draw of held-out clips → their first frames, as the preparation drew them (reference/data/held_out.py)."""
+    """Draw → the first frames of its clips, as the preparation drew them, or as the evaluation set names them."""
+
+    def frames_of(self, draw: int) -> Path | None:
+        """The frames file that the clips of a draw lie in; None before the preparation."""
+        return self.evaluation_path if draw == EVALUATION else self.data_path
 
     @property
     def on_cpu(self) -> bool:

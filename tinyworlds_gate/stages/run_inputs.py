@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.kept import edited_sentence, edited_settings
 from tinyworlds_gate.errors import CheckpointError, DataError
@@ -20,6 +23,8 @@ def check_inputs(context: RunContext) -> None:
     ready = last_event(events, "dataset_ready")
     if ready is not None:
         _require_same_frames(context, ready)
+        if ready.get("evaluation") is not None:
+            _require_same_evaluation(context, ready["evaluation"])
 
 
 def _tell_edited_settings(context: RunContext, events: list[Event]) -> None:
@@ -30,6 +35,23 @@ def _tell_edited_settings(context: RunContext, events: list[Event]) -> None:
     sentence = edited_sentence(edited, context.layout.configs, context.layout.project_root)
     context.journal.append("settings_edited", files=edited, sentence=sentence)
     context.say(sentence)
+
+
+def _require_same_evaluation(context: RunContext, ready: Mapping[str, Any]) -> None:
+    path, run = context.layout.project_root / str(ready["path"]), context.layout.run
+    was = f"the run was started on one with SHA-256 {str(ready['sha256'])[:12]}…"
+    if not path.is_file():
+        raise DataError(
+            f"The evaluation set {ready['path']} is gone: {was}, and its final verdict is to be taken there. Put the "
+            f"file back and go on with --resume-run results/{run}; nothing that was trained is lost"
+        )
+    digest = sha256_of(path)
+    if digest != ready["sha256"]:
+        raise DataError(
+            f"The evaluation set {ready['path']} was changed during the run: {was}, now it has {digest[:12]}…. Put the "
+            f"old file back and go on with --resume-run results/{run}, or start a new run on the new one; nothing that "
+            "was trained is lost"
+        )
 
 
 def _require_same_frames(context: RunContext, ready: Event) -> None:

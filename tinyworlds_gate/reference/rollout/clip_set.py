@@ -17,10 +17,12 @@ from torch import Tensor
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.reference.data.clip_draw import clip_digest
 from tinyworlds_gate.reference.data.clips import gather_clips
 from tinyworlds_gate.reference.data.convert import to_model_range
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
+from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
 from tinyworlds_gate.reference.data.held_out import held_out_clips
 from tinyworlds_gate.reference.data.split import split_episodes
@@ -57,7 +59,7 @@ class ClipSet:
 
 
 def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedModels) -> ClipSet:
-    """The held-out clips of this config, refused when a checkpoint says that it was trained on them.
+    """The clips of this config, held out or those of its evaluation set; refused when a checkpoint was trained on them.
 
     Raises:
         DataError: the frames file is missing or damaged, or has too few held-out clips.
@@ -77,6 +79,8 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
             "lower one of them"
         )
     length = context + config.generation_steps * config.prediction_horizon
+    if config.clip_draw == EVALUATION:
+        return _evaluation_clips(config, project_root, trained, _mean_frame(data, split.train), context, length)
     drawn = held_out_clips(
         path,
         data.episode,
@@ -86,13 +90,43 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
         seed=config.clip_seed,
         draw=config.clip_draw,
     )
-    return cut_clips(data, drawn, length, context=context, data_sha256=digest, mean_over=split.train)
+    mean_frame = _mean_frame(data, split.train)
+    return cut_clips(data, drawn, length, context=context, data_sha256=digest, mean_over=mean_frame)
+
+
+def _evaluation_clips(
+    config: InferenceConfig, project_root: Path, trained: TrainedModels, mean_frame: Tensor, context: int, length: int
+) -> ClipSet:
+    """All clips that the evaluation set names, frame by frame as it is stored; the mean frame stays that of training.
+
+    Raises:
+        DataError: the file is no evaluation set for these models.
+        TrainingError: a checkpoint was trained on it.
+    """
+    path, size = project_root / str(config.evaluation_file), trained.sizes["dynamics"].frame_size
+    evaluation, digest = open_evaluation_set(path, frame_size=size, length=length), sha256_of(path)
+    for stage in recorded_splits(trained, digest):
+        raise TrainingError(
+            f"evaluation_file={config.evaluation_file}: {trained.references[stage].path.name} was trained on this very "
+            "file; a verdict there needs frames that no training saw"
+        )
+    data = load_frames(path, frame_size=size)
+    return cut_clips(data, evaluation.starts, length, context=context, data_sha256=digest, mean_over=mean_frame)
 
 
 def cut_clips(
-    data: FramesData, starts: np.ndarray, length: int, *, context: int, data_sha256: str, mean_over: Sequence[int]
+    data: FramesData,
+    starts: np.ndarray,
+    length: int,
+    *,
+    context: int,
+    data_sha256: str,
+    mean_over: Sequence[int] | Tensor,
 ) -> ClipSet:
-    """The clips of ``length`` frames at ``starts`` of the loaded frames; the mean frame is that of these episodes."""
+    """The clips of ``length`` frames at ``starts`` of the loaded frames.
+
+    ``mean_over`` is the mean frame ``[C, H, W]``, or the episodes of these frames whose mean it is.
+    """
     clips = gather_clips(data.frames, starts, length)
     return ClipSet(
         frames_BTCHW=to_model_range(torch.from_numpy(clips)),
@@ -100,7 +134,7 @@ def cut_clips(
         episodes=data.episode[starts],
         context=context,
         digest=clip_digest(clips, starts),
-        mean_frame_CHW=_mean_frame(data, mean_over),
+        mean_frame_CHW=mean_over if isinstance(mean_over, Tensor) else _mean_frame(data, mean_over),
         data_path=data.path,
         data_sha256=data_sha256,
         stride=data.stride,

@@ -1,0 +1,151 @@
+"""A fixed evaluation set: what it must say of itself, and that no training may share its clips or worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.helpers.data_files import write_h5
+from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.evaluation_set import frames_seen, open_evaluation_set, require_unseen
+from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
+
+SIDE, LENGTH, CLIP = 16, 6, 4
+
+
+def noise(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (count, SIDE, SIDE, 3), np.uint8)
+
+
+def write_set(path: Path, seed: int = 1, **changes: Any) -> Path:
+    """Three episodes of six frames with two clips of four named; ``changes`` replace or, with None, drop a dataset."""
+    known: dict[str, Any] = {
+        "frames": noise(3 * LENGTH, seed),
+        "episode": np.arange(3).repeat(LENGTH),
+        "clip_starts": np.array([0, 8], np.int32),
+    }
+    return write_h5(path, **{name: values for name, values in (known | changes).items() if values is not None})
+
+
+def write_data(path: Path, seed: int = 0) -> FramesData:
+    return load_frames(write_h5(path, frames=noise(10 * LENGTH, seed), episode=np.arange(10).repeat(LENGTH)))
+
+
+@pytest.mark.requirement("G5")
+def test_an_evaluation_set_tells_its_clips_and_their_episodes(tmp_path: Path) -> None:
+    found = open_evaluation_set(write_set(tmp_path / "e.h5"), frame_size=SIDE, length=CLIP)
+    assert found.starts.tolist() == [0, 8]
+    assert found.episodes.tolist() == [0, 1]
+    assert found.episodes_in_file == 3
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    (
+        {"clip_starts": None},
+        r"evaluation_file: .*e\.h5 names no clips \(no dataset `clip_starts`\); name a frames file",
+    ),
+    ({"clip_starts": np.array([0, 0])}, r"evaluation_file: .*`clip_starts` names a clip twice; name each once"),
+    ({"clip_starts": np.array([0.0, 8.0])}, r"`clip_starts` has shape \[2\] and type float64; whole numbers \[K\]"),
+    ({"clip_starts": np.zeros((0,), int)}, r"`clip_starts` has shape \[0\]"),
+    (
+        {"clip_starts": np.array([4])},
+        r"the clip of 4 frames from 4 leaves its episode after 2 frames; choose an earlier",
+    ),
+    ({"clip_starts": np.array([16])}, r"a clip of 4 frames from 16 does not lie in the file's 18 frames"),
+    ({"episode": None}, r"evaluation_file: .* does not say where its episodes begin .* so the error has no interval"),
+    (
+        {"frames": np.zeros((18, 8, 8, 3), np.uint8)},
+        r"holds frames of 8 x 8 px, but the models are trained on 16 x 16; .* never resized. Set frame_size to 8, or",
+    ),
+    ({"frames": np.zeros((18, SIDE, SIDE), np.uint8)}, r"`frames` has shape .*; name a frames file with `episode` and"),
+]
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(("changes", "said"), WRONG, ids=[said[:30] for _, said in WRONG])
+def test_what_is_no_evaluation_set_is_told_with_the_setting_and_its_fix(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        open_evaluation_set(write_set(tmp_path / "e.h5", **changes), frame_size=SIDE, length=CLIP)
+
+
+def test_a_missing_evaluation_set_is_told_with_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.h5: there is no such file; .* or leave evaluation_file out"):
+        open_evaluation_set(tmp_path / "gone.h5", frame_size=SIDE, length=CLIP)
+
+
+@pytest.mark.requirement("G5")
+def test_an_evaluation_set_of_other_frames_is_not_seen(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "d.h5")
+    found = open_evaluation_set(write_set(tmp_path / "e.h5"), frame_size=SIDE, length=CLIP)
+    assert require_unseen(found, data, length=CLIP) == 0
+
+
+def planted(count: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The first frames of the clip from 8 become frames of the training data's episode 9, a held-out one or not."""
+
+    def plant(frames: np.ndarray) -> np.ndarray:
+        frames[8 : 8 + count] = noise(10 * LENGTH, 0)[55 : 55 + count]
+        return frames
+
+    return plant
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_clip_of_which_half_stands_in_the_training_data_is_refused(tmp_path: Path, count: int) -> None:
+    data = write_data(tmp_path / "d.h5")
+    path = write_set(tmp_path / "e.h5", frames=planted(count)(noise(3 * LENGTH, 1)))
+    found = open_evaluation_set(path, frame_size=SIDE, length=CLIP)
+    said = (
+        rf"1 of the 2 clips of .*e\.h5 stand in .*d\.h5, the clip from 8 with {count} of its 4 frames: a verdict there"
+    )
+    with pytest.raises(DataError, match=said):
+        require_unseen(found, data, length=CLIP)
+
+
+def test_fewer_common_frames_are_counted(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "d.h5")
+    path = write_set(tmp_path / "e.h5", frames=planted(1)(noise(3 * LENGTH, 1)))
+    assert require_unseen(open_evaluation_set(path, frame_size=SIDE, length=CLIP), data, length=CLIP) == 1
+
+
+def test_frames_are_compared_pixel_for_pixel_and_black_ones_say_nothing() -> None:
+    data = noise(50, 0)
+    data[7] = 0
+    clips = np.stack([data[[3, 7, 20]], noise(3, 9)])
+    clips[1, 2] = data[11]
+    clips[1, 2, 0, 0, 0] ^= 1
+    assert frames_seen(clips, data).tolist() == [[True, False, True], [False, False, False]]
+
+
+def test_equal_keys_alone_are_no_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tinyworlds_gate.reference.data.evaluation_set._keys", lambda frames: np.zeros(len(frames), "u8")
+    )
+    data = noise(20, 0)
+    clips = np.stack([data[[4, 19]], noise(2, 9)])
+    assert frames_seen(clips, data).tolist() == [[True, True], [False, False]]
+
+
+def crafter(path: Path, seed: int) -> Path:
+    with h5py.File(path, "r+") as file:
+        file.attrs.update({"game": "crafter", "seed": seed})
+    return path
+
+
+@pytest.mark.requirement("G5")
+def test_a_crafter_world_in_both_files_is_refused_whatever_was_played_in_it(tmp_path: Path) -> None:
+    crafter(write_data(tmp_path / "d.h5").path, 1)
+    data = load_frames(tmp_path / "d.h5")
+    found = open_evaluation_set(crafter(write_set(tmp_path / "e.h5"), 1), frame_size=SIDE, length=CLIP)
+    with pytest.raises(DataError, match=r"both play in Crafter's world 1009 \(by their `seed`\): .* with another seed"):
+        require_unseen(found, data, length=CLIP)
+    assert require_unseen(replace(found, attrs={"game": "crafter", "seed": 2}), data, length=CLIP) == 0

@@ -1,0 +1,157 @@
+"""A fixed evaluation set: frames that no training may have seen, and the clips of it that a final verdict measures.
+
+It is a frames file with true episodes and a dataset `clip_starts` [K], the first frames of its clips. It is only ever
+read. What is wrong with one, and frames or worlds that it shares with the training data, are told before anything is
+trained.
+
+Axes: K clips, T frames of a clip, N frames of the training data, H height, W width, C colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.clip_reading import read_clips, read_episodes, require_whole_clips
+from tinyworlds_gate.reference.data.frames_file import FramesData, check_frames_file, opened_frames
+
+SETTING = "evaluation_file"
+SEEN_SHARE = 0.5
+"""A clip is no evaluation clip any more when so much of it stands in the training data, pixel for pixel. Fewer frames
+may be a chance: a black screen, a menu, a player who stands still in a known room. They are counted and told."""
+
+_KEY_BYTES = 512
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What a valid evaluation set says of itself: its file, the first frames int64 [K] of its clips, their episodes."""
+
+    path: Path
+    starts: np.ndarray
+    episodes: np.ndarray
+    attrs: Mapping[str, Any]
+    episodes_in_file: int
+
+
+def open_evaluation_set(path: Path, *, frame_size: int, length: int) -> EvaluationSet:
+    """Check an evaluation set for models of ``frame_size`` pixels and clips of ``length`` frames.
+
+    Raises:
+        DataError: the file is missing or damaged, of another frame size, without true episodes, or its clips cannot be
+            measured.
+    """
+    fix = f"name a frames file with `episode` and `clip_starts` as {SETTING}, or leave {SETTING} out"
+    info = check_frames_file(path, fix)
+    if (info.height, info.width) != (frame_size, frame_size):
+        raise DataError(
+            f"{SETTING}: {path} holds frames of {info.height} x {info.width} px, but the models are trained on "
+            f"{frame_size} x {frame_size}; a fixed evaluation set is never resized. Set frame_size to {info.height}, "
+            "or name an evaluation set of that size"
+        )
+    if not info.has_true_episodes:
+        raise DataError(
+            f"{SETTING}: {path} does not say where its episodes begin (no `episode`, no `episode_starts`), so the "
+            f"error has no interval over episodes; {fix}"
+        )
+    starts = _clip_starts(path, fix)
+    episode = read_episodes(path)
+    require_whole_clips(path, episode, starts, length)
+    return EvaluationSet(path, starts, episode[starts], info.attrs, len(np.unique(episode)))
+
+
+def _clip_starts(path: Path, fix: str) -> np.ndarray:
+    with opened_frames(path, fix) as file:
+        named = file.get("clip_starts")
+        if not isinstance(named, h5py.Dataset):
+            raise DataError(f"{SETTING}: {path} names no clips (no dataset `clip_starts`); {fix}")
+        starts: np.ndarray = named[:]
+    if starts.ndim != 1 or not np.issubdtype(starts.dtype, np.integer) or not len(starts):
+        raise DataError(
+            f"{SETTING}: {path}: `clip_starts` has shape {list(starts.shape)} and type {starts.dtype}; whole numbers "
+            f"[K], the first frame of each clip, are needed; {fix}"
+        )
+    if len(np.unique(starts)) < len(starts):
+        raise DataError(f"{SETTING}: {path}: `clip_starts` names a clip twice; name each once")
+    return starts.astype(np.int64)
+
+
+def require_unseen(evaluation: EvaluationSet, data: FramesData, *, length: int) -> int:
+    """Refuse an evaluation set that the training data shares worlds or clips with; returns its frames that occur there.
+
+    Compared is all of the training data, held-out episodes too: retries are tuned on those.
+
+    Raises:
+        DataError: a Crafter world occurs in both, or half of a clip's frames or more stand in the training data.
+    """
+    world = _common_world(evaluation, data)
+    if world is not None:
+        raise DataError(
+            f"{SETTING}: {evaluation.path} and {data.path} both play in Crafter's world {world} (by their `seed`): "
+            "what is learned of it would be measured. Make the evaluation set with another seed"
+        )
+    frames = read_clips(evaluation.path, evaluation.starts, length, frame_size=data.frames.shape[1]).frames
+    seen_KT = frames_seen(frames, data.frames)
+    most = int(np.argmax(seen_KT.mean(axis=1)))
+    if seen_KT[most].mean() >= SEEN_SHARE:
+        count = int((seen_KT.mean(axis=1) >= SEEN_SHARE).sum())
+        raise DataError(
+            f"{SETTING}: {count} of the {len(evaluation.starts)} clips of {evaluation.path} stand in the training data "
+            f"{data.path}, the clip from {evaluation.starts[most]} with {int(seen_KT[most].sum())} of its {length} "
+            "frames: a verdict there would be one on training clips. Take these clips out of `clip_starts`, or name "
+            "another evaluation set"
+        )
+    return int(seen_KT.sum())
+
+
+def frames_seen(clips_KTHWC: np.ndarray, data_NHWC: np.ndarray) -> np.ndarray:
+    """bool [K, T]: which frames of the clips occur among the data, pixel for pixel; frames of one colour never do."""
+    frames = clips_KTHWC.reshape(-1, *clips_KTHWC.shape[2:])
+    mine, theirs = _keys(frames), _keys(data_NHWC)
+    order = np.argsort(theirs, kind="stable")
+    first = np.searchsorted(theirs[order], mine, side="left")
+    seen = np.zeros(len(frames), bool)
+    for number in np.flatnonzero(np.isin(mine, theirs)).tolist():
+        frame, at = frames[number], int(first[number])
+        if (frame == frame[0, 0]).all():
+            continue
+        while at < len(order) and theirs[order[at]] == mine[number]:
+            if np.array_equal(data_NHWC[order[at]], frame):
+                seen[number] = True
+                break
+            at += 1
+    return seen.reshape(clips_KTHWC.shape[:2])
+
+
+def _keys(frames_NHWC: np.ndarray) -> np.ndarray:
+    """uint64 [N], equal for equal frames: a weighted sum of bytes spread over the frame; what matches is compared."""
+    rng = np.random.default_rng(0)
+    size = int(np.prod(frames_NHWC.shape[1:]))
+    where = np.sort(rng.choice(size, size=min(size, _KEY_BYTES), replace=False))
+    weights = rng.integers(1, 2**63, size=len(where), dtype=np.uint64) | np.uint64(1)
+    keys = np.empty(len(frames_NHWC), np.uint64)
+    for low in range(0, len(frames_NHWC), 1024):
+        flat = frames_NHWC[low : low + 1024].reshape(-1, size)
+        keys[low : low + 1024] = (flat[:, where] * weights).sum(axis=1, dtype=np.uint64)
+    return keys
+
+
+def _common_world(evaluation: EvaluationSet, data: FramesData) -> int | None:
+    """A world of Crafter that both play in; None where there is none, or where one file does not tell its seed."""
+    seeds = [attrs.get("seed") if attrs.get("game") == "crafter" else None for attrs in (evaluation.attrs, data.attrs)]
+    if not all(isinstance(seed, int) for seed in seeds):
+        return None
+    from tinyworlds_gate.reference.data.crafter_world import world_seed
+
+    episodes = (evaluation.episodes_in_file, len(np.unique(data.episode)))
+    mine, theirs = (
+        {world_seed(int(str(seed)), number) for number in range(count)}
+        for seed, count in zip(seeds, episodes, strict=True)
+    )
+    return min(mine & theirs, default=None)
