@@ -8,8 +8,8 @@ and audits (`audit`), and what the harness itself costs (`loop`).
     tinyworlds-gate bench audit --commits 10000
 
 `train`, `rollout`: `tinyworlds_gate/speed/`. `gate`: `tinyworlds_gate/gate/speed.py`. `audit`:
-`tinyworlds_gate/evidence/audit_speed.py`. `loop`: `tinyworlds_gate/loop_speed.py`. Each prints one table or sentence with
-units and one line of JSON.
+`tinyworlds_gate/evidence/audit_speed.py`. `loop`: `tinyworlds_gate/loop_speed.py`. Each prints one table or sentence
+with units and one line of JSON.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def failure_text(result: Failure) -> str:
 
 
 def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
-    """Wait so long for the end of a process; where it can the kernel wakes us (`subprocess` looks 20 times a second)."""
+    """Wait so long for the end of a process; where it can the kernel wakes us (`subprocess` looks 20 times/s)."""
     if process.poll() is not None:
         return True
     with suppress(OSError, AttributeError):  # not Linux, or too old for it
