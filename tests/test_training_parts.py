@@ -19,7 +19,8 @@ from tinyworlds_gate.config.stage_config import load_stage_config
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.split import split_episodes
 from tinyworlds_gate.reference.models.sizes import ModelSizes
-from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.batches import BatchSource, frames_fit
+from tinyworlds_gate.reference.training.clip_feed import ClipFeed
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, history_path
 from tinyworlds_gate.reference.training.job import StageJob
@@ -230,6 +231,32 @@ def test_episodes_shorter_than_a_clip_are_told_before_training(tmp_path: Path) -
 def test_a_missing_frames_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.h5: there is no such file; .* fix: run `tinyworlds-gate data import"):
         batch_source(tmp_path, data_path=str(tmp_path / "gone.h5"))
+
+
+def test_clips_sent_as_bytes_are_those_gathered_where_the_frames_lie(tmp_path: Path) -> None:
+    from_host, on_device = batch_source(tmp_path), batch_source(tmp_path)
+    on_device.frames_on_device = torch.from_numpy(on_device.data.frames)
+    for slot in (0, 1, 0):
+        feeds = [ClipFeed(source, 2, slots=2) for source in (from_host, on_device)]
+        for feed in feeds:
+            feed.draw(slot)
+        for micro in (0, 1):
+            sent, gathered = (feed.clips(micro) for feed in feeds)
+            assert torch.equal(sent, gathered)
+    assert from_host.sampler.position == on_device.sampler.position == 6
+
+
+def test_the_clips_of_an_update_are_those_that_plain_updates_would_draw(tmp_path: Path) -> None:
+    plain, fed = batch_source(tmp_path), batch_source(tmp_path)
+    feed = ClipFeed(fed, 2, slots=3)
+    for slot in range(3):
+        feed.draw(slot)
+        assert torch.equal(torch.stack([feed.clips(0), feed.clips(1)]), torch.stack([plain.next(), plain.next()]))
+
+
+@pytest.mark.parametrize(("frames", "fit"), [(4, True), (5, True), (6, False)])
+def test_frames_lie_on_a_gpu_when_they_take_half_of_what_is_free_at_most(frames: int, fit: bool) -> None:
+    assert frames_fit(frames, 10) is fit
 
 
 # The metrics of an update.

@@ -109,8 +109,9 @@ class Clips:
 
     def __init__(self) -> None:
         self.frames = torch.rand(64, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1)).cuda() * 2 - 1
+        self.frames_on_device = self.frames
         self.starts = np.arange(64)
-        self.drawn = 0
+        self.batch_size, self.device, self.drawn = 8, torch.device("cuda", 0), 0
 
     def draw(self) -> np.ndarray:
         self.drawn += 1

@@ -17,6 +17,8 @@ from tinyworlds_gate.reference.data.split import split_episodes
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.job import StageJob
 
+MOST_OF_FREE_MEMORY = 0.5
+
 
 class BatchSource:
     """Draws clips of ``context_length`` frames from the training episodes only."""
@@ -42,9 +44,13 @@ class BatchSource:
             rank=worker.rank,
             seed=training.seed,
         )
+        self.batch_size = job.stage.batch_size_per_gpu
         self.device = worker.device
-        # On a GPU all frames live there as bytes, so that a batch is one gather without a copy from the host.
-        self._frames_on_gpu = torch.from_numpy(self.data.frames).to(self.device) if self.device.type == "cuda" else None
+        self.frames_on_device: Tensor | None = None
+        """All frames as bytes where the worker computes, so that a batch is one gather there; None when they do not
+        fit, or lie there anyway."""
+        if self.device.type == "cuda" and frames_fit(self.data.frames.nbytes, torch.cuda.mem_get_info(self.device)[0]):
+            self.frames_on_device = torch.from_numpy(self.data.frames).to(self.device)
 
     def draw(self) -> np.ndarray:
         """Where the next clips start: int64 ``[B]``."""
@@ -61,7 +67,16 @@ class BatchSource:
 
     def clips(self, starts: Tensor) -> Tensor:
         """The clips that start there (int64 ``[B]`` on the worker's device), as frames in [-1, 1]."""
-        if self._frames_on_gpu is not None:
+        if self.frames_on_device is not None:
             index = starts[:, None] + torch.arange(self.length, device=self.device)
-            return to_model_range(self._frames_on_gpu[index])
-        return to_model_range(torch.from_numpy(gather_clips(self.data.frames, starts.numpy(), self.length)))
+            return to_model_range(self.frames_on_device[index])
+        return to_model_range(self.bytes_of(starts.cpu().numpy()).to(self.device))
+
+    def bytes_of(self, starts: np.ndarray) -> Tensor:
+        """The clips that start there (``[B]``) as they are stored: uint8 ``[B, T, H, W, C]`` in the host's memory."""
+        return torch.from_numpy(gather_clips(self.data.frames, starts, self.length))
+
+
+def frames_fit(frames_bytes: int, free_bytes: int) -> bool:
+    """Whether all frames may lie on the GPU: in half of what is free there."""
+    return frames_bytes <= MOST_OF_FREE_MEMORY * free_bytes

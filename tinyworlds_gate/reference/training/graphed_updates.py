@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from tinyworlds_gate.config.schema import StageConfig
 from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.clip_feed import ClipFeed
 from tinyworlds_gate.reference.training.distributed import Worker, restore_rng, rng_state
 from tinyworlds_gate.reference.training.objectives import Objective
 from tinyworlds_gate.reference.training.optimizer import set_learning_rate
@@ -41,7 +41,7 @@ class GraphedUpdates:
         autocast: bool,
     ) -> None:
         """Warms up and captures; weights, optimizer state and random state are afterwards as they were before."""
-        self.objective, self.optimizer, self.batches = objective, optimizer, batches
+        self.objective, self.optimizer = objective, optimizer
         self.stage, self.worker, self.autocast = stage, worker, autocast
         device = worker.device
         self.parameters = [one for one in objective.model.parameters() if one.requires_grad]
@@ -55,10 +55,8 @@ class GraphedUpdates:
         self.gradients = [part.view_as(one) for part, one in zip(parts, self.parameters, strict=True)]
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             parameter.grad = gradient
-        shape = (stage.gradient_accumulation_steps, stage.batch_size_per_gpu)
-        self.starts = torch.zeros(shape, dtype=torch.int64, device=device)
         slots = AHEAD + 2
-        self._next_starts = torch.empty(slots, *shape, dtype=torch.int64, pin_memory=True)
+        self.feed = ClipFeed(batches, stage.gradient_accumulation_steps, slots)
         self._arrived = torch.empty(slots, 1 + len(objective.metric_names), dtype=torch.float64, pin_memory=True)
         self._events = [torch.cuda.Event() for _ in range(slots)]
         self._slot = 0
@@ -67,9 +65,7 @@ class GraphedUpdates:
 
     def take(self, rate: float) -> Taken:
         slot, self._slot = self._slot, (self._slot + 1) % len(self._events)
-        drawn = np.stack([self.batches.draw() for _ in range(self.stage.gradient_accumulation_steps)])
-        self._next_starts[slot].copy_(torch.from_numpy(drawn))
-        self.starts.copy_(self._next_starts[slot], non_blocking=True)
+        self.feed.draw(slot)
         set_learning_rate(self.optimizer, rate)
         self._gradients.replay()
         self._reduce()
@@ -85,7 +81,7 @@ class GraphedUpdates:
         codes: list[Tensor] = []
         for micro in range(accumulation):
             with torch.autocast("cuda", torch.bfloat16, enabled=self.autocast):
-                inputs = self.objective.prepare(self.batches.clips(self.starts[micro]))
+                inputs = self.objective.prepare(self.feed.clips(micro))
                 loss, step_codes = self.objective(*inputs)
             torch._foreach_add_(self.gradients, torch.autograd.grad(loss / accumulation, self.parameters))
             loss_sum += loss.detach()
@@ -113,7 +109,6 @@ class GraphedUpdates:
             for one in self.parameters
             if (entry := self.optimizer.state.get(one))
         }
-        self.starts.copy_(torch.from_numpy(self.batches.starts[np.zeros(self.starts.shape, np.int64)]))
         aside = torch.cuda.Stream(device)
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):
