@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,3 +123,4 @@ def test_one_table_and_one_line_of_json_are_printed(
     ]
     assert [row["holds"] is None for row in record["rows"]] == [False, True, True, False, False, False]
     assert "what the harness costs" in "\n".join(table)
+    assert any(re.match(r"│ import tinyworlds_gate, no torch +│ +s │ +0\.\d\d │", row) for row in table)

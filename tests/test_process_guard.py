@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.helpers.process_projects import (
@@ -34,13 +35,40 @@ from tinyworlds_gate.launch.ending import (
     left_alone,
     require_ended,
 )
-from tinyworlds_gate.launch.processes import ProcessFacts, find_launch, find_stage_processes, parents_first, tree_of
+from tinyworlds_gate.launch.processes import (
+    ProcessFacts,
+    descendants,
+    find_launch,
+    find_stage_processes,
+    own_ancestry,
+    parents_first,
+    tree_of,
+)
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.targets.base import Target
 
 
 def found_pids(target: Target) -> set[int]:
     return {process.pid for process in find_stage_processes(target)}
+
+
+@pytest.mark.requirement("L3", "H5")
+def test_the_descendants_of_a_process_are_all_below_it_whatever_they_are_called(tmp_path: Path) -> None:
+    odd = tmp_path / "odd) R 1 name"
+    odd.symlink_to("/bin/sleep")
+    script = f"'{odd}' 60 & '{odd}' 60 & wait"
+    with running(["/bin/sh", "-c", script], cwd=tmp_path) as shell:
+        wait_for(lambda: len(descendants(shell.pid)) == 2, "two children")
+        known = {child.pid for child in psutil.Process(shell.pid).children(recursive=True)}
+        assert descendants(shell.pid) == known
+        assert {shell.pid, *known} <= descendants(os.getpid())
+        for pid in known:
+            os.kill(pid, signal.SIGKILL)
+    assert descendants(2**22 + 1) == set()
+
+
+def test_our_ancestry_reaches_from_this_process_up_to_the_first() -> None:
+    assert own_ancestry() >= {os.getpid(), os.getppid(), *(parent.pid for parent in psutil.Process().parents())}
 
 
 @pytest.mark.requirement("L1", "L2")

@@ -35,6 +35,7 @@ SAMPLE_S = 0.25
 SETTLED_S = 5.0
 """Python's start and the first reading of a watch are no part of what it costs."""
 SHOWN_STEPS = 5
+TABLE_WIDTH = 110
 SESSION = ("-m", "pytest", "validation/", "-m", "smoke")
 COLLECT = ("-m", "pytest", "--collect-only", "-q", "validation/")
 NO_TORCH = "import sys, tinyworlds_gate; sys.exit('torch' in sys.modules)"
@@ -199,10 +200,15 @@ def run(args: argparse.Namespace) -> int:
         ),
         _command_row("import tinyworlds_gate, no torch", ("-c", NO_TORCH), root, args.rounds, 0.5),
     ]
-    console = Console()
+    # Never narrower than the table: a pipe counts as 80 columns, and a cut number is none.
+    console = Console(width=max(TABLE_WIDTH, Console().width))
     console.print(table_of(rows))
+    for row in rows:
+        if row.note:
+            console.print(f"  {row.what}: {row.note}", highlight=False)
+    console.print("  the longest steps of the loop:")
     for what, seconds in found.steps:
-        console.print(f"  {seconds:6.2f} s  {what}", highlight=False)
+        console.print(f"    {seconds:6.2f} s  {what}", highlight=False)
     record = {"bench": "loop", "run": folder.name, "cpus": os.cpu_count(), "rows": [row.record() for row in rows]}
     print(json.dumps(record | {"steps": [[what, round(seconds, 3)] for what, seconds in found.steps]}))
     return 0
@@ -214,7 +220,7 @@ def table_of(rows: Sequence[Row]) -> Any:
 
     table = Table(title="what the harness costs")
     for heading in ("what", "unit", "median", "from – to", "CPU s", "at most", "holds"):
-        table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=heading != "what")
+        table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=True)
     for row in rows:
         told = (
             ["–", "–"]
@@ -223,7 +229,7 @@ def table_of(rows: Sequence[Row]) -> Any:
         )
         cpu = f"{statistics.median(row.cpu_s):.2f}" if row.cpu_s else "–"
         holds = {True: "yes", False: "NO", None: "not measured"}[row.holds]
-        table.add_row(f"{row.what}{row.note and f' ({row.note})'}", row.unit, *told, cpu, f"{row.at_most:g}", holds)
+        table.add_row(row.what, row.unit, *told, cpu, f"{row.at_most:g}", holds)
     return table
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of
 from tinyworlds_gate.launch.child import ChildResult, run_child
 from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
 from tinyworlds_gate.launch.disk import full_disk
 from tinyworlds_gate.launch.oom_kills import OomKills
+from tinyworlds_gate.launch.processes import descendants
 from tinyworlds_gate.stages.context import RunContext
 
 KILLS_INTERVAL_S = 1.0
@@ -41,7 +40,7 @@ def run_inference(context: RunContext, command: Sequence[str], log: Path) -> Inf
         nonlocal looked
         if awake_s - looked >= KILLS_INTERVAL_S:  # finding our children reads the whole process table
             looked = awake_s
-            kills.look(_children())
+            kills.look(descendants(os.getpid()))  # the process may sit in a cgroup of its own
 
     child = run_child(
         command,
@@ -66,10 +65,3 @@ def run_inference(context: RunContext, command: Sequence[str], log: Path) -> Inf
         )
     problem = None if cause == OK else full_disk(text, [layout.root, layout.inference_results])
     return InferenceChild(child, cause, problem)
-
-
-def _children() -> list[int]:
-    """Our children and theirs: the process may sit in a cgroup of its own."""
-    with suppress(psutil.Error):
-        return [child.pid for child in psutil.Process().children(recursive=True)]
-    return []

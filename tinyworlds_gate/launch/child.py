@@ -79,7 +79,7 @@ class Supervised:
     identity: ProcessIdentity | None = None
     _process: subprocess.Popen[bytes] | None = None
 
-    def run(self, on_poll: Callable[[float], str | None], poll_s: float) -> ChildResult:
+    def run(self, on_poll: Callable[[float], str | None], poll_s: Callable[[], float]) -> ChildResult:
         """Start it, call ``on_poll`` until it ends or a reason to end it comes back.
 
         ``on_poll`` is given the seconds since the start in which the harness itself was awake (``awake.py``). When the
@@ -91,7 +91,7 @@ class Supervised:
             tether = self._tether()
             try:
                 process = self._start()
-                while stopped is None and not _ended(process, poll_s):
+                while stopped is None and not _ended(process, poll_s()):
                     raise_what_came()
                     with telling_full_disk():
                         stopped = on_poll(clock.tick())
@@ -200,7 +200,7 @@ def run_child(
             guard.look_if_due()
         return f"it ran longer than {deadline_s:g} s" if awake_s >= deadline_s else None
 
-    result = child.run(poll, poll_s)
+    result = child.run(poll, lambda: poll_s)
     if guard is None:
         return result
     guard.look()
@@ -247,7 +247,7 @@ def failure_text(result: Failure) -> str:
 
 
 def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
-    """Wait so long for the end of a process; where it can the kernel wakes us (`subprocess` looks 20 times/s)."""
+    """Wait so long for the end of a process; the kernel wakes us where it can (`subprocess` looks again and again)."""
     if process.poll() is not None:
         return True
     with suppress(OSError, AttributeError):  # not Linux, or too old for it

@@ -58,12 +58,16 @@ class Cadence:
             self._worked = True
             self.first_step_seen()
 
+    @property
+    def dense(self) -> bool:
+        """Whether samples are taken every 0.2 s now."""
+        return self.clock() < self._dense_until
+
     def due(self) -> bool:
         now = self.clock()
         if now < self._next:
             return False
-        dense = now < self._dense_until
-        self._next = now + (min(DENSE_INTERVAL_S, self.interval_s) if dense else self.interval_s)
+        self._next = now + (min(DENSE_INTERVAL_S, self.interval_s) if self.dense else self.interval_s)
         return True
 
 

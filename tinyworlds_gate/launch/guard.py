@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-import psutil
-
 from tinyworlds_gate.launch.ending import EndedProcess, end_processes, left_alone
-from tinyworlds_gate.launch.processes import carries_launch, find_stage_processes
+from tinyworlds_gate.launch.processes import carries_launch, descendants, find_stage_processes
 from tinyworlds_gate.run.identity import ProcessIdentity
 from tinyworlds_gate.targets.base import Target
 
@@ -59,6 +56,4 @@ class LauncherGuard:
         launcher = self.launcher()
         if launcher is None or not launcher.is_alive():
             return set()
-        with suppress(psutil.Error):
-            return {launcher.pid, *(child.pid for child in psutil.Process(launcher.pid).children(recursive=True))}
-        return {launcher.pid}
+        return {launcher.pid, *descendants(launcher.pid)}

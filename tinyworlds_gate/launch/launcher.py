@@ -26,8 +26,6 @@ from tinyworlds_gate.targets.base import Target
 
 __all__ = ["ChildResult", "ChunkResult", "Worker", "chunk_files", "failure_text", "run_child", "run_chunk"]
 
-_POLL_S = 0.1
-
 
 @dataclass(frozen=True)
 class Worker:
@@ -150,7 +148,7 @@ def run_chunk(
             return watch.poll(wall_s)
 
         watch.begin()
-        ended = child.run(poll, _POLL_S)
+        ended = child.run(poll, lambda: watch.poll_s)
         watch.finish()
     cause = (
         TIMEOUT

@@ -92,6 +92,39 @@ def carries_launch(pid: int, token: str) -> bool:
     return False
 
 
+def descendants(pid: int) -> set[int]:
+    """The PIDs of all processes below one, at this moment; empty when it is gone.
+
+    On Linux the process table is read once and nothing else: the device monitor asks five times a second at first.
+    """
+    if not os.path.exists("/proc/self/stat"):
+        with suppress(psutil.Error):
+            return {child.pid for child in psutil.Process(pid).children(recursive=True)}
+        return set()
+    below: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (parent := _parent_of(name)) is not None:
+            below.setdefault(parent, []).append(int(name))
+    found: set[int] = set()
+    open_pids = [pid]
+    while open_pids:
+        for child in below.get(open_pids.pop(), ()):
+            if child not in found:
+                found.add(child)
+                open_pids.append(child)
+    return found
+
+
+def _parent_of(pid: str) -> int | None:
+    """The parent by `/proc/<pid>/stat`, whose second field is the name in brackets and may hold anything."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read()
+    except OSError:
+        return None
+    return int(text[text.rfind(b")") + 2 :].split(maxsplit=2)[1])
+
+
 def tree_of(pids: Iterable[int]) -> list[ProcessFacts]:
     """The given processes and all their descendants, parents before children (PIDs that wrapped around too)."""
     tree: dict[int, ProcessFacts] = {}
@@ -141,9 +174,13 @@ def facts_of(process: psutil.Process) -> ProcessFacts | None:
 
 def own_ancestry() -> set[int]:
     """This process and its ancestors: never to be ended."""
-    pids = {os.getpid()}
-    with suppress(psutil.Error):
-        pids |= {parent.pid for parent in psutil.Process().parents()}
+    pids, pid = {os.getpid()}, os.getppid()
+    while pid > 0 and pid not in pids:
+        pids.add(pid)
+        try:
+            pid = psutil.Process(pid).ppid()
+        except psutil.Error:
+            break
     return pids
 
 

@@ -22,6 +22,8 @@ from tinyworlds_gate.targets.base import Target
 
 Progress = Callable[[int, float], None]
 
+DENSE_POLL_S = 0.1
+SETTLED_POLL_S = 0.5
 _STACK_WAIT_S = 2.0
 _QUIET_S = 0.1
 
@@ -70,6 +72,12 @@ class ChunkWatch:
     def extra(self) -> dict[ProcessIdentity, EndedProcess]:
         """Other training of this project that was met before, during or after the chunk, and what became of it."""
         return self._guard.extra
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two polls: short while the devices are looked at closely; the child's end wakes at once."""
+        longest = min(SETTLED_POLL_S, self.settings.monitor_interval_s, self.settings.stall_s, self.settings.deadline_s)
+        return min(DENSE_POLL_S, longest) if self._cadence.dense else longest
 
     def begin(self) -> None:
         """Before the launcher starts: whoever trains this project now is ended (L2)."""
