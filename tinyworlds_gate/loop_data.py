@@ -30,7 +30,7 @@ def prepare_data(context: RunContext) -> None:
     began = time.monotonic()
     settings, root = context.settings, context.layout.project_root
     training, plan = settings.training, settings.profile.data
-    _require_own_draws(settings)
+    require_own_draws(settings)
     if training.data_path is not None:
         path, generated = root / training.data_path, False
     else:
@@ -85,7 +85,12 @@ def prepare_data(context: RunContext) -> None:
     )
 
 
-def _require_own_draws(settings: Settings) -> None:
+def require_own_draws(settings: Settings) -> None:
+    """Refuse a draw that a settings file asks for: a run draws by itself.
+
+    Raises:
+        ConfigError: ``clip_draw`` is set.
+    """
     if settings.inference.clip_draw:
         raise ConfigError(
             f"clip_draw={settings.inference.clip_draw} in {settings.provenance['inference.clip_draw']}: a run measures "

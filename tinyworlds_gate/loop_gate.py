@@ -171,7 +171,7 @@ class InferenceGate:
 
     def _newest_expired(self) -> bool:
         """Whether the newest verdict is bound to something that is not so any more; it is told and journalled."""
-        newest, source = self.attempts[-1], source_state(self.context.layout.project_root)
+        newest, source = self.attempts[-1], source_state(self.context.target.root)
         changes = changed_since_attempt(self.context, newest, self.training.checkpoints, source)
         if not changes:
             return False
@@ -197,7 +197,7 @@ class InferenceGate:
             self._take(self.attempts[-1].number, FINAL)
 
     def _take(self, number: int, draw: int) -> None:
-        source = source_state(self.context.layout.project_root)
+        source = source_state(self.context.target.root)
         try:
             attempt = run_attempt(self.context, number, self.training.checkpoints, draw=draw, source=source)
         except GateError as error:

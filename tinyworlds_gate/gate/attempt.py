@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.checkpoints.architecture import why_unreadable
 from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.profile import Thresholds
@@ -20,15 +21,19 @@ from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.measures import GateMeasures
 from tinyworlds_gate.gate.next_try import next_try
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
-from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceEvidence, judge_inference
+from tinyworlds_gate.gate.target_gate import TargetVerdict, both_gates, gates_event, judge_target
+from tinyworlds_gate.gate.target_inference import run_target_inference
+from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, InferenceEvidence, judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
-from tinyworlds_gate.names import ATTEMPTS, FINAL
+from tinyworlds_gate.names import ATTEMPTS, FINAL, INVALID, PASS
 from tinyworlds_gate.run.disk import telling_full_disk
+from tinyworlds_gate.run.journal import last_event
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.run_inputs import check_inputs
+from tinyworlds_gate.targets.tree import changed_files, fingerprint, told_changes
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ class _Subject:
     draw: int
     checkpoints: Mapping[str, CheckpointRef]
     source: SourceState
+    own: TargetVerdict | None = None
+    """What the checkout's own gate said; None for the embedded reference."""
+    no_trusted_gate: str | None = None
 
     @property
     def name(self) -> str:
@@ -113,6 +121,17 @@ def run_attempt(
         LaunchError: the command cannot be started, or one clip alone takes more memory than there is.
     """
     subject = _Subject(number, draw, dict(checkpoints), source or SourceState())
+    if context.checkout is not None:
+        check_inputs(context)
+        own = run_target_inference(context, number, draw, subject.suffix, checkpoints)
+        subject = replace(
+            subject,
+            own=judge_target(own, context.target.can, context.settings.profile.thresholds.max_mse),
+            no_trusted_gate=context.checkout.no_trusted_gate or why_unreadable(checkpoints),
+        )
+        context.say(f"the checkout's own gate, {subject.name}: {subject.own.sentence if subject.own else ''}")
+        if subject.no_trusted_gate is not None:
+            return _without_trusted_gate(context, subject)
     settings, kills = context.settings, 0
     batch_size = settings.inference.batch_size
     while True:
@@ -156,7 +175,12 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
     layout, checkpoints = context.layout, subject.checkpoints
     log = _free(layout.logs / f"inference_{subject.suffix}.log")
     measures_file = _free(layout.root / f"measures_{subject.suffix}.json")
-    command = inference_command(context.target, _overrides(context, subject, measures_file, batch_size))
+    command = inference_command(
+        context.gate_target,
+        trusted_words(
+            context, subject.draw, {stage: one.path for stage, one in checkpoints.items()}, measures_file, batch_size
+        ),
+    )
     context.journal.append(
         "inference_started",
         attempt=subject.number,
@@ -171,7 +195,7 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
     which = "that no attempt has seen" if subject.draw == FINAL else ""
     context.say(f"inference, {subject.name}: rolling out {clips} {which}".rstrip())
     pictures = existing_pictures(layout.inference_results)
-    ended = run_inference(context, command, log)
+    ended = run_inference(context, command, log, context.gate_target)
     child, picture = ended.child, check_new_picture(layout.inference_results, pictures)
     context.journal.append(
         "inference_finished",
@@ -221,7 +245,12 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         claims=found.claims,
         agreement=agreement_conditions(subject.checkpoints),
     )
-    verdict = judge_inference(evidence, gate_thresholds(context.settings.profile.thresholds))
+    thresholds = gate_thresholds(context.settings.profile.thresholds)
+    verdict, gates = judge_inference(evidence, thresholds), dict[str, Any]()
+    if subject.own is not None:
+        gates = gates_event(subject.own, verdict, None)
+        verdict = both_gates(subject.own, verdict, None, thresholds)
+        verdict = _same_checkout(context, verdict)
     binding = bind(
         context.settings,
         subject.draw,
@@ -237,6 +266,7 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         measures=found.measures.as_dict() if found.measures else None,
         binding=binding,
         **verdict.as_event(),
+        **gates,
     )
     return InferenceAttempt(
         number=subject.number,
@@ -252,6 +282,75 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
     )
 
 
+def _same_checkout(context: RunContext, verdict: GateVerdict) -> GateVerdict:
+    """G2: one state of the checkout's code made the weights and measured them; its tree is looked at once more."""
+    assert context.checkout is not None
+    changes = changed_files(context.checkout.tree, fingerprint(context.target.root))
+    if not changes:
+        same = f"the {len(context.checkout.tree)} files of the checkout are what they were before the run"
+        return replace(verdict, conditions=[*verdict.conditions, Condition("G2.checkout", PASS, same)])
+    what = told_changes(changes)
+    told = f"files of the checkout changed during the run, so that its weights are not of one code: {what}"
+    conditions = [*verdict.conditions, Condition("G2.checkout", INVALID, told)]
+    return replace(verdict, verdict=INVALID, sentence=f"INVALID: {told}. {verdict.sentence}", conditions=conditions)
+
+
+def _without_trusted_gate(context: RunContext, subject: _Subject) -> InferenceAttempt:
+    """Only the checkout's own inference was run: the journal's attempt is that one, and it cannot pass."""
+    assert subject.own is not None
+    thresholds = gate_thresholds(context.settings.profile.thresholds)
+    verdict = both_gates(subject.own, None, subject.no_trusted_gate, thresholds)
+    events = context.journal.events()
+    started, finished = (last_event(events, f"target_inference_{word}") or {} for word in ("started", "finished"))
+    checkpoints = {stage: checkpoint_event(context.layout, one) for stage, one in subject.checkpoints.items()}
+    shared = {"attempt": subject.number, "draw": subject.draw, "log": finished.get("log")}
+    context.journal.append(
+        "inference_started",
+        **shared,
+        batch_size=1,
+        command=started.get("command"),
+        checkpoints={stage: reference.path for stage, reference in subject.checkpoints.items()},
+    )
+    names = ("exit_code", "signal", "cause", "wall_s", "picture", "extra_launchers", "ended", "log_tail")
+    context.journal.append(
+        "inference_finished",
+        **shared,
+        **{name: finished.get(name) for name in names},
+        measures_file=None,
+        checkpoints=checkpoints,
+    )
+    binding = bind(
+        context.settings,
+        subject.draw,
+        {stage: reference.model_sha256 for stage, reference in subject.checkpoints.items()},
+        clip_digest=None,
+        dataset_sha256=dataset_sha256(events),
+        source=subject.source,
+    ).as_event()
+    context.journal.append(
+        "gate_verdict",
+        attempt=subject.number,
+        draw=subject.draw,
+        measures=None,
+        binding=binding,
+        **verdict.as_event(),
+        **gates_event(subject.own, None, subject.no_trusted_gate),
+    )
+    root = context.layout.project_root
+    picture = finished.get("picture")
+    return InferenceAttempt(
+        number=subject.number,
+        verdict=verdict,
+        measures=None,
+        checkpoints=subject.checkpoints,
+        log=root / str(finished.get("log")),
+        picture=root / picture if picture else None,
+        log_tail=tuple(finished.get("log_tail") or ()),
+        draw=subject.draw,
+        binding=binding,
+    )
+
+
 def _free(path: Path) -> Path:
     """A name that no file has: an earlier process of the same attempt keeps its log, and must not speak for the new."""
     name, number = path, 2
@@ -260,16 +359,19 @@ def _free(path: Path) -> Path:
     return name
 
 
-def _overrides(context: RunContext, subject: _Subject, measures_file: Path, batch_size: int) -> dict[str, Any]:
+def trusted_words(
+    context: RunContext, draw: int, checkpoints: Mapping[str, Path], measures_file: Path, batch_size: int
+) -> dict[str, Any]:
+    """The words of the embedded reference's inference: the trusted gate on three checkpoint folders, by stage."""
     inference, training = context.settings.inference, context.settings.training
     values: dict[str, Any] = {key: getattr(inference, key) for key in MEASURING_KEYS}
     values |= {key: getattr(training, key) for key in SPLIT_KEYS}
     values |= {
-        "clip_draw": subject.draw,
+        "clip_draw": draw,
         "batch_size": batch_size,
         "device": "cpu" if context.on_cpu else "cuda",
         "data_path": context.data_path,
         "measures_path": measures_file,
         "use_latest_checkpoints": False,
     }
-    return values | {f"{stage}_path": reference.path for stage, reference in subject.checkpoints.items()}
+    return values | {f"{stage}_path": path for stage, path in checkpoints.items()}

@@ -15,6 +15,7 @@ from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
 from tinyworlds_gate.launch.disk import full_disk
 from tinyworlds_gate.launch.oom_kills import OomKills
 from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.targets.base import Target
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,22 @@ class InferenceChild:
     disk_problem: str | None
 
 
-def run_inference(context: RunContext, command: Sequence[str], log: Path) -> InferenceChild:
+def run_inference(
+    context: RunContext, command: Sequence[str], log: Path, target: Target | None = None
+) -> InferenceChild:
     """Run the command to its end, alone on the project: training that somebody starts beside it is ended (L2).
+
+    ``target``: whose inference it is; by default that of the run's target.
 
     Raises:
         LaunchError: it cannot be started.
     """
     settings, layout, kills = context.settings, context.layout, OomKills()
+    whose = target or context.target
     child = run_child(
         command,
-        cwd=layout.project_root,
-        env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=context.on_cpu),
+        cwd=whose.root,
+        env=stage_environment(whose, LaunchFiles(layout.root), on_cpu=context.on_cpu),
         log_path=log,
         deadline_s=settings.profile.watchdog.inference_deadline_s,
         on_poll=lambda _: kills.look(_children()),

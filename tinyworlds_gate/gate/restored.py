@@ -23,11 +23,11 @@ def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> In
         [Condition(**condition) for condition in verdict["conditions"]],
         GateThresholds(**verdict["thresholds"]),
     )
-    picture = finished.get("picture")
+    picture, measures_file = finished.get("picture"), finished.get("measures_file")
     return InferenceAttempt(
         number=finished["attempt"],
         verdict=judged,
-        measures=measured(root / finished["measures_file"], root, context.data_path).measures,
+        measures=measured(root / measures_file, root, context.data_path).measures if measures_file else None,
         checkpoints={
             stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
             for stage, one in finished["checkpoints"].items()

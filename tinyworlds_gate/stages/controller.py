@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
@@ -15,11 +16,12 @@ from tinyworlds_gate.launch.wandb_run import plan_wandb_run
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.journal import Event
+from tinyworlds_gate.stages.checkout_evidence import gather_checkout_evidence, visualizations_of
 from tinyworlds_gate.stages.chunk_evidence import (
     ChunkEvidence,
     checkpoint_event,
     gather_evidence,
-    pictures_of,
+    pictures_in,
     set_aside_earlier_tries,
 )
 from tinyworlds_gate.stages.chunk_history import read_chunk_history, recent_mean
@@ -31,6 +33,7 @@ from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
 from tinyworlds_gate.stages.run_inputs import check_inputs
 from tinyworlds_gate.stages.standing import Recorded, Standing
 from tinyworlds_gate.stages.verdicts import judge_stage
+from tinyworlds_gate.targets.words import saving_interval
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class StageController:
             schedule_start=schedule_start,
             reason=reason,
             checkpoint=self.progress.checkpoint or self.standing.record(self.standing.given),
+            resumes=self.context.target.can.resumes,
         ).after_all(so_far)
         if so_far:
             self._require_whole_checkpoint()
@@ -136,23 +140,16 @@ class StageController:
             target=progress.target,
             schedule_start=progress.schedule_start,
             reason=progress.reason,
-            wandb=plan_wandb_run(self.context.settings.training, os.environ),
+            wandb=plan_wandb_run(self.context.settings.training, self.context.wandb_environment(os.environ)),
         )
         command = chunk_command(self.context, chunk, self.standing.resolve(progress.checkpoint), self.inputs)
         self._announce(chunk, command)
         for folder in set_aside_earlier_tries(layout, self.stage, chunk.start):
             self.context.say(f"{self.stage}: a checkpoint of a try that did not count was set aside as {folder.name}")
-        pictures = pictures_of(layout, self.stage)
+        pictures = pictures_in(self._visualizations)
+        began = time.time()
         result = launch_chunk(self.context, chunk, command)
-        config = self.context.settings.stages[self.stage]
-        evidence = gather_evidence(
-            layout,
-            self.stage,
-            start_update=chunk.start,
-            end_update=chunk.end,
-            schedule=Schedule(config.learning_rate, chunk.schedule_start, chunk.target, config.warmup_fraction),
-            pictures_before=pictures,
-        )
+        evidence = self._evidence(chunk, pictures, began)
         failure = failure_of(result, evidence, guard_applies=self.guard_applies)
         self._record(chunk, result, evidence, failure)
         if failure is not None and failure.cause in RUN_STOPS:
@@ -160,6 +157,38 @@ class StageController:
                 f"{failure.reason} The disk is full: free some space, then go on with --resume-run "
                 f"results/{layout.run}. Earlier checkpoints are untouched."
             )
+
+    @property
+    def _visualizations(self) -> Path:
+        return visualizations_of(self.context.target, self.context.layout, self.stage)
+
+    def _evidence(self, chunk: Chunk, pictures: Mapping[Path, int], began: float) -> ChunkEvidence:
+        context, config = self.context, self.context.settings.stages[self.stage]
+        if context.checkout is None:
+            return gather_evidence(
+                context.layout,
+                self.stage,
+                start_update=chunk.start,
+                end_update=chunk.end,
+                schedule=Schedule(config.learning_rate, chunk.schedule_start, chunk.target, config.warmup_fraction),
+                pictures_before=pictures,
+            )
+        span, problem = (chunk.start, chunk.end), "no W&B run was planned"
+        if chunk.wandb is not None:
+            problem = context.checkout.read_history(context, self.stage, chunk.wandb, span, began) or ""
+        return gather_checkout_evidence(
+            context.target,
+            context.layout,
+            self.stage,
+            start_update=chunk.start,
+            end_update=chunk.end,
+            target_updates=chunk.target,
+            learning_rate=config.learning_rate,
+            log_interval=saving_interval(context.target, chunk.end, config.log_interval),
+            nproc=context.nproc,
+            pictures_before=pictures,
+            history_problem=problem or None,
+        )
 
     @property
     def guard_applies(self) -> bool:
@@ -200,12 +229,15 @@ class StageController:
             visualization=evidence.visualization,
             channels=evidence.channels,
             problems=evidence.problems,
+            notes=evidence.notes,
             failure=failure,
             continue_from=continue_from,
             refused=refused,
         )
         rate = f"{history.updates_per_s:.2f} updates/s" if history.updates_per_s else "no rate"
         final = f"final loss {history.losses[-1]:.4f}" if history.losses else "no loss"
+        for note in evidence.notes:
+            self.context.say(f"{self.stage}: chunk {chunk.number}: {note}")
         self.context.say(f"{self.stage}: chunk {chunk.number} took {result.wall_s:.0f} s, {final}, {rate}")
 
     def _start_of_next_try(
@@ -213,6 +245,8 @@ class StageController:
     ) -> tuple[Recorded | None, list[dict[str, str]]]:
         if failure is None:
             return self.standing.record(evidence.checkpoint), []
+        if not self.context.target.can.resumes:
+            return None, []  # each try begins with new weights
         if failure.cause == "guard":
             return self.progress.checkpoint, []  # nothing that the chunk trained is proven
         # The last update is always taken again: evidence that was missing can only come from training.
@@ -223,7 +257,7 @@ class StageController:
         started = self.progress.open_chunk
         assert started is not None
         number, samples = int(started["chunk"]), self.context.layout.chunk_devices(int(started["chunk"]))
-        continue_from, refused = self.standing.newest_below(int(started["end_update"]) - 1)
+        continue_from, refused = self._start_of_cut_chunk(int(started["end_update"]) - 1)
         self._append(
             "chunk_finished",
             chunk=number,
@@ -244,6 +278,9 @@ class StageController:
             refused=refused,
         )
         self.context.say(f"{self.stage}: chunk {number} was interrupted; going on at update {self.progress.done}")
+
+    def _start_of_cut_chunk(self, step: int) -> tuple[Recorded | None, list[dict[str, str]]]:
+        return self.standing.newest_below(step) if self.context.target.can.resumes else (None, [])
 
     def _judge(self) -> None:
         start, end = self.progress.span_start or 0, self.progress.done
