@@ -197,7 +197,8 @@ def _own_files(root: Path, importer: Path, dotted: str) -> list[Path]:
         for count in range(1, len(parts) + 1):
             place = base.joinpath(*parts[:count])
             files += [one for one in (place.with_suffix(".py"), place / "__init__.py") if one.is_file()]
-            if count == 1 and not files and not place.is_dir():
+            # A folder without modules is no package: `wandb/` holds the runs that the checkout logged.
+            if count == 1 and not files and not any(place.glob("*.py")):
                 break
         else:
             return files or ([base] if level else [base / parts[0]])
