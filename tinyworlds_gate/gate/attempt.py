@@ -21,19 +21,19 @@ from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.measures import GateMeasures
 from tinyworlds_gate.gate.next_try import next_try
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
-from tinyworlds_gate.gate.target_gate import TargetVerdict, both_gates, gates_event, judge_target
+from tinyworlds_gate.gate.target_gate import TargetVerdict, both_gates, gates_event, judge_target, of_one_code
 from tinyworlds_gate.gate.target_inference import run_target_inference
-from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, InferenceEvidence, judge_inference
+from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceEvidence, judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
-from tinyworlds_gate.names import ATTEMPTS, FINAL, INVALID, PASS
+from tinyworlds_gate.names import ATTEMPTS, FINAL
 from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.journal import last_event
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.run_inputs import check_inputs
-from tinyworlds_gate.targets.tree import changed_files, fingerprint, told_changes
+from tinyworlds_gate.targets.tree import changed_files, fingerprint
 
 
 @dataclass(frozen=True)
@@ -283,23 +283,16 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
 
 
 def _same_checkout(context: RunContext, verdict: GateVerdict) -> GateVerdict:
-    """G2: one state of the checkout's code made the weights and measured them; its tree is looked at once more."""
     assert context.checkout is not None
-    changes = changed_files(context.checkout.tree, fingerprint(context.target.root))
-    if not changes:
-        same = f"the {len(context.checkout.tree)} files of the checkout are what they were before the run"
-        return replace(verdict, conditions=[*verdict.conditions, Condition("G2.checkout", PASS, same)])
-    what = told_changes(changes)
-    told = f"files of the checkout changed during the run, so that its weights are not of one code: {what}"
-    conditions = [*verdict.conditions, Condition("G2.checkout", INVALID, told)]
-    return replace(verdict, verdict=INVALID, sentence=f"INVALID: {told}. {verdict.sentence}", conditions=conditions)
+    tree = context.checkout.tree
+    return of_one_code(verdict, changed_files(tree, fingerprint(context.target.root)), len(tree))
 
 
 def _without_trusted_gate(context: RunContext, subject: _Subject) -> InferenceAttempt:
     """Only the checkout's own inference was run: the journal's attempt is that one, and it cannot pass."""
     assert subject.own is not None
     thresholds = gate_thresholds(context.settings.profile.thresholds)
-    verdict = both_gates(subject.own, None, subject.no_trusted_gate, thresholds)
+    verdict = _same_checkout(context, both_gates(subject.own, None, subject.no_trusted_gate, thresholds))
     events = context.journal.events()
     started, finished = (last_event(events, f"target_inference_{word}") or {} for word in ("started", "finished"))
     checkpoints = {stage: checkpoint_event(context.layout, one) for stage, one in subject.checkpoints.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tinyworlds_gate.gate.condition import Condition, GateThresholds
@@ -17,6 +17,7 @@ from tinyworlds_gate.gate.verdict import GateVerdict
 from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS, STAGES
 from tinyworlds_gate.targets.capabilities import Capabilities
 from tinyworlds_gate.targets.log_lines import InferenceLines
+from tinyworlds_gate.targets.tree import told_changes
 
 PRINTED = 2e-6
 """Logs print six decimals."""
@@ -156,6 +157,17 @@ def both_gates(
     said = f"the checkout's own gate: {_without_verdict(own.sentence)}"
     rest = f" The trusted gate: {trusted.sentence}"
     return GateVerdict(verdict, f"{verdict}: {said}{rest}", conditions, thresholds)
+
+
+def of_one_code(verdict: GateVerdict, changes: Sequence[str], files: int) -> GateVerdict:
+    """G2: one state of the checkout's code made the weights and measured them; ``changes`` are those of its tree."""
+    if not changes:
+        same = f"the {files} files of the checkout are what they were before the run"
+        return replace(verdict, conditions=[*verdict.conditions, Condition("G2.checkout", PASS, same)])
+    what = told_changes(list(changes))
+    told = f"files of the checkout changed during the run, so that its weights are not of one code: {what}"
+    conditions = [*verdict.conditions, Condition("G2.checkout", INVALID, told)]
+    return replace(verdict, verdict=INVALID, sentence=f"INVALID: {told}. {verdict.sentence}", conditions=conditions)
 
 
 def gates_event(own: TargetVerdict, trusted: GateVerdict | None, why_not: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.gate.inference_child import run_inference
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_picture
 from tinyworlds_gate.gate.target_gate import TargetEvidence
@@ -67,11 +68,11 @@ def run_target_inference(
         log_tail=None if ended.child.ok else list(ended.child.log_tail),
     )
     paths = {stage: str(one.path) for stage, one in checkpoints.items()}
-    return evidence_of(context, target, ended.child.exit_code, log, picture, paths)
+    return evidence_of(context.settings, target, ended.child.exit_code, log, picture, paths)
 
 
 def evidence_of(
-    context: RunContext,
+    settings: Settings,
     target: Target,
     exit_code: int | None,
     log: Path,
@@ -79,7 +80,7 @@ def evidence_of(
     checkpoints: Mapping[str, str],
 ) -> TargetEvidence:
     """What the files of an inference run say; ``checkpoints``: stage → the path that was to be used."""
-    inference, training = context.settings.inference, context.settings.training
+    inference, training = settings.inference, settings.training
     lines = inference_lines(read_log(log), target.patterns)
     horizon = inference.prediction_horizon
     return TargetEvidence(
