@@ -38,22 +38,28 @@ STAGES = {"video_tokenizer": (150, 3.0e-3), "latent_actions": (20, 1.0e-3), "dyn
 
 def make_stand_in(root: Path, kind: str, *hazards: str, workers: int = 1, **more: object) -> Path:
     """Write the checkout with its frames and one commit; ``more`` goes to its ``stand_in.json``."""
+    write_sources(root, kind, *hazards, workers=workers, **more)
+    frames = root / "data" / f"{GAME.lower()}_frames.h5"
+    everything = write_bars(root.parent / f"{root.name}_all_frames.h5")
+    hold_out(everything, frames, frames.with_name(f"{GAME.lower()}_held_out_frames.h5"), fraction=0.25)
+    (root / ".gitignore").write_text("results/\ndata/\nLogs/\ninference_results/\nwandb/\ndocs/action/\n")
+    commit(root)
+    return root
+
+
+def write_sources(root: Path, kind: str, *hazards: str, workers: int = 1, **more: object) -> Path:
+    """Its scripts, modules and configs alone."""
     for name, text in _files(kind).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.lstrip("\n"), encoding="utf-8")
     for folder in ("models", "datasets", "utils"):
         (root / folder / "__init__.py").touch()
-    (root / "results").mkdir()
+    (root / "results").mkdir(exist_ok=True)
     (root / "stand_in.json").write_text(json.dumps({"kind": kind, "hazards": hazards, **more}))
     for name, values in _configs(kind, workers).items():
         (root / "configs").mkdir(exist_ok=True)
         (root / "configs" / f"{name}.yaml").write_text(yaml.safe_dump(values))
-    frames = root / "data" / f"{GAME.lower()}_frames.h5"
-    everything = write_bars(root.parent / f"{root.name}_all_frames.h5")
-    hold_out(everything, frames, frames.with_name(f"{GAME.lower()}_held_out_frames.h5"), fraction=0.25)
-    (root / ".gitignore").write_text("results/\ndata/\nLogs/\ninference_results/\nwandb/\ndocs/action/\n")
-    commit(root)
     return root
 
 
