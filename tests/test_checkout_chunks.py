@@ -6,6 +6,7 @@ pytest tests/test_checkout_chunks.py -m "slow or not slow"
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_a_stage_that_dies_after_step_0_without_wandb_is_told_so(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.requirement("S4")
 def test_a_fork_without_a_final_save_is_caught_and_its_description_mends_it(tmp_path: Path) -> None:
-    more = {"latent_target_updates": 8, "latent_init_log_interval": 5}
+    more: dict[str, Any] = {"latent_target_updates": 8, "latent_init_log_interval": 5}
     context = checkout_run(tmp_path / "a", "tinyworlds-fork", "no_final_save", **more)
     result = train(context)
     assert result.verdict == "FAIL"

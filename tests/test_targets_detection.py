@@ -69,6 +69,12 @@ def test_a_missing_folder_and_an_unknown_kind_are_named(tmp_path: Path) -> None:
         checkout_target(tmp_path, kind="muzero")
 
 
+def test_a_checkout_that_cannot_stand_on_pythonpath_is_refused(tmp_path: Path) -> None:
+    root = write_sources(tmp_path / "a:b", "tinyworlds")
+    with pytest.raises(ConfigError, match=r"goes on PYTHONPATH, where ':' separates two folders; rename the folder"):
+        checkout_target(root)
+
+
 @pytest.mark.requirement("H7")
 def test_what_a_kind_cannot_do_is_told_a_sentence_each() -> None:
     original, fork = CAPABILITIES["tinyworlds"].limits(), CAPABILITIES["tinyworlds-fork"].limits()

@@ -28,7 +28,7 @@ from tinyworlds_gate.targets.checkout import checkout_target
 from tinyworlds_gate.targets.words import inference_words, saving_interval, stage_words
 
 KNOBS = {"batch_size_per_gpu": 4, "learning_rate": 3e-4, "gradient_accumulation_steps": 2}
-AWKWARD = "a b=c 'd' \"e\" #f: $HOME;*"
+AWKWARD = "a b=c 'd' \"e\" #f $HOME;*"
 """A folder's name with a space, an equals sign, both quotes, and what YAML and shells read otherwise."""
 
 

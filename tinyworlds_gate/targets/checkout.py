@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,11 @@ def checkout_target(
         ConfigError: the folder is no checkout, its kind cannot be told, files are missing, or an argument is wrong.
     """
     root = readable_root(repo)
+    if os.pathsep in str(root):
+        raise ConfigError(
+            f"--target-repo {root}: the checkout's root goes on PYTHONPATH, where {os.pathsep!r} separates two "
+            "folders; rename the folder, or name it by a link without that sign."
+        )
     told = None if description is None else read_description(description)
     if kind is not None:
         require_known(kind)
