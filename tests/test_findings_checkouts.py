@@ -106,6 +106,7 @@ def test_every_try_of_a_target_that_cannot_resume_begins_at_update_0() -> None:
     assert (again.next_step, again.span) == ("run", (0, 40))
     judged = progress.after_all([chunk(1, 0, 40, 40), finished(1, 39), gate(1, "retune"), retune()])
     assert (judged.next_step, judged.span, judged.target) == ("run", (0, 40), 40)
-    resuming = StageProgress("dynamics", chunk_size=40, target=40)
-    grown = resuming.after_all([chunk(1, 0, 40, 40), finished(1, 39), gate(1, "retune"), retune()])
-    assert (grown.span, grown.target) == ((40, 80), 80)
+    for growth, end in ((0, 80), (10, 50)):
+        resuming = StageProgress("dynamics", chunk_size=40, target=40, growth=growth)
+        grown = resuming.after_all([chunk(1, 0, 40, 40), finished(1, 39), gate(1, "retune"), retune()])
+        assert (grown.span, grown.target) == ((40, end), end)

@@ -15,6 +15,7 @@ from tests.helpers.checkpoint_files import copy_foreign
 from tinyworlds_gate.checkpoints.architecture import why_unreadable
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.gate.condition import Condition, GateThresholds
+from tinyworlds_gate.gate.readable import why_not_computable
 from tinyworlds_gate.gate.target_gate import (
     TargetEvidence,
     both_gates,
@@ -174,7 +175,19 @@ def test_a_checkout_that_changed_during_the_run_makes_the_verdict_invalid() -> N
 
 def test_checkpoints_of_the_fork_can_be_read(tmp_path: Path) -> None:
     references = {stage: verify_checkpoint(copy_foreign(tmp_path / stage, stage)) for stage in STAGES}
-    assert why_unreadable(references) is None
+    assert why_not_computable(references) is None
+
+
+def test_a_tensor_that_our_models_have_no_place_for_is_told(tmp_path: Path) -> None:
+    import torch
+
+    folders = {stage: copy_foreign(tmp_path / stage, stage) for stage in STAGES}
+    file = folders["dynamics"] / "model_state_dict.pt"
+    weights = torch.load(file, weights_only=True, map_location="cpu")
+    torch.save({**weights, "transformer.blocks.0.gate.weight": torch.zeros(2)}, file)
+    reason = why_not_computable({stage: verify_checkpoint(folder) for stage, folder in folders.items()})
+    assert reason is not None
+    assert "1 unknown (transformer.blocks.0.gate.weight)" in reason
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,8 @@ class InferenceGate:
             return RetrainAnswer(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
         if (problem := self.retrain_problem or self.stopped) is not None:
             return RetrainAnswer(False, problem)
+        if any(one.id == "G5.trusted" for one in self.attempts[-1].verdict.conditions):
+            return RetrainAnswer(False, "the trusted gate is NOT-RUN, so that no retraining can make this run pass")
         if any(attempt.is_final for attempt in self.attempts):
             return RetrainAnswer(
                 False,

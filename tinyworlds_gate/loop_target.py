@@ -12,6 +12,7 @@ from typing import Any
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.names import SHORT_NAMES
 from tinyworlds_gate.config.options import option_flag
+from tinyworlds_gate.config.yaml_io import read_mapping
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.evidence.checkout_history import bring_history
 from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
@@ -206,10 +207,12 @@ def begin_checkout(context: RunContext, options: Mapping[str, Any]) -> CheckoutR
     context.say(f"target: {target.told} in {target.root}, run by {python} ({why})")
     for sentence in target.can.limits():
         context.say(f"target {target.kind}: {sentence}")
+    plans = read_mapping(context.settings.profile_path)["stages"]
     return CheckoutRun(
         gate_target=embedded_target(layout.project_root, layout.configs),
         tree=tree,
         read_history=bring_history,
+        growth={stage: int(plan["chunk"]) for stage, plan in plans.items()},
         held_out_option=_path(options.get("held_out_data")),
     )
 

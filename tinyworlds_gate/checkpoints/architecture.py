@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyworlds_gate.checkpoints.describe import SIZE_NAMES, describe_checkpoint
+from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.checkpoints.integrity import stage_of_names
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.read import read_model_state
@@ -16,8 +16,8 @@ SHOWN = 3
 def why_unreadable(checkpoints: Mapping[str, CheckpointRef]) -> str | None:
     """Why the embedded reference cannot run these weights, or None when it can.
 
-    Mixture-of-experts blocks, unknown tensors and sizes that nothing tells are named. With all three stages the models
-    are built and loaded, as the trusted gate would do it.
+    Mixture-of-experts blocks and weights of another model are named; whether every single tensor has its place is seen
+    when the three models are built (``gate/readable.py``).
     """
     for stage, reference in checkpoints.items():
         weights = read_model_state(reference.path)
@@ -30,11 +30,9 @@ def why_unreadable(checkpoints: Mapping[str, CheckpointRef]) -> str | None:
             named = _some(list(weights))
             return f"{reference.path.name} is of no TinyWorlds architecture that ours knows (tensors {named})"
         try:
-            described = describe_checkpoint(reference)
+            describe_checkpoint(reference)
         except CheckpointError as error:
             return str(error)
-        if len(checkpoints) == 1 and described.embed_dim is None:
-            return f"{reference.path.name} does not tell its sizes ({', '.join(SIZE_NAMES[:SHOWN])}, …)"
     return None
 
 

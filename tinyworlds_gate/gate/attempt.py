@@ -7,91 +7,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.checkpoints.architecture import why_unreadable
 from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
-from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.errors import DiskError, LaunchError
 from tinyworlds_gate.gate.asked import agreement_conditions, asked_settings
 from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, SourceState, bind
 from tinyworlds_gate.gate.evidence_files import dataset_sha256, measured
-from tinyworlds_gate.gate.final_draw import attempt_name
 from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
 from tinyworlds_gate.gate.inference_log import read_inference_log
-from tinyworlds_gate.gate.measures import GateMeasures
 from tinyworlds_gate.gate.next_try import next_try
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
-from tinyworlds_gate.gate.target_gate import TargetVerdict, both_gates, gates_event, judge_target, of_one_code
+from tinyworlds_gate.gate.readable import why_not_computable
+from tinyworlds_gate.gate.subject import InferenceAttempt, Subject, gate_thresholds
+from tinyworlds_gate.gate.target_gate import both_gates, gates_event, judge_target
 from tinyworlds_gate.gate.target_inference import run_target_inference
-from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceEvidence, judge_inference
+from tinyworlds_gate.gate.untrusted import attempt_without_trusted_gate, same_checkout
+from tinyworlds_gate.gate.verdict import InferenceEvidence, judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
 from tinyworlds_gate.names import ATTEMPTS, FINAL
 from tinyworlds_gate.run.disk import telling_full_disk
-from tinyworlds_gate.run.journal import last_event
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.run_inputs import check_inputs
-from tinyworlds_gate.targets.tree import changed_files, fingerprint
 
-
-@dataclass(frozen=True)
-class InferenceAttempt:
-    """One try of the gate with everything that it left.
-
-    The final verdict of a run that retried has the number of the attempt that passed, and draw 2.
-    """
-
-    number: int
-    verdict: GateVerdict
-    measures: GateMeasures | None
-    checkpoints: Mapping[str, CheckpointRef]
-    log: Path
-    picture: Path | None
-    log_tail: tuple[str, ...]
-    draw: int = ATTEMPTS
-    binding: Mapping[str, Any] | None = None
-    """What the verdict is bound to, as the journal holds it; None in journals of older versions."""
-    evidence: InferenceEvidence | None = None
-    """What was judged; None for an attempt that a resumed run took from its journal."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it is the final verdict of a run that retried."""
-        return self.draw == FINAL
-
-    @property
-    def name(self) -> str:
-        """`attempt 2`, or `attempt 2, final draw`."""
-        return attempt_name(self.number, self.draw)
-
-
-def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
-    """The profile's thresholds as the verdict takes them."""
-    return GateThresholds(**{name: getattr(thresholds, name) for name in GateThresholds.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What is measured: an attempt's number, its draw of clips, the three checkpoints, and the code that runs."""
-
-    number: int
-    draw: int
-    checkpoints: Mapping[str, CheckpointRef]
-    source: SourceState
-    own: TargetVerdict | None = None
-    """What the checkout's own gate said; None for the embedded reference."""
-    no_trusted_gate: str | None = None
-
-    @property
-    def name(self) -> str:
-        return attempt_name(self.number, self.draw)
-
-    @property
-    def suffix(self) -> str:
-        """Of the files that it leaves."""
-        return f"{self.number:02d}{'_final' if self.draw == FINAL else ''}"
+__all__ = ["InferenceAttempt", "Subject", "gate_thresholds", "run_attempt", "trusted_words"]
 
 
 @telling_full_disk()
@@ -120,18 +61,18 @@ def run_attempt(
         DiskError: the disk is full; nothing is judged, the run can be resumed.
         LaunchError: the command cannot be started, or one clip alone takes more memory than there is.
     """
-    subject = _Subject(number, draw, dict(checkpoints), source or SourceState())
+    subject = Subject(number, draw, dict(checkpoints), source or SourceState())
     if context.checkout is not None:
         check_inputs(context)
         own = run_target_inference(context, number, draw, subject.suffix, checkpoints)
         subject = replace(
             subject,
             own=judge_target(own, context.target.can, context.settings.profile.thresholds.max_mse),
-            no_trusted_gate=context.checkout.no_trusted_gate or why_unreadable(checkpoints),
+            no_trusted_gate=context.checkout.no_trusted_gate or why_not_computable(checkpoints),
         )
         context.say(f"the checkout's own gate, {subject.name}: {subject.own.sentence if subject.own else ''}")
         if subject.no_trusted_gate is not None:
-            return _without_trusted_gate(context, subject)
+            return attempt_without_trusted_gate(context, subject)
     settings, kills = context.settings, 0
     batch_size = settings.inference.batch_size
     while True:
@@ -170,7 +111,7 @@ class _Try:
     picture: PictureCheck
 
 
-def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
+def _try(context: RunContext, subject: Subject, batch_size: int) -> _Try:
     check_inputs(context)
     layout, checkpoints = context.layout, subject.checkpoints
     log = _free(layout.logs / f"inference_{subject.suffix}.log")
@@ -221,7 +162,7 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
     return _Try(ended, log, measures_file, picture)
 
 
-def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAttempt:
+def _judge(context: RunContext, subject: Subject, tried: _Try) -> InferenceAttempt:
     child, picture = tried.ended.child, tried.picture
     weights = {stage: reference.model_sha256 for stage, reference in subject.checkpoints.items()}
     found = measured(
@@ -250,7 +191,7 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
     if subject.own is not None:
         gates = gates_event(subject.own, verdict, None)
         verdict = both_gates(subject.own, verdict, None, thresholds)
-        verdict = _same_checkout(context, verdict)
+        verdict = same_checkout(context, verdict)
     binding = bind(
         context.settings,
         subject.draw,
@@ -279,68 +220,6 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         draw=subject.draw,
         binding=binding,
         evidence=evidence,
-    )
-
-
-def _same_checkout(context: RunContext, verdict: GateVerdict) -> GateVerdict:
-    assert context.checkout is not None
-    tree = context.checkout.tree
-    return of_one_code(verdict, changed_files(tree, fingerprint(context.target.root)), len(tree))
-
-
-def _without_trusted_gate(context: RunContext, subject: _Subject) -> InferenceAttempt:
-    """Only the checkout's own inference was run: the journal's attempt is that one, and it cannot pass."""
-    assert subject.own is not None
-    thresholds = gate_thresholds(context.settings.profile.thresholds)
-    verdict = _same_checkout(context, both_gates(subject.own, None, subject.no_trusted_gate, thresholds))
-    events = context.journal.events()
-    started, finished = (last_event(events, f"target_inference_{word}") or {} for word in ("started", "finished"))
-    checkpoints = {stage: checkpoint_event(context.layout, one) for stage, one in subject.checkpoints.items()}
-    shared = {"attempt": subject.number, "draw": subject.draw, "log": finished.get("log")}
-    context.journal.append(
-        "inference_started",
-        **shared,
-        batch_size=1,
-        command=started.get("command"),
-        checkpoints={stage: reference.path for stage, reference in subject.checkpoints.items()},
-    )
-    names = ("exit_code", "signal", "cause", "wall_s", "picture", "extra_launchers", "ended", "log_tail")
-    context.journal.append(
-        "inference_finished",
-        **shared,
-        **{name: finished.get(name) for name in names},
-        measures_file=None,
-        checkpoints=checkpoints,
-    )
-    binding = bind(
-        context.settings,
-        subject.draw,
-        {stage: reference.model_sha256 for stage, reference in subject.checkpoints.items()},
-        clip_digest=None,
-        dataset_sha256=dataset_sha256(events),
-        source=subject.source,
-    ).as_event()
-    context.journal.append(
-        "gate_verdict",
-        attempt=subject.number,
-        draw=subject.draw,
-        measures=None,
-        binding=binding,
-        **verdict.as_event(),
-        **gates_event(subject.own, None, subject.no_trusted_gate),
-    )
-    root = context.layout.project_root
-    picture = finished.get("picture")
-    return InferenceAttempt(
-        number=subject.number,
-        verdict=verdict,
-        measures=None,
-        checkpoints=subject.checkpoints,
-        log=root / str(finished.get("log")),
-        picture=root / picture if picture else None,
-        log_tail=tuple(finished.get("log_tail") or ()),
-        draw=subject.draw,
-        binding=binding,
     )
 
 

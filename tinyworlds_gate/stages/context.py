@@ -26,6 +26,8 @@ class CheckoutRun:
 
     Called with the stage, the chunk's W&B run, its updates and its start (Unix seconds).
     """
+    growth: Mapping[str, int] = field(default_factory=dict)
+    """Stage → updates that are added where its gate is not met at the target: the profile's own chunk."""
     held_out_option: Path | None = None
     frames: Path | None = None
     """What the stages train on; the trusted gate measures on ``RunContext.data_path``."""

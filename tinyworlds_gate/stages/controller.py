@@ -94,6 +94,7 @@ class StageController:
             reason=reason,
             checkpoint=self.progress.checkpoint or self.standing.record(self.standing.given),
             resumes=self.context.target.can.resumes,
+            growth=self.context.checkout.growth.get(self.stage, 0) if self.context.checkout else 0,
         ).after_all(so_far)
         if so_far:
             self._require_whole_checkpoint()

@@ -39,6 +39,8 @@ class StageProgress:
     """Where the next chunk starts, in the journal's form; None for new weights."""
     resumes: bool = True
     """Whether the target goes on at a checkpoint's step; else every try begins at update 0 with new weights."""
+    growth: int = 0
+    """Updates by which a gate that is not met at the target raises it; 0: by a chunk."""
     retries: int = 0
     degraded: bool = False
     chunks: int = 0
@@ -157,4 +159,4 @@ class StageProgress:
         if self.done < self.target:
             return retuned
         # The gate was not met at the target: the span grows by one chunk with its own schedule.
-        return replace(retuned, schedule_start=self.done, target=self.target + self.chunk_size)
+        return replace(retuned, schedule_start=self.done, target=self.target + (self.growth or self.chunk_size))
