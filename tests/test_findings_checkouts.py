@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.process_evidence import GPU0, GPU1, TREE, WORKER0, WORKER1, gpu, looks
+from tinyworlds_gate.findings.processes import devices
 from tinyworlds_gate.findings.training import absolute_steps, parameters
+from tinyworlds_gate.launch.judge import judge_dual_gpu
 from tinyworlds_gate.stages.progress import StageProgress
 
 Event = dict[str, Any]
@@ -110,3 +113,14 @@ def test_every_try_of_a_target_that_cannot_resume_begins_at_update_0() -> None:
         resuming = StageProgress("dynamics", chunk_size=40, target=40, growth=growth)
         grown = resuming.after_all([chunk(1, 0, 40, 40), finished(1, 39), gate(1, "retune"), retune()])
         assert (grown.span, grown.target) == ((40, end), end)
+
+
+@pytest.mark.requirement("H6", "L3")
+def test_gpus_that_nvml_cannot_tie_to_workers_without_heartbeats_are_unknown_and_hence_invalid() -> None:
+    samples = looks(gpu(GPU0, 90, [WORKER0], told=False), gpu(GPU1, 90, [WORKER1], told=False))
+    ok, reason = judge_dual_gpu(samples, [], TREE, 2, 1.0, 2)
+    assert ok is None
+    events = [finished(1, 39, dual_gpu_ok=ok, dual_gpu_reason=reason, device_samples="devices.jsonl"), gate(1)]
+    l3, h6 = devices(events, gpus=2, nproc=2, nproc_given=False)
+    assert (l3.verdict, h6.verdict) == ("INVALID", "INVALID")
+    assert "unknown" in h6.reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -195,8 +196,8 @@ def begin_checkout(context: RunContext, options: Mapping[str, Any]) -> CheckoutR
         "target_described",
         kind=target.kind,
         told=target.told,
-        root=target.root,
-        python=python,
+        root=str(target.root),
+        python=str(python),
         python_reason=why,
         can=vars(target.can),
         limits=target.can.limits(),
@@ -238,7 +239,11 @@ def require_ready(context: RunContext) -> None:
         missing=dict(interpreter.missing),
     )
     require_complete(interpreter)
-    require_same_gpus(interpreter, 0 if context.on_cpu else context.gpus, context.settings.training.device)
+    device = context.settings.training.device
+    require_same_gpus(interpreter, 0 if context.on_cpu else context.gpus, device)
+    if not context.on_cpu and target.python != Path(sys.executable):
+        ours = ask_interpreter(replace(target, python=Path(sys.executable)), environment, ["torch"])
+        require_same_gpus(ours, context.gpus, device)  # the trusted gate computes in our own interpreter
     context.say(f"target: {len(interpreter.imported)} packages imported by Python {interpreter.python}")
 
 

@@ -41,13 +41,8 @@ class ChunkEvidence:
         return self.non_finite_weights or any(not math.isfinite(loss) for loss in self.history.losses)
 
 
-def pictures_of(layout: RunLayout, stage: str) -> dict[Path, int]:
-    """The stage's pictures with their modification times (ns); taken before a chunk starts."""
-    return pictures_in(layout.visualizations(stage))
-
-
 def pictures_in(folder: Path) -> dict[Path, int]:
-    """As ``pictures_of``, for a target that draws elsewhere."""
+    """A stage's pictures with their modification times (ns); taken before a chunk starts."""
     return {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
 
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
@@ -14,26 +13,22 @@ from tinyworlds_gate.errors import CheckpointError, DiskError
 from tinyworlds_gate.launch.launcher import ChunkResult, failure_text
 from tinyworlds_gate.launch.wandb_run import plan_wandb_run
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
-from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.journal import Event
-from tinyworlds_gate.stages.checkout_evidence import gather_checkout_evidence, visualizations_of
 from tinyworlds_gate.stages.chunk_evidence import (
     ChunkEvidence,
     checkpoint_event,
-    gather_evidence,
-    pictures_in,
     set_aside_earlier_tries,
 )
 from tinyworlds_gate.stages.chunk_history import read_chunk_history, recent_mean
 from tinyworlds_gate.stages.chunk_launch import Chunk, announcement, chunk_command, launch_chunk
 from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.stages.evidence_of_chunk import evidence_of_chunk, pictures_before
 from tinyworlds_gate.stages.failure import Failure, failure_of
 from tinyworlds_gate.stages.progress import INTERRUPTED, RUN_STOPS, StageProgress
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
 from tinyworlds_gate.stages.run_inputs import check_inputs
 from tinyworlds_gate.stages.standing import Recorded, Standing
 from tinyworlds_gate.stages.verdicts import judge_stage
-from tinyworlds_gate.targets.words import saving_interval
 
 
 @dataclass(frozen=True)
@@ -147,10 +142,10 @@ class StageController:
         self._announce(chunk, command)
         for folder in set_aside_earlier_tries(layout, self.stage, chunk.start):
             self.context.say(f"{self.stage}: a checkpoint of a try that did not count was set aside as {folder.name}")
-        pictures = pictures_in(self._visualizations)
+        pictures = pictures_before(self.context, self.stage)
         began = time.time()
         result = launch_chunk(self.context, chunk, command)
-        evidence = self._evidence(chunk, pictures, began)
+        evidence = evidence_of_chunk(self.context, chunk, pictures, began)
         failure = failure_of(result, evidence, guard_applies=self.guard_applies)
         self._record(chunk, result, evidence, failure)
         if failure is not None and failure.cause in RUN_STOPS:
@@ -158,38 +153,6 @@ class StageController:
                 f"{failure.reason} The disk is full: free some space, then go on with --resume-run "
                 f"results/{layout.run}. Earlier checkpoints are untouched."
             )
-
-    @property
-    def _visualizations(self) -> Path:
-        return visualizations_of(self.context.target, self.context.layout, self.stage)
-
-    def _evidence(self, chunk: Chunk, pictures: Mapping[Path, int], began: float) -> ChunkEvidence:
-        context, config = self.context, self.context.settings.stages[self.stage]
-        if context.checkout is None:
-            return gather_evidence(
-                context.layout,
-                self.stage,
-                start_update=chunk.start,
-                end_update=chunk.end,
-                schedule=Schedule(config.learning_rate, chunk.schedule_start, chunk.target, config.warmup_fraction),
-                pictures_before=pictures,
-            )
-        span, problem = (chunk.start, chunk.end), "no W&B run was planned"
-        if chunk.wandb is not None:
-            problem = context.checkout.read_history(context, self.stage, chunk.wandb, span, began) or ""
-        return gather_checkout_evidence(
-            context.target,
-            context.layout,
-            self.stage,
-            start_update=chunk.start,
-            end_update=chunk.end,
-            target_updates=chunk.target,
-            learning_rate=config.learning_rate,
-            log_interval=saving_interval(context.target, chunk.end, config.log_interval),
-            nproc=context.nproc,
-            pictures_before=pictures,
-            history_problem=problem or None,
-        )
 
     @property
     def guard_applies(self) -> bool:
