@@ -70,6 +70,13 @@ def test_wandb_stays_on_where_a_stage_would_die_without_it(target: Target) -> No
     assert environment[TERM_AND_KILL_VARIABLE] == environment["PYTHONDONTWRITEBYTECODE"] == "1"
 
 
+@pytest.mark.requirement("M1")
+def test_wandb_stays_on_where_the_history_is_read_from_it_though_the_stage_would_live_without(target: Target) -> None:
+    can = dataclasses.replace(target.can, trains_without_wandb=True)
+    words = stage_words(dataclasses.replace(target, can=can), KNOBS, n_updates=400, log_interval=100, on_cpu=False)
+    assert words["use_wandb"] is True
+
+
 def test_a_users_own_wandb_mode_is_kept(target: Target) -> None:
     inherited = {"WANDB_MODE": "online"}
     environment = stage_environment(target, LaunchFiles(Path("/o/results/run")), on_cpu=False, inherited=inherited)

@@ -35,8 +35,8 @@ def stage_words(
     """
     words: list[tuple[str, object]] = [("n_updates", n_updates), *((key, knobs[key]) for key in PASSED_ON)]
     words.append(("log_interval", saving_interval(target, n_updates, log_interval)))
-    if not target.can.trains_without_wandb:
-        words.append(("use_wandb", True))  # hazard 4: the environment makes it offline
+    if not (target.can.trains_without_wandb and target.can.writes_history):
+        words.append(("use_wandb", True))  # hazard 4, and where the history is; the environment makes it offline
     if on_cpu:
         words.append(("device", "cpu"))
     if checkpoint is not None:
