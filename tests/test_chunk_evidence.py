@@ -20,7 +20,7 @@ from tinyworlds_gate.stages.chunk_evidence import (
     ChunkEvidence,
     checkpoint_event,
     gather_evidence,
-    pictures_of,
+    pictures_in,
     set_aside_earlier_tries,
 )
 from tinyworlds_gate.stages.chunk_history import missing_updates, read_chunk_history, recent_mean
@@ -58,7 +58,7 @@ def layout(tmp_path: Path) -> RunLayout:
 @pytest.mark.requirement("S4", "M1", "M2", "M3")
 def test_a_good_chunk_has_no_problem_and_three_channels_that_moved(layout: RunLayout) -> None:
     write_chunk(layout, 0, 5)
-    before = pictures_of(layout, STAGE)
+    before = pictures_in(layout.visualizations(STAGE))
     write_chunk(layout, 5, 10)
     found = gather(layout, 5, 10, before)
     assert found.problems == ()
@@ -182,7 +182,7 @@ def test_each_missing_piece_of_evidence_is_one_problem(
 @pytest.mark.requirement("M3")
 def test_a_picture_from_before_is_stale_until_it_is_written_again(layout: RunLayout) -> None:
     write_chunk(layout, 0, 10)
-    before = pictures_of(layout, STAGE)
+    before = pictures_in(layout.visualizations(STAGE))
     assert gather(layout, 0, 10, before).channels["M3"]["verdict"] == "INVALID"
     (picture,) = before
     os.utime(picture, ns=(1, before[picture] + 10**9))

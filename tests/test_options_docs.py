@@ -140,14 +140,15 @@ def test_the_options_page_holds_the_table_of_the_registry() -> None:
     assert match.group(1) == options_table()
 
 
-@pytest.mark.parametrize("page", ["options.md", "commands.md"])
+@pytest.mark.parametrize("page", ["options.md", "commands.md", "external-checkouts.md"])
 def test_every_flag_on_a_page_exists(page: str) -> None:
     flags = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]*[a-z])(?![\w*-])", (DOCS / page).read_text()))
     known = set(re.findall(r"`(--[a-z-]+)`", options_table()))
     sources_own = {"--repo-root", "--python-exec", "--torchrun", "--help"}
-    assert flags - known - sources_own == set()
+    of_data_hold_out = {"--train", "--held-out"}
+    assert flags - known - sources_own - of_data_hold_out == set()
 
 
 def test_the_pages_name_no_machine() -> None:
-    for page in ("options.md", "commands.md"):
+    for page in ("options.md", "commands.md", "external-checkouts.md"):
         assert not re.search(r"(^|[\s`])/(root|home|tmp|work)\b", Path(DOCS / page).read_text())

@@ -12,6 +12,7 @@ from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.config.alignment import Check
 from tinyworlds_gate.config.schema import SHARED_KEYS
 from tinyworlds_gate.gate.attempt import InferenceAttempt
+from tinyworlds_gate.gate.readable import why_not_computable
 from tinyworlds_gate.loop_evidence import analyse_metrics
 from tinyworlds_gate.loop_gate import InferenceGate, RetrainAnswer
 from tinyworlds_gate.loop_prepare import Preparation
@@ -75,6 +76,8 @@ class ClosedLoop:
     def checkpoint_findings(self) -> list[tuple[str, bool, str]]:
         """C4: whether the three checkpoints agree with the configs and with each other."""
         inputs = self._training.checkpoints
+        if self.context.checkout is not None and (unreadable := why_not_computable(inputs)) is not None:
+            return [("C4", False, f"what the checkpoints are cannot be read: {unreadable}")]
         expected = {key: getattr(self.context.settings.training, key) for key in SHARED_KEYS}
         return check_agreement(inputs["video_tokenizer"], inputs["latent_actions"], inputs["dynamics"], expected)
 

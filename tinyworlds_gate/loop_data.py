@@ -30,7 +30,7 @@ def prepare_data(context: RunContext) -> None:
     """
     began = time.monotonic()
     settings, training = context.settings, context.settings.training
-    _require_own_draws(settings)
+    require_own_draws(settings)
     path, generated = _frames_file(context, began)
     data = load_frames(
         path, frame_size=training.frame_size, stride=dataset_stride(path, training.dataset, training.fps)
@@ -97,7 +97,12 @@ def _frames_file(context: RunContext, began: float) -> tuple[Path, bool]:
     return path, generated
 
 
-def _require_own_draws(settings: Settings) -> None:
+def require_own_draws(settings: Settings) -> None:
+    """Refuse a draw that a settings file asks for: a run draws by itself.
+
+    Raises:
+        ConfigError: ``clip_draw`` is set.
+    """
     if settings.inference.clip_draw:
         raise ConfigError(
             f"clip_draw={settings.inference.clip_draw} in {settings.provenance['inference.clip_draw']}: a run measures "

@@ -15,7 +15,7 @@ from tinyworlds_gate.stages.context import RunContext
 def audit_history(context: RunContext) -> GitEvidence:
     """L4: read the project's git history and keep what was found beside the run."""
     options, layout = context.settings.options, context.layout
-    evidence = audit(layout.project_root, options.history_audit_year, options.history_audit_mode)
+    evidence = audit(context.target.root, options.history_audit_year, options.history_audit_mode)
     path = layout.root / "git_evidence.json"
     path.write_text(evidence.to_json(), encoding="utf-8")
     context.journal.append("git_evidence", **evidence.event(layout.relative(path)))

@@ -79,6 +79,8 @@ class InferenceGate:
             return RetrainAnswer(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
         if (problem := self.retrain_problem or self.stopped) is not None:
             return RetrainAnswer(False, problem)
+        if any(one.id == "G5.trusted" for one in self.attempts[-1].verdict.conditions):
+            return RetrainAnswer(False, "the trusted gate is NOT-RUN, so that no retraining can make this run pass")
         if any(attempt.is_final for attempt in self.attempts):
             return RetrainAnswer(
                 False,
@@ -175,7 +177,7 @@ class InferenceGate:
 
     def _newest_expired(self) -> bool:
         """Whether the newest verdict is bound to something that is not so any more; it is told and journalled."""
-        newest, source = self.attempts[-1], source_state(self.context.layout.project_root)
+        newest, source = self.attempts[-1], source_state(self.context.target.root)
         changes = changed_since_attempt(self.context, newest, self.training.checkpoints, source)
         if not changes:
             return False
@@ -207,7 +209,7 @@ class InferenceGate:
             self._take(self.attempts[-1].number, draw)
 
     def _take(self, number: int, draw: int) -> None:
-        source = source_state(self.context.layout.project_root)
+        source = source_state(self.context.target.root)
         try:
             attempt = run_attempt(self.context, number, self.training.checkpoints, draw=draw, source=source)
         except GateError as error:

@@ -10,7 +10,9 @@ from tinyworlds_gate.launch.ending import end_stale, require_ended
 from tinyworlds_gate.loop_data import prepare_data
 from tinyworlds_gate.loop_evaluation import require_untrained
 from tinyworlds_gate.loop_evidence import audit_history
+from tinyworlds_gate.loop_held_out import prepare_checkout_data
 from tinyworlds_gate.loop_resume import RunSoFar
+from tinyworlds_gate.loop_target import require_ready
 from tinyworlds_gate.names import NOT_RUN, PASS, STAGES
 from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.journal import last_event
@@ -51,9 +53,14 @@ class Preparation:
             self.context.say(f"took over the lock of a run that died: {dead.told()}")
         self._end_stale("before")
         self._check_configs()
+        if self.context.checkout is not None:
+            require_ready(self.context)
         self._check_given_checkpoints()
         audit_history(self.context)
-        prepare_data(self.context)
+        if self.context.checkout is None:
+            prepare_data(self.context)
+        else:
+            prepare_checkout_data(self.context, self.context.checkout)
         self._check_same_data()
         require_untrained(self.given, last_event(self.context.journal.events(), "dataset_ready"))
 
@@ -83,6 +90,7 @@ class Preparation:
 
     def _check_given_checkpoints(self) -> None:
         """A checkpoint that a person named must be whole and of the configured sizes before anything starts (C4)."""
+        from tinyworlds_gate.checkpoints.architecture import why_unreadable
         from tinyworlds_gate.checkpoints.describe import describe_checkpoint, same_size
 
         settings = self.context.settings
@@ -91,7 +99,8 @@ class Preparation:
             if given is None:
                 continue
             reference = resolve_checkpoint(given, stage, require_optimizer=stage in settings.trained_stages)
-            for name, value in describe_checkpoint(reference).known().items():
+            readable = self.context.checkout is None or why_unreadable({stage: reference}) is None
+            for name, value in describe_checkpoint(reference).known().items() if readable else ():
                 wanted = getattr(settings.training, name)
                 if name in SHARED_KEYS and not same_size(name, value, wanted):
                     raise CheckpointError(
@@ -112,6 +121,11 @@ class Preparation:
         before, now = self.so_far.dataset, last_event(self.context.journal.events(), "dataset_ready")
         if before is None or now is None:
             return
+        if before.get("training_sha256") != now.get("training_sha256"):
+            raise DataError(
+                f"{now['training_path']} is not the file that the run was started on: the checkout's frames were "
+                "changed since. Put the old file back, or start a new run"
+            )
         files = {"the dataset": (before, now)}
         if before.get("evaluation") and now.get("evaluation"):
             files["the evaluation set"] = (before["evaluation"], now["evaluation"])

@@ -13,25 +13,29 @@ from typing import Any
 
 import psutil
 
-from tinyworlds_gate.config.kept import keep_settings, kept_settings
+from tinyworlds_gate.config.kept import keep_checkout_settings, keep_settings, kept_settings
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
 from tinyworlds_gate.evidence.source_state import source_state
 from tinyworlds_gate.launch.nvml import gpu_count, gpu_inventory
 from tinyworlds_gate.loop_given import resumed_values
 from tinyworlds_gate.loop_resume import ResumedRun, settings_after
+from tinyworlds_gate.loop_target import begin_checkout, resolve_checkout
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Event, Journal, last_event
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.embedded import embedded_target
 
 JOURNAL_SCHEMA = 1
 
 
-def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: Path) -> tuple[Settings, int]:
-    """The settings of a run fitted to the GPUs of this machine, and how many GPUs there are.
+def resolve_run(
+    profile: str | Path, explicit: Mapping[str, Any], project_root: Path, checkout: Target | None = None
+) -> tuple[Settings, int]:
+    """The settings of a run fitted to the GPUs of this machine and to a checkout, and how many GPUs there are.
 
     Raises:
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
@@ -39,6 +43,8 @@ def resolve_run(profile: str | Path, explicit: Mapping[str, Any], project_root: 
     """
     gpus = gpu_count()  # of MIG slices a launch can use one
     resumed = resumed_values(explicit, project_root)
+    if checkout is not None:
+        return resolve_checkout(profile, explicit, resumed, checkout, project_root, gpus), gpus
     settings = resolve_settings(profile, explicit, resumed, project_root=project_root).with_gpus(gpus)
     for stage in settings.stages.values():
         require_supported_stage(settings.training, stage)
@@ -55,8 +61,9 @@ def start_run(
     stamp: str,
     say: Callable[[str], None],
     show_progress: Callable[[str, int, int, int, float], None],
+    checkout: Target | None = None,
 ) -> RunContext:
-    """Make ``results/<run>/`` and write the first two events. ``stamp`` names the run and all its reports.
+    """Make ``results/<run>/`` and write the first events. ``stamp`` names the run and all its reports.
 
     Raises:
         GateError: a folder cannot be written.
@@ -65,9 +72,13 @@ def start_run(
         settings.project_root, _free_name(settings.project_root, f"{settings.profile.name}_{stamp}")
     ).create()
     journal = Journal(layout.journal, project_root=layout.project_root)
-    target = embedded_target(layout.project_root, keep_settings(settings, layout.configs))
+    if checkout is None:
+        target = embedded_target(layout.project_root, keep_settings(settings, layout.configs))
+    else:
+        keep_checkout_settings(settings, layout.configs)
+        target = checkout
     target.check_files()
-    _journal_start(journal, layout, settings, target.kind, command, explicit, stamp)
+    _journal_start(journal, layout, settings, target, command, explicit, stamp)
     journal.append(
         "settings_resolved",
         settings=settings.table(),
@@ -75,7 +86,10 @@ def start_run(
         thresholds=settings.profile.thresholds.model_dump(),
         notes=settings.notes,
     )
-    return RunContext(settings, target, layout, journal, gpus, say, show_progress)
+    context = RunContext(settings, target, layout, journal, gpus, say, show_progress)
+    if checkout is not None:
+        context.checkout = begin_checkout(context, explicit)
+    return context
 
 
 def resume_run(
@@ -86,6 +100,7 @@ def resume_run(
     command: Sequence[str],
     say: Callable[[str], None],
     show_progress: Callable[[str, int, int, int, float], None],
+    checkout: Target | None = None,
 ) -> RunContext:
     """Open the journal of a run again and go on in its folder; a second ``run_started`` marks the place.
 
@@ -95,10 +110,13 @@ def resume_run(
     layout = RunLayout(settings.project_root, resumed.folder.name).create()
     journal = Journal(layout.journal, project_root=layout.project_root)
     recorded = last_event(resumed.events, "settings_resolved") or {}
-    target = embedded_target(layout.project_root, kept_settings(settings, layout.configs, recorded.get("files")))
+    if checkout is None:
+        target = embedded_target(layout.project_root, kept_settings(settings, layout.configs, recorded.get("files")))
+    else:
+        target = checkout
     target.check_files()
     stamp = str(resumed.started["timestamp"])
-    event = _journal_start(journal, layout, settings, target.kind, command, resumed.options, stamp, resumed=True)
+    event = _journal_start(journal, layout, settings, target, command, resumed.options, stamp, resumed=True)
     was = resumed.started
     say(f"going on with {layout.run} after {len(resumed.events)} events of its journal")
     if event["commit"] != was["commit"] or event["dirty"] or was["dirty"]:
@@ -107,6 +125,8 @@ def resume_run(
     context = RunContext(settings, target, layout, journal, gpus, say, show_progress)
     context.settings = settings_after(settings, so_far.events)
     context.chunks_started = so_far.chunks_started
+    if checkout is not None:
+        context.checkout = begin_checkout(context, resumed.options)
     return context
 
 
@@ -114,14 +134,14 @@ def _journal_start(
     journal: Journal,
     layout: RunLayout,
     settings: Settings,
-    target: str,
+    target: Target,
     command: Sequence[str],
     explicit: Mapping[str, Any],
     stamp: str,
     *,
     resumed: bool = False,
 ) -> Event:
-    source = source_state(layout.project_root)
+    source = source_state(target.root)
     return journal.append(
         "run_started",
         schema=JOURNAL_SCHEMA,
@@ -132,7 +152,7 @@ def _journal_start(
         kind=settings.profile.kind,
         command=shlex.split(redact_command(command)),
         project_root=redact(str(layout.project_root)),
-        target=target,
+        target=target.kind,
         options={name: str(value) if isinstance(value, Path) else value for name, value in explicit.items()},
         seed=settings.profile.seed,
         versions=source.versions,

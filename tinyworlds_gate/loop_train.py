@@ -100,11 +100,14 @@ class StageTraining:
     @telling_full_disk()
     def _train_retry(self, retraining: Retraining) -> StageResult:
         plan, before = retraining.plan, self._results.get("dynamics")
-        start = before.checkpoint if before is not None else None
+        resumes = self.context.target.can.resumes
+        start = before.checkpoint if before is not None and resumes else None
+        # A target that cannot resume trains dynamics anew, to the new target.
+        begin = plan["from_update"] if resumes else 0
         return StageController(self.context, "dynamics", self.checkpoints, start).train(
             plan["to_update"],
             reason=f"inference retry {plan['retry']}",
-            chunk=plan["to_update"] - plan["from_update"],
-            schedule_start=plan["from_update"],
+            chunk=plan["to_update"] - begin,
+            schedule_start=begin,
             so_far=retraining.events,
         )

@@ -7,6 +7,7 @@ same, and its files must give the same verdict again.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -23,14 +24,19 @@ from tinyworlds_gate.gate.condition import GateThresholds, thresholds_of
 from tinyworlds_gate.gate.evidence_files import Measured, measured
 from tinyworlds_gate.gate.inference_log import read_inference_log
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_picture
-from tinyworlds_gate.gate.verdict import InferenceEvidence, judge_inference
+from tinyworlds_gate.gate.target_gate import both_gates, judge_target, of_one_code
+from tinyworlds_gate.gate.target_inference import evidence_of
+from tinyworlds_gate.gate.verdict import GateVerdict, InferenceEvidence, judge_inference
 from tinyworlds_gate.loop_data import clips_of_draw, rollout_span
+from tinyworlds_gate.loop_target import TREE_FILE, adapted, chosen_target
 from tinyworlds_gate.names import DEGRADED, INVALID, PASS
 from tinyworlds_gate.reference.data.clip_reading import read_episodes
 from tinyworlds_gate.reference.data.datasets import dataset_stride
 from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
 from tinyworlds_gate.reports.model import Attempt, RunRecord, load_record
-from tinyworlds_gate.run.journal import Event
+from tinyworlds_gate.run.journal import Event, last_event
+from tinyworlds_gate.targets.base import Target
+from tinyworlds_gate.targets.tree import changed_files, fingerprint
 
 UNENDED = ("interrupted", "unfinished")
 SAME_ERROR = 1e-9
@@ -98,6 +104,8 @@ class _Again:
     def __init__(self, record: RunRecord, attempt: Attempt, verdict: Event, finished: Event) -> None:
         self.record, self.attempt, self.verdict, self.finished = record, attempt, verdict, finished
         self.root = record.project_root
+        self.target: Target | None = None
+        """The checkout that the run drove; None for the embedded reference."""
         self.problems: list[str] = []
 
     def changes(self, without: Container[str]) -> list[str]:
@@ -105,6 +113,8 @@ class _Again:
         frames, frames_sha256 = self._frames(self.record.dataset or {}, "the frames file")
         evaluation, evaluation_digest = self._evaluation()
         clips = evaluation if self.attempt.on_evaluation_set else frames
+        if self.verdict.get("gates") and self.target is None:
+            return self.problems
         found = measured(
             self.root / str(self.finished.get("measures_file")),
             self.root,
@@ -124,7 +134,7 @@ class _Again:
                 clip_digest=found.measures.clip_digest if found.measures else None,
                 dataset_sha256=frames_sha256,
                 evaluation_sha256=evaluation_digest,
-                source=source_state(self.root),
+                source=source_state(self.root if self.target is None else self.target.root),
             )
             changed = changed_since(self.verdict.get("binding"), now)
         self._require_bound_thresholds()
@@ -139,6 +149,11 @@ class _Again:
         options = self.record.options
         profile = str(options.get("profile") or self.record.started["kind"])
         try:
+            self.target = chosen_target(options)
+            if self.target is not None:
+                configs = self.target.config_dir
+                own = resolve_settings(profile, options, project_root=self.root, checkout_configs=configs)
+                return adapted(own, options, self.target)
             return resolve_settings(profile, options, project_root=self.root)
         except GateError as error:
             self.problems.append(f"the settings cannot be resolved any more: {error}")
@@ -200,10 +215,29 @@ class _Again:
             ),
         )
         again = judge_inference(evidence, thresholds)
+        if self.target is not None and settings is not None:
+            again = self._with_own_gate(again, thresholds, settings, self.target)
         recorded = [(one["id"], one["verdict"]) for one in self.verdict["conditions"]]
         if recorded == [(one.id, one.verdict) for one in again.conditions] and self._same_error(found):
             return []
         return [f"the files of {self.attempt.name} now give another verdict: {again.sentence}"]
+
+    def _with_own_gate(
+        self, trusted: GateVerdict, thresholds: GateThresholds, settings: Settings, target: Target
+    ) -> GateVerdict:
+        """Both gates of a checkout again: its own inference's files, and its tree."""
+        key = {"attempt": self.attempt.number, "draw": self.attempt.draw}
+        own = last_event(self.record.events, "target_inference_finished", **key) or {}
+        name = own.get("picture")
+        picture = check_picture(self.root / name) if name else PictureCheck(None, str(own.get("picture_problem") or ""))
+        expected = {stage: str(self.root / one["path"]) for stage, one in self.finished["checkpoints"].items()}
+        log = self.root / str(own.get("log"))
+        said = evidence_of(settings, target, own.get("exit_code"), log, picture, expected)
+        judged = judge_target(said, target.can, thresholds.max_mse)
+        why_not = next((c["reason"] for c in self.verdict["conditions"] if c["id"] == "G5.trusted"), None)
+        both = both_gates(judged, None if why_not else trusted, why_not, thresholds)
+        tree: dict[str, str] = json.loads((self.record.folder / TREE_FILE).read_text(encoding="utf-8"))
+        return of_one_code(both, changed_files(tree, fingerprint(target.root)), len(tree))
 
     def _same_error(self, found: Measured) -> bool:
         """Whether the measures file gives the error that stands in the journal (none: nothing was measured)."""

@@ -10,6 +10,9 @@ from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.config.profile_files import SETTINGS_FILES, file_digests, shown_path
 from tinyworlds_gate.errors import ConfigError
 
+CHECKOUT_CONFIGS = "checkout"
+"""Below a run's copies: the files of the checkout that it drives."""
+
 
 def keep_settings(settings: Settings, kept: Path) -> Path:
     """Copy the six files that ``settings`` were resolved from into the new folder ``kept``, and return it.
@@ -36,6 +39,23 @@ def keep_settings(settings: Settings, kept: Path) -> Path:
             f"The run's copy of its settings files cannot be written to {kept}: {error.strerror}. Make the folder "
             "writable, or free the disk."
         ) from error
+    return kept
+
+
+def keep_checkout_settings(settings: Settings, kept: Path) -> Path:
+    """The profile that a run on a checkout was started with, in ``kept``, and the checkout's own files beside it.
+
+    The checkout's stages read its own files; that these stay as they are is seen by the tree's fingerprint.
+
+    Raises:
+        ConfigError: a file was edited since it was read, or the copy cannot be written.
+    """
+    keep_settings(settings, kept / CHECKOUT_CONFIGS)
+    try:
+        for name in SETTINGS_FILES:
+            _write(kept / name, (settings.profile_path.parent / name).read_bytes())
+    except OSError as error:
+        raise ConfigError(f"The run's copy of its settings cannot be written to {kept}: {error.strerror}.") from error
     return kept
 
 

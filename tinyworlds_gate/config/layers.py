@@ -17,7 +17,7 @@ from tinyworlds_gate.config.schema import (
     TrainingConfig,
 )
 from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested, read_leaves
-from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths
+from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths, flatten, read_mapping
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.names import STAGES
 
@@ -38,6 +38,19 @@ PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
 
 LINKED_KEYS = ("dataset", "fps", "held_out_fraction", "split_seed")
 """Inference must use training's value of these, or held-out clips would not be held out."""
+
+
+CHECKOUT_KEYS = (*SHARED_KEYS, "dataset", "fps", "device", "nproc_per_node", "use_wandb", "wandb_project")
+"""What the loop reads from a checkout's training.yaml."""
+
+CHECKOUT_STAGE_KEYS = (
+    "batch_size_per_gpu",
+    "gradient_accumulation_steps",
+    "n_updates",
+    "learning_rate",
+    "log_interval",
+)
+"""What the loop reads from a checkout's stage files."""
 
 
 def trained_stages(train_stage: str) -> tuple[str, ...]:
@@ -98,6 +111,34 @@ class Layers:
         inference_path = folder / "inference.yaml"
         for key, value in read_leaves(inference_path, field_paths(InferenceConfig)).items():
             self.put(f"inference.{key}", value, shown_path(inference_path, self.root))
+
+    def read_checkout(self, profile_path: Path, configs: Path) -> None:
+        """The profile's own numbers and its gate, and from the checkout's files what the loop has to know of them.
+
+        Of a checkout's keys only those of ``CHECKOUT_KEYS`` are read: the others are its own business.
+        """
+        for key, value in read_leaves(profile_path, field_paths(ProfileConfig)).items():
+            self.put(f"profile.{key}", value, f"profile {shown_path(profile_path, self.root)}")
+        gate = profile_path.parent / "inference.yaml"
+        for key, value in read_leaves(gate, field_paths(InferenceConfig)).items():
+            if key not in (*LINKED_KEYS, "data_path", "preload_ratio", "device"):
+                self.put(f"inference.{key}", value, shown_path(gate, self.root))
+        training_path = configs / "training.yaml"
+        training = {key: value for key, value in flatten(read_mapping(training_path)) if value is not None}
+        for stage in STAGES:
+            path = configs / f"{stage}.yaml"
+            own = {key: value for key, value in flatten(read_mapping(path)) if value is not None}
+            for key, value in own.items():
+                if key in CHECKOUT_STAGE_KEYS:
+                    self.put(f"stages.{stage}.{key}", value, shown_path(path, self.root))
+                elif key in SHARED_KEYS and key not in training:
+                    self.put(f"training.{key}", value, shown_path(path, self.root))
+            for key in CHECKOUT_STAGE_KEYS:
+                if key in training:
+                    self.put(f"stages.{stage}.{key}", training[key], shown_path(training_path, self.root))
+        for key in CHECKOUT_KEYS:
+            if key in training:
+                self.put(f"training.{key}", training[key], shown_path(training_path, self.root))
 
     def spread_profile(self) -> None:
         for key, targets in PROFILE_TO_CONFIG.items():

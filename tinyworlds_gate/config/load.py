@@ -113,6 +113,7 @@ def resolve_settings(
     explicit: Mapping[str, Any],
     resumed: Mapping[str, Any] | None = None,
     project_root: Path | None = None,
+    checkout_configs: Path | None = None,
 ) -> Settings:
     """The settings of a run: explicit options > resumed checkpoint state > profile > configs/*.yaml > defaults (P1).
 
@@ -122,6 +123,8 @@ def resolve_settings(
         explicit: option name (``max_mse``, ``init_batch_size``) → value, only what a person gave.
         resumed: dotted key (``stages.dynamics.learning_rate``) → value read from a resumed checkpoint.
         project_root: the validated project; the current folder when left out.
+        checkout_configs: the config folder of a TinyWorlds checkout; its stages read its own files, and the profile
+            gives budgets, thresholds and the gate.
 
     Raises:
         ConfigError: a file, key or value is wrong; nothing has been started.
@@ -130,17 +133,20 @@ def resolve_settings(
     root = readable_root(project_root or Path.cwd())
     profile_path = locate_profile(profile_name_or_path, root)
     layers = Layers(root)
-    digests = file_digests(profile_path.parent)
-    layers.read_files(profile_path)
+    digests = file_digests(checkout_configs or profile_path.parent)
+    if checkout_configs is None:
+        layers.read_files(profile_path)
+    else:
+        layers.read_checkout(profile_path, checkout_configs)
     layers.spread_profile()
     layers.add(resumed or {}, lambda key: "resumed checkpoint", "resumed state")
     layers.add_explicit(explicit)
     layers.derive()
-    return _settings(layers, profile_path, digests)
+    return _settings(layers, profile_path, checkout_configs or profile_path.parent, digests)
 
 
-def _settings(layers: Layers, profile_path: Path, digests: Mapping[str, str]) -> Settings:
-    root, folder = layers.root, shown_path(profile_path.parent, layers.root)
+def _settings(layers: Layers, profile_path: Path, configs: Path, digests: Mapping[str, str]) -> Settings:
+    root, folder = layers.root, shown_path(configs, layers.root)
     settings = Settings(
         profile=validated(ProfileConfig, layers.part("profile."), shown_path(profile_path, root)),
         training=validated(TrainingConfig, layers.part("training."), f"{folder}/training.yaml"),
@@ -153,7 +159,7 @@ def _settings(layers: Layers, profile_path: Path, digests: Mapping[str, str]) ->
         provenance={},
         notes=tuple(layers.notes),
         profile_path=profile_path,
-        config_dir=profile_path.parent,
+        config_dir=configs,
         project_root=root,
         file_digests=digests,
     )

@@ -13,3 +13,14 @@ BACKBONE_KEYS: tuple[str, ...] = ("embed_dim", "num_heads", "hidden_dim", "num_b
 
 SHARED_KEYS: tuple[str, ...] = SIZE_KEYS + BACKBONE_KEYS
 """C1 and C2."""
+
+TARGET_OPTIONS: tuple[str, ...] = (
+    "target_repo",
+    "target_kind",
+    "target_python",
+    "target_file",
+    "held_out_data",
+    "output_root",
+    "target_dry_run",
+)
+"""Options that say which checkout is driven and with what; none of them is a setting (``loop_target.py``)."""

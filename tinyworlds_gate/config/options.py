@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tinyworlds_gate.config.names import SHORT_NAMES
+from tinyworlds_gate.config.names import SHORT_NAMES, TARGET_OPTIONS
 from tinyworlds_gate.config.schema import PositiveInt, Schema, StageName
 
 INIT_KEYS: dict[str, str] = {
@@ -45,6 +45,7 @@ OPTION_KEYS: dict[str, tuple[str, ...]] = {
     "profile": (),
     "project_root": (),
     "resume_run": (),
+    **dict.fromkeys(TARGET_OPTIONS, ()),
     "seed": ("profile.seed", "training.seed", "inference.seed"),
     "nproc_per_node": ("training.nproc_per_node",),
     "max_mse": ("profile.thresholds.max_mse",),

@@ -240,8 +240,8 @@ class InferenceConfig(Schema):
     """Ours: a frames file whose `clip_starts` are the clips of the run's final verdict; null draws held-out clips."""
     batch_size: PositiveInt = 16
     """Ours: clips rolled out at once; changes speed and memory only."""
-    held_out_fraction: Fraction = 0.1
-    """Ours: as in training.yaml; the loop passes training's."""
+    held_out_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    """Ours: as in training.yaml; the loop passes training's, and 1 for a file that no stage trains on."""
     split_seed: Seed = 0
     """Ours: as in training.yaml; the loop passes training's."""
     measures_path: str | None = None

@@ -45,7 +45,8 @@ def single_launcher(events: Events) -> list[Finding]:
     problems = [f"{chunk_name(c)} has no launcher PID" for c in chunks if not c.get("launcher_pid")]
     problems += _overlaps(events)
     guarded = [(chunk_name(c), c) for c in chunks]
-    guarded += [(f"inference attempt {e.get('attempt')}", e) for e in of(events, "inference_finished")]
+    for name in ("inference_finished", "target_inference_finished"):
+        guarded += [(f"inference attempt {e.get('attempt')}", e) for e in of(events, name)]
     extra = [(where, record) for where, event in guarded for record in event.get("extra_launchers") or []]
     problems += [
         f"{where}: a second launcher, PID {record['pid']}, was {record['outcome']}"

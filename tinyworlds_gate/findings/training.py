@@ -119,7 +119,7 @@ def parameters(events: Events) -> list[Finding]:
     origin += [
         f"{chunk_name(chunk)}: {problem}"
         for chunk in of(events, "chunk_finished")
-        for problem in chunk.get("problems") or []
+        for problem in [*(chunk.get("problems") or []), *(chunk.get("notes") or [])]
         if "learning rate of update" in problem
     ]
     sizes = sorted({chunk["effective_batch"] for chunk in chunks})
@@ -185,6 +185,9 @@ def absolute_steps(events: Events) -> Finding:
     chunks = of(events, "chunk_started")
     if not chunks:
         return not_run("H7", NOTHING_TRAINED)
+    target = of(events, "target_described")
+    if target and not target[-1]["can"]["resumes"]:
+        return _emulated(events, str(target[-1]["kind"]))
     problems, stands = [], dict[str, int]()
     for event in events:
         stage = event.get("stage")
@@ -209,6 +212,28 @@ def absolute_steps(events: Events) -> Finding:
         else "every stage had one chunk, from 0"
     )
     return finding("H7", problems, told)
+
+
+def _emulated(events: Events, kind: str) -> Finding:
+    """H7 on a target that restarts at step 0: nothing is resumed, and a training that counts is one whole chunk."""
+    judged = {gate["chunk"] for gate in of(events, "stage_gate")}
+    counted = [chunk for chunk in of(events, "chunk_started") if chunk["chunk"] in judged]
+    parts = [
+        f"{chunk_name(chunk)} trained updates {chunk['start_update']} to {chunk['end_update']} of "
+        f"{chunk['target_updates']}"
+        for chunk in counted
+        if chunk["start_update"] != 0 or chunk["end_update"] != chunk["target_updates"] or chunk.get("resumed_from")
+    ]
+    restarts = f"a {kind} checkout restores weights only and restarts at step 0"
+    if parts or not counted:
+        return not_run(
+            "H7", f"{restarts}, so absolute resuming cannot be shown: {'; '.join(parts) or 'no chunk counted'}"
+        )
+    return Finding(
+        "H7",
+        PASS,
+        f"emulated: {restarts}, so each training that counts was one chunk from 0 to its target; none resumed",
+    )
 
 
 def _stands_after(finished: Mapping[str, Any]) -> int:

@@ -3,87 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.checkpoints.gated import keep_gated
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
-from tinyworlds_gate.config.profile import Thresholds
 from tinyworlds_gate.errors import DiskError, LaunchError
 from tinyworlds_gate.gate.asked import agreement_conditions, asked_settings
 from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, SourceState, bind
 from tinyworlds_gate.gate.evidence_files import dataset_sha256, evaluation_sha256, measured
-from tinyworlds_gate.gate.final_draw import attempt_name
 from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
 from tinyworlds_gate.gate.inference_log import read_inference_log
-from tinyworlds_gate.gate.measures import GateMeasures
 from tinyworlds_gate.gate.next_try import next_try
 from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
-from tinyworlds_gate.gate.verdict import GateThresholds, GateVerdict, InferenceEvidence, judge_inference
+from tinyworlds_gate.gate.readable import why_not_computable
+from tinyworlds_gate.gate.subject import InferenceAttempt, Subject, gate_thresholds
+from tinyworlds_gate.gate.target_gate import both_gates, gates_event, judge_target
+from tinyworlds_gate.gate.target_inference import run_target_inference
+from tinyworlds_gate.gate.untrusted import attempt_without_trusted_gate, same_checkout
+from tinyworlds_gate.gate.verdict import InferenceEvidence, judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
-from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FINAL, FINALS
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FINAL
 from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.run_inputs import check_inputs
 
-
-@dataclass(frozen=True)
-class InferenceAttempt:
-    """One try of the gate with everything that it left.
-
-    A final verdict has the number of the attempt that passed, and draw 2 or 3 (the evaluation set).
-    """
-
-    number: int
-    verdict: GateVerdict
-    measures: GateMeasures | None
-    checkpoints: Mapping[str, CheckpointRef]
-    log: Path
-    picture: Path | None
-    log_tail: tuple[str, ...]
-    draw: int = ATTEMPTS
-    binding: Mapping[str, Any] | None = None
-    """What the verdict is bound to, as the journal holds it; None in journals of older versions."""
-    evidence: InferenceEvidence | None = None
-    """What was judged; None for an attempt that a resumed run took from its journal."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it is a final verdict: that of a run that retried, or the one on the evaluation set."""
-        return self.draw in FINALS
-
-    @property
-    def name(self) -> str:
-        """`attempt 2`, or `attempt 2, final draw`."""
-        return attempt_name(self.number, self.draw)
-
-
-def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
-    """The profile's thresholds as the verdict takes them."""
-    return GateThresholds(**{name: getattr(thresholds, name) for name in GateThresholds.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What is measured: an attempt's number, its draw of clips, the three checkpoints, and the code that runs."""
-
-    number: int
-    draw: int
-    checkpoints: Mapping[str, CheckpointRef]
-    source: SourceState
-
-    @property
-    def name(self) -> str:
-        return attempt_name(self.number, self.draw)
-
-    @property
-    def suffix(self) -> str:
-        """Of the files that it leaves."""
-        return f"{self.number:02d}{'_final' if self.draw in FINALS else ''}"
+__all__ = ["InferenceAttempt", "Subject", "gate_thresholds", "run_attempt", "trusted_words"]
 
 
 @telling_full_disk()
@@ -112,7 +61,18 @@ def run_attempt(
         DiskError: the disk is full; nothing is judged, the run can be resumed.
         LaunchError: the command cannot be started, or one clip alone takes more memory than there is.
     """
-    subject = _Subject(number, draw, dict(checkpoints), source or SourceState())
+    subject = Subject(number, draw, dict(checkpoints), source or SourceState())
+    if context.checkout is not None:
+        check_inputs(context)
+        own = run_target_inference(context, number, draw, subject.suffix, checkpoints)
+        subject = replace(
+            subject,
+            own=judge_target(own, context.target.can, context.settings.profile.thresholds.max_mse),
+            no_trusted_gate=context.checkout.no_trusted_gate or why_not_computable(checkpoints),
+        )
+        context.say(f"the checkout's own gate, {subject.name}: {subject.own.sentence if subject.own else ''}")
+        if subject.no_trusted_gate is not None:
+            return attempt_without_trusted_gate(context, subject)
     settings, kills = context.settings, 0
     batch_size = settings.inference.batch_size
     while True:
@@ -151,12 +111,17 @@ class _Try:
     picture: PictureCheck
 
 
-def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
+def _try(context: RunContext, subject: Subject, batch_size: int) -> _Try:
     check_inputs(context)
     layout, checkpoints = context.layout, subject.checkpoints
     log = _free(layout.logs / f"inference_{subject.suffix}.log")
     measures_file = _free(layout.root / f"measures_{subject.suffix}.json")
-    command = inference_command(context.target, _overrides(context, subject, measures_file, batch_size))
+    command = inference_command(
+        context.gate_target,
+        trusted_words(
+            context, subject.draw, {stage: one.path for stage, one in checkpoints.items()}, measures_file, batch_size
+        ),
+    )
     context.journal.append(
         "inference_started",
         attempt=subject.number,
@@ -173,7 +138,7 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
     held_out = "" if subject.draw == EVALUATION else "held-out "
     context.say(f"inference, {subject.name}: rolling out {clips} {held_out}clips{which}")
     pictures = existing_pictures(layout.inference_results)
-    ended = run_inference(context, command, log)
+    ended = run_inference(context, command, log, context.gate_target)
     child, picture = ended.child, check_new_picture(layout.inference_results, pictures)
     context.journal.append(
         "inference_finished",
@@ -199,7 +164,7 @@ def _try(context: RunContext, subject: _Subject, batch_size: int) -> _Try:
     return _Try(ended, log, measures_file, picture)
 
 
-def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAttempt:
+def _judge(context: RunContext, subject: Subject, tried: _Try) -> InferenceAttempt:
     child, picture = tried.ended.child, tried.picture
     weights = {stage: reference.model_sha256 for stage, reference in subject.checkpoints.items()}
     found = measured(
@@ -223,7 +188,12 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         claims=found.claims,
         agreement=agreement_conditions(subject.checkpoints),
     )
-    verdict = judge_inference(evidence, gate_thresholds(context.settings.profile.thresholds))
+    thresholds = gate_thresholds(context.settings.profile.thresholds)
+    verdict, gates = judge_inference(evidence, thresholds), dict[str, Any]()
+    if subject.own is not None:
+        gates = gates_event(subject.own, verdict, None)
+        verdict = both_gates(subject.own, verdict, None, thresholds)
+        verdict = same_checkout(context, verdict)
     binding = bind(
         context.settings,
         subject.draw,
@@ -240,6 +210,7 @@ def _judge(context: RunContext, subject: _Subject, tried: _Try) -> InferenceAtte
         measures=found.measures.as_dict() if found.measures else None,
         binding=binding,
         **verdict.as_event(),
+        **gates,
     )
     return InferenceAttempt(
         number=subject.number,
@@ -263,18 +234,21 @@ def _free(path: Path) -> Path:
     return name
 
 
-def _overrides(context: RunContext, subject: _Subject, measures_file: Path, batch_size: int) -> dict[str, Any]:
+def trusted_words(
+    context: RunContext, draw: int, checkpoints: Mapping[str, Path], measures_file: Path, batch_size: int
+) -> dict[str, Any]:
+    """The words of the embedded reference's inference: the trusted gate on three checkpoint folders, by stage."""
     inference, training = context.settings.inference, context.settings.training
     values: dict[str, Any] = {key: getattr(inference, key) for key in MEASURING_KEYS}
     values |= {key: getattr(training, key) for key in SPLIT_KEYS}
     values |= {
-        "clip_draw": subject.draw,
+        "clip_draw": draw,
         "batch_size": batch_size,
         "device": "cpu" if context.on_cpu else "cuda",
         "data_path": context.data_path,
         "measures_path": measures_file,
         "use_latest_checkpoints": False,
     }
-    if subject.draw == EVALUATION:
+    if draw == EVALUATION:
         values["evaluation_file"] = context.evaluation_path
-    return values | {f"{stage}_path": reference.path for stage, reference in subject.checkpoints.items()}
+    return values | {f"{stage}_path": path for stage, path in checkpoints.items()}

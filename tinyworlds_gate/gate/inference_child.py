@@ -14,6 +14,7 @@ from tinyworlds_gate.launch.disk import full_disk
 from tinyworlds_gate.launch.oom_kills import OomKills
 from tinyworlds_gate.launch.processes import descendants
 from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.targets.base import Target
 
 KILLS_INTERVAL_S = 1.0
 
@@ -27,8 +28,12 @@ class InferenceChild:
     disk_problem: str | None
 
 
-def run_inference(context: RunContext, command: Sequence[str], log: Path) -> InferenceChild:
+def run_inference(
+    context: RunContext, command: Sequence[str], log: Path, target: Target | None = None
+) -> InferenceChild:
     """Run the command to its end, alone on the project: training that somebody starts beside it is ended (L2).
+
+    ``target``: whose inference it is; by default that of the run's target.
 
     Raises:
         LaunchError: it cannot be started.
@@ -42,10 +47,11 @@ def run_inference(context: RunContext, command: Sequence[str], log: Path) -> Inf
             looked = awake_s
             kills.look(descendants(os.getpid()))  # the process may sit in a cgroup of its own
 
+    whose = target or context.target
     child = run_child(
         command,
-        cwd=layout.project_root,
-        env=stage_environment(context.target, LaunchFiles(layout.root), on_cpu=context.on_cpu),
+        cwd=whose.root,
+        env=stage_environment(whose, LaunchFiles(layout.root), on_cpu=context.on_cpu),
         log_path=log,
         deadline_s=settings.profile.watchdog.inference_deadline_s,
         on_poll=look_for_kills,

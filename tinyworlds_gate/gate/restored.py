@@ -23,11 +23,13 @@ def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> In
         [Condition(**condition) for condition in verdict["conditions"]],
         GateThresholds(**verdict["thresholds"]),
     )
-    picture, draw = finished.get("picture"), attempt_of(finished)[1]
+    picture, measures_file = finished.get("picture"), finished.get("measures_file")
+    draw = attempt_of(finished)[1]
+    frames = context.frames_of(draw)
     return InferenceAttempt(
         number=finished["attempt"],
         verdict=judged,
-        measures=measured(root / finished["measures_file"], root, context.frames_of(draw)).measures,
+        measures=measured(root / measures_file, root, frames).measures if measures_file else None,
         checkpoints={
             stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
             for stage, one in finished["checkpoints"].items()

@@ -20,6 +20,8 @@ RUN_ROOT_VARIABLE = "NG_RUN_ROOT_DIR"
 ERROR_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"
 PROJECT_VARIABLE = "TINYWORLDS_GATE_PROJECT"
 LAUNCH_VARIABLE = "TINYWORLDS_GATE_LAUNCH"
+TERM_AND_KILL_VARIABLE = "TINYWORLDS_GATE_TERM_AND_KILL_ONLY"
+"""In the environment of a checkout's processes: no signal but SIGTERM and SIGKILL is sent to them."""
 
 _KEY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 # Left by another launcher (SLURM, a cluster's operator, an outer torchrun) these would make our workers join its group.
@@ -92,11 +94,28 @@ def stage_environment(
     env.setdefault("MPLBACKEND", "Agg")
     if on_cpu:
         env["OMP_NUM_THREADS"] = "1"
+    if target.is_checkout:
+        env |= checkout_environment(target, files, source)
     if files.heartbeats is not None:
         env[HEARTBEATS_VARIABLE] = str(files.heartbeats)
     if files.error_file is not None:
         env[ERROR_FILE_VARIABLE] = str(files.error_file)
     return env
+
+
+def checkout_environment(target: Target, files: LaunchFiles, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What only a checkout's processes get: W&B offline beside the run, and nothing written between its sources.
+
+    ``WANDB_MODE`` stays as the user set it; what ``--target-file`` says comes last and wins.
+    """
+    output_root = files.run_root.parents[1]
+    own = {
+        "WANDB_MODE": inherited.get("WANDB_MODE") or "offline",
+        "WANDB_DIR": str(output_root),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        TERM_AND_KILL_VARIABLE: "1",
+    }
+    return own | dict(target.words.environment)
 
 
 def _joined_path(first: Sequence[Path], inherited: str) -> str:

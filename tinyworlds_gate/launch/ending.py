@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import psutil
 
 from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch.command import TERM_AND_KILL_VARIABLE
 from tinyworlds_gate.launch.processes import (
     ProcessFacts,
     StageProcess,
@@ -176,9 +177,11 @@ def _end_round(members: list[ProcessFacts], grace_s: float, kill_wait_s: float) 
 
 
 def _wake(identity: ProcessIdentity, number: int) -> None:
-    """A stopped process (SIGSTOP, a debugger) acts on SIGTERM only once it runs again."""
+    """A stopped process (SIGSTOP, a debugger) acts on SIGTERM once it runs again; a checkout's is left to SIGKILL."""
     try:
-        stopped = number == signal.SIGTERM and psutil.Process(identity.pid).status() == psutil.STATUS_STOPPED
+        process = psutil.Process(identity.pid)
+        stopped = number == signal.SIGTERM and process.status() == psutil.STATUS_STOPPED
+        stopped = stopped and TERM_AND_KILL_VARIABLE not in process.environ()
     except psutil.Error:
         return
     if stopped:

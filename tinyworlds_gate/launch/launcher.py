@@ -111,10 +111,12 @@ def run_chunk(
     deadline_s: float,
     stall_s: float,
     progress: Progress | None = None,
+    updates: int = 0,
 ) -> ChunkResult:
     """Run one chunk to its end and return what happened; it never leaves a process behind (L2, L3, H5, H6).
 
-    ``progress`` is called with (newest step, seconds since the start). A chunk past ``deadline_s``, or without a step
+    ``progress`` is called with (newest step, seconds since the start); ``updates`` is the chunk's ``n_updates``, by
+    which a progress bar in a log is known. A chunk past ``deadline_s``, or without a step
     for ``stall_s``, prints its workers' stacks and is ended with the cause ``timeout``. Raises ``LaunchError``
     when the command cannot be started, ``DiskError`` when its evidence cannot be written; KeyboardInterrupt and SIGTERM
     of the harness end the tree and are raised again.
@@ -141,6 +143,7 @@ def run_chunk(
             launcher=lambda: child.identity,
             log_path=log,
             progress=progress,
+            updates=updates,
         )
 
         def poll(wall_s: float) -> str | None:

@@ -19,6 +19,7 @@ from tinyworlds_gate.launch.stacks import ask_for_stacks, states_text
 from tinyworlds_gate.run.heartbeat import Beat, HeartbeatReader
 from tinyworlds_gate.run.identity import ProcessIdentity, host_name
 from tinyworlds_gate.targets.base import Target
+from tinyworlds_gate.targets.log_lines import newest_update
 
 Progress = Callable[[int, float], None]
 
@@ -26,6 +27,9 @@ DENSE_POLL_S = 0.1
 SETTLED_POLL_S = 0.5
 _STACK_WAIT_S = 2.0
 _QUIET_S = 0.1
+_LOG_TAIL_BYTES = 65536
+SILENT_GPU_FACTOR = 4.0
+"""A GPU that works keeps a silent log alive for so many stall times: a collective that hangs keeps its GPU busy too."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class ChunkWatch:
     ranks_by_pid: dict[int, int] = field(default_factory=dict)
     aborted: list[EndedProcess] = field(default_factory=list)
     step: int = -1
+    updates: int = 0
+    """``n_updates`` of the chunk, by which a progress bar in the log is known (a stage without heartbeats)."""
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
@@ -66,6 +72,7 @@ class ChunkWatch:
             self.target, self.token, self.launcher, self.settings.monitor_interval_s, self.settings.cleanup_extra
         )
         self._moved_s = 0.0
+        self._log_moved_s = 0.0
         self._log_size = -1
 
     @property
@@ -94,7 +101,8 @@ class ChunkWatch:
             return None
         workers = self._workers()
         reason += states_text({pid: self._rank_of(pid) for pid in (one.pid for one in workers)})
-        self._dump_stacks(workers)
+        if self.target.can.stack_dumps:
+            self._dump_stacks(workers)
         return reason
 
     def finish(self) -> None:
@@ -136,12 +144,47 @@ class ChunkWatch:
     def _out_of_time(self, awake_s: float) -> str | None:
         if awake_s >= self.settings.deadline_s:
             return f"it ran longer than its deadline of {self.settings.deadline_s:g} s"
-        if not self.beats and self._log_grew():
-            self._moved_s = awake_s
+        if not self.beats:
+            self._follow_log(awake_s)
         if awake_s - self._moved_s < self.settings.stall_s:
             return None
         where = f"after step {self.step}" if self.step >= 0 else "and never finished a first one"
-        return f"it made no step for {self.settings.stall_s:g} s {where}"
+        if self.target.can.heartbeats:
+            return f"it made no step for {self.settings.stall_s:g} s {where}"
+        silent_s = awake_s - self._log_moved_s
+        return f"its log did not grow for {silent_s:.0f} s, and its GPUs showed no work that counts ({where})"
+
+    def _follow_log(self, awake_s: float) -> None:
+        """A stage without heartbeats lives as long as its log grows or, for a while, its GPUs work."""
+        if self._log_grew():
+            self._moved_s = self._log_moved_s = awake_s
+            if not self.target.can.heartbeats:
+                self._read_progress(awake_s)
+        elif self.target.can.heartbeats:
+            return
+        elif self._gpu_works() and awake_s - self._log_moved_s < SILENT_GPU_FACTOR * self.settings.stall_s:
+            self._moved_s = awake_s
+
+    def _read_progress(self, awake_s: float) -> None:
+        with suppress(OSError), open(self.log_path, "rb") as log:
+            log.seek(max(0, self._log_size - _LOG_TAIL_BYTES))
+            text = log.read().decode("utf-8", errors="replace")
+            newest = newest_update(text, self.target.patterns, self.updates)
+            if newest is not None and newest > self.step:
+                self.step = newest
+                if self.progress is not None:
+                    self.progress(newest, awake_s)
+
+    def _gpu_works(self) -> bool:
+        """Whether the newest sample shows GPU work of this launch's own processes."""
+        if not self.monitor.samples:
+            return False
+        threshold = self.settings.gpu_util_threshold
+        return any(
+            percent >= threshold and pid in self.tree
+            for gpu in self.monitor.samples[-1].gpus
+            for pid, percent in (gpu.activity or {}).items()
+        )
 
     def _log_grew(self) -> bool:
         """A stage that writes no heartbeats (a TinyWorlds checkout) lives as long as its log grows."""

@@ -6,6 +6,7 @@ What a hook decides lives in the modules beside this one; here stand only the ho
 from __future__ import annotations
 
 import faulthandler
+import sys
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -29,6 +30,19 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Register the options of the closed loop (docs/options.md)."""
     options.add_options(parser)
     add_refused_option(parser, pluginmanager)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """`--target-dry-run`: print the commands and end, before anything is collected or written."""
+    if not options.asks_for_dry_run(config) or config.option.help:
+        return None
+    try:
+        print(GateSession(config).dry_run())
+    except pytest.UsageError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return int(pytest.ExitCode.USAGE_ERROR)
+    return int(pytest.ExitCode.OK)
 
 
 @pytest.hookimpl(tryfirst=True)

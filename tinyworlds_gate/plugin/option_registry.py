@@ -88,6 +88,32 @@ OPTIONS: tuple[Option, ...] = (
         "Go on with results/<run>, which was killed or interrupted, with its own options. `unfinished`: the newest run "
         "of this kind with these options, when it is; else a new one.",
     ),
+    Option("target_repo", parse_text, "path", "none", "A TinyWorlds checkout to run the whole loop on, unchanged."),
+    Option(
+        "target_kind",
+        parse_choice("embedded", "tinyworlds", "tinyworlds-fork"),
+        "embedded|tinyworlds|tinyworlds-fork",
+        "by the checkout's files",
+        "What the checkout can do (docs/external-checkouts.md).",
+    ),
+    Option("target_python", parse_text, "path", "the checkout's .venv, else ours", "The interpreter of its processes."),
+    Option("target_file", parse_text, "path", "none", "A YAML that describes a fork which renamed things."),
+    Option(
+        "held_out_data",
+        parse_text,
+        "path",
+        "data/<dataset>_held_out_frames.h5 of the checkout, where it is",
+        "Frames that the checkout never trains on; without them its run cannot pass.",
+    ),
+    Option("output_root", parse_text, "path", "the checkout", "Where a checkout's run writes its outputs."),
+    Option(
+        "target_dry_run",
+        parse_bool,
+        "true|false",
+        "false",
+        "Print every command that would be run on the checkout, in order, and run none.",
+        bare=True,
+    ),
     Option("seed", parse_seed, "number", PROFILE, "Initial weights, batches, masks and rollout."),
     Option(
         "train_stage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from tinyworlds_gate.loop_resume import ResumedRun
 
 GROUP = "tinyworlds_gate"
+TARGET_PATHS = ("target_repo", "target_python", "target_file", "held_out_data", "output_root")
+"""Options of a checkout that name a place."""
+
 TRAINING_OPTIONS = (
     "target_updates",
     "init_batch_size",
@@ -56,6 +60,22 @@ def explicit_options(config: pytest.Config) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def placed_options(config: pytest.Config) -> dict[str, Any]:
+    """The explicit options with the paths of a checkout absolute, so that a resumed run finds them from anywhere."""
+    values = explicit_options(config)
+    base = config.invocation_params.dir
+    # Not resolved: the link `.venv/bin/python` followed to its end is another environment's interpreter.
+    return {
+        name: os.path.abspath(base / Path(value).expanduser()) if name in TARGET_PATHS else value
+        for name, value in values.items()
+    }
+
+
+def asks_for_dry_run(config: pytest.Config) -> bool:
+    """Whether ``--target-dry-run`` was given."""
+    return bool(config.getoption(_dest("target_dry_run")))
+
+
 def resumed_run(config: pytest.Config, root: Path) -> tuple[ResumedRun | None, Sequence[str]]:
     """The run that ``--resume-run`` names, or None; and what is to be said about the choice.
 
@@ -69,7 +89,7 @@ def resumed_run(config: pytest.Config, root: Path) -> tuple[ResumedRun | None, S
     from tinyworlds_gate.loop_unfinished import UNFINISHED, choose_unfinished, known_runs
 
     told: Sequence[str] = ()
-    options = explicit_options(config)
+    options = placed_options(config)
     try:
         if given == UNFINISHED:
             runs, problems = known_runs(root)
@@ -105,8 +125,12 @@ def _names(markers: str, kind: str) -> bool:
 
 
 def project_root(config: pytest.Config) -> Path:
-    """``--project-root`` from the folder pytest was started in, or pytest's rootdir."""
+    """``--project-root`` from the folder pytest was started in, or pytest's rootdir; with ``--target-repo`` the folder
+    that its outputs go to."""
     given: str | None = config.getoption(_dest("project_root"))
+    placed = placed_options(config)
+    if "target_repo" in placed and given is None:
+        return Path(str(placed.get("output_root", placed["target_repo"]))).resolve()
     return config.rootpath if given is None else (config.invocation_params.dir / given).resolve()
 
 

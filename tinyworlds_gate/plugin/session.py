@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tinyworlds_gate.config.names import TARGET_OPTIONS
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
 from tinyworlds_gate.plugin import html_page, options
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tinyworlds_gate.plugin.outcome import RunOutcome
     from tinyworlds_gate.reports.missing import Missing
     from tinyworlds_gate.stages.context import RunContext
+    from tinyworlds_gate.targets.base import Target
 
 VALIDATION = "validation"
 """The folder whose tests are the closed loop."""
@@ -42,8 +44,9 @@ class GateSession:
         self.config = config
         self.project_root = options.project_root(config)
         self.resumed, self._told = options.resumed_run(config, self.project_root)
-        self.explicit = options.explicit_options(config) if self.resumed is None else self.resumed.options
+        self.explicit = options.placed_options(config) if self.resumed is None else self.resumed.options
         self.explicit.pop("resume_run", None)
+        self.checkout = _checkout(self.explicit)
         self.stamp = (
             free_timestamp(self.project_root) if self.resumed is None else str(self.resumed.started["timestamp"])
         )
@@ -112,7 +115,7 @@ class GateSession:
             from tinyworlds_gate.loop_start import resolve_run
 
             try:
-                self._settings = resolve_run(self._profile(), self.explicit, self.project_root)
+                self._settings = resolve_run(self._profile(), self.explicit, self.project_root, self.checkout)
                 if self.resumed is not None:
                     self.resumed.require_settings(self._settings[0].table())
             except GateError as error:
@@ -180,7 +183,9 @@ class GateSession:
         command = ["pytest", *map(str, self.config.invocation_params.args)]
         say, show = self._voice.say, self._voice.progress
         if self.resumed is not None:
-            return resume_run(settings, gpus, self.resumed, command=command, say=say, show_progress=show)
+            return resume_run(
+                settings, gpus, self.resumed, command=command, say=say, show_progress=show, checkout=self.checkout
+            )
         return start_run(
             settings,
             gpus,
@@ -189,7 +194,25 @@ class GateSession:
             stamp=self.stamp,
             say=say,
             show_progress=show,
+            checkout=self.checkout,
         )
+
+    def dry_run(self) -> str:
+        """Every command of a run on the checkout, in order, for a shell.
+
+        Raises:
+            pytest.UsageError: no checkout is named, or the settings are wrong.
+        """
+        from tinyworlds_gate.loop_dry_run import dry_run_text
+
+        if self.checkout is None:
+            raise pytest.UsageError("--target-dry-run prints the commands for a checkout; name it with --target-repo")
+        settings, gpus = self.settings()
+        held_out = self.explicit.get("held_out_data")
+        try:
+            return dry_run_text(settings, gpus, self.checkout, self.stamp, Path(held_out) if held_out else None)
+        except GateError as error:
+            raise pytest.UsageError(str(error)) from error
 
     def note_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Findings of a validation test: its own where it stated them, else one for each requirement it carries."""
@@ -339,6 +362,18 @@ SESSION = pytest.StashKey[GateSession]()
 def requirement_ids(item: pytest.Item) -> list[str]:
     """The requirements that a test carries, without repetition."""
     return list(dict.fromkeys(str(id) for marker in item.iter_markers("requirement") for id in marker.args))
+
+
+def _checkout(explicit: Mapping[str, Any]) -> Target | None:
+    """The checkout that the options name; most sessions name none, and import nothing for it."""
+    if not any(name in explicit for name in TARGET_OPTIONS):
+        return None
+    from tinyworlds_gate.loop_target import chosen_target
+
+    try:
+        return chosen_target(explicit)
+    except GateError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _verdict_of(report: pytest.TestReport) -> tuple[str, str]:

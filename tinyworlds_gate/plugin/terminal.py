@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tinyworlds_gate.findings.base import PASS, Finding
+from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of
 from tinyworlds_gate.reports.model import rank
+from tinyworlds_gate.run.journal import events_of
 
 if TYPE_CHECKING:
     from tinyworlds_gate.plugin.session import GateSession
@@ -43,6 +46,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
             else "no measures"
         )
         reporter.write_line(f"{attempt.name}: {attempt.verdict.verdict}, {numbers}")
+    for event in events_of(session.loop.context.journal.events(), "gate_verdict"):
+        if event.get("disagreement"):
+            reporter.write_line(f"{attempt_name(*attempt_of(event))}: {event['disagreement']}")
     if session.loop.attempts:
         reporter.write_line(f"the gate asks for {session.loop.attempts[-1].verdict.thresholds.told()}")
     reporter.write_line(f"requirements: {_requirement_counts([one for _, one in outcome.findings])}")
@@ -69,8 +75,14 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         reporter.write_line(session.summary_problem, red=True)
     if outcome.status == "interrupted" or session.record_problem is not None or session.loop.stopped:
         kind = session.loop.context.settings.profile.kind
-        reporter.write_line(f"to go on: pytest -m {kind} --resume-run {layout.relative(layout.root)}")
+        reporter.write_line(f"to go on: pytest -m {kind}{_place(session)} --resume-run {layout.relative(layout.root)}")
     reporter.write_line(f"run folder: {layout.relative(layout.root)}")
+
+
+def _place(session: GateSession) -> str:
+    """The options that say where the run of a checkout lies."""
+    given = [(name, session.explicit.get(name)) for name in ("target_repo", "output_root")]
+    return "".join(f" --{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given if value)
 
 
 def _requirement_counts(findings: Sequence[Finding]) -> str:

@@ -291,6 +291,8 @@ def _ended(event: Event) -> list[tuple[str, Any]]:
             where = f"chunk {event.get('chunk')}"
         case "inference_finished":
             where = f"inference attempt {event.get('attempt')}"
+        case "target_inference_finished":
+            where = f"the checkout's inference, attempt {event.get('attempt')}"
         case _:
             return []
     return [(f"{where}, not of it", event.get("extra_launchers")), (where, event.get("ended"))]

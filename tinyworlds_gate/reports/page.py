@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from tinyworlds_gate.gate.picture_words import mse_text
-from tinyworlds_gate.reports import gate_views, story, views
+from tinyworlds_gate.reports import checkout_views, gate_views, story, views
 from tinyworlds_gate.reports.evidence_link import evidence_of
 from tinyworlds_gate.reports.glance import glance
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
@@ -116,6 +116,8 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
         "facts": gate_views.gate_facts(record),
         "asked_for": gate_views.asked_for(record),
         "attempts": [views.attempt_row(attempt) for attempt in record.attempts],
+        "gates": checkout_views.gate_rows(record),
+        "disagreements": checkout_views.disagreements(record),
         "changes": story.changes(record),
         "chunks": [views.chunk_row(chunk) for chunk in record.chunks],
         "checkpoints": views.checkpoint_rows(record),

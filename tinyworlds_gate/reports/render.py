@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.reports import gate_views, story, views
+from tinyworlds_gate.reports import checkout_views, gate_views, story, views
 from tinyworlds_gate.reports.evidence_link import evidence_of
 from tinyworlds_gate.reports.markdown import MISSING, environment
 from tinyworlds_gate.reports.model import SCHEMA, VERDICTS, RunRecord, load_record, read_named_json
@@ -143,6 +143,10 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         "thresholds": views.threshold_rows(record),
         "notes": (record.settings or {}).get("notes") or [],
         "environment": views.environment_rows(record),
+        "checkout": checkout_views.checkout_facts(record),
+        "limits": checkout_views.checkout_limits(record),
+        "gates": checkout_views.gate_rows(record),
+        "disagreements": checkout_views.disagreements(record),
     }
     last = record.last_attempt.verdict if record.last_attempt and record.last_attempt.verdict else {}
     text = _render(

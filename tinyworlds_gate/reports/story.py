@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tinyworlds_gate.gate.final_draw import attempt_of
 from tinyworlds_gate.gate.picture_words import mse_text
 from tinyworlds_gate.reports.causes import causes_first
+from tinyworlds_gate.reports.checkout_views import chunk_notes
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
 from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_text
@@ -50,6 +51,7 @@ def happened(record: RunRecord) -> list[str]:
         lines.append("Nothing was trained in this run.")
     for stage in dict.fromkeys(chunk.stage for chunk in record.chunks):
         lines.append(_stage_sentence(record, stage))
+    lines += chunk_notes(record)
     if not record.attempts:
         lines.append("The inference gate was not reached.")
     for attempt in record.attempts:
@@ -60,6 +62,8 @@ def happened(record: RunRecord) -> list[str]:
         ]
         sentence = (attempt.verdict or {}).get("sentence") or "it was not judged."
         lines.append(f"Inference {attempt.name}: {(attempt.verdict or {}).get('verdict', 'INVALID')}. {sentence}")
+        if (attempt.verdict or {}).get("disagreement"):
+            lines.append(str((attempt.verdict or {})["disagreement"]))
         if attempt.is_final:
             lines.append(_two_verdicts(record, attempt))
         lines += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class ChunkEvidence:
     problems: tuple[str, ...]
     non_finite_weights: bool = False
     """Whether the chunk's checkpoint was refused since its weights are NaN or infinite."""
+    notes: tuple[str, ...] = ()
+    """What is worth telling and is no fault of the chunk; a learning rate that was not kept counts for P1."""
 
     @property
     def diverged(self) -> bool:
@@ -39,9 +41,9 @@ class ChunkEvidence:
         return self.non_finite_weights or any(not math.isfinite(loss) for loss in self.history.losses)
 
 
-def pictures_of(layout: RunLayout, stage: str) -> dict[Path, int]:
-    """The stage's pictures with their modification times (ns); taken before a chunk starts."""
-    return {path: path.stat().st_mtime_ns for path in layout.visualizations(stage).glob("*.png")}
+def pictures_in(folder: Path) -> dict[Path, int]:
+    """A stage's pictures with their modification times (ns); taken before a chunk starts."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
 
 
 def set_aside_earlier_tries(layout: RunLayout, stage: str, start_update: int) -> list[Path]:
@@ -70,11 +72,33 @@ def gather_evidence(
     pictures_before: Mapping[Path, int],
 ) -> ChunkEvidence:
     """Read what the chunk over the updates ``[start_update, end_update)`` left and name every fault (S4)."""
+    history = read_chunk_history(layout.history(stage), start_update, end_update)
+    evidence = gather_artifacts(
+        layout,
+        stage,
+        end_update=end_update,
+        history=history,
+        history_problem=missing_updates(history, start_update, end_update),
+        visualizations=layout.visualizations(stage),
+        pictures_before=pictures_before,
+    )
+    return replace(evidence, problems=(*evidence.problems, *_rate_problems(history, schedule)))
+
+
+def gather_artifacts(
+    layout: RunLayout,
+    stage: str,
+    *,
+    end_update: int,
+    history: ChunkHistory,
+    history_problem: str | None,
+    visualizations: Path,
+    pictures_before: Mapping[Path, int],
+) -> ChunkEvidence:
+    """The checkpoint, the history and the picture of a chunk, whatever target trained it (S4, M1–M3)."""
     checkpoint, refused = _expected_checkpoint(layout, stage, end_update - 1)
     checkpoint_problem = None if refused is None else str(refused)
-    history = read_chunk_history(layout.history(stage), start_update, end_update)
-    picture = _fresh_picture(layout, stage, pictures_before)
-    history_problem = missing_updates(history, start_update, end_update)
+    picture = _fresh_picture(visualizations, pictures_before)
     channels = {
         "M1": _channel(history_problem, f"{len(history.steps)} new rows in {layout.relative(layout.history(stage))}"),
         "M2": _channel(checkpoint_problem, f"checkpoint of update {end_update - 1} verified"),
@@ -83,7 +107,7 @@ def gather_evidence(
         ),
     }
     problems = [channel["reason"] for channel in channels.values() if channel["verdict"] != "PASS"]
-    problems += _loss_problems(history) + _rate_problems(history, schedule)
+    problems += _loss_problems(history)
     return ChunkEvidence(
         checkpoint, history, picture, channels, tuple(problems), isinstance(refused, DivergedWeightsError)
     )
@@ -101,10 +125,8 @@ def _expected_checkpoint(
         return None, error
 
 
-def _fresh_picture(layout: RunLayout, stage: str, before: Mapping[Path, int]) -> Path | None:
-    fresh = [
-        path for path, stamp in pictures_of(layout, stage).items() if before.get(path) != stamp and _is_whole_png(path)
-    ]
+def _fresh_picture(folder: Path, before: Mapping[Path, int]) -> Path | None:
+    fresh = [path for path, stamp in pictures_in(folder).items() if before.get(path) != stamp and _is_whole_png(path)]
     return max(fresh, key=lambda path: path.stat().st_mtime_ns) if fresh else None
 
 

@@ -10,8 +10,10 @@ from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
 from tinyworlds_gate.launch.wandb_run import WandbRun, with_wandb_run
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.retune import ChunkParams
+from tinyworlds_gate.targets.words import PASSED_ON, stage_words
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ def chunk_command(
 ) -> list[str]:
     """The launcher's command line; ``start`` is the checkpoint to continue, ``inputs`` are dynamics' two models."""
     config, training = context.settings.stages[chunk.stage], context.settings.training
+    if context.target.is_checkout:
+        return stage_command(
+            context.target,
+            chunk.stage,
+            nproc_per_node=context.nproc,
+            overrides=_checkout_words(context, chunk, start, inputs),
+        )
     values: dict[str, Any] = {
         "n_updates": chunk.end,
         "batch_size_per_gpu": config.batch_size_per_gpu,
@@ -55,6 +64,21 @@ def chunk_command(
         values["video_tokenizer_path"] = inputs["video_tokenizer"].path
         values["latent_actions_path"] = inputs["latent_actions"].path
     return stage_command(context.target, chunk.stage, nproc_per_node=context.nproc, overrides=values)
+
+
+def _checkout_words(
+    context: RunContext, chunk: Chunk, start: CheckpointRef | None, inputs: Mapping[str, CheckpointRef]
+) -> dict[str, object]:
+    config = context.settings.stages[chunk.stage]
+    return stage_words(
+        context.target,
+        {key: getattr(config, key) for key in PASSED_ON},
+        n_updates=chunk.end,
+        log_interval=config.log_interval,
+        on_cpu=context.on_cpu,
+        checkpoint=start.path if start is not None else None,
+        inputs={stage: inputs[stage].path for stage in STAGES[:2]} if chunk.stage == "dynamics" else None,
+    )
 
 
 def announcement(context: RunContext, chunk: Chunk, command: list[str]) -> dict[str, Any]:
@@ -98,4 +122,5 @@ def launch_chunk(context: RunContext, chunk: Chunk, command: list[str]) -> Chunk
         deadline_s=watchdog.chunk_deadline_s,
         stall_s=watchdog.stall_s,
         progress=context.progress_of(chunk.stage, chunk.start, chunk.end),
+        updates=chunk.end,
     )

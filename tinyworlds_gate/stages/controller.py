@@ -13,18 +13,16 @@ from tinyworlds_gate.errors import CheckpointError, DiskError
 from tinyworlds_gate.launch.launcher import ChunkResult, failure_text
 from tinyworlds_gate.launch.wandb_run import plan_wandb_run
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
-from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.chunk_evidence import (
     ChunkEvidence,
     checkpoint_event,
-    gather_evidence,
-    pictures_of,
     set_aside_earlier_tries,
 )
 from tinyworlds_gate.stages.chunk_history import read_chunk_history, recent_mean
 from tinyworlds_gate.stages.chunk_launch import Chunk, announcement, chunk_command, launch_chunk
 from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.stages.evidence_of_chunk import evidence_of_chunk, pictures_before
 from tinyworlds_gate.stages.failure import Failure, failure_of
 from tinyworlds_gate.stages.progress import INTERRUPTED, RUN_STOPS, StageProgress
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
@@ -90,6 +88,8 @@ class StageController:
             schedule_start=schedule_start,
             reason=reason,
             checkpoint=self.progress.checkpoint or self.standing.record(self.standing.given),
+            resumes=self.context.target.can.resumes,
+            growth=self.context.checkout.growth.get(self.stage, 0) if self.context.checkout else 0,
         ).after_all(so_far)
         if so_far:
             self._require_whole_checkpoint()
@@ -136,23 +136,16 @@ class StageController:
             target=progress.target,
             schedule_start=progress.schedule_start,
             reason=progress.reason,
-            wandb=plan_wandb_run(self.context.settings.training, os.environ),
+            wandb=plan_wandb_run(self.context.settings.training, self.context.wandb_environment(os.environ)),
         )
         command = chunk_command(self.context, chunk, self.standing.resolve(progress.checkpoint), self.inputs)
         self._announce(chunk, command)
         for folder in set_aside_earlier_tries(layout, self.stage, chunk.start):
             self.context.say(f"{self.stage}: a checkpoint of a try that did not count was set aside as {folder.name}")
-        pictures = pictures_of(layout, self.stage)
+        pictures = pictures_before(self.context, self.stage)
+        began = time.time()
         result = launch_chunk(self.context, chunk, command)
-        config = self.context.settings.stages[self.stage]
-        evidence = gather_evidence(
-            layout,
-            self.stage,
-            start_update=chunk.start,
-            end_update=chunk.end,
-            schedule=Schedule(config.learning_rate, chunk.schedule_start, chunk.target, config.warmup_fraction),
-            pictures_before=pictures,
-        )
+        evidence = evidence_of_chunk(self.context, chunk, pictures, began)
         failure = failure_of(result, evidence, guard_applies=self.guard_applies)
         self._record(chunk, result, evidence, failure)
         if failure is not None and failure.cause in RUN_STOPS:
@@ -200,12 +193,15 @@ class StageController:
             visualization=evidence.visualization,
             channels=evidence.channels,
             problems=evidence.problems,
+            notes=evidence.notes,
             failure=failure,
             continue_from=continue_from,
             refused=refused,
         )
         rate = f"{history.updates_per_s:.2f} updates/s" if history.updates_per_s else "no rate"
         final = f"final loss {history.losses[-1]:.4f}" if history.losses else "no loss"
+        for note in evidence.notes:
+            self.context.say(f"{self.stage}: chunk {chunk.number}: {note}")
         self.context.say(f"{self.stage}: chunk {chunk.number} took {result.wall_s:.0f} s, {final}, {rate}")
 
     def _start_of_next_try(
@@ -213,6 +209,8 @@ class StageController:
     ) -> tuple[Recorded | None, list[dict[str, str]]]:
         if failure is None:
             return self.standing.record(evidence.checkpoint), []
+        if not self.context.target.can.resumes:
+            return None, []  # each try begins with new weights
         if failure.cause == "guard":
             return self.progress.checkpoint, []  # nothing that the chunk trained is proven
         # The last update is always taken again: evidence that was missing can only come from training.
@@ -223,7 +221,7 @@ class StageController:
         started = self.progress.open_chunk
         assert started is not None
         number, samples = int(started["chunk"]), self.context.layout.chunk_devices(int(started["chunk"]))
-        continue_from, refused = self.standing.newest_below(int(started["end_update"]) - 1)
+        continue_from, refused = self._start_of_cut_chunk(int(started["end_update"]) - 1)
         self._append(
             "chunk_finished",
             chunk=number,
@@ -244,6 +242,9 @@ class StageController:
             refused=refused,
         )
         self.context.say(f"{self.stage}: chunk {number} was interrupted; going on at update {self.progress.done}")
+
+    def _start_of_cut_chunk(self, step: int) -> tuple[Recorded | None, list[dict[str, str]]]:
+        return self.standing.newest_below(step) if self.context.target.can.resumes else (None, [])
 
     def _judge(self) -> None:
         start, end = self.progress.span_start or 0, self.progress.done

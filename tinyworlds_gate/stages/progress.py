@@ -37,6 +37,10 @@ class StageProgress:
     """Of the next chunk: planned, retune, or inference retry k."""
     checkpoint: Mapping[str, Any] | None = None
     """Where the next chunk starts, in the journal's form; None for new weights."""
+    resumes: bool = True
+    """Whether the target goes on at a checkpoint's step; else every try begins at update 0 with new weights."""
+    growth: int = 0
+    """Updates by which a gate that is not met at the target raises it; 0: by a chunk."""
     retries: int = 0
     degraded: bool = False
     chunks: int = 0
@@ -150,7 +154,9 @@ class StageProgress:
             retries=self.retries + 1,
             degraded=self.degraded or (batch is not None and batch[1] == 1),
         )
+        if not self.resumes:
+            return replace(retuned, checkpoint=None, span_start=None)
         if self.done < self.target:
             return retuned
         # The gate was not met at the target: the span grows by one chunk with its own schedule.
-        return replace(retuned, schedule_start=self.done, target=self.target + self.chunk_size)
+        return replace(retuned, schedule_start=self.done, target=self.target + (self.growth or self.chunk_size))

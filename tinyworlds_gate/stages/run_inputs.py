@@ -9,7 +9,9 @@ from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.kept import edited_sentence, edited_settings
 from tinyworlds_gate.errors import CheckpointError, DataError
 from tinyworlds_gate.run.journal import Event, events_of, last_event
-from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.stages.context import CheckoutRun, RunContext
+from tinyworlds_gate.targets.checkout import MAY_CHANGE
+from tinyworlds_gate.targets.tree import changed_files, fingerprint, told_changes
 
 
 def check_inputs(context: RunContext) -> None:
@@ -19,12 +21,32 @@ def check_inputs(context: RunContext) -> None:
         DataError: the frames file is gone or was changed; training on or measuring with it would mix two datasets.
     """
     events = context.journal.events()
-    _tell_edited_settings(context, events)
+    if context.checkout is None:
+        _tell_edited_settings(context, events)
+    else:
+        require_same_checkout(context, context.checkout)
     ready = last_event(events, "dataset_ready")
     if ready is not None:
-        _require_same_frames(context, ready)
+        _require_same_frames(context, ready["path"], ready["sha256"], ready["frames"])
+        if ready.get("training_path") not in (None, ready["path"]):
+            _require_same_frames(context, ready["training_path"], ready["training_sha256"], ready["training_frames"])
         if ready.get("evaluation") is not None:
             _require_same_evaluation(context, ready["evaluation"])
+
+
+def require_same_checkout(context: RunContext, checkout: CheckoutRun) -> None:
+    """Stop when a file of the checkout is not what it was before the run: its chunks would not be of one code.
+
+    Raises:
+        DataError: naming the files.
+    """
+    changes = changed_files(checkout.tree, fingerprint(context.target.root))
+    if changes:
+        raise DataError(
+            f"The checkout {context.target.root} was changed during the run: {told_changes(changes)}. Only "
+            f"{', '.join(f'{name}/' for name in MAY_CHANGE)} may change, or the weights would not be of one code. "
+            f"Put the old files back and go on with --resume-run results/{context.layout.run}, or start a new run"
+        )
 
 
 def _tell_edited_settings(context: RunContext, events: list[Event]) -> None:
@@ -54,12 +76,12 @@ def _require_same_evaluation(context: RunContext, ready: Mapping[str, Any]) -> N
         )
 
 
-def _require_same_frames(context: RunContext, ready: Event) -> None:
-    path = context.layout.project_root / str(ready["path"])
-    was = f"the run was started on {ready['frames']} frames with SHA-256 {str(ready['sha256'])[:12]}…"
+def _require_same_frames(context: RunContext, shown: str, sha256: str, frames: int) -> None:
+    path = context.layout.project_root / str(shown)
+    was = f"the run was started on {frames} frames with SHA-256 {str(sha256)[:12]}…"
     if not path.is_file():
         raise DataError(
-            f"The frames file {ready['path']} is gone: {was}. Put the file back and go on with --resume-run "
+            f"The frames file {shown} is gone: {was}. Put the file back and go on with --resume-run "
             f"results/{context.layout.run}; nothing that was trained is lost"
         )
     try:
@@ -69,9 +91,9 @@ def _require_same_frames(context: RunContext, ready: Event) -> None:
             f"The frames file: {error}; {was}. Mend that and go on with --resume-run results/{context.layout.run}; "
             "nothing that was trained is lost"
         ) from error
-    if digest != ready["sha256"]:
+    if digest != sha256:
         raise DataError(
-            f"The frames file {ready['path']} was changed during the run: {was}, now it has {digest[:12]}…. Put the "
+            f"The frames file {shown} was changed during the run: {was}, now it has {digest[:12]}…. Put the "
             f"old file back and go on with --resume-run results/{context.layout.run}, or start a new run on the new "
             "frames; nothing that was trained is lost"
         )

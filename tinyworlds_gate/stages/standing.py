@@ -78,7 +78,10 @@ class Standing:
             self.stage,
             run=layout.run,
             below_step=step,
-            sizes={name: getattr(self.context.settings.training, name) for name in SHARED_KEYS},
+            # What a checkout saved in this run's own folder is of its own configs, in whatever architecture.
+            sizes=None
+            if self.context.target.is_checkout
+            else {name: getattr(self.context.settings.training, name) for name in SHARED_KEYS},
             lineage=lineage if self.stage == "dynamics" else None,
         )
         for one in skipped:

@@ -1,4 +1,4 @@
-"""The command ``tinyworlds-gate data make | fetch | import | show``."""
+"""The command ``tinyworlds-gate data make | fetch | import | hold-out | show``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ DEFAULT_EPISODE_LENGTH = 125
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the four subcommands."""
-    commands = parser.add_subparsers(dest="data_command", required=True, metavar="make|fetch|import|show")
+    """Add the five subcommands."""
+    commands = parser.add_subparsers(dest="data_command", required=True, metavar="make|fetch|import|hold-out|show")
     _add_make(commands.add_parser("make", help="generate frames of the embedded game"))
     _add_fetch(commands.add_parser("fetch", help="download the original ZELDA frames from the hub"))
     _add_import(commands.add_parser("import", help="turn a video into a frames file"))
+    _add_hold_out(
+        commands.add_parser("hold-out", help="cut a frames file into one to train on and one that is held out")
+    )
     _add_show(commands.add_parser("show", help="write a contact sheet PNG and print the numbers of a frames file"))
 
 
@@ -60,6 +63,18 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     )
     _add_root(parser)
     parser.set_defaults(data_run=_import)
+
+
+def _add_hold_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="FILE", help="all frames; it stays as it is")
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="new file: what a checkout trains on")
+    parser.add_argument("--held-out", type=Path, required=True, metavar="FILE", help="new file: what no stage sees")
+    parser.add_argument("--fraction", type=float, default=0.1, help="part that is held out (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="which episodes, where the file knows them (default: 0)")
+    parser.add_argument(
+        "--spans", type=int, default=50, help="pieces to cut, where it knows none (default: %(default)s)"
+    )
+    parser.set_defaults(data_run=_hold_out)
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +137,15 @@ def _import(args: argparse.Namespace) -> int:
         )
     info = check_frames_file(path)
     print(f"{path}: {info.num_frames} frames at {info.attrs['fps']:g} a second; use `dataset: {args.name.upper()}`")
+    return 0
+
+
+def _hold_out(args: argparse.Namespace) -> int:
+    from tinyworlds_gate.reference.data.hold_out import hold_out
+
+    cut = hold_out(args.source, args.train, args.held_out, fraction=args.fraction, seed=args.seed, spans=args.spans)
+    print(f"{args.train}: {cut.train_frames} frames to train on")
+    print(f"{args.held_out}: {cut.held_out_frames} frames of {cut.held_out_episodes} episodes, held out")
     return 0
 
 

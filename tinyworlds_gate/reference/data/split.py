@@ -20,9 +20,12 @@ class EpisodeSplit:
 def split_episodes(episode: np.ndarray, held_out_fraction: float, seed: int) -> EpisodeSplit:
     """Split the ids in ``episode`` [N] at random; the same arguments always give the same split.
 
-    ``held_out_fraction`` of the episodes (rounded, at least one, never all) is held out. Raises ``DataError`` when
-    the fraction does not lie between 0 and 1, or when there is only one episode.
+    ``held_out_fraction`` of the episodes (rounded, at least one, never all) is held out; 1 means a file of held-out
+    frames alone, which nobody trains on. Raises ``DataError`` when the fraction does not lie between 0 and 1, or when
+    there is only one episode to split.
     """
+    if held_out_fraction == 1.0:
+        return EpisodeSplit(train=(), held_out=tuple(int(i) for i in np.unique(episode)))
     if not 0.0 < held_out_fraction < 1.0:
         raise DataError(
             f"held_out_fraction: {held_out_fraction} is not allowed; it must lie between 0 and 1 (fix: 0.1)"

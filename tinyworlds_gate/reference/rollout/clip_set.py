@@ -90,7 +90,8 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
         seed=config.clip_seed,
         draw=config.clip_draw,
     )
-    mean_frame = _mean_frame(data, split.train)
+    # Of a file that nobody trains on the mean frame is that of the file itself: the stronger baseline.
+    mean_frame = _mean_frame(data, split.train or split.held_out)
     return cut_clips(data, drawn, length, context=context, data_sha256=digest, mean_over=mean_frame)
 
 

@@ -1,0 +1,153 @@
+"""The lines of a checkout's logs that count, as one table of patterns a kind, and what a log says by them (pure).
+
+A line is what stands between line ends of any system, or what a progress bar left after its last carriage return;
+colours and bytes that are no UTF-8 do no harm. Unknown lines are ignored.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from tinyworlds_gate.targets.capabilities import EMBEDDED, FORK, ORIGINAL
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_NUMBER = r"(?P<value>\S+)"
+
+
+@dataclass(frozen=True)
+class LogPatterns:
+    """Regular expressions for whole lines (``re.match``), with the named groups that are read from them."""
+
+    checkpoint: str = r"Using (?P<stage>video_tokenizer|latent_actions|dynamics) checkpoint:\s*(?P<path>\S.*?)\s*$"
+    frame: str = r"Inferring frame (?P<number>\d+)/(?P<total>\d+)"
+    stats: str = r"Inference stats"
+    mse: str = rf"Mean Squared Error \(GT vs Pred\):\s*{_NUMBER}\s*$"
+    mse_with_context: str = rf"Mean Squared Error \(GT vs Pred, full_with_context\):\s*{_NUMBER}\s*$"
+    random_actions: str = r"\s*using random actions"
+    progress: str = r"\s*\d+%\|.*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*\["
+    loss: str = rf"\s*Step (?P<step>\d+) Loss:\s*{_NUMBER}"
+
+    def compiled(self, name: str) -> re.Pattern[str]:
+        """The pattern of this name."""
+        return re.compile(getattr(self, name))
+
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "checkpoint": ("stage", "path"),
+    "frame": ("number", "total"),
+    "mse": ("value",),
+    "mse_with_context": ("value",),
+    "progress": ("done", "total"),
+    "loss": ("step", "value"),
+}
+"""Pattern → the named groups that it must have; the others have none."""
+
+PATTERNS: Mapping[str, LogPatterns] = {
+    EMBEDDED: LogPatterns(),
+    ORIGINAL: LogPatterns(),
+    FORK: LogPatterns(),
+}
+"""Kind → its table. The kinds print the same lines; what `mse` means differs (``states_generated_error``)."""
+
+MARKERS: Mapping[str, str] = {
+    "checkpoint": "Using … checkpoint:",
+    "frame": "Inferring frame …",
+    "stats": "Inference stats",
+    "mse": "Mean Squared Error (GT vs Pred)",
+}
+"""What an inference log must show (G2, G3, G5) → how it reads in a sentence."""
+
+
+@dataclass(frozen=True)
+class InferenceLines:
+    """What an inference log states; None where it says nothing. Errors are means over frames in [0, 1]."""
+
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    frames_inferred: int = 0
+    frames_asked: int | None = None
+    has_stats: bool = False
+    mse: float | None = None
+    mse_with_context: float | None = None
+    random_actions: int = 0
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The markers that the log does not show, as they read."""
+        absent = {
+            "checkpoint": len(self.checkpoints) < 3,
+            "frame": self.frames_inferred == 0,
+            "stats": not self.has_stats,
+            "mse": self.mse is None,
+        }
+        return tuple(MARKERS[name] for name, is_absent in absent.items() if is_absent)
+
+
+def log_lines(text: str) -> Iterator[str]:
+    """The lines of a log: ended by a line feed, by Windows' pair, or overwritten after a carriage return."""
+    for line in re.split(r"[\r\n]+", text):
+        clean = _ESCAPES.sub("", line)
+        if clean.strip():
+            yield clean
+
+
+def read_log(path: Path) -> str:
+    """A log's text; bytes that are no UTF-8 are replaced, a missing file is an empty log."""
+    return path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else ""
+
+
+def inference_lines(text: str, patterns: LogPatterns) -> InferenceLines:
+    """Read an inference log by a table; of a marker that stands twice the last counts."""
+    compiled = {one.name: patterns.compiled(one.name) for one in fields(patterns)}
+    found, checkpoints = InferenceLines(), dict[str, str]()
+    for line in log_lines(text):
+        for name, pattern in compiled.items():
+            match = pattern.match(line)
+            if match is None:
+                continue
+            if name == "checkpoint":
+                checkpoints[match["stage"]] = match["path"]
+            else:
+                found = _with(found, name, match)
+    return replace(found, checkpoints=checkpoints)
+
+
+def _with(found: InferenceLines, name: str, match: re.Match[str]) -> InferenceLines:
+    match name:
+        case "frame":
+            return replace(found, frames_inferred=found.frames_inferred + 1, frames_asked=int(match["total"]))
+        case "stats":
+            return replace(found, has_stats=True)
+        case "mse":
+            return replace(found, mse=_number(match["value"]))
+        case "mse_with_context":
+            return replace(found, mse_with_context=_number(match["value"]))
+        case "random_actions":
+            return replace(found, random_actions=found.random_actions + 1)
+    return found
+
+
+def newest_update(text: str, patterns: LogPatterns, updates: int) -> int | None:
+    """The last 0-based update that the end of a training log tells of; None where it tells none.
+
+    A progress bar counts only with this total (a loader has a bar of its own), and ``done`` updates of it mean that
+    update ``done − 1`` was made.
+    """
+    bar, loss = patterns.compiled("progress"), patterns.compiled("loss")
+    newest: int | None = None
+    for line in log_lines(text):
+        if (match := bar.match(line)) is not None and int(match["total"]) == updates and int(match["done"]) > 0:
+            newest = int(match["done"]) - 1
+        elif (match := loss.match(line)) is not None:
+            newest = max(int(match["step"]), -1 if newest is None else newest)
+    return newest
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
