@@ -79,7 +79,7 @@ def test_one_episode_cannot_be_split() -> None:
         split_episodes(np.zeros(50), 0.1, 0)
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("fraction", [0.0, 1.01, -0.1, float("nan")])
 def test_a_held_out_fraction_out_of_range_is_refused(fraction: float) -> None:
     with pytest.raises(DataError, match=r"held_out_fraction: .* it must lie between 0 and 1"):
         split_episodes(np.arange(10), fraction, 0)

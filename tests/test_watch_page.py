@@ -177,7 +177,8 @@ def test_every_event_that_a_run_may_journal_is_told_or_known_to_be_told_elsewher
     fields_of_measures = set(re.findall(r"^\| `(\w+)` \|", table.split("Since schema 2")[1], re.MULTILINE))
     assert "gate_verdict" in names
     assert silent - fields_of_measures == {
-        *("settings_resolved", "config_checked", "inference_finished", "requirement", "report_written")
+        *("settings_resolved", "config_checked", "inference_finished", "requirement", "report_written"),
+        "target_inference_finished",
     }
 
 

@@ -113,6 +113,11 @@ _SENTENCES: Mapping[str, Callable[[Event], str | None]] = {
     ),
     "retune": _retune,
     "stage_finished": lambda event: f"{event.get('stage')}: {event.get('verdict')}: {event.get('reason')}",
+    "target_described": lambda event: f"target: {event.get('told')}",
+    "target_preflight": lambda event: (
+        f"target: {len(event.get('imported') or [])} packages imported, {len(event.get('missing') or {})} missing"
+    ),
+    "target_inference_started": lambda event: f"own inference started, {attempt_name(*attempt_of(event))}",
     "inference_started": lambda event: f"inference started, {attempt_name(*attempt_of(event))}",
     "inference_retry": lambda event: f"inference is run again: {event.get('reason')}",
     "gate_verdict": _verdict,
