@@ -4,6 +4,8 @@
 .DEFAULT_GOAL := help
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What `make bench` measures.
+BENCH ?= train
 # Processes of `make test`; `make test JOBS=0` runs it in one.
 JOBS ?= 2
 STAMP := $(VENV)/.installed
@@ -21,7 +23,7 @@ help:
 	@echo 'make faults     every row of the fault matrix, measured into docs/faults.md'
 	@echo 'make longrun    the closed loop on the long-run profile, hours on two GPUs: pytest -m longrun'
 	@echo 'make lint       ruff and mypy'
-	@echo 'make bench      training updates per second at the smoke sizes on this machine'
+	@echo 'make bench      training updates per second beside a plain yardstick; BENCH=rollout|gate|loop|audit for the others'
 	@echo 'make setup      only the environment; a second call installs nothing'
 	@echo 'make clean      remove caches and build files; runs, data and reports stay'
 	@echo 'make distclean  clean, and remove the environment'
@@ -70,7 +72,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python -m tinyworlds_gate bench train $(ARGS)
+	$(BIN)/python -m tinyworlds_gate bench $(BENCH) $(ARGS)
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
