@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.checkout_runs import checkout_run
+from tests.helpers.checkout_runs import STAMP, checkout_run
 from tinyworlds_gate.errors import ConfigError, DataError
+from tinyworlds_gate.loop_evidence import analyse_metrics
 from tinyworlds_gate.loop_held_out import prepare_checkout_data
 from tinyworlds_gate.loop_target import begin_checkout, require_ready
 from tinyworlds_gate.run.journal import events_of
@@ -82,3 +83,15 @@ def test_a_checkout_whose_folders_cannot_be_written_is_refused(tmp_path: Path) -
     (context.target.root / "inference_results").touch()
     with pytest.raises(ConfigError, match=r"writes to .*inference_results, and that is not possible"):
         require_ready(context)
+
+
+@pytest.mark.requirement("L9")
+def test_a_checkout_that_logs_fewer_rows_than_updates_can_be_analysed(tmp_path: Path) -> None:
+    context = checkout_run(tmp_path, "tinyworlds-fork", wandb_source="local_only")
+    rows = [f"{step},{1 / (step + 1)}" for step in range(0, 20, 5)]
+    context.layout.history("latent_actions").write_text("\n".join(["_step,train/loss", *rows]) + "\n")
+    context.journal.append("chunk_started", stage="latent_actions", chunk=1, start_update=0, end_update=20, wandb=None)
+    context.journal.append("stage_finished", stage="latent_actions", updates=20)
+    analysis = analyse_metrics(context, STAMP, ["latent_actions"])
+    assert analysis is not None
+    assert analysis.verdict == "PASS", analysis.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tinyworlds_gate.evidence.analysis import WandbAnalysis, analyse, analysis_path
@@ -48,6 +49,9 @@ def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> 
         local_histories(layout.project_root, layout.run, tuple(trained)) if trained else _given_histories(context)
     )
     sought = sought_in(context.journal.events(), histories)
+    if context.checkout is not None:
+        # A checkout may log fewer rows than updates; that each chunk's reach its end was judged when it ended (M1).
+        sought = [replace(one, updates=None) for one in sought]
     analysis = analyse(layout, stamp, options.wandb_source, sought)
     path = analysis_path(layout, stamp)
     context.journal.append("wandb_analysis", **analysis.event(layout.relative(path)))
