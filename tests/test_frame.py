@@ -41,7 +41,7 @@ LAYERS = (
     ("reports",),
     ("findings",),
     ("loop_data", "loop_evaluation", "loop_evidence", "loop_given", "loop_resume", "loop_unfinished"),
-    ("loop_start", "loop_prepare"),
+    ("loop_start", "loop_nodes", "loop_prepare"),
     ("loop_train",),
     ("loop_gate",),
     ("loop",),

@@ -16,6 +16,7 @@ from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference,
 from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption, note_late_signal
 from tinyworlds_gate.plugin.junit import JUNIT, JUnitProperties
 from tinyworlds_gate.plugin.lost_terminal import outlive_the_terminal
+from tinyworlds_gate.plugin.node_follower import follow_if_asked
 from tinyworlds_gate.plugin.parallel import add_refused_option, is_parallel, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
 from tinyworlds_gate.plugin.session import SESSION, GateSession, requirement_ids
@@ -29,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Register the options of the closed loop (docs/options.md)."""
     options.add_options(parser)
     add_refused_option(parser, pluginmanager)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """On another node than node 0 no test runs: it takes part in node 0's run."""
+    return follow_if_asked(config)
 
 
 @pytest.hookimpl(tryfirst=True)
