@@ -1,4 +1,4 @@
-"""Two torchrun agents on loopback, two "nodes" of one gloo worker each: trained together, saved once, one of them killed.
+"""Two torchrun agents on loopback, two "nodes" of one gloo worker each: trained together, saved once, one killed.
 
 python -m pytest tests/test_two_nodes.py
 """
@@ -21,13 +21,13 @@ UPDATES, SAVED_EVERY = 12, 6
 def together(tmp_path_factory: pytest.TempPathFactory) -> NodeProject:
     """A chunk that two nodes trained; their harnesses have ended."""
     root = tmp_path_factory.mktemp("two_nodes")
-    with node_project(root, nnodes=2, nproc=1, updates=UPDATES, saved_every=SAVED_EVERY) as project:
-        with other_node(project) as node:
-            result = project.train(UPDATES)
-            assert result.verdict == "PASS", (project.said, node.output())
-            assert project.context.nodes is not None
-            project.context.nodes.close()
-            assert node.process.wait(30) == 0, node.output()
+    run = node_project(root, nnodes=2, nproc=1, updates=UPDATES, saved_every=SAVED_EVERY)
+    with run as project, other_node(project) as node:
+        result = project.train(UPDATES)
+        assert result.verdict == "PASS", (project.said, node.output())
+        assert project.context.nodes is not None
+        project.context.nodes.close()
+        assert node.process.wait(30) == 0, node.output()
     return project
 
 
@@ -71,6 +71,7 @@ def test_two_nodes_train_to_the_bit_as_one_node_with_two_workers(together: NodeP
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
 def test_a_killed_node_ends_the_chunk_with_its_name_and_the_run_goes_on_once_it_is_back(tmp_path: Path) -> None:
     updates, saved_every = 400, 100
     with node_project(tmp_path, nnodes=2, nproc=1, updates=updates, saved_every=saved_every, silence_s=4.0) as project:

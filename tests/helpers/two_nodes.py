@@ -5,7 +5,6 @@ Both run on this machine and in one project, as they would on shared storage.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -174,20 +173,6 @@ def free_port() -> int:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         return port
-
-
-def worker_of(project: NodeProject, node: int) -> list[int]:
-    """The PIDs of processes that train for a node."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            environ = process.environ()
-            if environ.get("TINYWORLDS_GATE_NODE") == f"{ID}/{node}" and "RANK" in environ:
-                if environ.get("NG_RUN_ROOT_DIR") == str(project.context.layout.root):
-                    found.append(process.pid)
-        except psutil.Error:
-            continue
-    return [pid for pid in found if pid != os.getpid()]
 
 
 def change(path: Path, **values: object) -> None:

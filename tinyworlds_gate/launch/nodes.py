@@ -120,8 +120,8 @@ class Nodes:
                 raise LaunchError(
                     f"{names} of {self.rendezvous.nnodes} did not come within {self.wait_s:g} s "
                     f"(watchdog.node_wait_s). Start the same command there with its own --node-rank, the same "
-                    f"--rdzv-endpoint and --rdzv-id {self.rendezvous.id}, on the same shared project folder, and go on with "
-                    f"--resume-run results/{self.layout.run}; nothing that was trained is lost."
+                    f"--rdzv-endpoint and --rdzv-id {self.rendezvous.id}, on the same shared project folder, and go on "
+                    f"with --resume-run results/{self.layout.run}; nothing that was trained is lost."
                 )
             time.sleep(_POLL_S)
 
