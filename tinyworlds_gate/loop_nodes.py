@@ -91,18 +91,25 @@ class NodeFollower:
         Raises:
             GateError: node 0 never came or stopped living, or this machine cannot take part.
         """
-        layout = self._find_run()
+        while not self._follow_one(self._find_run()):
+            pass
+
+    def _follow_one(self, layout: RunLayout) -> bool:
+        """Follow one run; False when node 0 came back with another one under the same name (a job started anew)."""
         self.say(f"following results/{layout.run} (rendezvous {self.rendezvous.id})")
         table = NodeTable(layout.nodes, self.rendezvous.node_rank, self.rendezvous.nnodes)
         table.say(CLOSING)  # not ready before node 0 was seen: a chunk that is under way is not ours
         table.start()
         try:
             _FollowedRun(self, layout, table).follow()
+        except _AnotherRun:
+            return False
         except GateError as error:
             table.leave(str(error))
             raise
         finally:
             table.leave("its harness was stopped")
+        return True
 
     def _find_run(self) -> RunLayout:
         pointer, began = pointer_file(self.project_root, self.rendezvous.id), time.monotonic()
@@ -122,12 +129,17 @@ class NodeFollower:
             time.sleep(_POLL_S)
 
 
+class _AnotherRun(Exception):
+    """The rendezvous leads to another run than the one that is followed."""
+
+
 class _FollowedRun:
     """One run of node 0, as another node takes part in it."""
 
     def __init__(self, follower: NodeFollower, layout: RunLayout, table: NodeTable) -> None:
         self.rendezvous, self.say = follower.rendezvous, follower.say
         self.layout, self.table = layout, table
+        self.pointer = pointer_file(layout.project_root, follower.rendezvous.id)
         self.watchdog = Watchdog(node_wait_s=follower.wait_s)
 
     def follow(self) -> None:
@@ -159,6 +171,8 @@ class _FollowedRun:
         return status
 
     def _require_patience(self, silent_s: float) -> None:
+        if silent_s >= 3 * self.table.interval_s and _read_pointer(self.pointer) != self.layout.run:
+            raise _AnotherRun
         if silent_s >= self.watchdog.node_wait_s:
             raise LaunchError(
                 f"node 0 gave no sign of life in results/{self.layout.run} for {self.watchdog.node_wait_s:g} s "
