@@ -12,6 +12,9 @@ from tests.helpers.config_files import PROFILES, REPOSITORY
 from tests.helpers.options_parsing import parsed
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.config.options import OPTION_KEYS, STAGE_OPTIONS
+from tinyworlds_gate.launch.rendezvous import Rendezvous
+from tinyworlds_gate.loop_resume import RESUMABLE_OPTIONS
+from tinyworlds_gate.plugin.nodes import place_of, rendezvous_of
 from tinyworlds_gate.plugin.option_registry import OPTIONS, Option
 from tinyworlds_gate.plugin.options import (
     chosen_profile,
@@ -258,3 +261,13 @@ def test_the_defaults_in_the_help_are_those_of_the_settings(profile: str) -> Non
                 assert value == table["training.context_length"]["value"] - 1
             else:
                 assert value == option.parse(text)
+
+
+def test_a_resumed_run_may_meet_elsewhere_but_not_on_other_nodes() -> None:
+    was = {"nnodes": 2, "rdzv_endpoint": "node-a:1", "rdzv_id": "job-7", "seed": 3}
+    now = place_of(was, {"rdzv_endpoint": "node-b:2", "rdzv_id": "job-8", "resume_run": "run_1", "nnodes": 4})
+    assert now == {**was, "rdzv_endpoint": "node-b:2", "rdzv_id": "job-8"}
+    assert rendezvous_of(now) == Rendezvous(2, 0, "node-b:2", "job-8")
+    assert rendezvous_of({"seed": 3}) is None
+    assert {"node_rank", "rdzv_endpoint", "rdzv_id"} <= set(RESUMABLE_OPTIONS)
+    assert "nnodes" not in RESUMABLE_OPTIONS

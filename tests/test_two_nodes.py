@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.two_nodes import STAGE, NodeProject, node_project, other_node, wait_for
+from tests.helpers import tiny_project
+from tests.helpers.two_nodes import STAGE, NodeProject, free_port, node_project, other_node, wait_for
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
 from tinyworlds_gate.run.heartbeat import read_heartbeats
 
@@ -102,3 +103,22 @@ def test_a_killed_node_ends_the_chunk_with_its_name_and_the_run_goes_on_once_it_
 
 def steps(project: NodeProject) -> list[str]:
     return [line.split(",")[0] for line in project.context.layout.history(STAGE).read_text().splitlines()[1:]]
+
+
+@pytest.mark.slow
+def test_two_pytest_sessions_are_one_run(tmp_path: Path) -> None:
+    root = tiny_project.make_project(tmp_path / "project")
+    place = ("--nnodes", "2", "--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--rdzv-id", "job")
+    own = ("--train-stage", "video_tokenizer", "--video-target-updates", "20", "--monitor-interval-sec", "0.5")
+    with tiny_project.started(root, "validation/", *place, "--node-rank", "1") as other:
+        session = tiny_project.run_pytest(root, "validation/", "-m", "smoke", *place, *own, timeout_s=280)
+        output, _ = other.communicate(timeout=60)
+    assert other.returncode == 0, output
+    assert "[node 1] chunk 1: ok" in output
+    (finished,) = session.events("chunk_finished")
+    assert finished["cause"] == "ok", session.output
+    assert [worker["rank"] for worker in finished["workers"]] == [0, 1]
+    assert session.events("stage_finished")[0]["verdict"] == "PASS"
+    assert session.found("P2")[0] == "PASS", session.found("P2")
+    assert "[gate]" not in output  # no loop of its own
+    assert len(tiny_project.runs(root)) == 1
