@@ -63,8 +63,13 @@ faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults tests -m fault --record-faults docs/results/faults.json $(ARGS); \
 		status=$$?; $(BIN)/python -m tests.faults.render && exit $$status
 
+# Several machines: the same line on each with its own NODE_RANK (docs/cluster.md).
+NODES = $(if $(NPROC), --nproc-per-node $(NPROC))$(if $(NNODES), --nnodes $(NNODES))$(if \
+	$(NODE_RANK), --node-rank $(NODE_RANK))$(if $(RDZV_ENDPOINT), --rdzv-endpoint $(RDZV_ENDPOINT))$(if \
+	$(RDZV_ID), --rdzv-id $(RDZV_ID))
+
 longrun: $(STAMP)
-	$(BIN)/python -m pytest -m longrun $(ARGS)
+	$(BIN)/python -m pytest -m longrun$(NODES) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -124,10 +124,6 @@ def test_an_unknown_key_in_a_file_names_file_and_nearest_key(folder: Path) -> No
         ),
         ("frame_size=[1", "the value is not valid YAML"),
         (
-            "distributed.use_fsdp=true",
-            "`distributed.use_fsdp` asks for what this target cannot do: the embedded reference shards no model",
-        ),
-        (
             "preload_ratio=0.5",
             "`preload_ratio` asks for what this target cannot do: the embedded reference reads all frames",
         ),

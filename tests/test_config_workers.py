@@ -63,6 +63,20 @@ def test_settings_take_the_workers_that_fit_with_source_and_note() -> None:
     assert settings.with_gpus(2) == settings
 
 
+@pytest.mark.requirement("P2")
+def test_the_effective_batch_counts_all_nodes() -> None:
+    one, four = (resolve_settings("smoke", {"nnodes": n}, project_root=REPOSITORY) for n in (1, 4))
+    assert four.effective_batch("dynamics") == 4 * one.effective_batch("dynamics")
+
+
+def test_one_worker_on_each_of_two_nodes_still_averages_gradients() -> None:
+    options = {"nnodes": 2, "nproc_per_node": 1}
+    settings = resolve_settings("smoke", options, project_root=REPOSITORY)
+    assert settings.training.distributed.use_ddp is True
+    lowered = resolve_settings("smoke", {"nnodes": 2}, project_root=REPOSITORY).with_gpus(1)
+    assert (lowered.training.nproc_per_node, lowered.training.distributed.use_ddp) == (1, True)
+
+
 def test_settings_refuse_given_workers_that_do_not_fit() -> None:
     settings = resolve_settings("smoke", {"nproc_per_node": 4}, project_root=REPOSITORY)
     with pytest.raises(ConfigError, match="found 2"):

@@ -400,3 +400,12 @@ def test_a_batch_of_one_is_marked(retuned_to: int | None, marked: bool, verdict:
 @pytest.mark.requirement("H8")
 def test_without_training_nothing_can_be_degraded() -> None:
     holds(degraded(NOTHING), "NOT-RUN", "no chunk was trained")
+
+
+@pytest.mark.requirement("P2")
+@pytest.mark.parametrize(("recorded", "verdict"), [(4, "PASS"), (1, "FAIL")])
+def test_the_effective_batch_of_several_nodes_counts_them(recorded: int, verdict: str) -> None:
+    """The chunk of one node has its own product; with four nodes the same record must be four times that."""
+    one = started(1, DYNAMICS)
+    four = {**one, "nnodes": 4, "effective_batch": recorded * one["effective_batch"]}
+    assert by_id(parameters([four]))["P2"].verdict == verdict

@@ -50,7 +50,7 @@ LAYERS = (
         "loop_target",
         "loop_unfinished",
     ),
-    ("loop_start", "loop_prepare", "loop_dry_run"),
+    ("loop_start", "loop_nodes", "loop_prepare", "loop_dry_run"),
     ("loop_train",),
     ("loop_gate",),
     ("loop",),
@@ -312,3 +312,12 @@ def test_a_second_setup_installs_nothing_until_the_dependencies_change(fresh_fol
 )
 def test_options_for_pytest_pass_through_args(fresh_folder: Path, target: str, command: str) -> None:
     assert command in _make(fresh_folder, "--dry-run", target, "ARGS=-x --seed 3").stdout
+
+
+def test_a_long_run_on_several_machines_takes_its_place_from_make_variables(fresh_folder: Path) -> None:
+    words = ("NPROC=8", "NNODES=4", "NODE_RANK=3", "RDZV_ENDPOINT=node-a:29500", "RDZV_ID=job-7")
+    command = (
+        "python -m pytest -m longrun --nproc-per-node 8 --nnodes 4 --node-rank 3 --rdzv-endpoint node-a:29500 "
+        "--rdzv-id job-7 --seed 3"
+    )
+    assert command in _make(fresh_folder, "--dry-run", "longrun", *words, "ARGS=--seed 3").stdout

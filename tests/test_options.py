@@ -12,6 +12,9 @@ from tests.helpers.config_files import PROFILES, REPOSITORY
 from tests.helpers.options_parsing import parsed
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.config.options import OPTION_KEYS, STAGE_OPTIONS
+from tinyworlds_gate.launch.rendezvous import Rendezvous
+from tinyworlds_gate.loop_resume import RESUMABLE_OPTIONS
+from tinyworlds_gate.plugin.nodes import place_of, rendezvous_of
 from tinyworlds_gate.plugin.option_registry import OPTIONS, Option
 from tinyworlds_gate.plugin.options import (
     chosen_profile,
@@ -40,6 +43,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "seconds": ("2.5", 2.5),
     "percent": ("0", 0.0),
     "MSE, frames in [0, 1]": ("0.02", 0.02),
+    "host:port": ("node-a:29500", "node-a:29500"),
+    "name": ("job-7", "job-7"),
 }
 BAD: dict[str, tuple[str, ...]] = {
     "true|false": ("maybe", "1"),
@@ -59,6 +64,9 @@ BAD: dict[str, tuple[str, ...]] = {
     "MSE, frames in [0, 1]": ("banana", "0", "-0.03", "nan"),
     "retries": ("-1", "1.5"),
     "number": ("-1", "x"),
+    "host:port": ("node-a", "node-a:0", "node-a:70000", ":29500", "a b:1", "-x:1"),
+    "name": ("", "a b", "../x", "-x", "x" * 101),
+    "rank": ("-1", "first"),
 }
 WHOLE = ("-3", "0", "2.5", "many")
 
@@ -157,6 +165,9 @@ THREE = {"video_checkpoint": "a", "latent_checkpoint": "b", "dynamics_checkpoint
         {"train_stage": "latent_actions", "target_updates": 9},
         {"checkpoint_policy": "fresh", "video_chunk": 200, "target_updates": 200},
         {"retry_lr_floor": 1e-6, "retry_init_learning_rate": 1e-6},
+        {"nnodes": 1},
+        {"nnodes": 2, "rdzv_endpoint": "node-a:29500", "rdzv_id": "job"},
+        {"nnodes": 2, "node_rank": 1, "rdzv_endpoint": "[::1]:29500", "rdzv_id": "job"},
         {"train_stage": "dynamics", "checkpoint_policy": "fresh", "video_checkpoint": "a", "latent_checkpoint": "b"},
     ],
 )
@@ -194,6 +205,18 @@ def test_a_sound_combination_is_accepted(options: Mapping[str, Any]) -> None:
         (
             {"retry_lr_floor": 0.1, "retry_init_learning_rate": 0.01},
             r"--retry-lr-floor 0\.1 lies above --retry-init-learning-rate 0\.01; give a floor of at most 0\.01",
+        ),
+        ({"node_rank": 1}, "--node-rank 1 has no effect on one machine; give --nnodes N for several, or leave it out"),
+        ({"rdzv_id": "job"}, "--rdzv-id job has no effect on one machine"),
+        ({"nnodes": 2}, "--nnodes 2 needs --rdzv-endpoint and --rdzv-id, the same on all nodes"),
+        ({"nnodes": 2, "rdzv_id": "job"}, "--nnodes 2 needs --rdzv-endpoint, the same"),
+        (
+            {"nnodes": 2, "rdzv_endpoint": "a:1", "rdzv_id": "job", "target_repo": "../tinyworlds"},
+            "a checkout is trained on one machine; only the embedded reference goes over several",
+        ),
+        (
+            {"nnodes": 2, "node_rank": 2, "rdzv_endpoint": "a:1", "rdzv_id": "job"},
+            "--node-rank 2 is not one of the 2 nodes; give 0 to 1",
         ),
     ],
 )
@@ -244,3 +267,13 @@ def test_the_defaults_in_the_help_are_those_of_the_settings(profile: str) -> Non
                 assert value == table["training.context_length"]["value"] - 1
             else:
                 assert value == option.parse(text)
+
+
+def test_a_resumed_run_may_meet_elsewhere_but_not_on_other_nodes() -> None:
+    was = {"nnodes": 2, "rdzv_endpoint": "node-a:1", "rdzv_id": "job-7", "seed": 3}
+    now = place_of(was, {"rdzv_endpoint": "node-b:2", "rdzv_id": "job-8", "resume_run": "run_1", "nnodes": 4})
+    assert now == {**was, "rdzv_endpoint": "node-b:2", "rdzv_id": "job-8"}
+    assert rendezvous_of(now) == Rendezvous(2, 0, "node-b:2", "job-8")
+    assert rendezvous_of({"seed": 3}) is None
+    assert {"node_rank", "rdzv_endpoint", "rdzv_id"} <= set(RESUMABLE_OPTIONS)
+    assert "nnodes" not in RESUMABLE_OPTIONS

@@ -137,5 +137,7 @@ class ClosedLoop:
 
     def close(self) -> None:
         """Release the project for the next run; nothing of this one is running."""
+        if self.context.nodes is not None:
+            self.context.nodes.close()
         self._preparation.release()
         self.context.journal.close()

@@ -14,8 +14,8 @@ from tinyworlds_gate.gate.final_draw import attempt_of
 from tinyworlds_gate.run.journal import Event, events_of, last_event, read_journal
 from tinyworlds_gate.run.layout import RunLayout
 
-RESUMABLE_OPTIONS = ("resume_run", "project_root")
-"""Options that say which run is meant; all others come from the run itself."""
+RESUMABLE_OPTIONS = ("resume_run", "project_root", "node_rank", "rdzv_endpoint", "rdzv_id")
+"""Options that say which run is meant and where its nodes meet now; all others come from the run itself."""
 
 SHOWN_CHANGES = 5
 

@@ -170,7 +170,7 @@ class Layers:
         context_length = self.values.get("training.context_length")
         if self.values.get("inference.context_window") is None and isinstance(context_length, int):
             self.put("inference.context_window", context_length - 1, "context_length - 1")
-        if self.values.get("training.nproc_per_node") == 1:
+        if self.values.get("training.nproc_per_node") == 1 and self.values.get("options.nnodes", 1) == 1:
             self.put("training.distributed.use_ddp", False, "nproc_per_node is 1")
         for stage in STAGES:
             self._cut_chunk(stage)

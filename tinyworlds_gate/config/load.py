@@ -56,11 +56,14 @@ class Settings:
         given: str | None = getattr(self.options, f"{_short(stage)}_checkpoint")
         return None if given is None else (self.project_root / given)
 
-    def effective_batch(self, stage: str, nodes: int = 1) -> int:
-        """P2 for a stage as it stands now."""
+    def effective_batch(self, stage: str) -> int:
+        """P2 for a stage as it stands now, over all nodes."""
         config = self.stages[stage]
         return effective_batch(
-            config.batch_size_per_gpu, config.gradient_accumulation_steps, self.training.nproc_per_node, nodes
+            config.batch_size_per_gpu,
+            config.gradient_accumulation_steps,
+            self.training.nproc_per_node,
+            self.options.nnodes,
         )
 
     def source_of(self, stage: str, key: str) -> str:
@@ -93,7 +96,7 @@ class Settings:
             return self
         update: dict[str, Any] = {"nproc_per_node": nproc}
         sources = {"training.nproc_per_node": f"the {gpus} GPUs present"}
-        if nproc == 1:
+        if nproc == 1 and self.options.nnodes == 1:
             update["distributed"] = self.training.distributed.model_copy(update={"use_ddp": False})
             sources["training.distributed.use_ddp"] = "nproc_per_node is 1"
         return replace(

@@ -29,6 +29,8 @@ class LoopOptions(Schema):
     video_checkpoint: str | None = None
     latent_checkpoint: str | None = None
     dynamics_checkpoint: str | None = None
+    nnodes: PositiveInt = 1
+    """Machines that train together."""
     cleanup_extra_processes: bool = True
     enforce_dual_gpu_check: bool = True
     monitor_interval_sec: Annotated[float, Field(gt=0.0)] = 5.0
@@ -46,6 +48,9 @@ OPTION_KEYS: dict[str, tuple[str, ...]] = {
     "project_root": (),
     "resume_run": (),
     **dict.fromkeys(TARGET_OPTIONS, ()),
+    "node_rank": (),
+    "rdzv_endpoint": (),
+    "rdzv_id": (),
     "seed": ("profile.seed", "training.seed", "inference.seed"),
     "nproc_per_node": ("training.nproc_per_node",),
     "max_mse": ("profile.thresholds.max_mse",),

@@ -143,6 +143,10 @@ class Watchdog(Schema):
     stall_s: Seconds = 900.0
     """No update for so long: the workers hang."""
     chunk_deadline_s: Seconds = 86400.0
+    node_silence_s: Seconds = 120.0
+    """Another machine gave no sign of life on the shared storage for so long: it is lost."""
+    node_wait_s: Seconds = 3600.0
+    """How long a run waits for a machine before a chunk, and a machine for its run."""
     inference_deadline_s: Seconds = 3600.0
 
 

@@ -34,13 +34,13 @@ class DistributedConfig(Schema):
     use_ddp: bool = True
     """DistributedDataParallel over the ranks; false with ``nproc_per_node=1``."""
     use_fsdp: bool = False
-    """A TinyWorlds key; the embedded reference refuses true."""
+    """FSDP2 shards weights, gradients and moments over the ranks, block by block; without CUDA graphs."""
     reshard_after_forward: bool = True
-    """FSDP only."""
+    """FSDP only: a block lets go of its whole weights between forward and backward."""
     fsdp_mixed_precision: bool = False
-    """FSDP only."""
+    """FSDP only: blocks compute in bfloat16, gradients are averaged in float32."""
     offload_policy: bool = False
-    """FSDP only."""
+    """FSDP only: a TinyWorlds key; the embedded reference refuses true together with use_fsdp."""
 
 
 class TrainingConfig(Schema):

@@ -91,9 +91,12 @@ def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> Non
     Raises:
         ConfigError: one of them asks for it.
     """
-    sharding = "the embedded reference shards no model; set it to false (use_ddp averages gradients over the ranks)"
+    sharded = training.distributed.use_fsdp
+    offload = "shards stay on their device, where the optimizer runs; set it to false, or shard over more GPUs"
+    compiled = "blocks that are compiled and sharded (distributed.use_fsdp) were never tried together; set it to false"
     _refuse(
-        ("distributed.use_fsdp", training.distributed.use_fsdp, sharding),
+        ("distributed.offload_policy", sharded and training.distributed.offload_policy, offload),
+        ("compile", sharded and training.compile, compiled),
         ("preload_ratio", training.preload_ratio not in (None, 1.0), ALL_FRAMES),
         ("use_actions", not getattr(stage, "use_actions", True), NO_ACTIONS),
     )

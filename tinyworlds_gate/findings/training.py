@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from tinyworlds_gate.config.workers import effective_batch
 from tinyworlds_gate.findings.base import (
     DEGRADED,
     FAIL,
@@ -111,7 +112,12 @@ def parameters(events: Events) -> list[Finding]:
             if not chunk["param_sources"].get(key)
         ]
         params = chunk["params"]
-        product = params["batch_size_per_gpu"] * params["gradient_accumulation_steps"] * chunk["nproc_per_node"]
+        product = effective_batch(
+            params["batch_size_per_gpu"],
+            params["gradient_accumulation_steps"],
+            chunk["nproc_per_node"],
+            chunk.get("nnodes", 1),
+        )
         if chunk["effective_batch"] != product:
             batch.append(
                 f"{chunk_name(chunk)}: effective batch {chunk['effective_batch']}, but the factors give {product}"

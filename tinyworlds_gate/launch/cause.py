@@ -12,6 +12,8 @@ OK = "ok"
 OUT_OF_MEMORY = "out_of_memory"
 RUNTIME_ERROR = "runtime_error"
 TIMEOUT = "timeout"
+NODE_LOST = "node_lost"
+"""Another machine of the chunk is gone, so that the launchers of the others had to be ended."""
 KILLED = "killed"
 """Ended by a signal that a person or a machine sends; a crash raises others (SIGSEGV, SIGABRT, SIGBUS, SIGFPE)."""
 

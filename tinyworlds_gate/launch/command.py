@@ -13,6 +13,7 @@ import yaml
 
 from tinyworlds_gate.config.yaml_io import parse_value
 from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch.rendezvous import NODE_VARIABLE, Rendezvous
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.targets.base import Target
 
@@ -40,9 +41,17 @@ class LaunchFiles:
 
 
 def stage_command(
-    target: Target, stage: str, *, nproc_per_node: int, overrides: Mapping[str, object] | None = None
+    target: Target,
+    stage: str,
+    *,
+    nproc_per_node: int,
+    overrides: Mapping[str, object] | None = None,
+    rendezvous: Rendezvous | None = None,
+    chunk: int = 0,
 ) -> list[str]:
     """The command of one chunk: torchrun for several workers, plain Python for one.
+
+    With a ``rendezvous`` this node's torchrun meets those of the other nodes, under a name of this ``chunk``.
 
     ``overrides`` become ``key=value`` words and win over what this function adds (``distributed.use_ddp``,
     ``nproc_per_node``). Raises ``LaunchError`` for a number of workers below 1 or a key or value that the
@@ -51,10 +60,12 @@ def stage_command(
     if nproc_per_node < 1:
         raise LaunchError(f"nproc_per_node={nproc_per_node}: a stage needs at least 1 worker.")
     python = [str(target.python)]
-    if nproc_per_node > 1:
-        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={nproc_per_node}"]
+    together = nproc_per_node > 1 or rendezvous is not None
+    if together:
+        meeting = ["--standalone"] if rendezvous is None else rendezvous.words(chunk)
+        python += ["-m", "torch.distributed.run", *meeting, f"--nproc_per_node={nproc_per_node}"]
     configs = ["--config", str(target.stage_config(stage)), "--training_config", str(target.training_config)]
-    words = {"distributed.use_ddp": nproc_per_node > 1, "nproc_per_node": nproc_per_node, **(overrides or {})}
+    words = {"distributed.use_ddp": together, "nproc_per_node": nproc_per_node, **(overrides or {})}
     return [*python, str(target.stage_script(stage)), *configs, *override_words(words)]
 
 
@@ -75,6 +86,7 @@ def stage_environment(
     *,
     on_cpu: bool,
     inherited: Mapping[str, str] | None = None,
+    rendezvous: Rendezvous | None = None,
 ) -> dict[str, str]:
     """The environment of a child: the inherited one plus the contract's variables.
 
@@ -83,7 +95,7 @@ def stage_environment(
     """
     source = os.environ if inherited is None else inherited
     env = {name: value for name, value in source.items() if not _FOREIGN_GROUP.fullmatch(name)}
-    for name in (HEARTBEATS_VARIABLE, LAUNCH_VARIABLE):
+    for name in (HEARTBEATS_VARIABLE, LAUNCH_VARIABLE, NODE_VARIABLE):
         env.pop(name, None)
     env[RUN_ROOT_VARIABLE] = str(files.run_root)
     env[PROJECT_VARIABLE] = str(target.root)
@@ -100,6 +112,8 @@ def stage_environment(
         env[HEARTBEATS_VARIABLE] = str(files.heartbeats)
     if files.error_file is not None:
         env[ERROR_FILE_VARIABLE] = str(files.error_file)
+    if rendezvous is not None:
+        env[NODE_VARIABLE] = rendezvous.marker
     return env
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tinyworlds_gate.launch.ending import EndedProcess, end_processes, left_alone
-from tinyworlds_gate.launch.processes import carries_launch, descendants, find_stage_processes
+from tinyworlds_gate.launch.processes import carries_launch, descendants, find_stage_processes, node_marker
+from tinyworlds_gate.launch.rendezvous import Rendezvous
 from tinyworlds_gate.run.identity import ProcessIdentity
 from tinyworlds_gate.targets.base import Target
 
@@ -28,6 +29,8 @@ class LauncherGuard:
     launcher: Callable[[], ProcessIdentity | None]
     interval_s: float
     cleanup: bool
+    rendezvous: Rendezvous | None = None
+    """Training for another node of the same run may run on this machine; it is not extra."""
     extra: dict[ProcessIdentity, EndedProcess] = field(default_factory=dict)
     _next: float = 0.0
 
@@ -41,6 +44,8 @@ class LauncherGuard:
         self._next = time.monotonic() + min(LONGEST_INTERVAL_S, self.interval_s)
         running = [one for one in find_stage_processes(self.target) if one.identity not in self.extra]
         found = [one for one in running if not carries_launch(one.pid, self.token)]
+        if self.rendezvous is not None:
+            found = [one for one in found if not self.rendezvous.is_another_node(node_marker(one.pid))]
         if found:  # looked at after the search, so that a worker born meanwhile counts as ours
             ours = self.live_tree()
             found = [one for one in found if one.pid not in ours and one.identity.is_alive()]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.launch.cause import OK, RUNTIME_ERROR, TIMEOUT, cause_of, read_error_file
+from tinyworlds_gate.launch.cause import NODE_LOST, OK, RUNTIME_ERROR, TIMEOUT, cause_of, read_error_file
 from tinyworlds_gate.launch.child import ChildResult, Supervised, failure_text, run_child
 from tinyworlds_gate.launch.command import ERROR_FILE_VARIABLE, LaunchFiles
 from tinyworlds_gate.launch.devices import DeviceMonitor
@@ -18,6 +19,7 @@ from tinyworlds_gate.launch.ending import EndedProcess
 from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dual_gpu
 from tinyworlds_gate.launch.nvml import Nvml
 from tinyworlds_gate.launch.oom_kills import OomKills
+from tinyworlds_gate.launch.rendezvous import Rendezvous
 from tinyworlds_gate.launch.watch import ChunkWatch, Progress, WatchSettings
 from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
@@ -63,6 +65,10 @@ class ChunkResult:
     stopped: str | None
     log: Path
     log_tail: tuple[str, ...]
+    nodes: tuple[Any, ...] = ()
+    """How it ended on the other machines (``nodes.NodeEnd``)."""
+    node_problem: str | None = None
+    """What went wrong on another machine and decides the cause."""
 
     @property
     def ok(self) -> bool:
@@ -86,12 +92,13 @@ class ChunkResult:
             "extra_launchers": [record.as_record() for record in self.extra_launchers],
             "ended": [record.as_record() for record in self.ended],
             "log_tail": None if self.ok else list(self.log_tail),
+            **({"nodes": [asdict(node) for node in self.nodes]} if self.nodes else {}),
         }
 
 
-def chunk_files(layout: RunLayout, chunk: int) -> LaunchFiles:
-    """The files of a chunk's launch, as ``stage_environment`` takes them."""
-    return LaunchFiles(layout.root, layout.chunk_heartbeats(chunk), layout.chunk_error_file(chunk))
+def chunk_files(layout: RunLayout, chunk: int, node: int = 0) -> LaunchFiles:
+    """The files of a chunk's launch on a node, as ``stage_environment`` takes them."""
+    return LaunchFiles(layout.root, layout.chunk_heartbeats(chunk, node), layout.chunk_error_file(chunk, node))
 
 
 @telling_full_disk()
@@ -112,49 +119,60 @@ def run_chunk(
     stall_s: float,
     progress: Progress | None = None,
     updates: int = 0,
+    rendezvous: Rendezvous | None = None,
+    others: Callable[[], str | None] | None = None,
 ) -> ChunkResult:
     """Run one chunk to its end and return what happened; it never leaves a process behind (L2, L3, H5, H6).
 
     ``progress`` is called with (newest step, seconds since the start); ``updates`` is the chunk's ``n_updates``, by
     which a progress bar in a log is known. A chunk past ``deadline_s``, or without a step
-    for ``stall_s``, prints its workers' stacks and is ended with the cause ``timeout``. Raises ``LaunchError``
-    when the command cannot be started, ``DiskError`` when its evidence cannot be written; KeyboardInterrupt and SIGTERM
-    of the harness end the tree and are raised again.
+    for ``stall_s``, prints its workers' stacks and is ended with the cause ``timeout``. With a ``rendezvous`` this is
+    the part of one node; a reason from ``others`` ends it with the cause ``node_lost``. Raises ``LaunchError`` when the
+    command cannot be started, ``DiskError`` when its evidence cannot be written; KeyboardInterrupt and SIGTERM of the
+    harness end the tree and are raised again.
     """
     settings = WatchSettings(
         monitor_interval_s, gpu_util_threshold, gpu_required_samples, cleanup_extra, deadline_s, stall_s
     )
     _check(settings)
-    log = layout.chunk_log(chunk, stage)
-    files = chunk_files(layout, chunk)
-    error_file = layout.chunk_error_file(chunk)
+    node = 0 if rendezvous is None else rendezvous.node_rank
+    log = layout.chunk_log(chunk, stage, node)
+    files = chunk_files(layout, chunk, node)
+    error_file = layout.chunk_error_file(chunk, node)
+    left_by: list[str] = []
     _make_room(files)
     wired = {**env, HEARTBEATS_VARIABLE: str(files.heartbeats), ERROR_FILE_VARIABLE: str(error_file)}
     child = Supervised(command, target.root, wired, log)
     kills = OomKills()
-    with Nvml() as nvml, DeviceMonitor(layout.chunk_devices(chunk), nvml) as monitor:
+    with Nvml() as nvml, DeviceMonitor(layout.chunk_devices(chunk, node), nvml) as monitor:
         monitor.take_baseline()
         watch = ChunkWatch(
             target=target,
             settings=settings,
             monitor=monitor,
-            heartbeats=layout.chunk_heartbeats(chunk),
+            heartbeats=layout.chunk_heartbeats(chunk, node),
             token=child.token,
             launcher=lambda: child.identity,
             log_path=log,
             progress=progress,
             updates=updates,
+            rendezvous=rendezvous,
         )
 
         def poll(wall_s: float) -> str | None:
             kills.look([child.pid, *watch.tree])
-            return watch.poll(wall_s)
+            reason = watch.poll(wall_s)
+            if reason is None and others is not None and (reason := others()) is not None:
+                left_by.append(reason)
+            return reason
 
         watch.begin()
         ended = child.run(poll, lambda: watch.poll_s)
         watch.finish()
     cause = (
-        TIMEOUT
+        NODE_LOST
+        if left_by
+        else TIMEOUT
         if ended.stopped
         else cause_of(
             exit_code=ended.exit_code,
@@ -165,7 +183,7 @@ def run_chunk(
         )
     )
     disk = full_disk(child.log_text(), [layout.root, layout.histories]) if cause == RUNTIME_ERROR else None
-    dual_gpu_ok, reason = _judge(watch, nproc)
+    dual_gpu_ok, reason = _judge(watch, nproc, first_rank=node * nproc)
     return ChunkResult(
         stage=stage,
         chunk=chunk,
@@ -211,20 +229,21 @@ def _make_room(files: LaunchFiles) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _judge(watch: ChunkWatch, nproc: int) -> Judgement:
+def _judge(watch: ChunkWatch, nproc: int, first_rank: int) -> Judgement:
     """H6 where GPUs are; elsewhere it does not apply, and the reason carries the evidence for the CPU workers."""
+    beats = [replace(beat, rank=beat.rank - first_rank) for beat in watch.beats]  # the ranks of this node, from 0
     problem = watch.monitor.problem
     if watch.monitor.gpus:
         ok, reason = judge_dual_gpu(
             watch.monitor.samples,
-            watch.beats,
+            beats,
             watch.tree,
             nproc,
             watch.settings.gpu_util_threshold,
             watch.settings.gpu_required_samples,
         )
         return ok, f"{reason}; NVML failed last with: {problem}" if ok is None and problem else reason
-    together, reason = judge_cpu_workers(watch.beats, nproc)
+    together, reason = judge_cpu_workers(beats, nproc)
     word = {True: "yes", False: "no", None: "unknown"}[together]
     named = sorted({beat.device for beat in watch.beats if beat.device != "cpu"})
     if named:

@@ -13,6 +13,7 @@ import psutil
 
 from tinyworlds_gate.launch.argv import Program, is_python, program_of
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE, RUN_ROOT_VARIABLE
+from tinyworlds_gate.launch.rendezvous import NODE_VARIABLE
 from tinyworlds_gate.run.identity import ProcessIdentity, is_zombie, process_start
 from tinyworlds_gate.run.redact import redact_command
 from tinyworlds_gate.targets.base import Target
@@ -123,6 +124,13 @@ def _parent_of(pid: str) -> int | None:
     except OSError:
         return None
     return int(text[text.rfind(b")") + 2 :].split(maxsplit=2)[1])
+
+
+def node_marker(pid: int) -> str | None:
+    """Which node of which run a process trains for (``NODE_VARIABLE``); None when it does not say."""
+    with suppress(psutil.Error, OSError):
+        return psutil.Process(pid).environ().get(NODE_VARIABLE)
+    return None
 
 
 def tree_of(pids: Iterable[int]) -> list[ProcessFacts]:

@@ -15,6 +15,7 @@ from tinyworlds_gate.launch.devices import Cadence, DeviceMonitor
 from tinyworlds_gate.launch.ending import EndedProcess
 from tinyworlds_gate.launch.guard import LauncherGuard
 from tinyworlds_gate.launch.processes import find_stage_processes
+from tinyworlds_gate.launch.rendezvous import Rendezvous
 from tinyworlds_gate.launch.stacks import ask_for_stacks, states_text
 from tinyworlds_gate.run.heartbeat import Beat, HeartbeatReader
 from tinyworlds_gate.run.identity import ProcessIdentity, host_name
@@ -56,6 +57,7 @@ class ChunkWatch:
     launcher: Callable[[], ProcessIdentity | None]
     log_path: Path
     progress: Progress | None = None
+    rendezvous: Rendezvous | None = None
     beats: list[Beat] = field(default_factory=list)
     tree: set[int] = field(default_factory=set)
     ranks_by_pid: dict[int, int] = field(default_factory=dict)
@@ -69,7 +71,12 @@ class ChunkWatch:
         self._reader = HeartbeatReader(self.heartbeats)
         self._cadence = Cadence(self.settings.monitor_interval_s)
         self._guard = LauncherGuard(
-            self.target, self.token, self.launcher, self.settings.monitor_interval_s, self.settings.cleanup_extra
+            self.target,
+            self.token,
+            self.launcher,
+            self.settings.monitor_interval_s,
+            self.settings.cleanup_extra,
+            rendezvous=self.rendezvous,
         )
         self._moved_s = 0.0
         self._log_moved_s = 0.0
@@ -122,7 +129,8 @@ class ChunkWatch:
         """A worker that writes no heartbeats is still known by the rank that torchrun gave it."""
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            rank, launcher = process.environ().get("LOCAL_RANK", ""), self.launcher()
+            environ, launcher = process.environ(), self.launcher()
+            rank = environ.get("RANK") or environ.get("LOCAL_RANK", "")
             if rank.isdigit() and launcher is not None and process.ppid() == launcher.pid:
                 self.ranks_by_pid[pid] = int(rank)
 

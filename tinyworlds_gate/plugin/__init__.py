@@ -17,6 +17,7 @@ from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference,
 from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption, note_late_signal
 from tinyworlds_gate.plugin.junit import JUNIT, JUnitProperties
 from tinyworlds_gate.plugin.lost_terminal import outlive_the_terminal
+from tinyworlds_gate.plugin.node_follower import follow_if_asked
 from tinyworlds_gate.plugin.parallel import add_refused_option, is_parallel, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
 from tinyworlds_gate.plugin.session import SESSION, GateSession, requirement_ids
@@ -34,7 +35,10 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """`--target-dry-run`: print the commands and end, before anything is collected or written."""
+    """On another node than node 0 no test runs: it takes part in node 0's run. `--target-dry-run` prints the commands
+    and ends, before anything is collected or written."""
+    if (status := follow_if_asked(config)) is not None:
+        return status
     if not options.asks_for_dry_run(config) or config.option.help:
         return None
     try:

@@ -11,10 +11,12 @@ from tinyworlds_gate.plugin.option_types import (
     parse_bool,
     parse_choice,
     parse_count,
+    parse_endpoint,
     parse_percent,
     parse_positive_float,
     parse_positive_int,
     parse_rate,
+    parse_rendezvous_id,
     parse_seed,
     parse_temperature,
     parse_text,
@@ -170,6 +172,18 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "nproc_per_node", parse_positive_int, "processes", "2", "Workers on this machine; at most the GPUs present."
+    ),
+    Option("nnodes", parse_positive_int, "machines", "1", "Machines that train together (docs/cluster.md)."),
+    Option("node_rank", parse_count, "rank", "0", "Which of them this is; 0 judges and writes, the others follow it."),
+    Option(
+        "rdzv_endpoint", parse_endpoint, "host:port", "none", "Where node 0's torchrun listens; the same on all nodes."
+    ),
+    Option(
+        "rdzv_id",
+        parse_rendezvous_id,
+        "name",
+        "none",
+        "Name of this rendezvous, e.g. the job's; the same on all nodes.",
     ),
     Option("cleanup_extra_processes", parse_bool, "true|false", "true", "End stale and extra training processes."),
     Option("enforce_dual_gpu_check", parse_bool, "true|false", "true", "Require evidence that both GPUs worked."),

@@ -6,6 +6,8 @@ import math
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
+from tinyworlds_gate.launch.rendezvous import endpoint_problem, id_problem
+
 
 def parse_bool(text: str) -> bool:
     """``true`` or ``false``, in any case."""
@@ -62,6 +64,16 @@ def parse_text(text: str) -> str:
     return text
 
 
+def parse_endpoint(text: str) -> str:
+    """``host:port``, where node 0's launcher listens."""
+    return _without(endpoint_problem(text), text)
+
+
+def parse_rendezvous_id(text: str) -> str:
+    """A name of letters, digits, ``.``, ``_`` and ``-``."""
+    return _without(id_problem(text), text)
+
+
 def parse_choice(*allowed: str) -> Callable[[str], str]:
     """A parser that takes one of these words."""
 
@@ -71,6 +83,12 @@ def parse_choice(*allowed: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _without(problem: str | None, text: str) -> str:
+    if problem is not None:
+        raise ArgumentTypeError(problem)
+    return text
 
 
 def _whole(text: str, low: int, high: int | None) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from tinyworlds_gate.config.names import SHORT_NAMES
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.plugin.nodes import nodes_problems
 from tinyworlds_gate.plugin.option_registry import OPTIONS, Option
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def validate(options: Mapping[str, Any]) -> list[str]:
     train = options.get("train_stage", "all")
     policy = options.get("checkpoint_policy", "fresh")
     trained = set(SHORT_NAMES.values()) if train == "all" else {train} - {"none"}
+    problems += nodes_problems(options)
     problems += _without_effect(options, train, trained)
     if policy == "fresh":
         needed = {"none": ("video", "latent", "dynamics"), "dynamics": ("video", "latent")}.get(train, ())

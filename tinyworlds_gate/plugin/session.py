@@ -15,11 +15,13 @@ from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
 from tinyworlds_gate.plugin import html_page, options
 from tinyworlds_gate.plugin.interruption import INTERRUPTION
 from tinyworlds_gate.plugin.junit import case_properties_allowed
+from tinyworlds_gate.plugin.nodes import place_of, rendezvous_of
 from tinyworlds_gate.plugin.voice import Voice
 from tinyworlds_gate.run.timestamps import free_timestamp
 
 if TYPE_CHECKING:
     from tinyworlds_gate.config.load import Settings
+    from tinyworlds_gate.launch.rendezvous import Rendezvous
     from tinyworlds_gate.loop import ClosedLoop
     from tinyworlds_gate.plugin.outcome import RunOutcome
     from tinyworlds_gate.reports.missing import Missing
@@ -47,6 +49,7 @@ class GateSession:
         self.explicit = options.placed_options(config) if self.resumed is None else self.resumed.options
         self.explicit.pop("resume_run", None)
         self.checkout = _checkout(self.explicit)
+        self.place = place_of(self.explicit, options.explicit_options(config))
         self.stamp = (
             free_timestamp(self.project_root) if self.resumed is None else str(self.resumed.started["timestamp"])
         )
@@ -66,6 +69,11 @@ class GateSession:
         self._selected: list[pytest.Item] = []
         self._voice = Voice(config)
         self._began = time.monotonic()
+
+    @property
+    def rendezvous(self) -> Rendezvous | None:
+        """Where the nodes of this run meet; a resumed run may be given another place than it was started with."""
+        return rendezvous_of(self.place)
 
     @property
     def validates(self) -> bool:
@@ -169,6 +177,10 @@ class GateSession:
             except GateError as error:
                 self._start_error = error  # one failed start leaves one run folder, whoever asks again
                 raise
+            if self.rendezvous is not None:
+                from tinyworlds_gate.loop_nodes import open_nodes
+
+                open_nodes(context, self.rendezvous)
             self.loop = ClosedLoop(context, self.stamp, None if self.resumed is None else self.resumed.so_far)
             self._voice.say(
                 f"run {context.layout.run}, profile {settings.profile.name}, {_devices(context.on_cpu, gpus)}"

@@ -20,6 +20,7 @@ CAUSES = {
     "disk_full": "stopped on a full disk",
     "guard": "was stopped by the launcher or GPU guard",
     "killed": "was ended from outside",
+    "node_lost": "lost a machine",
     "interrupted": "was interrupted",
 }
 

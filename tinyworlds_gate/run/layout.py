@@ -116,20 +116,25 @@ class RunLayout:
     def history(self, stage: str) -> Path:
         return self.histories / f"{check_stage(stage)}_history_{self.run}.csv"
 
-    def chunk_log(self, chunk: int, stage: str) -> Path:
-        return self.logs / f"chunk_{chunk:03d}_{check_stage(stage)}.log"
+    @property
+    def nodes(self) -> Path:
+        """What the machines of a run tell one another."""
+        return self.root / "nodes"
+
+    def chunk_log(self, chunk: int, stage: str, node: int = 0) -> Path:
+        return self.logs / f"chunk_{chunk:03d}_{check_stage(stage)}{_of_node(node)}.log"
 
     def inference_log(self, attempt: int) -> Path:
         return self.logs / f"inference_{attempt:02d}.log"
 
-    def chunk_heartbeats(self, chunk: int) -> Path:
-        return self.heartbeats / f"chunk_{chunk:03d}"
+    def chunk_heartbeats(self, chunk: int, node: int = 0) -> Path:
+        return self.heartbeats / f"chunk_{chunk:03d}{_of_node(node)}"
 
-    def chunk_devices(self, chunk: int) -> Path:
-        return self.devices / f"chunk_{chunk:03d}.jsonl"
+    def chunk_devices(self, chunk: int, node: int = 0) -> Path:
+        return self.devices / f"chunk_{chunk:03d}{_of_node(node)}.jsonl"
 
-    def chunk_error_file(self, chunk: int) -> Path:
-        return self.logs / f"chunk_{chunk:03d}_error.json"
+    def chunk_error_file(self, chunk: int, node: int = 0) -> Path:
+        return self.logs / f"chunk_{chunk:03d}_error{_of_node(node)}.json"
 
     def plots(self, stamp: str) -> Path:
         return self.actions / "plots" / f"wandb-analysis-{stamp}"
@@ -162,3 +167,8 @@ class RunLayout:
                     "project folder."
                 )
         return self
+
+
+def _of_node(node: int) -> str:
+    """Node 0's files have the names that those of a single machine have."""
+    return f"_node_{node}" if node else ""

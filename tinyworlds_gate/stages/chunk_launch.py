@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
@@ -63,7 +64,14 @@ def chunk_command(
     if chunk.stage == "dynamics":
         values["video_tokenizer_path"] = inputs["video_tokenizer"].path
         values["latent_actions_path"] = inputs["latent_actions"].path
-    return stage_command(context.target, chunk.stage, nproc_per_node=context.nproc, overrides=values)
+    return stage_command(
+        context.target,
+        chunk.stage,
+        nproc_per_node=context.nproc,
+        overrides=values,
+        rendezvous=context.rendezvous,
+        chunk=chunk.number,
+    )
 
 
 def _checkout_words(
@@ -97,21 +105,33 @@ def announcement(context: RunContext, chunk: Chunk, command: list[str]) -> dict[
         "params": vars(params),
         "param_sources": {key: settings.source_of(chunk.stage, key) for key in vars(params)},
         "nproc_per_node": context.nproc,
+        "nnodes": context.nnodes,
         "effective_batch": settings.effective_batch(chunk.stage),
         "wandb": chunk.wandb,
     }
 
 
 def launch_chunk(context: RunContext, chunk: Chunk, command: list[str]) -> ChunkResult:
-    """Run the command to its end under guard, watched and within its deadlines."""
+    """Run the command to its end under guard, watched and within its deadlines; with other nodes, as all saw it."""
+    nodes = context.nodes
+    if nodes is None:
+        return _launch(context, chunk, command)
+    nodes.begin(chunk.number)
+    return nodes.merged(_launch(context, chunk, command, partial(nodes.problem, chunk.number)), chunk.number)
+
+
+def _launch(
+    context: RunContext, chunk: Chunk, command: list[str], others: Callable[[], str | None] | None = None
+) -> ChunkResult:
     layout, settings = context.layout, context.settings
     watchdog, options = settings.profile.watchdog, settings.options
     files = chunk_files(layout, chunk.number)
+    env = stage_environment(context.target, files, on_cpu=context.on_cpu, rendezvous=context.rendezvous)
     return run_chunk(
         context.target,
         chunk.stage,
         command,
-        with_wandb_run(stage_environment(context.target, files, on_cpu=context.on_cpu), chunk.wandb),
+        with_wandb_run(env, chunk.wandb),
         layout=layout,
         chunk=chunk.number,
         nproc=context.nproc,
@@ -123,4 +143,6 @@ def launch_chunk(context: RunContext, chunk: Chunk, command: list[str]) -> Chunk
         stall_s=watchdog.stall_s,
         progress=context.progress_of(chunk.stage, chunk.start, chunk.end),
         updates=chunk.end,
+        rendezvous=context.rendezvous,
+        others=others,
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.launch.nodes import Nodes
+from tinyworlds_gate.launch.rendezvous import Rendezvous
 from tinyworlds_gate.launch.wandb_run import WandbRun
 from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.run.journal import Journal
@@ -50,6 +52,8 @@ class RunContext:
     data_path: Path | None = None
     evaluation_path: Path | None = None
     """The fixed evaluation set of the final verdict; None where the run draws its clips."""
+    nodes: Nodes | None = None
+    """The other machines of this run; None where it has one."""
     chunks_started: int = field(default=0)
     clip_draws: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """Draw → the first frames of its clips, as the preparation drew them, or as the evaluation set names them."""
@@ -74,6 +78,16 @@ class RunContext:
     def nproc(self) -> int:
         """Worker processes of a launcher."""
         return self.settings.training.nproc_per_node
+
+    @property
+    def rendezvous(self) -> Rendezvous | None:
+        """Where the launchers of all machines meet; None on one machine."""
+        return None if self.nodes is None else self.nodes.rendezvous
+
+    @property
+    def nnodes(self) -> int:
+        """Machines that train together."""
+        return self.settings.options.nnodes
 
     def progress_of(self, stage: str, start: int, end: int) -> Callable[[int, float], None]:
         """A callback for the launcher: (newest 0-based update, seconds) becomes a line on the terminal."""

@@ -127,6 +127,8 @@ class StageController:
 
     def _run_chunk(self) -> None:
         check_inputs(self.context)
+        if self.context.nodes is not None:
+            self.context.nodes.ready()
         progress, layout = self.progress, self.context.layout
         chunk = Chunk(
             number=self.context.next_chunk(),
@@ -178,7 +180,7 @@ class StageController:
     def _record(self, chunk: Chunk, result: ChunkResult, evidence: ChunkEvidence, failure: Failure | None) -> None:
         layout, history = self.context.layout, evidence.history
         if failure is not None:
-            told = failure_text(result) if result.cause != "ok" else failure.reason
+            told = failure_text(result) if result.cause != "ok" and not result.node_problem else failure.reason
             self.context.say(f"{self.stage}: chunk {chunk.number} does not count: {told}")
         continue_from, refused = self._start_of_next_try(chunk, evidence, failure)
         self._append(
@@ -278,6 +280,7 @@ class StageController:
             retries_used=progress.retries,
             max_train_retries=settings.profile.max_train_retries,
             nproc_per_node=self.context.nproc,
+            nodes=self.context.nnodes,
         )
         self._append(
             "retune",

@@ -37,7 +37,9 @@ def failure_of(result: ChunkResult, evidence: ChunkEvidence, *, guard_applies: b
         return Failure(DISK_FULL, f"{result.stage} stopped: {result.disk_problem} (its log: {result.log})")
     if result.cause != "ok":
         known = result.cause in RETUNE_CAUSES or result.cause in RUN_STOPS
-        return Failure(result.cause if known else "runtime_error", failure_sentence(result))
+        told = failure_sentence(result)
+        reason = told if result.node_problem is None else f"{result.node_problem}; on node 0 {told}"
+        return Failure(result.cause if known else "runtime_error", reason)
     if guard_applies and result.dual_gpu_ok is False:
         return Failure("guard", f"the device check failed: {result.dual_gpu_reason}")
     if evidence.problems:

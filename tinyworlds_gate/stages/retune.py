@@ -11,7 +11,7 @@ from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.config.schema import StageConfig
 from tinyworlds_gate.config.workers import effective_batch
 
-Cause = Literal["out_of_memory", "runtime_error", "timeout", "stage_gate", "guard", "killed"]
+Cause = Literal["out_of_memory", "runtime_error", "timeout", "stage_gate", "guard", "killed", "node_lost"]
 """Why a chunk did not count: the journal's causes, and ``stage_gate`` for a verdict that asks to retune."""
 
 RUNTIME_CAUSES: tuple[Cause, ...] = ("out_of_memory", "runtime_error", "timeout")
@@ -19,6 +19,7 @@ RUNTIME_CAUSES: tuple[Cause, ...] = ("out_of_memory", "runtime_error", "timeout"
 
 NOT_THE_TRAINING: Mapping[Cause, str] = {
     "guard": "A guard failed, not the training",
+    "node_lost": "Another machine was lost, the training did not fail",
     "killed": "Somebody ended the chunk from outside, the training did not fail",
 }
 """T6: no knob of the optimizer would help, and turning one would change the weights."""

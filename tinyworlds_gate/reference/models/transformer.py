@@ -70,10 +70,19 @@ class SpaceTimeBlock(nn.Module):
         return [norm for norm in norms if isinstance(norm, ConditionedNorm)]
 
     def forward(
-        self, x_BTPE: Tensor, modulation: BlockModulation | None = None, past: PastKeysValues | None = None
+        self, x_BTPE: Tensor, modulation: BlockModulation | Tensor | None = None, past: PastKeysValues | None = None
     ) -> tuple[Tensor, PastKeysValues]:
-        """Maps `[B, T, P, E]` to the same shape and returns what later frames need of these."""
-        spatial, temporal, ffn = modulation or (None, None, None)
+        """Maps `[B, T, P, E]` to the same shape and returns what later frames need of these.
+
+        ``modulation`` may be the conditioning itself.
+        """
+        spatial: Tensor | Modulation | None
+        temporal: Tensor | Modulation | None
+        ffn: Tensor | Modulation | None
+        if isinstance(modulation, Tensor):
+            spatial = temporal = ffn = modulation
+        else:
+            spatial, temporal, ffn = modulation or (None, None, None)
         x_BTPE = self.spatial_attn(x_BTPE, spatial)
         x_BTPE, seen = self.temporal_attn(x_BTPE, temporal, past)
         return self.ffn(x_BTPE, ffn), seen
@@ -87,6 +96,8 @@ class SpaceTimeTransformer(nn.Module):
     def __init__(self, sizes: ModelSizes, conditioning_dim: int | None = None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(SpaceTimeBlock(sizes, conditioning_dim) for _ in range(sizes.num_blocks))
+        self.modulates_in_blocks = False
+        """Each block computes its own FiLM layers, instead of all in one product before the first."""
         code = temporal_code(MAX_FRAMES, sizes.embed_dim)[:, None]
         self.register_buffer("temporal_code", code, persistent=False)  # [T, 1, E]
 
@@ -117,12 +128,12 @@ class SpaceTimeTransformer(nn.Module):
         end = start + x_BTPE.shape[1]
         if end > MAX_FRAMES:
             raise ConfigError(f"A clip of {end} frames is too long; a transformer takes at most {MAX_FRAMES} at once.")
-        if isinstance(conditioning, Tensor):
+        if isinstance(conditioning, Tensor) and not self.modulates_in_blocks:
             conditioning = self.modulations(conditioning, x_BTPE.shape[1])
         x_BTPE = x_BTPE + self.temporal_code[start:end]
         seen: list[PastKeysValues] = []
         for number, block in enumerate(self.blocks):
-            modulation = conditioning[number] if conditioning else None
+            modulation = conditioning[number] if isinstance(conditioning, list) else conditioning
             x_BTPE, block_past = block(x_BTPE, modulation, past[number] if past else None)
             seen.append(block_past)
         return x_BTPE, seen

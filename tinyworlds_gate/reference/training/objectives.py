@@ -55,6 +55,17 @@ class Objective(nn.Module):
         """The trained model, and those that it is trained on."""
         return (self.model,)
 
+    def to_device(self, device: torch.device) -> Objective:
+        """Move the trained model and those that it is trained on."""
+        self.frozen_to(device)
+        return self.to(device)
+
+    def frozen_to(self, device: torch.device) -> None:
+        """Move only the models that the trained one is trained on."""
+        for model in self.all_models:
+            if model is not self.model:
+                model.to(device)
+
     @torch.no_grad()
     def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
         """For the stage's picture: true frames, the model's frames (both [B, T', C, H, W]) and what they are."""
@@ -131,13 +142,6 @@ class DynamicsObjective(Objective):
     @property
     def all_models(self) -> tuple[nn.Module, ...]:
         return (self.model, *self._frozen)
-
-    def to_device(self, device: torch.device) -> DynamicsObjective:
-        """Move the trained and the frozen models."""
-        self.to(device)
-        for model in self._frozen:
-            model.to(device)
-        return self
 
     @torch.no_grad()
     def prepare(self, frames_BTCHW: Tensor) -> tuple[Tensor, ...]:

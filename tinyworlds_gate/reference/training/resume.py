@@ -44,9 +44,10 @@ def restore_training(
         TrainingError: its tensors do not fit the configured sizes.
     """
     reference = verify_checkpoint(path, expected_stage=stage)
+    where = str(next(model.parameters()).device)
     try:
-        model.load_state_dict(read_model_state(reference.path, map_location=str(worker.device)))
-        load_portable_state(optimizer, read_optim_state(reference.path, map_location=str(worker.device)))
+        model.load_state_dict(read_model_state(reference.path, map_location=where))
+        load_portable_state(optimizer, read_optim_state(reference.path, map_location=where))
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"checkpoint={path}: it does not fit the configured model or optimizer ({_first_lines(error)}); "

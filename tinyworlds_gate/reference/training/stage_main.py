@@ -57,13 +57,17 @@ def _train(stage: str, config: StageRunConfig) -> None:
     from tinyworlds_gate.reference.training.distributed import worker_session
 
     faulthandler.enable()
-    with worker_session(use_ddp=config.training.distributed.use_ddp, device_setting=config.training.device) as worker:
+    distributed = config.training.distributed
+    # Sharding needs the group too; a single process has nothing to shard.
+    grouped = distributed.use_ddp or (distributed.use_fsdp and "RANK" in os.environ)
+    with worker_session(use_ddp=grouped, device_setting=config.training.device) as worker:
         # A function of its own, so that model and group are free when the session ends.
         _train_as(worker, stage, config)
 
 
 def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
     from tinyworlds_gate.reference.training.job import StageJob
+    from tinyworlds_gate.reference.training.sharding import own_weights
     from tinyworlds_gate.reference.training.trainer import Trainer
 
     trainer = Trainer(StageJob(stage, config.training, config.stage), worker, Path.cwd())
@@ -72,5 +76,8 @@ def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
         print(f"{stage} training on {worker.device.type} with {worker.world_size} worker(s)", flush=True)
         print(f"Results will be saved in {os.path.relpath(trainer.run_root / stage)}", flush=True)
         print(f"{type(trainer.model).__name__} parameters: {parameters / 1e6:.2f}M ({parameters})", flush=True)
+        if trainer.sharded:
+            kept = own_weights(trainer.model)
+            print(f"sharded by FSDP2, without CUDA graphs: rank 0 keeps {kept} of {parameters} weights", flush=True)
         print(f"updates {trainer.start_update} to {config.stage.n_updates}, schedule {trainer.schedule}", flush=True)
     trainer.train()

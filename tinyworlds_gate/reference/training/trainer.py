@@ -29,13 +29,14 @@ from tinyworlds_gate.reference.training.distributed import Worker, rng_state, se
 from tinyworlds_gate.reference.training.graphed_updates import GraphedUpdates
 from tinyworlds_gate.reference.training.history import HistoryFile, WandbLog, history_path
 from tinyworlds_gate.reference.training.job import StageJob
-from tinyworlds_gate.reference.training.objectives import DynamicsObjective, Objective, build_objective
+from tinyworlds_gate.reference.training.objectives import Objective, build_objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
 from tinyworlds_gate.reference.training.progress import ProgressLines
 from tinyworlds_gate.reference.training.regional_compile import compile_regions
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
+from tinyworlds_gate.reference.training.sharding import reshard, shard_model, shard_optimizer, whole_state
 from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates, Taken, Updates
 from tinyworlds_gate.run.heartbeat import Heartbeat, gpu_uuid
 
@@ -53,17 +54,22 @@ class Trainer:
         self.sizes = ModelSizes(**job.model_sizes())
         # Every rank starts from the same weights; each draws its own masks afterwards.
         torch.manual_seed(training.seed)
+        self.sharded = training.distributed.use_fsdp and worker.world_size > 1
         self.objective = self._build_objective()
         self.model = self.objective.model
         seed_worker(training.seed, worker.rank)
         self.batches = BatchSource(job, worker, project_root)
-        graphed = worker.device.type == "cuda" and training.cuda_graphs
+        # Collectives of shards stand between the operations, so a sharded update is never one graph.
+        graphed = worker.device.type == "cuda" and training.cuda_graphs and not self.sharded
         self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed)
         self.start_update = 0
         if job.resume_path:
             self.start_update = restore_training(
                 job.resume_path, self.stage, self.model, self.optimizer, self.batches.sampler, worker, training.seed
             )
+        if self.sharded:
+            shard_model(self.model, worker, training.distributed)
+            self.optimizer = shard_optimizer(self.optimizer, self.model, stage.learning_rate)
         if self.start_update >= stage.n_updates:
             raise TrainingError(
                 f"n_updates={stage.n_updates} is reached already: {stage.checkpoint} has taken {self.start_update} "
@@ -116,15 +122,18 @@ class Trainer:
             )
         }
         objective = build_objective(self.stage, self.sizes, **paths)
-        if isinstance(objective, DynamicsObjective):
-            return objective.to_device(self.worker.device)
-        return objective.to(self.worker.device)
+        if self.sharded:  # the trained model is moved piece by piece
+            objective.frozen_to(self.worker.device)
+            return objective
+        return objective.to_device(self.worker.device)
 
     def _build_updates(self, graphed: bool) -> Updates:
-        kind = GraphedUpdates if graphed else EagerUpdates
+        parts = (self.objective, self.optimizer, self.batches, self.job.stage, self.worker)
         autocast = bool(self.job.training.amp) and self.worker.device.type == "cuda"
         try:
-            return kind(self.objective, self.optimizer, self.batches, self.job.stage, self.worker, autocast=autocast)
+            if graphed:
+                return GraphedUpdates(*parts, autocast=autocast)
+            return EagerUpdates(*parts, autocast=autocast, sharded=self.sharded)
         except BackendCompilerFailed as error:
             raise TrainingError(
                 f"compile: true, and torch.compile failed on this machine: {str(error).splitlines()[0]}. Install what "
@@ -206,6 +215,9 @@ class Trainer:
 
     def _save(self, update: int, loggers: list[Any]) -> None:
         rng = self.worker.gather(rng_state(self.worker.device))
+        model_state, optim_state = self.model.state_dict(), portable_state(self.optimizer)
+        if self.sharded:
+            model_state, optim_state = whole_state(model_state), whole_state(optim_state)
         if self.worker.is_main:
             for logger in loggers:
                 if isinstance(logger, HistoryFile):
@@ -221,13 +233,15 @@ class Trainer:
                 self.checkpoints,
                 self.stage,
                 update,
-                model_state=self.model.state_dict(),
-                optim_state=portable_state(self.optimizer),
+                model_state=model_state,
+                optim_state=optim_state,
                 state=state,
                 manifest=self.lineage,
             )
             self._prune()
+        if self.worker.is_main or self.sharded:  # a sharded model runs on all ranks or on none
             self._save_picture(update)
+        if self.worker.is_main:
             print(f"[{self.stage}] checkpoint saved: {reference.path}", flush=True)
         self.worker.barrier()
 
@@ -255,5 +269,9 @@ class Trainer:
         with torch.compiler.set_stance("force_eager"):  # a few clips now and then are not worth another compilation
             true, predicted, what = self.objective.examples(self.batches.fixed_examples(PICTURE_CLIPS))
         torch.set_rng_state(state)
+        if self.sharded:
+            reshard(self.model)
+        if not self.worker.is_main:
+            return
         path = self.run_root / self.stage / "visualizations" / f"{self.stage}_step_{update}.png"
         save_comparison(path, true, predicted, f"{self.stage} after {update + 1} updates: {what}")

@@ -61,11 +61,13 @@ class EagerUpdates:
         worker: Worker,
         *,
         autocast: bool,
+        sharded: bool = False,
     ) -> None:
+        """``sharded``: the model averages its gradients itself (`sharding.py`)."""
         self.objective, self.optimizer, self.batches = objective, optimizer, batches
         self.stage, self.worker, self.autocast = stage, worker, autocast
         self.step_module: torch.nn.Module = objective
-        if worker.world_size > 1:
+        if worker.world_size > 1 and not sharded:
             ids = [worker.device.index] if worker.device.type == "cuda" else None
             self.step_module = DistributedDataParallel(objective, device_ids=ids)
 

@@ -1,0 +1,39 @@
+"""`pytest … --node-rank K` with K above 0: no test is run here, this machine takes part in node 0's run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.plugin import options
+from tinyworlds_gate.plugin.nodes import PLACE, rendezvous_of
+
+
+def follow_if_asked(config: pytest.Config) -> int | None:
+    """The exit status of a node that followed node 0's run to its end; None where this is node 0 or the only one.
+
+    Raises:
+        pytest.UsageError: the options of the rendezvous are wrong.
+    """
+    given = options.explicit_options(config)
+    if given.get("node_rank", 0) == 0 or config.option.help or config.option.collectonly:
+        return None
+    options.require_valid({name: value for name, value in given.items() if name in (*PLACE, "nnodes")})
+    rendezvous = rendezvous_of(given)
+    assert rendezvous is not None  # a rank above 0 is refused on one machine
+    from tinyworlds_gate.launch.interrupts import termination_raises
+    from tinyworlds_gate.loop_nodes import NodeFollower
+
+    def say(sentence: str) -> None:
+        print(f"[node {rendezvous.node_rank}] {sentence}", flush=True)
+
+    try:
+        with termination_raises():
+            NodeFollower(options.project_root(config), rendezvous, say).follow()
+    except GateError as error:
+        say(f"stopped: {error}")
+        return int(pytest.ExitCode.TESTS_FAILED)
+    except KeyboardInterrupt as interrupt:
+        say(f"interrupted: {interrupt}" if str(interrupt) else "interrupted")
+        return int(pytest.ExitCode.INTERRUPTED)
+    return int(pytest.ExitCode.OK)

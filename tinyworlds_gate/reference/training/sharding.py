@@ -1,0 +1,88 @@
+"""FSDP2: each rank keeps a share of weights, gradients and moments (`distributed.use_fsdp=true`).
+
+Weights and moments are gathered block by block where they are needed. A checkpoint is what it is without sharding:
+whole tensors under TinyWorlds' names, written by rank 0, so that any number of ranks goes on from it, sharded or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from tinyworlds_gate.config.schema import DistributedConfig
+from tinyworlds_gate.reference.models.transformer import SpaceTimeBlock, SpaceTimeTransformer
+from tinyworlds_gate.reference.training.distributed import Worker
+from tinyworlds_gate.reference.training.optimizer import build_optimizer
+
+
+def shard_model(model: nn.Module, worker: Worker, settings: DistributedConfig) -> None:
+    """Shard a model over all ranks, each space-time block by itself and the rest as one; names stay.
+
+    The model may lie on the host: a block is moved to the device as it is sharded, so that the whole model is never
+    there. Its weights must be the same on every rank.
+    """
+    mesh = init_device_mesh(worker.device.type, (worker.world_size,))
+    precision = MixedPrecisionPolicy()
+    if settings.fsdp_mixed_precision:
+        precision = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for module in model.modules():
+        if isinstance(module, SpaceTimeTransformer):
+            module.modulates_in_blocks = True  # a block's FiLM layers are whole only while the block runs
+    for module in list(model.modules()):
+        if isinstance(module, SpaceTimeBlock):
+            fully_shard(module, mesh=mesh, reshard_after_forward=settings.reshard_after_forward, mp_policy=precision)
+    fully_shard(model, mesh=mesh, mp_policy=precision)
+    model.to(worker.device)  # buffers
+
+
+def shard_optimizer(whole: torch.optim.AdamW, model: nn.Module, learning_rate: float) -> torch.optim.AdamW:
+    """AdamW over the shards of a model, with the share of each moment that ``whole`` holds.
+
+    ``whole`` was built over the same model before it was sharded, and holds whole moments on every rank.
+    """
+    sharded = build_optimizer(model, learning_rate, graphed=False)
+    for old, new in zip(whole.param_groups, sharded.param_groups, strict=True):
+        for before, parameter in zip(old["params"], new["params"], strict=True):
+            if entry := whole.state.get(before):
+                sharded.state[parameter] = {name: _share(value, parameter) for name, value in entry.items()}
+    return sharded
+
+
+def whole_state(state: Any) -> Any:
+    """The same state with every shard replaced by the whole tensor on the host; every rank must call it."""
+    if isinstance(state, DTensor):
+        return state.full_tensor().detach().cpu()
+    if isinstance(state, Tensor):
+        return state.detach()
+    if isinstance(state, Mapping):
+        return {key: whole_state(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [whole_state(value) for value in state]
+    return state
+
+
+def own_weights(model: nn.Module) -> int:
+    """How many weights this rank keeps."""
+    return sum((one.to_local() if isinstance(one, DTensor) else one).numel() for one in model.parameters())
+
+
+def reshard(model: nn.Module) -> None:
+    """Let go of whole weights that a run without gradients has left."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def _share(value: Tensor, parameter: Tensor) -> Tensor:
+    assert isinstance(parameter, DTensor)
+    if value.dim() == 0:  # the count of updates
+        return value.clone()
+    whole = value.to(parameter.device_mesh.device_type)
+    # Every rank read the same file, so nobody has to send anything.
+    return distribute_tensor(whole, parameter.device_mesh, parameter.placements, src_data_rank=None)
