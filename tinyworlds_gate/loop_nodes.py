@@ -230,6 +230,7 @@ class _FollowedRun:
             cleanup_extra=value("options.cleanup_extra_processes"),
             deadline_s=self.watchdog.chunk_deadline_s,
             stall_s=self.watchdog.stall_s,
+            updates=int(started["end_update"]),
             rendezvous=self.rendezvous,
             others=_LeaderWatch(self.table, leader, self.watchdog.node_silence_s),
         )

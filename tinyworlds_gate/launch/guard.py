@@ -32,6 +32,8 @@ class LauncherGuard:
     rendezvous: Rendezvous | None = None
     """Training for another node of the same run may run on this machine; it is not extra."""
     extra: dict[ProcessIdentity, EndedProcess] = field(default_factory=dict)
+    _of_other_nodes: set[ProcessIdentity] = field(default_factory=set)
+    """Once recognised, always: a process that is ending does not show its environment any more."""
     _next: float = 0.0
 
     def look_if_due(self) -> None:
@@ -45,7 +47,10 @@ class LauncherGuard:
         running = [one for one in find_stage_processes(self.target) if one.identity not in self.extra]
         found = [one for one in running if not carries_launch(one.pid, self.token)]
         if self.rendezvous is not None:
-            found = [one for one in found if not self.rendezvous.is_another_node(node_marker(one.pid))]
+            self._of_other_nodes.update(
+                one.identity for one in found if self.rendezvous.is_another_node(node_marker(one.pid))
+            )
+            found = [one for one in found if one.identity not in self._of_other_nodes]
         if found:  # looked at after the search, so that a worker born meanwhile counts as ours
             ours = self.live_tree()
             found = [one for one in found if one.pid not in ours and one.identity.is_alive()]

@@ -22,8 +22,8 @@ def nodes_problems(options: Mapping[str, Any]) -> list[str]:
         ]
     if options.get("target_repo") is not None:
         return [
-            f"--nnodes {nnodes} with --target-repo {options['target_repo']}: a checkout is trained on one machine; only "
-            "the embedded reference goes over several. Leave one of the two out."
+            f"--nnodes {nnodes} with --target-repo {options['target_repo']}: a checkout is trained on one machine; "
+            "only the embedded reference goes over several. Leave one of the two out."
         ]
     missing = [f"--{name.replace('_', '-')}" for name in PLACE[1:] if name not in options]
     if missing:
