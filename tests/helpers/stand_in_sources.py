@@ -178,7 +178,8 @@ def train(stage):
             filled = "#" * (10 * done // total)
             sys.stdout.write(f"\\r{100 * done // total:3d}%|{filled:10s}| {done}/{total} [00:01<00:01,  9.99it/s]")
             if wandb_run is not None:
-                logged = {"train/loss": loss.item(), "learning_rate/group_0": rate, **model.metrics(codes)}
+                told = dict(zip(model.metric_names, model.measured(codes).tolist()))
+                logged = {"train/loss": loss.item(), "learning_rate/group_0": rate, **told}
                 wandb_run.log(logged, step=step)
         interval = config[STAND_IN.get("log_interval_key", "log_interval")]
         last = step == total - 1 and FORK and not hazard("no_final_save")
