@@ -64,6 +64,7 @@ def test_only_rank_0_saves(together: NodeProject) -> None:
     assert len(list(layout.visualizations(STAGE).glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_two_nodes_train_to_the_bit_as_one_node_with_two_workers(together: NodeProject, tmp_path: Path) -> None:
     with node_project(tmp_path, nnodes=1, nproc=2, updates=UPDATES, saved_every=SAVED_EVERY) as one:
         assert one.train(UPDATES).verdict == "PASS", one.said
