@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.helpers.small_worlds import SMALL, frames, liven
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.reference.models import small_heads
 from tinyworlds_gate.reference.models.attention import SelfAttention, SpatialAttention, TemporalAttention
 from tinyworlds_gate.reference.models.norms import ConditionedNorm
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, frames_to_patches, patches_to_frames
@@ -158,3 +159,11 @@ def test_weights_in_one_tensor_change_no_result_and_are_apart_again_afterwards()
 def test_a_clip_beyond_the_limit_is_refused() -> None:
     with pytest.raises(ConfigError, match=f"{MAX_FRAMES + 1} frames is too long"):
         SpaceTimeTransformer(SMALL)(torch.zeros(1, MAX_FRAMES + 1, 1, 24))
+
+
+def test_a_compiled_block_takes_the_answer_that_was_found_before_and_does_not_ask() -> None:
+    def either(x: Tensor) -> Tensor:
+        return x + 1 if small_heads.fit(4) else x - 1
+
+    x = torch.zeros(2)
+    assert torch.equal(torch.compile(either, fullgraph=True, backend="eager")(x), either(x))

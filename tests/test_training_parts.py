@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -274,3 +276,8 @@ def test_the_entropy_of_actions_is_in_nats_and_zero_for_one_code() -> None:
     usage, entropy, used = objective.measured(torch.tensor([[0, 1], [2, 3]])).tolist()
     assert (usage, used) == (1.0, 4.0)
     assert entropy == pytest.approx(math.log(4))
+
+
+def test_a_stage_starts_without_the_compiler_which_costs_two_seconds_to_import() -> None:
+    code = "import sys, tinyworlds_gate.reference.training.trainer; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,7 +17,6 @@ MOST_FRAMES = 16
 MOST_HEAD_DIMS = 64
 
 
-@torch.compiler.assume_constant_result
 def fit(frames: int, head_dim: int) -> bool:
     """Whether the kernels take clips of so many frames on this machine's GPU: up to 16, heads of 2 to 64 dims."""
     power_of_two = head_dim & (head_dim - 1) == 0

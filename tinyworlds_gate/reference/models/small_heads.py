@@ -16,24 +16,26 @@ from torch import Tensor
 
 MOST_HEAD_DIMS = 8  # with more, the library's kernels waste little
 
+_found_usable = False
 library_only = False
 """Set for a yardstick: attention is then the library's (`speed/yardstick.py`)."""
 
 
-@torch.compiler.assume_constant_result
 def fit(head_dim: int) -> bool:
     """Whether `attend` takes heads of this size on this machine's GPU: a power of two up to 8 dims."""
     return head_dim <= MOST_HEAD_DIMS and head_dim & (head_dim - 1) == 0 and usable()
 
 
 def usable() -> bool:
-    """Whether kernels of our own run here at all."""
-    return not library_only and why_not() is None
+    """Whether kernels of our own run here at all; while a model is compiled, what `why_not` found before."""
+    found = _found_usable if torch.compiler.is_compiling() else why_not() is None
+    return found and not library_only
 
 
 @cache
 def why_not() -> str | None:
     """Why the kernels cannot be used on this machine, or None: Triton is not installed, or cannot build a kernel."""
+    global _found_usable
     if find_spec("triton") is None:
         return "Triton is not installed"
     from tinyworlds_gate.reference.models import small_heads_kernels
@@ -42,6 +44,7 @@ def why_not() -> str | None:
         small_heads_kernels.forward(torch.zeros(1, 16, 3, 1, 4, dtype=torch.bfloat16, device="cuda"), "bf16")
     except (RuntimeError, OSError) as error:  # no C compiler, an unknown GPU
         return str(error).splitlines()[0]
+    _found_usable = True
     return None
 
 

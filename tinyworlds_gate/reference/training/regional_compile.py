@@ -7,11 +7,13 @@ blocks is little (docs/performance.md).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
 from torch import nn
 
+from tinyworlds_gate.reference.models import small_heads
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
 from tinyworlds_gate.reference.models.norms import NormedLinear
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, PixelHead
@@ -28,6 +30,7 @@ REGIONS: tuple[type[nn.Module], ...] = (
 
 def compile_regions(models: Iterable[nn.Module]) -> None:
     """Let the repeated parts of these models run compiled, from their first call on; names and weights stay."""
+    small_heads.why_not()  # a compiled block takes the answer, and cannot ask
     # Each kind of block is compiled with and without gradients, with and without conditioning.
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 32)
     compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True) for kind in REGIONS}
@@ -35,3 +38,14 @@ def compile_regions(models: Iterable[nn.Module]) -> None:
         for module in model.modules():
             if type(module) in compiled:
                 module.forward = partial(compiled[type(module)], module)
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Inside, compiled parts run operation by operation: a few clips now and then are not worth a compilation."""
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+def is_compiler_failure(error: RuntimeError) -> bool:
+    """Whether torch.compile itself failed; told by the error's home, since importing it costs two seconds."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))

@@ -7,6 +7,7 @@ Run through the stage scripts, for example:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import deque
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch._dynamo.exc import BackendCompilerFailed
 
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
@@ -33,7 +33,7 @@ from tinyworlds_gate.reference.training.objectives import Objective, build_objec
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
 from tinyworlds_gate.reference.training.progress import ProgressLines
-from tinyworlds_gate.reference.training.regional_compile import compile_regions
+from tinyworlds_gate.reference.training.regional_compile import compile_regions, is_compiler_failure, uncompiled
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.sharding import reshard, shard_model, shard_optimizer, whole_state
@@ -84,9 +84,10 @@ class Trainer:
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
+        self.compiled = training.compile and worker.device.type == "cuda"
         if worker.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
-            if training.compile:
+            if self.compiled:
                 compile_regions(self.objective.all_models)
         self.updates = self._build_updates(graphed)
 
@@ -134,7 +135,9 @@ class Trainer:
             if graphed:
                 return GraphedUpdates(*parts, autocast=autocast)
             return EagerUpdates(*parts, autocast=autocast, sharded=self.sharded)
-        except BackendCompilerFailed as error:
+        except RuntimeError as error:
+            if not is_compiler_failure(error):
+                raise
             raise TrainingError(
                 f"compile: true, and torch.compile failed on this machine: {str(error).splitlines()[0]}. Install what "
                 "it names (often a C compiler), or set compile: false in training.yaml"
@@ -266,7 +269,7 @@ class Trainer:
     def _save_picture(self, update: int) -> None:
         self.model.eval()
         state = torch.get_rng_state()
-        with torch.compiler.set_stance("force_eager"):  # a few clips now and then are not worth another compilation
+        with uncompiled() if self.compiled else contextlib.nullcontext():
             true, predicted, what = self.objective.examples(self.batches.fixed_examples(PICTURE_CLIPS))
         torch.set_rng_state(state)
         if self.sharded:
