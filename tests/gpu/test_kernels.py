@@ -124,7 +124,10 @@ class Clips:
         return self.clips(torch.from_numpy(self.draw()).cuda())
 
 
-def losses_of(kind: Any, updates: int, *, compiled: bool = False, state: dict[str, Any] | None = None) -> list[float]:
+def trained(
+    kind: Any, updates: int, *, compiled: bool = False, state: dict[str, Any] | None = None
+) -> tuple[list[float], dict[str, Any]]:
+    """The losses of so many updates, and the optimizer's state after them."""
     torch.manual_seed(0)
     device = torch.device("cuda", 0)
     objective = build_objective("video_tokenizer", SIZES).to(device)
@@ -136,23 +139,24 @@ def losses_of(kind: Any, updates: int, *, compiled: bool = False, state: dict[st
     stage = cast(Any, SimpleNamespace(gradient_accumulation_steps=2, batch_size_per_gpu=8, max_grad_norm=1.0))
     taker = kind(objective, optimizer, cast(Any, Clips()), stage, Worker(0, 1, device), autocast=False)
     found = [taker.take(1e-3).settled()[LOSS] for _ in range(updates)]
-    losses_of.state = portable_state(optimizer)  # type: ignore[attr-defined]
-    return found
+    return found, portable_state(optimizer)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["captured", "captured and compiled"])
 def test_captured_updates_follow_the_plain_ones(compiled: bool) -> None:
     with plain_attention():
-        plain = losses_of(EagerUpdates, 8)
-    assert losses_of(GraphedUpdates, 8, compiled=compiled) == pytest.approx(plain, rel=2e-3)
+        plain, _ = trained(EagerUpdates, 8)
+    captured, _ = trained(GraphedUpdates, 8, compiled=compiled)
+    assert captured == pytest.approx(plain, rel=2e-3)
     assert plain[-1] < plain[0]
 
 
 def test_an_optimizer_continues_captured_what_it_began_plain_and_the_other_way_round() -> None:
     for before, after in ((EagerUpdates, GraphedUpdates), (GraphedUpdates, EagerUpdates)):
-        losses_of(before, 4)
-        state = losses_of.state  # type: ignore[attr-defined]
-        assert losses_of(after, 4, state=state) == pytest.approx(losses_of(before, 4, state=state), rel=2e-3)
+        _, state = trained(before, 4)
+        as_before, _ = trained(before, 4, state=state)
+        going_on, _ = trained(after, 4, state=state)
+        assert going_on == pytest.approx(as_before, rel=2e-3)
 
 
 @pytest.mark.parametrize("space", ["tokens", "pixels"])
