@@ -127,7 +127,7 @@ class _Timed:
 def _timed(models: WorldModels, steps: Steps, case: Case, args: argparse.Namespace, device: torch.device) -> _Timed:
     import torch
 
-    from tinyworlds_gate.reference.rollout.rollout import chosen_actions, rollout
+    from tinyworlds_gate.reference.rollout.rollout import chosen_actions, rollout, windows_of
     from tinyworlds_gate.speed.yardstick import seconds_each
 
     sizes = models.dynamics.sizes
@@ -136,7 +136,7 @@ def _timed(models: WorldModels, steps: Steps, case: Case, args: argparse.Namespa
     shape = (case.clips, context, 3, sizes.frame_size, sizes.frame_size)
     frames = (torch.rand(shape, generator=drawn) * 2 - 1).to(device)
     codes = torch.randint(sizes.n_actions, (case.clips, context + args.frames - 1), generator=drawn)
-    actions = chosen_actions(models, codes, context)
+    actions = chosen_actions(models, codes, windows_of(context, args.frames))
     precision = (
         torch.autocast(device.type, torch.bfloat16)
         if case.bfloat16 and device.type == "cuda"

@@ -80,11 +80,25 @@ class ActionDecoder(nn.Module):
 
 
 class LatentActionModel(nn.Module):
-    """Learns, without labels, a discrete action per transition that lets the decoder tell the next frame."""
+    """Learns, without labels, a discrete action per transition that lets the decoder tell the next frame.
 
-    def __init__(self, sizes: ModelSizes) -> None:
+    With ``frame_pairs`` the action between two frames is inferred from these two alone, as if they were a clip of their
+    own, wherever a longer clip begins. ``code_entropy_floor`` (nats) asks that the codes of a batch be spread so far:
+    see `code_balance_penalty`. Weights are the same either way.
+    """
+
+    def __init__(
+        self,
+        sizes: ModelSizes,
+        *,
+        frame_pairs: bool = False,
+        code_entropy_floor: float = 0.0,
+        code_entropy_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         self.sizes = sizes
+        self.frame_pairs = frame_pairs
+        self.code_entropy_floor, self.code_entropy_weight = code_entropy_floor, code_entropy_weight
         self.encoder = ActionEncoder(sizes)
         self.quantizer = FiniteScalarQuantizer(sizes.action_dim, ACTION_LEVELS)
         self.decoder = ActionDecoder(sizes)
@@ -108,11 +122,36 @@ class LatentActionModel(nn.Module):
         pred_frames = self.decoder(frames_BTCHW[:, :-1], actions)
         variance = prequant.float().var(dim=0, correction=0).mean()
         loss = F.smooth_l1_loss(pred_frames, frames_BTCHW[:, 1:]) + VARIANCE_WEIGHT * F.relu(VARIANCE_FLOOR - variance)
+        if self.code_entropy_weight > 0:
+            loss = loss + self.code_entropy_weight * code_balance_penalty(prequant, self.code_entropy_floor)
         indices = self.action_indices(actions.detach())
         return LatentActionOutput(loss, pred_frames, actions, indices, variance.detach())
 
     def _prequant(self, frames_BTCHW: Tensor) -> Tensor:
         if frames_BTCHW.dim() == 5 and frames_BTCHW.shape[1] < 2:
             raise ConfigError("A clip of one frame holds no action; give the latent-action model at least 2 frames.")
+        if self.frame_pairs and frames_BTCHW.shape[1] > 2:
+            pairs = torch.stack((frames_BTCHW[:, :-1], frames_BTCHW[:, 1:]), dim=2)  # [B, T-1, 2, C, H, W]
+            alone: Tensor = self.encoder(pairs.flatten(0, 1))
+            return alone[:, 0].unflatten(0, pairs.shape[:2])
         prequant: Tensor = self.encoder(frames_BTCHW)
         return prequant
+
+
+def code_balance_penalty(prequant_BTA: Tensor, floor: float) -> Tensor:
+    """How far a batch is from using its codes, in nats: 0 once the codes tell ``floor`` nats of the transitions.
+
+    A value before tanh is read as a leaning, `(1 + tanh) / 2`, towards the upper level of its dim, and a code's
+    probability as the product over dims. The batch's mean over transitions has an entropy (how evenly codes are used);
+    less the mean entropy of a single transition (how undecided it is), that is the information of the codes about
+    their transitions (Krause et al. 2010), a scalar of at most A ln 2.
+    """
+    up_NA = (1 + torch.tanh(prequant_BTA.float().flatten(0, 1))) / 2
+    up_NA = up_NA.clamp(1e-6, 1 - 1e-6)
+    codes_NK = torch.ones_like(up_NA[:, :1])
+    for dim in range(up_NA.shape[1]):
+        up = up_NA[:, dim : dim + 1]
+        codes_NK = torch.cat((codes_NK * (1 - up), codes_NK * up), dim=1)
+    undecided = -(codes_NK * codes_NK.log()).sum(dim=1).mean()
+    usage_K = codes_NK.mean(dim=0)
+    return F.relu(floor - (-(usage_K * usage_K.log()).sum() - undecided))

@@ -70,11 +70,16 @@ class SpaceTimeBlock(nn.Module):
         return [norm for norm in norms if isinstance(norm, ConditionedNorm)]
 
     def forward(
-        self, x_BTPE: Tensor, modulation: BlockModulation | Tensor | None = None, past: PastKeysValues | None = None
+        self,
+        x_BTPE: Tensor,
+        modulation: BlockModulation | Tensor | None = None,
+        past: PastKeysValues | None = None,
+        *,
+        twins: bool = False,
     ) -> tuple[Tensor, PastKeysValues]:
         """Maps `[B, T, P, E]` to the same shape and returns what later frames need of these.
 
-        ``modulation`` may be the conditioning itself.
+        ``modulation`` may be the conditioning itself; ``twins``: see `TemporalAttention.forward`.
         """
         spatial: Tensor | Modulation | None
         temporal: Tensor | Modulation | None
@@ -84,7 +89,7 @@ class SpaceTimeBlock(nn.Module):
         else:
             spatial, temporal, ffn = modulation or (None, None, None)
         x_BTPE = self.spatial_attn(x_BTPE, spatial)
-        x_BTPE, seen = self.temporal_attn(x_BTPE, temporal, past)
+        x_BTPE, seen = self.temporal_attn(x_BTPE, temporal, past, twins=twins)
         return self.ffn(x_BTPE, ffn), seen
 
 
@@ -137,3 +142,23 @@ class SpaceTimeTransformer(nn.Module):
             x_BTPE, block_past = block(x_BTPE, modulation, past[number] if past else None)
             seen.append(block_past)
         return x_BTPE, seen
+
+    def guess(self, known_BTPE: Tensor, guesses_BTPE: Tensor, conditioning_BTA: Tensor) -> Tensor:
+        """What guesses of the frames 1 … T come to, `[B, T, P, E]`, guess t from the known frames before t alone.
+
+        Known are the frames 0 … T-1, with the T actions after each of them. One pass serves all guesses: it is what
+        `extend` gives for each of them after the past of its own known frames.
+        """
+        T = known_BTPE.shape[1]
+        if T + 1 > MAX_FRAMES:
+            raise ConfigError(
+                f"A clip of {T + 1} frames is too long; a transformer takes at most {MAX_FRAMES} at once."
+            )
+        code = self.temporal_code
+        x_BTPE = torch.cat((known_BTPE + code[:T], guesses_BTPE + code[1 : T + 1]), dim=1)
+        for block, modulation in zip(self.blocks, self.modulations(conditioning_BTA, T + 1), strict=True):
+            twofold = tuple(
+                Modulation(*(torch.cat((one[:, :T], one[:, 1:]), dim=1) for one in of_norm)) for of_norm in modulation
+            )
+            x_BTPE = block(x_BTPE, twofold, twins=True)[0]
+        return x_BTPE[:, T:]

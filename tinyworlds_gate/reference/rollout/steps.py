@@ -90,13 +90,12 @@ class GraphedSteps:
     blocks be compiled before the first step (`compile_regions`).
     """
 
-    def __init__(self, models: WorldModels, *, compiled: bool = False) -> None:
-        fused = (
-            (torch.compile(choose_tokens, dynamic=False), torch.compile(reveal_by_rank, dynamic=False))
-            if compiled
-            else (None, None)
-        )
-        self._eager = EagerSteps(models, *fused)
+    def __init__(self, models: WorldModels, *, compiled: bool = False, choose: Choose | None = None) -> None:
+        reveal: Reveal | None = None
+        if compiled:
+            choose = torch.compile(choose or choose_tokens, dynamic=False)
+            reveal = torch.compile(reveal_by_rank, dynamic=False)
+        self._eager = EagerSteps(models, choose, reveal)
         self._captured: dict[tuple[object, ...], _Captured] = {}
 
     def take(

@@ -58,7 +58,7 @@ class Trainer:
         self.objective = self._build_objective()
         self.model = self.objective.model
         seed_worker(training.seed, worker.rank)
-        self.batches = BatchSource(job, worker, project_root)
+        self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
         # Collectives of shards stand between the operations, so a sharded update is never one graph.
         graphed = worker.device.type == "cuda" and training.cuda_graphs and not self.sharded
         self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed)
@@ -89,6 +89,8 @@ class Trainer:
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
             if self.compiled:
                 compile_regions(self.objective.all_models)
+        if self._sees_most_frames():
+            self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
         self.updates = self._build_updates(graphed)
 
     def _require_free_steps(self) -> None:
@@ -122,11 +124,20 @@ class Trainer:
                 ("latent_actions_path", "latent_actions_path"),
             )
         }
-        objective = build_objective(self.stage, self.sizes, **paths)
+        objective = build_objective(self.stage, self.sizes, stage, **paths)
         if self.sharded:  # the trained model is moved piece by piece
             objective.frozen_to(self.worker.device)
             return objective
         return objective.to_device(self.worker.device)
+
+    def _sees_most_frames(self) -> bool:
+        """Whether the whole stage draws more frames than the file holds: then each is best tokenised beforehand.
+
+        The same for every chunk of a stage, so that chunks add up to the stage in one.
+        """
+        stage = self.job.stage
+        clips = (stage.schedule_end or stage.n_updates) * stage.gradient_accumulation_steps * stage.batch_size_per_gpu
+        return clips * self.batches.length >= len(self.batches.data.frames)
 
     def _build_updates(self, graphed: bool) -> Updates:
         parts = (self.objective, self.optimizer, self.batches, self.job.stage, self.worker)
