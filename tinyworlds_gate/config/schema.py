@@ -144,6 +144,8 @@ class StageConfig(Schema):
     """Ours: the update at which the schedule ends, the stage's final target; null means n_updates."""
     warmup_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     """Ours: part of the schedule that warms up linearly."""
+    adam_beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    """Ours: over how many updates AdamW averages squared gradients; lower bears a higher rate. TinyWorlds: 0.999."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     """Ours: gradients are clipped to this norm."""
     keep_checkpoints: PositiveInt = 3
@@ -173,6 +175,12 @@ class LatentActionsConfig(StageConfig):
 
     frame_pairs: bool = False
     """Ours: an action depends on the two frames that it joins alone; it is trained on pairs. TinyWorlds: false."""
+    antisymmetric_dims: Annotated[int, Field(ge=0)] = 0
+    """Ours, with frame_pairs: so many dims of an action change sign when its two frames change places."""
+    shift_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours, with frame_pairs: what mistaking a made-up shift of a frame adds to the loss."""
+    film_std: Annotated[float, Field(gt=0.0)] = 1e-3
+    """Ours: standard deviation of the decoder's first FiLM weights: how loudly actions speak at the start."""
     code_entropy_floor: Annotated[float, Field(ge=0.0)] = 0.0
     """Ours, nats: the codes of a batch shall tell so much of its transitions; at most ln n_actions."""
     code_entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str) -> N
 def load_world_models(
     sizes_per_stage: Mapping[str, ModelSizes],
     state_dicts: Mapping[str, Mapping[str, Tensor]],
-    manners: Mapping[str, Mapping[str, bool]] | None = None,
+    manners: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> WorldModels:
     """Builds the three models from their stages' sizes and tensors, in evaluation mode on the CPU.
 

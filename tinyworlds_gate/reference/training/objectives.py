@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,14 @@ from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.token_clips import TokenClips
 
-LATENT_ACTION_KEYS = ("frame_pairs", "code_entropy_floor", "code_entropy_weight")
+LATENT_ACTION_KEYS = (
+    "frame_pairs",
+    "antisymmetric_dims",
+    "film_std",
+    "shift_weight",
+    "code_entropy_floor",
+    "code_entropy_weight",
+)
 """Settings of the stage that are arguments of its model."""
 
 
@@ -196,7 +204,7 @@ class DynamicsObjective(Objective):
         return frames_BTCHW, predicted.clamp(-1, 1), "last frame predicted in one step, the others reconstructed"
 
 
-def frozen_manner(stage: str, path: Path) -> dict[str, bool]:
+def frozen_manner(stage: str, path: Path) -> dict[str, Any]:
     """How the model of this checkpoint reads clips."""
     config = read_state(path).get("config")
     return manner_of(stage, config if isinstance(config, Mapping) else {})

@@ -32,7 +32,7 @@ from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import Objective, build_objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
-from tinyworlds_gate.reference.training.progress import ProgressLines
+from tinyworlds_gate.reference.training.progress import Preparation, ProgressLines
 from tinyworlds_gate.reference.training.regional_compile import compile_regions, is_compiler_failure, uncompiled
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
@@ -51,6 +51,7 @@ class Trainer:
         self.stage = job.name
         self.run_root = Path(os.environ.get("NG_RUN_ROOT_DIR", project_root / "results" / "unnamed"))
         stage, training = job.stage, job.training
+        self.preparation = Preparation()
         self.sizes = ModelSizes(**job.model_sizes())
         # Every rank starts from the same weights; each draws its own masks afterwards.
         torch.manual_seed(training.seed)
@@ -58,10 +59,11 @@ class Trainer:
         self.objective = self._build_objective()
         self.model = self.objective.model
         seed_worker(training.seed, worker.rank)
-        self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
+        with self.preparation.of("frames"):
+            self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
         # Collectives of shards stand between the operations, so a sharded update is never one graph.
         graphed = worker.device.type == "cuda" and training.cuda_graphs and not self.sharded
-        self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed)
+        self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed, beta2=stage.adam_beta2)
         self.start_update = 0
         if job.resume_path:
             self.start_update = restore_training(
@@ -90,8 +92,10 @@ class Trainer:
             if self.compiled:
                 compile_regions(self.objective.all_models)
         if self._sees_most_frames():
-            self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
-        self.updates = self._build_updates(graphed)
+            with self.preparation.of("tokens"):
+                self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
+        with self.preparation.of("first updates"):
+            self.updates = self._build_updates(graphed)
 
     def _require_free_steps(self) -> None:
         """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""
