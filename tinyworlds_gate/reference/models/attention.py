@@ -51,10 +51,11 @@ class SelfAttention(nn.Module):
 
     def fuse(self, dtype: torch.dtype) -> None:
         """Put the projections together once, for weights that do not change any more."""
-        weight, bias = self._in_one()
+        weight, bias = self.in_one()
         self.fused = (weight.detach().to(dtype), bias.detach().to(dtype))
 
-    def _in_one(self) -> tuple[Tensor, Tensor]:
+    def in_one(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of all three projections."""
         q, k, v = self.q_proj, self.k_proj, self.v_proj
         weight = torch.cat((q.weight, k.weight + 0 * k.bias[:, None], v.weight))
         return weight, torch.cat((q.bias, torch.zeros_like(k.bias), v.bias))
@@ -66,7 +67,7 @@ class SelfAttention(nn.Module):
         the exact zero instead of rounding noise that Adam would blow up to full steps; as a factor of zero it
         stays a parameter with a gradient, which DistributedDataParallel wants.
         """
-        weight, bias = self.fused or self._in_one()
+        weight, bias = self.fused or self.in_one()
         return F.linear(x_BTPE, weight, bias).unflatten(-1, (3, self.num_heads, self.head_dim))
 
 

@@ -115,6 +115,6 @@ class DynamicsModel(nn.Module):
         mask_BTP: Tensor | None,
         past: list[PastKeysValues] | None,
     ) -> tuple[Tensor, list[PastKeysValues]]:
-        if mask_BTP is not None:
-            latents_BTPL = torch.where(mask_BTP[..., None], self.mask_token, latents_BTPL)
-        return self.transformer.extend(self.latent_embed(latents_BTPL) + self.spatial_code, conditioning, past)
+        return self.transformer.extend_latents(
+            latents_BTPL, self.latent_embed, self.spatial_code, conditioning, past, mask_BTP, self.mask_token
+        )

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from tinyworlds_gate.reference.models import small_heads
 
-MOST_FRAMES = 8
-"""The kernels unroll all pairs of frames: with more of them they take longer to compile than they save."""
+MOST_FRAMES = 16
 MOST_HEAD_DIMS = 64
 
 

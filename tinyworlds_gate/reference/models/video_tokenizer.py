@@ -55,7 +55,8 @@ class TokenizerDecoder(nn.Module):
 
     def forward(self, latents_BTPL: Tensor) -> Tensor:
         """Maps `[B, T, P, L]` to frames, not clamped."""
-        frames: Tensor = self.frame_head(self.transformer(self.latent_embed(latents_BTPL) + self.spatial_code))
+        x_BTPE, _ = self.transformer.extend_latents(latents_BTPL, self.latent_embed, self.spatial_code)
+        frames: Tensor = self.frame_head(x_BTPE)
         return frames
 
 
