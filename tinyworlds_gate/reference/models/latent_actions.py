@@ -34,6 +34,7 @@ class LatentActionOutput(NamedTuple):
 
 
 LEAST_SHIFT, MOST_SHIFT = 0.05, 0.2  # of a frame's side
+SHARE_OF_SHIFTS = 4  # so many clips of a batch to one made-up shift
 
 
 class MadeUpShifts(nn.Module):
@@ -174,7 +175,8 @@ class LatentActionModel(nn.Module):
         if self.code_entropy_weight > 0:
             loss = loss + self.code_entropy_weight * code_balance_penalty(prequant, self.code_entropy_floor)
         if self.training and self.shift_weight > 0:
-            shifted, signs_BA = self.shifts(frames_BTCHW[:, -1])
+            some = -(-len(frames_BTCHW) // SHARE_OF_SHIFTS)
+            shifted, signs_BA = self.shifts(frames_BTCHW[:some, -1])
             told = self._prequant(shifted)[:, 0].float()
             loss = loss + self.shift_weight * F.softplus(-2 * told * signs_BA).mean()
         indices = self.action_indices(actions.detach())
