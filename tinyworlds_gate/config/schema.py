@@ -186,6 +186,13 @@ class LatentActionsConfig(StageConfig):
     code_entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     """Ours: what a missing nat adds to the loss; 0 is TinyWorlds' loss."""
 
+    @model_validator(mode="after")
+    def _pairs_where_needed(self) -> LatentActionsConfig:
+        for key in ("antisymmetric_dims", "shift_weight"):
+            if getattr(self, key) and not self.frame_pairs:
+                raise ValueError(f"{key} {getattr(self, key)} needs frame_pairs: true; set that, or {key} to 0")
+        return self
+
 
 class DynamicsConfig(StageConfig):
     """configs/dynamics.yaml; checkpoint paths are injected at run time (C3)."""
@@ -208,6 +215,13 @@ class DynamicsConfig(StageConfig):
     """Checkpoint folder of the tokenizer; given on the command line, never in the file."""
     latent_actions_path: str | None = None
     """Checkpoint folder of the latent-action model; given on the command line, never in the file."""
+
+    @model_validator(mode="after")
+    def _next_frame_where_needed(self) -> DynamicsConfig:
+        for key in ("context_noise", "own_context", "pixel_loss"):
+            if getattr(self, key) and self.masking != "next_frame":
+                raise ValueError(f"{key} {getattr(self, key)} needs masking: next_frame; set that, or {key} to 0")
+        return self
 
 
 STAGE_SCHEMAS: dict[str, type[StageConfig]] = {

@@ -33,7 +33,12 @@ from tinyworlds_gate.reference.training.objectives import Objective, build_objec
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
 from tinyworlds_gate.reference.training.progress import Preparation, ProgressLines
-from tinyworlds_gate.reference.training.regional_compile import compile_regions, is_compiler_failure, uncompiled
+from tinyworlds_gate.reference.training.regional_compile import (
+    compile_regions,
+    is_compiler_failure,
+    start_compiler,
+    uncompiled,
+)
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.sharding import reshard, shard_model, shard_optimizer, whole_state
@@ -59,6 +64,9 @@ class Trainer:
         self.objective = self._build_objective()
         self.model = self.objective.model
         seed_worker(training.seed, worker.rank)
+        self.compiled = training.compile and worker.device.type == "cuda"
+        if self.compiled:
+            start_compiler()
         with self.preparation.of("frames"):
             self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
         # Collectives of shards stand between the operations, so a sharded update is never one graph.
@@ -86,7 +94,6 @@ class Trainer:
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
-        self.compiled = training.compile and worker.device.type == "cuda"
         if worker.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
             if self.compiled:
