@@ -44,7 +44,6 @@ ROWS: tuple[Fault, ...] = (
         report=KILLED_REPORT,
         lost=UPDATES_SINCE,
         requirements=("T6", "S4", "H7"),
-        slow=True,
     ),
     Fault(
         id="kill-rank-1",
@@ -63,7 +62,6 @@ ROWS: tuple[Fault, ...] = (
         report=KILLED_REPORT,
         lost=UPDATES_SINCE,
         requirements=("T6", "S4", "H7"),
-        slow=True,
     ),
     Fault(
         id="exception-in-rank",
@@ -92,7 +90,6 @@ ROWS: tuple[Fault, ...] = (
         report="A6: the chunk `stopped with an error`; A5: `T1: … Connection closed` (or reset) `by peer`.",
         lost=UPDATES_SINCE,
         requirements=("T1", "S4"),
-        slow=True,
     ),
     Fault(
         id="rank-exits-0-other-waits",

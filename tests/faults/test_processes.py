@@ -1,6 +1,6 @@
 """Processes that die, fail, or leave too little: the rows of rows_processes.py.
 
-What happens to ranks happens in few runs, one fault a launch: a launch of two workers takes seconds to start.
+What happens to ranks happens in two runs, one fault a launch: a launch of two workers takes seconds to start.
 
 pytest tests/faults/test_processes.py -m "slow or not slow"
 """
@@ -24,21 +24,19 @@ from tinyworlds_gate.stages.controller import StageController
 KILLS = {
     "kill-launcher": ('kill("KILL", os.getppid())', 1),
     "terminate-launcher": ('kill("TERM", os.getppid())', 1),
-    "kill-rank-1": ('kill("KILL", os.getpid())', 1),
-}
-MORE_KILLS = {
     "kill-rank-0": ('kill("KILL", os.getpid())', 0),
+    "kill-rank-1": ('kill("KILL", os.getpid())', 1),
     "terminate-rank-1": ('kill("TERM", os.getpid())', 1),
 }
-EXITS_0 = {"rank-exits-0-early": ("os._exit(0)", 1)}
 FAILURES = {
     "exception-in-rank": ('raise ValueError("a rank fails")', 1),
     "segfault-in-rank": ("ctypes.string_at(0)", 1),
+    "rank-exits-0-early": ("os._exit(0)", 1),
     "nan-loss": ("weights.data.fill_(float('nan'))", 1),
     "nan-weights-at-save": ("weights.data.fill_(float('nan'))", 0),
 }
 BATCH = 16
-"""Of the failing run: two halvings leave it above 1."""
+"""Of the failing run: three halvings leave it above 1."""
 
 IN_A_RUN = "the fixture's run stands on a scene"
 
@@ -91,39 +89,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
-    """A run of which somebody ends a process in three launches."""
+    """A run of which somebody ends a process in five launches."""
     return run_through(tmp_path_factory.mktemp("killed"), KILLS)
 
 
 @pytest.fixture(scope="module")
-def killed_again(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
-    """Another, in two launches."""
-    return run_through(tmp_path_factory.mktemp("killed_again"), MORE_KILLS)
-
-
-@pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
-    """A run that fails by itself in four launches."""
+    """A run that fails by itself in five launches."""
     return run_through(tmp_path_factory.mktemp("failed"), FAILURES, batch=BATCH)
-
-
-@pytest.fixture(scope="module")
-def left_early(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
-    """A run of which a worker leaves with exit code 0."""
-    return run_through(tmp_path_factory.mktemp("left_early"), EXITS_0, batch=BATCH)
-
-
-def check_killed(run: FaultyRun, fault: str, told: str, undisturbed: str) -> None:
-    """A launch that was ended from outside cost nothing but its updates."""
-    assert run.project.weights == undisturbed
-    chunk, retune = run.chunk(fault), run.retune(fault)
-    assert (chunk["cause"], chunk["checkpoint"], len(chunk["workers"])) == ("killed", None, 2)
-    assert chunk["continue_from"]["step"] == SAVED_EVERY - 1
-    assert (retune["id"], retune["changes"], retune["effective_batch"]) == ("T6", {}, [8, 8])
-    assert told in retune["cause"]
-    assert "It was ended from outside; " in run.section(fault)
-    assert told in run.reports["A5"]
-    assert any("Somebody ended the chunk from outside" in sentence for sentence in run.project.said)
 
 
 @pytest.mark.requirement("T6", "S4", "H7", "H9")
@@ -141,27 +114,14 @@ def check_killed(run: FaultyRun, fault: str, told: str, undisturbed: str) -> Non
             marks=pytest.mark.fault("terminate-launcher", no_scene=IN_A_RUN),
         ),
         pytest.param(
-            "kill-rank-1",
-            "rank 1 was ended by SIGKILL",
-            marks=pytest.mark.fault("kill-rank-1", no_scene=IN_A_RUN),
-        ),
-    ],
-)
-def test_whoever_is_ended_from_outside_the_weights_at_the_end_are_the_same(
-    undisturbed: str, killed: FaultyRun, fault: str, told: str
-) -> None:
-    check_killed(killed, fault, told, undisturbed)
-
-
-@pytest.mark.slow
-@pytest.mark.requirement("T6", "S4", "H7", "H9")
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        pytest.param(
             "kill-rank-0",
             "rank 0 was ended by SIGKILL",
             marks=pytest.mark.fault("kill-rank-0", no_scene=IN_A_RUN),
+        ),
+        pytest.param(
+            "kill-rank-1",
+            "rank 1 was ended by SIGKILL",
+            marks=pytest.mark.fault("kill-rank-1", no_scene=IN_A_RUN),
         ),
         pytest.param(
             "terminate-rank-1",
@@ -170,10 +130,18 @@ def test_whoever_is_ended_from_outside_the_weights_at_the_end_are_the_same(
         ),
     ],
 )
-def test_whichever_rank_and_signal_it_was_the_weights_at_the_end_are_the_same(
-    undisturbed: str, killed_again: FaultyRun, fault: str, told: str
+def test_whoever_is_ended_from_outside_the_weights_at_the_end_are_the_same(
+    undisturbed: str, killed: FaultyRun, fault: str, told: str
 ) -> None:
-    check_killed(killed_again, fault, told, undisturbed)
+    assert killed.project.weights == undisturbed
+    chunk, retune = killed.chunk(fault), killed.retune(fault)
+    assert (chunk["cause"], chunk["checkpoint"], len(chunk["workers"])) == ("killed", None, 2)
+    assert chunk["continue_from"]["step"] == SAVED_EVERY - 1
+    assert (retune["id"], retune["changes"], retune["effective_batch"]) == ("T6", {}, [8, 8])
+    assert told in retune["cause"]
+    assert "It was ended from outside; " in killed.section(fault)
+    assert told in killed.reports["A5"]
+    assert any("Somebody ended the chunk from outside" in sentence for sentence in killed.project.said)
 
 
 @pytest.mark.fault("kill-launcher", no_scene=IN_A_RUN)
@@ -187,25 +155,11 @@ def test_workers_whose_launcher_was_killed_are_ended_and_told(killed: FaultyRun)
 
 
 @pytest.mark.requirement("T6", "H5")
-def test_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> None:
+def test_five_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> None:
     spans = [(event["start_update"], event["end_update"]) for event in killed.project.events("chunk_started")]
-    count = len(KILLS)
-    assert spans == [(0, UPDATES)] + [(SAVED_EVERY, UPDATES)] * count
-    assert [event["cause"] for event in killed.project.events("chunk_finished")] == ["killed"] * count + ["ok"]
-    assert f"It helped: the gate of chunk {count + 1} said continue" in killed.reports["A5"]
-
-
-def check_halved(run: FaultyRun, fault: str, told: str) -> None:
-    """A launch that failed by itself halved the batch."""
-    chunk, retune = run.chunk(fault), run.retune(fault)
-    assert (chunk["exit_code"], chunk["cause"], chunk["checkpoint"]) == (1, "runtime_error", None)
-    batch = BATCH >> run.faults.index(fault)
-    assert (retune["id"], retune["changes"]) == ("T1", {"batch_size_per_gpu": [batch, batch // 2]})
-    assert retune["effective_batch"] == [2 * batch, batch]
-    assert retune["cause"].startswith("runtime_error: it exited with code 1 after ")
-    assert told in retune["cause"]
-    assert "It stopped with an error; " in run.section(fault)
-    assert told in run.reports["A5"]
+    assert spans == [(0, UPDATES)] + [(SAVED_EVERY, UPDATES)] * 5
+    assert [event["cause"] for event in killed.project.events("chunk_finished")] == ["killed"] * 5 + ["ok"]
+    assert "It helped: the gate of chunk 6 said continue" in killed.reports["A5"]
 
 
 @pytest.mark.requirement("T1", "H9", "S4")
@@ -222,17 +176,23 @@ def check_halved(run: FaultyRun, fault: str, told: str) -> None:
             "rank 1 was ended by SIGSEGV",
             marks=pytest.mark.fault("segfault-in-rank", no_scene=IN_A_RUN),
         ),
+        pytest.param(
+            "rank-exits-0-early",
+            " by peer",
+            marks=pytest.mark.fault("rank-exits-0-early", no_scene=IN_A_RUN),
+        ),
     ],
 )
 def test_a_worker_that_fails_by_itself_halves_the_batch(failed: FaultyRun, fault: str, told: str) -> None:
-    check_halved(failed, fault, told)
-
-
-@pytest.mark.slow
-@pytest.mark.fault("rank-exits-0-early", no_scene=IN_A_RUN)
-@pytest.mark.requirement("T1", "H9", "S4")
-def test_a_worker_that_leaves_with_exit_code_0_halves_the_batch_by_its_peer(left_early: FaultyRun) -> None:
-    check_halved(left_early, "rank-exits-0-early", " by peer")
+    chunk, retune = failed.chunk(fault), failed.retune(fault)
+    assert (chunk["exit_code"], chunk["cause"], chunk["checkpoint"]) == (1, "runtime_error", None)
+    batch = BATCH >> list(FAILURES).index(fault)
+    assert (retune["id"], retune["changes"]) == ("T1", {"batch_size_per_gpu": [batch, batch // 2]})
+    assert retune["effective_batch"] == [2 * batch, batch]
+    assert retune["cause"].startswith("runtime_error: it exited with code 1 after ")
+    assert told in retune["cause"]
+    assert "It stopped with an error; " in failed.section(fault)
+    assert told in failed.reports["A5"]
 
 
 @pytest.mark.requirement("S4", "T2", "H9")
