@@ -3,15 +3,23 @@ one whole loop that many tests look at."""
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.helpers.workers import longest_first, made_once
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.helpers.tiny_project import Session
 
+
+# Before anything imports torch: the models of the tests are so small that a second thread makes them ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A busy machine is slow, and that is no defect of the function under test.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,6 +36,18 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, _ignore)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """`-n` takes the files in the order of :func:`pytest_collection_modifyitems`, not by their number of tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long files first, where several workers share them."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
+
+
 HOSTILE = "<script>alert('tiny')</script>"
 """Stands in the command line of the passing session, which the journal, the reports and the page show."""
 
@@ -37,6 +57,9 @@ def passing(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The whole loop in one process a stage; the model passes 0.03 at the first attempt."""
     from tests.helpers.tiny_project import STEP_SUMMARY, make_project, run_pytest
 
-    project = make_project(tmp_path_factory.mktemp("passing") / "project")
-    job = {"GITHUB_STEP_SUMMARY": str(project / STEP_SUMMARY)}
-    return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}", variables=job)
+    def run(folder: Path) -> Session:
+        project = make_project(folder / "project")
+        job = {"GITHUB_STEP_SUMMARY": str(project / STEP_SUMMARY)}
+        return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}", variables=job)
+
+    return made_once(tmp_path_factory, "passing", run)

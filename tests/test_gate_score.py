@@ -96,7 +96,7 @@ def test_in_token_space_the_fork_has_the_same_first_frame_and_fails_as_well(caps
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
-    return trained_stages(tmp_path_factory.getbasetemp())
+    return trained_stages(tmp_path_factory)
 
 
 def tiny_words(project: TinyStages, data: Path, *words: str, **named: Path) -> list[str]:

@@ -28,7 +28,7 @@ EVAL_SET = Path(__file__).parents[2] / "shared" / "eval" / "crafter_128.h5"
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
-    return trained_stages(tmp_path_factory.getbasetemp())
+    return trained_stages(tmp_path_factory)
 
 
 @pytest.fixture

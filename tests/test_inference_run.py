@@ -39,7 +39,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
-    return trained_stages(tmp_path_factory.getbasetemp())
+    return trained_stages(tmp_path_factory)
 
 
 def try_infer(project: TinyStages, name: str, **overrides: object) -> Finished:

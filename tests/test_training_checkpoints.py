@@ -27,7 +27,7 @@ STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
-    return trained_stages(tmp_path_factory.getbasetemp())
+    return trained_stages(tmp_path_factory)
 
 
 @pytest.mark.parametrize("stage", STAGES)

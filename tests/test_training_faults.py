@@ -21,7 +21,7 @@ TOKENIZER = "video_tokenizer"
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
-    return trained_stages(tmp_path_factory.getbasetemp())
+    return trained_stages(tmp_path_factory)
 
 
 def files_of(project: TinyStages) -> dict[Path, int]:

@@ -25,7 +25,7 @@ FSDP = {"distributed.use_fsdp": True}
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
     """Its run ``whole`` has dynamics trained by DDP, and ``sharded`` the same by FSDP2."""
-    stages = trained_stages(tmp_path_factory.getbasetemp())
+    stages = trained_stages(tmp_path_factory)
     if not stages.run_root("sharded").exists():
         done = stages.train("dynamics", "sharded", inputs_of(stages, "dynamics") | FSDP, workers=2)
         assert done.exit_code == 0, done.output

@@ -23,7 +23,7 @@ TIMES = ("timestamp", "_timestamp")
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
-    return trained_stages(tmp_path_factory.getbasetemp())
+    return trained_stages(tmp_path_factory)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -86,7 +86,8 @@ def resumed(request: pytest.FixtureRequest, project: TinyStages) -> tuple[str, T
     stage: str = request.param
     overrides: dict[str, object] = {}
     if stage == "dynamics":
-        overrides |= project.checkpoints("whole", 11, "video_tokenizer", "latent_actions")
+        trained_on = read_state(project.checkpoint("whole", stage, 11))["config"]
+        overrides |= {name: trained_on[name] for name in ("video_tokenizer_path", "latent_actions_path")}
     in_two_parts(project, stage, "halves", 6, 12, overrides, workers=2 if stage == "dynamics" else 1)
     return stage, project
 

@@ -120,9 +120,9 @@ def _is_below(process: psutil.Process, base: Path) -> bool:
     return Path(process.cwd()).is_relative_to(base)
 
 
-def left_running(base: Path) -> list[str]:
-    """What still runs after ``GONE_WITHIN_S``, told and ended; empty when nothing does."""
-    deadline = time.monotonic() + GONE_WITHIN_S
+def left_running(base: Path, within_s: float = GONE_WITHIN_S) -> list[str]:
+    """What still runs after so many seconds, told and ended; empty when nothing does."""
+    deadline = time.monotonic() + within_s
     while (left := processes_below(base)) and time.monotonic() < deadline:
         time.sleep(0.05)
     told = []

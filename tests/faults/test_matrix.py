@@ -97,7 +97,7 @@ def test_a_row_that_says_too_little_is_refused(broken: dict[str, Any]) -> None:
 def test_a_process_that_stays_in_a_project_is_named_and_ended(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], cwd=tmp_path)
     try:
-        (told,) = left_running(tmp_path.resolve())
+        (told,) = left_running(tmp_path.resolve(), within_s=0.5)
         assert told.startswith(f"PID {process.pid} ")
         assert process.wait(timeout=10) == -9
     finally:
@@ -115,7 +115,7 @@ def test_a_process_elsewhere_that_a_harness_started_for_the_project_is_found(tmp
         env={"TINYWORLDS_GATE_PROJECT": str(tmp_path / "a")},
     )
     try:
-        assert len(left_running((tmp_path / "a").resolve())) == 1
+        assert len(left_running((tmp_path / "a").resolve(), within_s=0.5)) == 1
     finally:
         process.kill()
         process.wait()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 import yaml
 
 from tests.helpers.warm_python import Finished, run_script
+from tests.helpers.workers import made_once
 from tinyworlds_gate.launch.command import LaunchFiles, inference_command, stage_command, stage_environment
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.embedded import embedded_target
@@ -148,13 +150,19 @@ def make_tiny_stages(root: Path) -> TinyStages:
     return TinyStages(root, embedded_target(root, Path("configs")))
 
 
-@cache
-def trained_stages(base: Path) -> TinyStages:
-    """A project whose run ``whole`` holds the three stages after 12 updates; made once a session below ``base``.
+def trained_stages(factory: pytest.TempPathFactory) -> TinyStages:
+    """A project whose run ``whole`` holds the three stages after 12 updates; made once a session, a copy a process.
 
     Dynamics was trained by torchrun with two gloo workers, the others by one process.
     """
-    project = make_tiny_stages(base / "tiny_stages")
+    root = factory.getbasetemp() / "tiny_stages"
+    if not root.exists():
+        shutil.copytree(made_once(factory, "trained_stages", _train_stages), root, symlinks=True)
+    return TinyStages(root, embedded_target(root, Path("configs")))
+
+
+def _train_stages(folder: Path) -> Path:
+    project = make_tiny_stages(folder / "tiny_stages")
     for stage in ("video_tokenizer", "latent_actions"):
         done = project.train(stage, "whole")
         assert done.exit_code == 0, done.output
@@ -162,4 +170,4 @@ def trained_stages(base: Path) -> TinyStages:
     done = project.train("dynamics", "whole", paths, workers=2)
     assert done.exit_code == 0, done.output
     (project.root / "dynamics.log").write_text(done.output, encoding="utf-8")
-    return project
+    return project.root

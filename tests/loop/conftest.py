@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_project import Session, checkpoint_options, make_project, run_pytest
+from tests.helpers.workers import made_once
 
 
 @pytest.fixture
@@ -18,14 +19,21 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The whole loop: four updates of dynamics fail, the retry's updates pass."""
-    project = make_project(tmp_path_factory.mktemp("retrained") / "project")
-    return run_pytest(project, "validation", "-m", "smoke", "-v", "--dynamics-target-updates", "4")
+
+    def run(folder: Path) -> Session:
+        words = ["validation", "-m", "smoke", "-v", "--dynamics-target-updates", "4"]
+        return run_pytest(make_project(folder / "project"), *words)
+
+    return made_once(tmp_path_factory, "retrained", run)
 
 
 @pytest.fixture(scope="session")
 def spent(tmp_path_factory: pytest.TempPathFactory, passing: Session) -> Session:
     """Dynamics alone on the passing run's other models: two updates, and two retries of one update each."""
-    project = make_project(tmp_path_factory.mktemp("spent") / "project")
     given = checkpoint_options(passing, "video_tokenizer", "latent_actions")
     words = ["--only-stage", "dynamics", *given, "--dynamics-target-updates", "2", "--retry-chunk", "1"]
-    return run_pytest(project, "validation", "-m", "smoke", *words)
+
+    def run(folder: Path) -> Session:
+        return run_pytest(make_project(folder / "project"), "validation", "-m", "smoke", *words)
+
+    return made_once(tmp_path_factory, "spent", run)

@@ -67,7 +67,6 @@ def _train(stage: str, config: StageRunConfig) -> None:
 
 def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
     from tinyworlds_gate.reference.training.job import StageJob
-    from tinyworlds_gate.reference.training.sharding import own_weights
     from tinyworlds_gate.reference.training.trainer import Trainer
 
     trainer = Trainer(StageJob(stage, config.training, config.stage), worker, Path.cwd())
@@ -77,6 +76,8 @@ def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
         print(f"Results will be saved in {os.path.relpath(trainer.run_root / stage)}", flush=True)
         print(f"{type(trainer.model).__name__} parameters: {parameters / 1e6:.2f}M ({parameters})", flush=True)
         if trainer.sharded:
+            from tinyworlds_gate.reference.training.sharding import own_weights
+
             kept = own_weights(trainer.model)
             print(f"sharded by FSDP2, without CUDA graphs: rank 0 keeps {kept} of {parameters} weights", flush=True)
         print(f"ready after {trainer.preparation}", flush=True)

@@ -41,7 +41,6 @@ from tinyworlds_gate.reference.training.regional_compile import (
 )
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
-from tinyworlds_gate.reference.training.sharding import reshard, shard_model, shard_optimizer, whole_state
 from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates, Taken, Updates
 from tinyworlds_gate.run.heartbeat import Heartbeat, gpu_uuid
 
@@ -78,6 +77,9 @@ class Trainer:
                 job.resume_path, self.stage, self.model, self.optimizer, self.batches.sampler, worker, training.seed
             )
         if self.sharded:
+            # Imported where it is used: FSDP2 costs every other stage half a second of its start.
+            from tinyworlds_gate.reference.training.sharding import shard_model, shard_optimizer
+
             shard_model(self.model, worker, training.distributed)
             self.optimizer = shard_optimizer(self.optimizer, self.model, stage.learning_rate)
         if self.start_update >= stage.n_updates:
@@ -242,6 +244,8 @@ class Trainer:
         rng = self.worker.gather(rng_state(self.worker.device))
         model_state, optim_state = self.model.state_dict(), portable_state(self.optimizer)
         if self.sharded:
+            from tinyworlds_gate.reference.training.sharding import whole_state
+
             model_state, optim_state = whole_state(model_state), whole_state(optim_state)
         if self.worker.is_main:
             for logger in loggers:
@@ -295,6 +299,8 @@ class Trainer:
             true, predicted, what = self.objective.examples(self.batches.fixed_examples(PICTURE_CLIPS))
         torch.set_rng_state(state)
         if self.sharded:
+            from tinyworlds_gate.reference.training.sharding import reshard
+
             reshard(self.model)
         if not self.worker.is_main:
             return

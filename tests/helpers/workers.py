@@ -1,0 +1,77 @@
+"""What the processes of `pytest -n` share: fixtures that only one of them makes, and which files they begin with."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+Made = TypeVar("Made")
+
+LONGEST_FIRST = (
+    "tests/loop/test_external_checkouts.py",
+    "tests/faults/test_processes.py",
+    "tests/faults/test_devices.py",
+    "tests/faults/test_resume.py",
+    "tests/test_power.py",
+    "tests/loop/test_pytest_options.py",
+    "tests/loop/test_verdict_again.py",
+    "tests/faults/test_hangs.py",
+    "tests/test_launch_chunk.py",
+    "tests/faults/test_interrupted_sessions.py",
+    "tests/loop/test_untrained_model.py",
+    "tests/test_training_resume.py",
+    "tests/test_gate_score.py",
+    "tests/test_checkpoint_kills.py",
+    "tests/loop/test_evaluation_set.py",
+    "tests/faults/test_environment_sessions.py",
+    "tests/faults/test_artifacts.py",
+    "tests/loop/test_given_checkpoints.py",
+    "tests/test_inference_run.py",
+    "tests/faults/test_disk.py",
+    "tests/faults/test_launchers.py",
+    "tests/test_training_checkpoints.py",
+    "tests/faults/test_environment.py",
+    "tests/loop/test_bad_input.py",
+    "tests/faults/test_artifacts_kills.py",
+    "tests/test_loop_nodes.py",
+    "tests/test_checkout_chunks.py",
+    "tests/test_training_fsdp.py",
+    "tests/loop/test_retrained_loop.py",
+    "tests/loop/test_resume_unfinished.py",
+    "tests/test_two_nodes.py",
+    "tests/test_chunk_controller.py",
+    "tests/loop/test_reports_at_the_end.py",
+)
+"""Files that take long, the longest first; a long file that begins last would hold one worker alone at the end."""
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What ``make(folder)`` returns, made once a session whatever the number of workers; nobody may alter it.
+
+    The first worker that asks makes it, in a folder that all of them see; the others wait and read what it returned,
+    which must be picklable.
+    """
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    kept = base / f"{name}.pickle"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            made = make(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base)))
+            kept.write_bytes(pickle.dumps(made))
+        result: Made = pickle.loads(kept.read_bytes())
+    return result
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Put the tests of the long files before the others; inside a file the order stays."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
