@@ -110,7 +110,9 @@ def test_bench_train_times_a_real_stage_and_keeps_its_ratio(
     assert row["stage"] == "latent_actions"
     assert (row["batch"], row["updates"], row["peak_mem_gib"]) == (2, 2, None)
     assert min(row["updates_per_s"], row["first_update_s"], row["yardstick_ratio"]) > 0
-    assert read_kept(path)["yardstick_ratio"] == {"latent_actions": row["yardstick_ratio"]}
+    kept = read_kept(path)
+    assert kept["yardstick_ratio"] == {"latent_actions": row["yardstick_ratio"]}
+    assert kept["measured"]["train"]["command"].endswith("--batch 2 --updates 2")
 
 
 @pytest.mark.slow
