@@ -21,9 +21,8 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
         ("dynamics", ["pixel_loss=1.0"], "pixel_loss 1.0 needs masking: next_frame"),
         ("dynamics", ["masking=next_frame", "distributed.use_fsdp=true"], "`distributed.use_fsdp` asks for what"),
         ("latent_actions", ["antisymmetric_dims=2"], "antisymmetric_dims 2 needs frame_pairs: true"),
-        ("latent_actions", ["shift_weight=0.1"], "shift_weight 0.1 needs frame_pairs: true"),
         ("latent_actions", ["frame_pairs=true", "antisymmetric_dims=4"], "8 actions have 3 dims"),
-        ("latent_actions", ["frame_pairs=true", "shift_weight=0.1", "n_actions=4"], "five made-up motions need three"),
+        ("latent_actions", ["translation_weight=0.1", "n_actions=4"], "five translations need three"),
         ("latent_actions", ["code_entropy_floor=2.2"], "8 codes tell at most 2.08 nats"),
     ],
 )
@@ -49,7 +48,7 @@ def test_the_defaults_are_those_of_tinyworlds() -> None:
     stages, inference = settings.stages, settings.inference
     assert stages["video_tokenizer"].model_dump()["frame_by_frame"] is False
     actions = stages["latent_actions"].model_dump()
-    assert (actions["frame_pairs"], actions["antisymmetric_dims"], actions["shift_weight"]) == (False, 0, 0.0)
+    assert (actions["frame_pairs"], actions["antisymmetric_dims"], actions["translation_weight"]) == (False, 0, 0.0)
     assert (actions["film_std"], actions["code_entropy_weight"]) == (1e-3, 0.0)
     dynamics = stages["dynamics"].model_dump()
     assert (dynamics["masking"], dynamics["own_context"], dynamics["context_noise"]) == ("clip", 0.0, 0.0)

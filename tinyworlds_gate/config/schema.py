@@ -177,8 +177,8 @@ class LatentActionsConfig(StageConfig):
     """Ours: an action depends on the two frames that it joins alone; it is trained on pairs. TinyWorlds: false."""
     antisymmetric_dims: Annotated[int, Field(ge=0)] = 0
     """Ours, with frame_pairs: so many dims of an action change sign when its two frames change places."""
-    shift_weight: Annotated[float, Field(ge=0.0)] = 0.0
-    """Ours, with frame_pairs: what mistaking a made-up shift of a frame adds to the loss."""
+    translation_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours: what mistaking the translation that explains most of a pair's change adds to the loss."""
     film_std: Annotated[float, Field(gt=0.0)] = 1e-3
     """Ours: standard deviation of the decoder's first FiLM weights: how loudly actions speak at the start."""
     code_entropy_floor: Annotated[float, Field(ge=0.0)] = 0.0
@@ -188,9 +188,11 @@ class LatentActionsConfig(StageConfig):
 
     @model_validator(mode="after")
     def _pairs_where_needed(self) -> LatentActionsConfig:
-        for key in ("antisymmetric_dims", "shift_weight"):
-            if getattr(self, key) and not self.frame_pairs:
-                raise ValueError(f"{key} {getattr(self, key)} needs frame_pairs: true; set that, or {key} to 0")
+        if self.antisymmetric_dims and not self.frame_pairs:
+            raise ValueError(
+                f"antisymmetric_dims {self.antisymmetric_dims} needs frame_pairs: true; set that, or antisymmetric_dims "
+                "to 0"
+            )
         return self
 
 

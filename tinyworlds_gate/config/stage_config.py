@@ -84,8 +84,8 @@ def load_inference_config(config_path: Path, overrides: Sequence[str]) -> Infere
 
 NO_SHARDED_GUESSES = "masking: next_frame and shards were never tried together; set one of the two to its default"
 NOT_SAMPLED = "nearest_mean is a choice without chance; set temperature to 0, or token_choice to likeliest"
-LEAST_DIMS_OF_SHIFTS = 3
-TOO_FEW_DIMS = "five made-up motions need three dims of an action; set n_actions to 8 or more, or shift_weight to 0"
+TRANSLATION_DIMS = 3
+TOO_FEW_DIMS = "five translations need three dims of an action; set n_actions to 8 or more, or translation_weight to 0"
 NO_ACTIONS = "the embedded dynamics always follows latent actions; set it to true"
 ALL_FRAMES = "the embedded reference reads all frames; set it to 1.0 or null"
 
@@ -115,7 +115,7 @@ def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> Non
             entropy > math.log(training.n_actions),
             f"{training.n_actions} codes tell at most {math.log(training.n_actions):.2f} nats; set it lower",
         ),
-        ("shift_weight", getattr(stage, "shift_weight", 0.0) > 0 and dims < LEAST_DIMS_OF_SHIFTS, TOO_FEW_DIMS),
+        ("translation_weight", getattr(stage, "translation_weight", 0.0) > 0 and dims < TRANSLATION_DIMS, TOO_FEW_DIMS),
         ("distributed.offload_policy", sharded and training.distributed.offload_policy, offload),
         ("compile", sharded and training.compile, compiled),
         ("preload_ratio", training.preload_ratio not in (None, 1.0), ALL_FRAMES),

@@ -17,6 +17,7 @@ from tinyworlds_gate.reference.models.norms import FILM_STD, ConditionedNorm, No
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, patches_to_frames
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
+from tinyworlds_gate.reference.models.translation import explained_translation
 
 ACTION_LEVELS = 2  # each action dim is -1 or 1
 VARIANCE_FLOOR = 0.01  # below this the actions of a batch are nearly alike and the penalty pulls them apart
@@ -31,45 +32,6 @@ class LatentActionOutput(NamedTuple):
     actions: Tensor
     indices: Tensor
     variance: Tensor
-
-
-LEAST_SHIFT, MOST_SHIFT = 0.05, 0.2  # of a frame's side
-SHARE_OF_SHIFTS = 4  # so many clips of a batch to one made-up shift
-
-
-class MadeUpShifts(nn.Module):
-    """Pairs of a frame and itself moved left, right, up or down by a random part of its side, or not at all.
-
-    What comes in at the border repeats the last row or column. The motion is known because it was made: no label of the
-    data is used. Without parameters.
-    """
-
-    signs: Tensor
-    ways: Tensor
-
-    def __init__(self, action_dim: int) -> None:
-        super().__init__()
-        patterns = torch.zeros(5, max(action_dim, 3))
-        patterns[:, :3] = torch.tensor([[0, 0, -1], [1, 1, 1], [-1, -1, 1], [1, -1, 1], [-1, 1, 1]])
-        ways = torch.tensor([[0.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
-        self.register_buffer("signs", patterns[:, :action_dim], persistent=False)  # [5, A]
-        self.register_buffer("ways", ways, persistent=False)  # [5, 2], x and y
-
-    def forward(self, frames_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the pairs `[B, 2, C, H, W]` and the signs that their actions shall have, `[B, A]`.
-
-        Two signs name the direction, a third whether it moved; 0 asks for nothing.
-        """
-        B, _, H, W = frames_BCHW.shape
-        device = frames_BCHW.device
-        kinds_B = torch.randint(5, (B,), device=device)
-        size_B = LEAST_SHIFT + (MOST_SHIFT - LEAST_SHIFT) * torch.rand(B, device=device)
-        right_B1, down_B1 = (self.ways[kinds_B] * size_B[:, None]).split(1, dim=1)
-        x_BW = (torch.arange(W, device=device) - (right_B1 * W).round().long()).clamp(0, W - 1)
-        y_BH = (torch.arange(H, device=device) - (down_B1 * H).round().long()).clamp(0, H - 1)
-        clips = torch.arange(B, device=device)[:, None, None]
-        moved = frames_BCHW.permute(0, 2, 3, 1)[clips, y_BH[:, :, None], x_BW[:, None, :]].permute(0, 3, 1, 2)
-        return torch.stack((frames_BCHW, moved), dim=1), self.signs[kinds_B]
 
 
 class ActionEncoder(nn.Module):
@@ -124,8 +86,8 @@ class LatentActionModel(nn.Module):
     With ``frame_pairs`` the action between two frames is inferred from these two alone, as if they were a clip of their
     own, wherever a longer clip begins. The first ``antisymmetric_dims`` of it then change sign when the two frames
     change places, and the others stay: what both frames show alike can not become an action. ``code_entropy_floor``
-    (nats) asks that the codes of a batch be spread so far (`code_balance_penalty`), ``shift_weight`` that they tell
-    made-up shifts of one frame apart (`MadeUpShifts`). Weights are the same either way.
+    (nats) asks that the codes of a batch be spread so far (`code_balance_penalty`), ``translation_weight`` that they name
+    the translation that explains most of a pair's change (`explained_translation`). Weights are the same either way.
     """
 
     def __init__(
@@ -135,15 +97,14 @@ class LatentActionModel(nn.Module):
         frame_pairs: bool = False,
         antisymmetric_dims: int = 0,
         film_std: float = FILM_STD,
-        shift_weight: float = 0.0,
+        translation_weight: float = 0.0,
         code_entropy_floor: float = 0.0,
         code_entropy_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.sizes = sizes
         self.frame_pairs, self.antisymmetric_dims = frame_pairs, antisymmetric_dims
-        self.shift_weight = shift_weight
-        self.shifts = MadeUpShifts(sizes.action_dim)
+        self.translation_weight = translation_weight
         self.code_entropy_floor, self.code_entropy_weight = code_entropy_floor, code_entropy_weight
         self.encoder = ActionEncoder(sizes)
         self.quantizer = FiniteScalarQuantizer(sizes.action_dim, ACTION_LEVELS)
@@ -174,11 +135,12 @@ class LatentActionModel(nn.Module):
         loss = F.smooth_l1_loss(pred_frames, frames_BTCHW[:, 1:]) + VARIANCE_WEIGHT * F.relu(VARIANCE_FLOOR - variance)
         if self.code_entropy_weight > 0:
             loss = loss + self.code_entropy_weight * code_balance_penalty(prequant, self.code_entropy_floor)
-        if self.training and self.shift_weight > 0:
-            some = -(-len(frames_BTCHW) // SHARE_OF_SHIFTS)
-            shifted, signs_BA = self.shifts(frames_BTCHW[:some, -1])
-            told = self._prequant(shifted)[:, 0].float()
-            loss = loss + self.shift_weight * F.softplus(-2 * told * signs_BA).mean()
+        if self.training and self.translation_weight > 0:
+            pairs = torch.stack((frames_BTCHW[:, :-1], frames_BTCHW[:, 1:]), dim=2).flatten(0, 1)
+            signs_N3 = explained_translation(pairs)
+            told_N3 = prequant.float().flatten(0, 1)[:, :3]
+            mistaken = F.softplus(-2 * told_N3 * signs_N3) * signs_N3.abs()
+            loss = loss + self.translation_weight * mistaken.mean()
         indices = self.action_indices(actions.detach())
         return LatentActionOutput(loss, pred_frames, actions, indices, variance.detach())
 

@@ -28,7 +28,7 @@ LATENT_ACTION_KEYS = (
     "frame_pairs",
     "antisymmetric_dims",
     "film_std",
-    "shift_weight",
+    "translation_weight",
     "code_entropy_floor",
     "code_entropy_weight",
 )
