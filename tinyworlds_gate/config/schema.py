@@ -190,8 +190,8 @@ class LatentActionsConfig(StageConfig):
     def _pairs_where_needed(self) -> LatentActionsConfig:
         if self.antisymmetric_dims and not self.frame_pairs:
             raise ValueError(
-                f"antisymmetric_dims {self.antisymmetric_dims} needs frame_pairs: true; set that, or antisymmetric_dims "
-                "to 0"
+                f"antisymmetric_dims {self.antisymmetric_dims} needs frame_pairs: true; set that, or "
+                "antisymmetric_dims to 0"
             )
         return self
 

@@ -86,8 +86,9 @@ class LatentActionModel(nn.Module):
     With ``frame_pairs`` the action between two frames is inferred from these two alone, as if they were a clip of their
     own, wherever a longer clip begins. The first ``antisymmetric_dims`` of it then change sign when the two frames
     change places, and the others stay: what both frames show alike can not become an action. ``code_entropy_floor``
-    (nats) asks that the codes of a batch be spread so far (`code_balance_penalty`), ``translation_weight`` that they name
-    the translation that explains most of a pair's change (`explained_translation`). Weights are the same either way.
+    (nats) asks that the codes of a batch be spread so far (`code_balance_penalty`), ``translation_weight`` that they
+    name the translation that explains most of a pair's change (`explained_translation`). Weights are the same either
+    way.
     """
 
     def __init__(
