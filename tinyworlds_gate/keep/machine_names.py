@@ -94,14 +94,14 @@ def plain_without_machine(value: Any, names: MachineNames) -> Any:
 
 
 def _cleaned(text: str, names: MachineNames, hosts: frozenset[str]) -> str:
-    for root in names.roots:
-        for written in _spellings(root):
-            # Not the middle of a longer path, and not a folder beside it.
-            text = re.sub(rf"(?:(?<![\w.\]-])|{_GLUED}){re.escape(written)}(?![\w-]|\.\w)", ".", text)
-    tops = "|".join(re.escape(top) for top in sorted(names.tops))
-    outside = re.compile(rf"(?:(?<![\w./}}\]-])|{_GLUED})/(?:{tops})/[^\s\"'`,;:()\[\]{{}}<>&|\\]+")
-    text = outside.sub(lambda found: _outside(found[0]), text)
-    for host in sorted(hosts, key=len, reverse=True):
+    # Each pattern is tried only where its plain text occurs: a history of tens of megabytes holds none.
+    for written in (one for root in names.roots for one in _spellings(root) if one in text):
+        # Not the middle of a longer path, and not a folder beside it.
+        text = re.sub(rf"(?:(?<![\w.\]-])|{_GLUED}){re.escape(written)}(?![\w-]|\.\w)", ".", text)
+    if tops := "|".join(re.escape(top) for top in sorted(names.tops) if f"/{top}/" in text):
+        outside = re.compile(rf"(?:(?<![\w./}}\]-])|{_GLUED})/(?:{tops})/[^\s\"'`,;:()\[\]{{}}<>&|\\]+")
+        text = outside.sub(lambda found: _outside(found[0]), text)
+    for host in sorted((one for one in hosts if one in text), key=len, reverse=True):
         text = re.sub(rf"(?:(?<![\w-])|{_GLUED}){re.escape(host)}(?![\w-])", HOST, text)
     return text
 
@@ -122,6 +122,7 @@ def _hashed_hosts(texts: Iterable[str], hashes: frozenset[str]) -> frozenset[str
     if not hashes:
         return frozenset()
     words = {word for text in texts for word in _HOST_WORD.findall(_ESCAPE.sub(" ", text))}
+    words = {word for word in words if any(one.isalpha() for one in word)}
     words |= {word.split(".")[0] for word in words}
     return frozenset(one for one in words - _NO_HOSTS if sha256(one.encode()).hexdigest()[:HASH_DIGITS] in hashes)
 
