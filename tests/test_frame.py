@@ -56,6 +56,7 @@ LAYERS = (
     ("loop",),
     ("plugin",),
     ("verdict_again",),
+    ("keep",),
     ("power",),
     ("speed", "loop_speed"),
     ("bench", "doctor", "runs_command", "show_config", "verdict_command"),

@@ -46,6 +46,9 @@ COMMANDS = {
     "verdict": Command(
         "tinyworlds_gate.verdict_command", "whether a run's verdict still holds for what is on the disk now"
     ),
+    "keep": Command(
+        "tinyworlds_gate.keep.command", "keep a finished run's evidence as small files that can be committed"
+    ),
     "power": Command("tinyworlds_gate.power.command", "let known defects in, one at a time, and see that none passes"),
     "bench": Command("tinyworlds_gate.bench", "measure how fast this machine trains and scores"),
 }

@@ -1,0 +1,114 @@
+"""The folder of a kept run: written beside its place, then put there as a whole; nobody else's file is removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate import __version__
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.keep.collected import Collected
+
+MARKER, README = "keep.json", "README.md"
+WRITER = "tinyworlds-gate keep"
+
+
+def require_ours(folder: Path) -> None:
+    """The place is free, or holds what this command wrote there and nothing else.
+
+    Raises:
+        GateError: something else is there.
+    """
+    try:
+        if not os.path.lexists(folder):
+            return
+        if folder.is_symlink() or not folder.is_dir():
+            raise GateError(
+                f"{folder} is no folder, so no run can be kept there. Move it away, or name another --into."
+            )
+        there = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if not one.is_dir())
+        ours = _listed(folder / MARKER)
+    except OSError as error:
+        raise GateError(f"{folder} cannot be read: {error.strerror}. Change its permissions.") from error
+    if there and ours is None:
+        raise GateError(
+            f"{folder} holds files and no {MARKER} of this command, so it is not known whose they are; nothing was "
+            "written. Move that folder away, or name another --into."
+        )
+    foreign = [name for name in there if name not in (ours or ())]
+    if foreign:
+        raise GateError(
+            f"{folder} holds {', '.join(foreign[:3])}{' and more' if len(foreign) > 3 else ''}, which an earlier keep "
+            "did not write and a new one would remove; nothing was written. Move what you want to have out of it, "
+            "or name another --into."
+        )
+
+
+def write_folder(folder: Path, collected: Collected, readme: str, about: Mapping[str, Any]) -> None:
+    """Put the files, the README and the marker there, in place of an earlier keep.
+
+    Raises:
+        GateError: it cannot be written; what was there stays.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{part}") for part in ("part", "old"))
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            for kept in collected.kept:
+                _write(new / kept.file.name, kept.file.content)
+            _write(new / README, readme.encode("utf-8"))
+            _write(new / MARKER, _marker(collected, about).encode("utf-8"))
+            _swap(new, folder, old)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise GateError(
+            f"Cannot write the kept run to {folder}: {error.strerror}. Make the folder around it writable or free the "
+            "disk; what was kept there before stays."
+        ) from error
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(new: Path, folder: Path, old: Path) -> None:
+    if not folder.exists():
+        new.rename(folder)
+        return
+    shutil.rmtree(old, ignore_errors=True)
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _marker(collected: Collected, about: Mapping[str, Any]) -> str:
+    files = {
+        kept.file.name: {"source": kept.source, "bytes": len(kept.file.content), "sha256": kept.sha256}
+        for kept in collected.kept
+    }
+    left_out = [
+        {"what": one.what, "source": one.source, "bytes": one.size, "reason": one.reason} for one in collected.left_out
+    ]
+    marker = {"written_by": WRITER, "version": __version__, **about, "files": files, "left_out": left_out}
+    return json.dumps(marker, indent=1, ensure_ascii=False) + "\n"
+
+
+def _listed(marker: Path) -> set[str] | None:
+    """The files that an earlier keep wrote; None where no marker of this command stands."""
+    try:
+        told = json.loads(marker.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(told, dict) or told.get("written_by") != WRITER or not isinstance(told.get("files"), dict):
+        return None
+    return {*told["files"], README, MARKER}

@@ -1,0 +1,80 @@
+"""The table of kept runs, one JSON file: an entry a profile and seed, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.keep.entry import Entry
+
+ABOUT = "One entry a profile and seed, written by `tinyworlds-gate keep`; the keys: docs/results.md."
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table, an empty one where there is no file.
+
+    Raises:
+        GateError: the file is no table of this command, or cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {"about": ABOUT, "entries": []}
+    except (OSError, UnicodeDecodeError) as error:
+        raise GateError(f"The table {path} cannot be read: {error}. Name another file with --json.") from error
+    try:
+        table = json.loads(text)
+    except ValueError:
+        table = None
+    entries = table.get("entries") if isinstance(table, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(one, dict) and "profile" in one for one in entries):
+        raise GateError(
+            f'{path} is no table of kept runs: expected a JSON object with a list "entries", each with its profile and '
+            "seed. Name another file with --json, or move this one away."
+        )
+    return dict(table)
+
+
+def with_entry(table: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+    """The table with this entry in the place of one of the same profile and seed; all others stay (pure)."""
+    others = [one for one in table["entries"] if _key(one) != _key(entry)]
+    return {**table, "entries": sorted([*others, entry], key=_order)}
+
+
+def write_table(path: Path, table: Mapping[str, Any]) -> None:
+    """Write the table.
+
+    Raises:
+        GateError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(table_text(table), encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise GateError(
+            f"Cannot write the table {path}: {error.strerror}. Make its folder writable, or name another file with "
+            "--json."
+        ) from error
+
+
+def table_text(table: Mapping[str, Any]) -> str:
+    """As it stands in the file."""
+    return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    return entry.get("profile"), entry.get("seed")
+
+
+def _order(entry: Mapping[str, Any]) -> tuple[str, int, str]:
+    seed = entry.get("seed")
+    return str(entry.get("profile")), seed if isinstance(seed, int) else -1, str(seed)
