@@ -148,7 +148,7 @@ def test_a_project_of_its_own_profile_comes_first(tmp_path: Path) -> None:
 def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no profile `smok`\. Did you mean `smoke`") as caught:
         resolve_settings("smok", {}, project_root=tmp_path)
-    assert "baseline, longrun, smoke" in str(caught.value)
+    assert "baseline, longrun, longrun-crafter, smoke" in str(caught.value)
 
 
 def test_an_incomplete_profile_is_refused_with_the_missing_files(tmp_path: Path) -> None:

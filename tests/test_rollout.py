@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.helpers.small_worlds import SMALL, frames, sizes, world_models
 from tinyworlds_gate.errors import CheckpointError, ConfigError
-from tinyworlds_gate.reference.models.maskgit import maskgit_decode
+from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.maskgit import maskgit_decode, nearest_to_mean
 from tinyworlds_gate.reference.rollout.rollout import (
     Space,
     chosen_actions,
@@ -17,7 +19,9 @@ from tinyworlds_gate.reference.rollout.rollout import (
     inferred_actions,
     rollout,
     tokenizer_reconstruction,
+    windows_of,
 )
+from tinyworlds_gate.reference.rollout.steps import EagerSteps, Step
 from tinyworlds_gate.reference.rollout.world_models import load_world_models
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
@@ -110,7 +114,7 @@ def test_teacher_forcing_is_the_same_in_both_spaces() -> None:
 @pytest.mark.requirement("G5")
 def test_a_strict_rollout_in_token_space_never_sees_true_frames_after_the_context() -> None:
     models, clip = world_models(), frames(length=7)
-    actions = inferred_actions(models, clip, 3, 4)
+    actions = inferred_actions(models, clip, windows_of(3, 4))
     other = torch.cat((clip[:, :3], -clip[:, 3:]), dim=1)
     first, second = (
         rollout(models, x, context=3, generation_steps=4, actions=actions, space="tokens") for x in (clip, other)
@@ -120,10 +124,47 @@ def test_a_strict_rollout_in_token_space_never_sees_true_frames_after_the_contex
 
 def test_chosen_actions_stay_with_their_transition_and_reach_every_step_that_sees_it() -> None:
     models, codes = world_models(), torch.tensor([[0, 1, 2, 3, 0, 1]])
-    windows = models.latent_actions.action_indices(chosen_actions(models, codes, context=2, prediction_horizon=1))
-    assert windows.tolist() == [[[0, 1], [1, 2], [2, 3], [3, 0], [0, 1]]]
-    windows = models.latent_actions.action_indices(chosen_actions(models, codes, context=1, prediction_horizon=2))
-    assert windows.tolist() == [[[0, 1], [2, 3], [0, 1]]]
+
+    def followed(windows: list[range]) -> list[list[int]]:
+        return [models.latent_actions.action_indices(one)[0].tolist() for one in chosen_actions(models, codes, windows)]
+
+    assert followed(windows_of(2, 5)) == [[0, 1], [1, 2], [2, 3], [3, 0], [0, 1]]
+    assert followed(windows_of(1, 3, prediction_horizon=2)) == [[0, 1], [2, 3], [0, 1]]
+    assert followed(windows_of(2, 5, memory=4)) == [[0, 1], [0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1]]
+
+
+@pytest.mark.requirement("G5")
+def test_a_memory_grows_with_the_generated_frames_and_keeps_the_first_ones_while_it_has_room() -> None:
+    models, clip = world_models(), frames(length=8)
+    for parameter in models.dynamics.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=seeded(3))
+    seen: list[Tensor] = []
+
+    class Watched(EagerSteps):
+        def take(self, known_BTPL: Tensor, *arguments: Any, **named: Any) -> Step:
+            seen.append(known_BTPL)
+            return super().take(known_BTPL, *arguments, **named)
+
+    grown = rollout(models, clip, context=3, generation_steps=5, memory=5, space="tokens", steps=Watched(models))
+    assert [one.shape[1] for one in seen] == [3, 4, 5, 5, 5]
+    assert torch.equal(seen[2][:, :4], seen[1])
+    assert torch.equal(seen[3][:, :4], seen[2][:, 1:])
+    assert grown.action_indices.shape == (2, 5, 3)
+    plain = rollout(models, clip, context=3, generation_steps=5, space="tokens")
+    assert torch.equal(grown.predicted_BTCHW[:, :1], plain.predicted_BTCHW[:, :1])
+    assert not torch.equal(grown.token_indices, plain.token_indices)
+    with pytest.raises(ConfigError, match="memory is 2 frames; it must hold the 3 context frames"):
+        rollout(models, clip, context=3, generation_steps=5, memory=2)
+
+
+def test_the_token_nearest_to_the_mean_lies_between_two_that_are_equally_likely() -> None:
+    quantizer = FiniteScalarQuantizer(2, 3)
+    logits = torch.full((1, 9), -30.0)
+    low, high = (quantizer.indices_from_latents(torch.tensor(one)) for one in ([-1.0, 1.0], [1.0, 1.0]))
+    logits[0, [low, high]] = 0.0
+    tokens, confidence = nearest_to_mean(quantizer)(logits, 0.0, None)
+    assert quantizer.latents_from_indices(tokens).tolist() == [[0.0, 1.0]]
+    torch.testing.assert_close(confidence, torch.tensor([0.5]))
 
 
 def test_the_tokens_of_the_generated_frames_come_back_in_either_space() -> None:

@@ -110,11 +110,13 @@ def test_bench_train_times_a_real_stage_and_keeps_its_ratio(
     assert row["stage"] == "latent_actions"
     assert (row["batch"], row["updates"], row["peak_mem_gib"]) == (2, 2, None)
     assert min(row["updates_per_s"], row["first_update_s"], row["yardstick_ratio"]) > 0
-    assert read_kept(path)["yardstick_ratio"] == {"latent_actions": row["yardstick_ratio"]}
+    kept = read_kept(path)
+    assert kept["yardstick_ratio"] == {"latent_actions": row["yardstick_ratio"]}
+    assert kept["measured"]["train"]["command"].endswith("--batch 2 --updates 2")
 
 
 @pytest.mark.slow
-def test_bench_rollout_times_both_cases_and_checks_them_against_a_kept_file(
+def test_bench_rollout_times_its_cases_and_checks_them_against_a_kept_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -125,4 +127,4 @@ def test_bench_rollout_times_both_cases_and_checks_them_against_a_kept_file(
     told = capsys.readouterr().out
     assert "slower than" in told
     record_line = next(line for line in told.splitlines() if line.startswith("{"))
-    assert [one["same_tokens"] for one in json.loads(record_line)["cases"]] == [1.0, 1.0]
+    assert [one["same_tokens"] for one in json.loads(record_line)["cases"]] == [1.0, 1.0, 1.0]

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ def test_clips_sent_as_bytes_are_those_gathered_where_the_frames_lie(tmp_path: P
             feed.draw(slot)
         for micro in (0, 1):
             sent, gathered = (feed.clips(micro) for feed in feeds)
-            assert torch.equal(sent, gathered)
+            assert torch.equal(cast(torch.Tensor, sent), cast(torch.Tensor, gathered))
     assert from_host.sampler.position == on_device.sampler.position == 6
 
 
@@ -253,7 +254,8 @@ def test_the_clips_of_an_update_are_those_that_plain_updates_would_draw(tmp_path
     feed = ClipFeed(fed, 2, slots=3)
     for slot in range(3):
         feed.draw(slot)
-        assert torch.equal(torch.stack([feed.clips(0), feed.clips(1)]), torch.stack([plain.next(), plain.next()]))
+        sent = [cast(torch.Tensor, feed.clips(micro)) for micro in (0, 1)]
+        assert torch.equal(torch.stack(sent), torch.stack([plain.next(), plain.next()]))
 
 
 @pytest.mark.parametrize(("frames", "fit"), [(4, True), (5, True), (6, False)])

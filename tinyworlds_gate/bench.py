@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,21 @@ def run(args: argparse.Namespace) -> int:
     rows, columns = (record["stages"], TRAIN_COLUMNS) if args.what == "train" else (record["cases"], ROLLOUT_COLUMNS)
     _print_table(f"{args.what}, profile {args.profile}, {record['device']}, torch {record['torch']}", rows, columns)
     if args.write:
-        write_kept(args.write, record, f"tinyworlds-gate bench {args.what} --profile {args.profile}")
+        write_kept(args.write, record, _command(args))
     print(json.dumps(record))
     slower = regressions(kept, record) if kept else []
     for sentence in slower:
         print(f"slower than {args.check}: {sentence}")
     return 1 if slower else 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What a person types to measure the same."""
+    words = ["tinyworlds-gate", "bench", args.what, "--profile", args.profile]
+    for name in ("batch", "updates", "workers"):  # those that are not set unless somebody sets them
+        if getattr(args, name, None) is not None:
+            words += [f"--{name}", str(getattr(args, name))]
+    return shlex.join(words)
 
 
 def _print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

@@ -143,9 +143,11 @@ def rollout_span(settings: Settings) -> tuple[int, int]:
     """
     inference, trained_on = settings.inference, settings.training.context_length
     window = inference.context_window or trained_on - inference.prediction_horizon
-    if window < 1 or window + inference.prediction_horizon > trained_on:
+    seen = max(window, inference.memory_window or window)
+    if window < 1 or seen + inference.prediction_horizon > trained_on:
         raise ConfigError(
-            f"context_window={inference.context_window} and prediction_horizon={inference.prediction_horizon} do not "
-            f"fit into context_length={trained_on}, the frames that the models are trained on; lower one of them"
+            f"context_window={inference.context_window}, memory_window={inference.memory_window} and "
+            f"prediction_horizon={inference.prediction_horizon} do not fit into "
+            f"context_length={trained_on}, the frames that the models are trained on; lower one of them"
         )
     return window, inference.generation_steps * inference.prediction_horizon

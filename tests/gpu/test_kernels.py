@@ -5,6 +5,7 @@ python -m pytest tests/gpu/test_kernels.py -m gpu
 
 from __future__ import annotations
 
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from tinyworlds_gate.reference.models import short_clips, small_heads
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.rollout import rollout
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps
@@ -104,6 +106,34 @@ def test_frames_after_a_past_equal_the_whole_clip() -> None:
     assert distance(after, whole[:, 3:]) < 1e-6
 
 
+@pytest.mark.parametrize("action_dim", [None, 3], ids=["unconditioned", "FiLM"])
+@torch.no_grad()
+def test_inference_blocks_equal_the_plain_ones(action_dim: int | None) -> None:
+    torch.manual_seed(0)
+    transformer = SpaceTimeTransformer(SIZES, action_dim).cuda().eval()
+    for parameter in transformer.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.1)
+    x = torch.randn(2, 6, 64, SIZES.embed_dim, device="cuda")
+    actions = None if action_dim is None else torch.randn(2, 6, action_dim, device="cuda")
+
+    def in_pieces() -> list[Tensor]:
+        """Three frames, then one and two that follow them."""
+        found, seen = [], None
+        for start, end in ((0, 3), (3, 4), (3, 5)):
+            of_piece = None if actions is None else actions[:, start:end]
+            out, past = transformer.extend(x[:, start:end], of_piece, seen)
+            found.append(out)
+            seen = seen or past
+        return found
+
+    with plain_attention():
+        plain = in_pieces()
+    transformer.fuse(torch.float32)
+    assert transformer.in_one is not None
+    for fused, expected in zip(in_pieces(), plain, strict=True):
+        assert distance(fused, expected) < 2e-6
+
+
 class Clips:
     """A source of fixed random clips, in the place of `BatchSource`."""
 
@@ -135,7 +165,7 @@ def trained(
         compile_regions(objective.all_models)
     optimizer = build_optimizer(objective.model, 1e-3, graphed=kind is GraphedUpdates)
     if state:
-        load_portable_state(optimizer, state)
+        load_portable_state(optimizer, deepcopy(state))  # else the updates would change the state in place
     stage = cast(Any, SimpleNamespace(gradient_accumulation_steps=2, batch_size_per_gpu=8, max_grad_norm=1.0))
     taker = kind(objective, optimizer, cast(Any, Clips()), stage, Worker(0, 1, device), autocast=False)
     found = [taker.take(1e-3).settled()[LOSS] for _ in range(updates)]

@@ -144,6 +144,8 @@ class StageConfig(Schema):
     """Ours: the update at which the schedule ends, the stage's final target; null means n_updates."""
     warmup_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     """Ours: part of the schedule that warms up linearly."""
+    adam_beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
+    """Ours: over how many updates AdamW averages squared gradients; lower bears a higher rate. TinyWorlds: 0.999."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     """Ours: gradients are clipped to this norm."""
     keep_checkpoints: PositiveInt = 3
@@ -164,9 +166,32 @@ class StageConfig(Schema):
 class VideoTokenizerConfig(StageConfig):
     """configs/video_tokenizer.yaml."""
 
+    frame_by_frame: bool = False
+    """Ours: a frame's tokens depend on that frame alone; it is trained on single frames. TinyWorlds: false."""
+
 
 class LatentActionsConfig(StageConfig):
     """configs/latent_actions.yaml."""
+
+    frame_pairs: bool = False
+    """Ours: an action depends on the two frames that it joins alone; it is trained on pairs. TinyWorlds: false."""
+    antisymmetric_dims: Annotated[int, Field(ge=0)] = 0
+    """Ours, with frame_pairs: so many dims of an action change sign when its two frames change places."""
+    shift_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours, with frame_pairs: what mistaking a made-up shift of a frame adds to the loss."""
+    film_std: Annotated[float, Field(gt=0.0)] = 1e-3
+    """Ours: standard deviation of the decoder's first FiLM weights: how loudly actions speak at the start."""
+    code_entropy_floor: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours, nats: the codes of a batch shall tell so much of its transitions; at most ln n_actions."""
+    code_entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours: what a missing nat adds to the loss; 0 is TinyWorlds' loss."""
+
+    @model_validator(mode="after")
+    def _pairs_where_needed(self) -> LatentActionsConfig:
+        for key in ("antisymmetric_dims", "shift_weight"):
+            if getattr(self, key) and not self.frame_pairs:
+                raise ValueError(f"{key} {getattr(self, key)} needs frame_pairs: true; set that, or {key} to 0")
+        return self
 
 
 class DynamicsConfig(StageConfig):
@@ -174,10 +199,29 @@ class DynamicsConfig(StageConfig):
 
     use_actions: bool = True
     """Condition on latent actions."""
+    masking: Literal["clip", "next_frame"] = "clip"
+    """Ours: clip hides tokens of all frames (TinyWorlds); next_frame predicts each frame from clean ones before it."""
+    whole_frame_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """Ours, next_frame only: share of the frames that are hidden entirely; of the others half to all of the tokens."""
+    context_noise: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Ours, next_frame only: up to so large a share of a clip's known tokens is replaced by random ones."""
+    own_context: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Ours, next_frame only: share of the clips whose frames after true_context are the model's own predictions."""
+    true_context: PositiveInt = 3
+    """Ours: frames that stay true in those clips."""
+    pixel_loss: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours, next_frame only: weight of the squared error of the expected frame, decoded."""
     video_tokenizer_path: str | None = None
     """Checkpoint folder of the tokenizer; given on the command line, never in the file."""
     latent_actions_path: str | None = None
     """Checkpoint folder of the latent-action model; given on the command line, never in the file."""
+
+    @model_validator(mode="after")
+    def _next_frame_where_needed(self) -> DynamicsConfig:
+        for key in ("context_noise", "own_context", "pixel_loss"):
+            if getattr(self, key) and self.masking != "next_frame":
+                raise ValueError(f"{key} {getattr(self, key)} needs masking: next_frame; set that, or {key} to 0")
+        return self
 
 
 STAGE_SCHEMAS: dict[str, type[StageConfig]] = {
@@ -221,6 +265,10 @@ class InferenceConfig(Schema):
     """MaskGIT decoding steps a generated frame."""
     temperature: Annotated[float, Field(ge=0.0)] = 0.0
     """0 takes the most likely token; above it tokens are sampled."""
+    token_choice: Literal["likeliest", "nearest_mean"] = "likeliest"
+    """Ours, at temperature 0: the likeliest token, or the one nearest to the mean of the predicted distribution."""
+    memory_window: PositiveInt | None = None
+    """Ours: frames that a step sees at most, true and generated ones; null means context_window (TinyWorlds)."""
     rollout: Literal["tokens", "pixels"] = "tokens"
     """Ours: what is fed back; tokens as they are, or pixels that are tokenised again, as TinyWorlds does."""
     tf32: bool = True

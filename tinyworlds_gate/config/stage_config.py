@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,10 @@ def load_inference_config(config_path: Path, overrides: Sequence[str]) -> Infere
     return InferenceRunConfig(inference, provenance)
 
 
+NO_SHARDED_GUESSES = "masking: next_frame and shards were never tried together; set one of the two to its default"
+NOT_SAMPLED = "nearest_mean is a choice without chance; set temperature to 0, or token_choice to likeliest"
+LEAST_DIMS_OF_SHIFTS = 3
+TOO_FEW_DIMS = "five made-up motions need three dims of an action; set n_actions to 8 or more, or shift_weight to 0"
 NO_ACTIONS = "the embedded dynamics always follows latent actions; set it to true"
 ALL_FRAMES = "the embedded reference reads all frames; set it to 1.0 or null"
 
@@ -94,7 +99,23 @@ def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> Non
     sharded = training.distributed.use_fsdp
     offload = "shards stay on their device, where the optimizer runs; set it to false, or shard over more GPUs"
     compiled = "blocks that are compiled and sharded (distributed.use_fsdp) were never tried together; set it to false"
+    next_frame = getattr(stage, "masking", "clip") == "next_frame"
+    dims = training.n_actions.bit_length() - 1
+    antisymmetric = getattr(stage, "antisymmetric_dims", 0)
+    entropy = getattr(stage, "code_entropy_floor", 0.0)
     _refuse(
+        ("distributed.use_fsdp", sharded and next_frame, NO_SHARDED_GUESSES),
+        (
+            "antisymmetric_dims",
+            antisymmetric > dims,
+            f"{training.n_actions} actions have {dims} dims (n_actions is 2 to that power); set it to at most {dims}",
+        ),
+        (
+            "code_entropy_floor",
+            entropy > math.log(training.n_actions),
+            f"{training.n_actions} codes tell at most {math.log(training.n_actions):.2f} nats; set it lower",
+        ),
+        ("shift_weight", getattr(stage, "shift_weight", 0.0) > 0 and dims < LEAST_DIMS_OF_SHIFTS, TOO_FEW_DIMS),
         ("distributed.offload_policy", sharded and training.distributed.offload_policy, offload),
         ("compile", sharded and training.compile, compiled),
         ("preload_ratio", training.preload_ratio not in (None, 1.0), ALL_FRAMES),
@@ -109,11 +130,15 @@ def require_supported_inference(inference: InferenceConfig) -> None:
         ConfigError: a key asks for what the embedded reference cannot do.
     """
     random = "a rollout that follows random actions cannot be compared with the true future; set it to true"
+    context, memory = inference.context_window, inference.memory_window
+    small = f"it must hold the {context} frames of context_window at least; set it to {context} or more, or to null"
     one_clip = "one clip is no measurement; set it to null and choose the number of clips with `clips`"
     _refuse(
         ("use_interactive_mode", inference.use_interactive_mode, "a gate has nobody at the keyboard; set it to false"),
         ("use_actions", not inference.use_actions, NO_ACTIONS),
         ("use_gt_actions", not inference.use_gt_actions, random),
+        ("memory_window", context is not None and memory is not None and memory < context, small),
+        ("token_choice", inference.token_choice != "likeliest" and inference.temperature > 0, NOT_SAMPLED),
         ("sample_index", inference.sample_index is not None, one_clip),
         ("preload_ratio", inference.preload_ratio not in (None, 1.0), ALL_FRAMES),
     )

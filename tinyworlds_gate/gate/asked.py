@@ -18,14 +18,17 @@ def asked_settings(settings: Settings, draw: int) -> dict[str, Any]:
     """Setting → value, as a measures file must state them (docs/journal.md)."""
     inference, training = settings.inference, settings.training
     horizon = inference.prediction_horizon
+    context = inference.context_window or training.context_length - horizon
     return {
-        "context": inference.context_window or training.context_length - horizon,
+        "context": context,
         "generation_steps": inference.generation_steps * horizon,
         "prediction_horizon": horizon,
         "decode_steps": inference.decode_steps,
         "temperature": inference.temperature,
         "teacher_forced": inference.teacher_forced,
         "rollout": inference.rollout,
+        "memory_window": inference.memory_window or context,
+        "token_choice": inference.token_choice,
         "frame_size": training.frame_size,
         "n_actions": training.n_actions,
         "seed": inference.seed,

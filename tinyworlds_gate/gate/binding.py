@@ -27,6 +27,8 @@ MEASURING_KEYS = (
     "decode_steps",
     "temperature",
     "rollout",
+    "memory_window",
+    "token_choice",
     "tf32",
     "seed",
     "clips",

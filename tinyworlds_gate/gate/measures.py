@@ -79,6 +79,10 @@ class GateMeasures:
     delta_psnr_high_db: float | None = None
     rollout: str | None = None
     """``tokens`` or ``pixels``: what is fed back."""
+    memory_window: int | None = None
+    """Frames that a step saw at most, true and generated ones."""
+    token_choice: str | None = None
+    """``likeliest`` or ``nearest_mean``: which token was taken."""
     action_shares: list[float] | None = None
     """The share of the transitions that each action code has."""
     action_information: float | None = None
@@ -168,6 +172,8 @@ def summarise(raw: dict[str, Any], facts: ClipFacts | None = None) -> GateMeasur
         delta_psnr_low_db=delta_low,
         delta_psnr_high_db=delta_high,
         rollout=raw.get("rollout"),
+        memory_window=raw.get("memory_window"),
+        token_choice=raw.get("token_choice"),
         action_shares=action_shares.tolist(),
         **_token_use(raw),
         **_known_without_a_model(facts, codes_BS),

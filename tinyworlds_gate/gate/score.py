@@ -71,6 +71,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="tokens",
         help="what is fed back: the tokens, or frames that are tokenised again as TinyWorlds does (default: tokens)",
     )
+    parser.add_argument(
+        "--memory-window",
+        type=positive,
+        metavar="N",
+        help="frames that a step sees at most, true and generated ones (default: --context, as TinyWorlds does)",
+    )
+    parser.add_argument(
+        "--token-choice",
+        choices=("likeliest", "nearest_mean"),
+        default="likeliest",
+        help="the token that is taken: the likeliest, or the one nearest to the predicted mean (default: likeliest)",
+    )
     parser.add_argument("--stride", type=positive, default=1, help="take every n-th frame (ZELDA: 4; default: 1)")
     parser.add_argument("--batch-size", type=positive, default=16, help="clips at once (default: %(default)s)")
     parser.add_argument("--seed", type=whole, default=0, help="of random actions and intervals (default: %(default)s)")
@@ -118,6 +130,11 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
             f"--context {context}: the models were trained on {sizes.context_length} frames; 1 to "
             f"{sizes.context_length - 1} of them can be given"
         )
+    if args.memory_window is not None and not context <= args.memory_window < sizes.context_length:
+        raise ConfigError(
+            f"--memory-window {args.memory_window}: it holds the {context} context frames at least; models were "
+            f"trained on {sizes.context_length}; {context} to {sizes.context_length - 1} are allowed"
+        )
     data_sha256 = sha256_of(args.data) if args.data.is_file() else ""
     data = load_frames(args.data, frame_size=sizes.frame_size, stride=args.stride)
     split = _recorded_split(trained, data, data_sha256)
@@ -137,6 +154,8 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
         generation_steps=args.steps,
         decode_steps=args.decode_steps,
         space=args.rollout,
+        memory=args.memory_window,
+        token_choice=args.token_choice,
         batch_size=args.batch_size,
         seed=args.seed,
     )

@@ -2,8 +2,9 @@
 
 tinyworlds-gate bench rollout --profile baseline
 
-Two settings, as in docs/performance.md: one clip with 16 decoding passes a frame, and 64 clips with 4. The yardstick is
-the same rollout operation by operation; the share of equal tokens says whether both are the same function.
+The settings of docs/performance.md: one clip with 16 decoding passes a frame, in float32 and in TF32, and 64 clips with
+4 in bfloat16. The yardstick is the same rollout operation by operation; the share of equal tokens says whether both are
+the same function.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -27,15 +28,19 @@ SPREAD = 8.0
 
 @dataclass(frozen=True)
 class Case:
-    """Clips at once, MaskGIT passes a frame, and whether products are in bfloat16."""
+    """Clips at once, MaskGIT passes a frame, and what products are computed in."""
 
     name: str
     clips: int
     passes: int
-    bfloat16: bool
+    precision: Literal["float32", "tf32", "bfloat16"]
 
 
-CASES = (Case("batch1_steps16", 1, 16, False), Case("batch64_steps4", 64, 4, True))
+CASES = (
+    Case("batch1_steps16", 1, 16, "float32"),
+    Case("batch1_steps16_tf32", 1, 16, "tf32"),
+    Case("batch64_steps4", 64, 4, "bfloat16"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +82,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     with torch.no_grad():
         models.dynamics.output_mlp.weight.mul_(SPREAD)
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
     compiled = device.type == "cuda" and not args.no_compile
     rows = []
     try:
@@ -94,7 +98,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                     "case": case.name,
                     "clips": case.clips,
                     "decode_steps": case.passes,
-                    "bfloat16": case.bfloat16,
+                    "precision": case.precision,
                     "frames_per_s": round(quick.frames_per_s, 1),
                     "graph_frames_per_s": round(graph.frames_per_s, 1),
                     "yardstick_frames_per_s": round(slow.frames_per_s, 1),
@@ -127,19 +131,20 @@ class _Timed:
 def _timed(models: WorldModels, steps: Steps, case: Case, args: argparse.Namespace, device: torch.device) -> _Timed:
     import torch
 
-    from tinyworlds_gate.reference.rollout.rollout import chosen_actions, rollout
+    from tinyworlds_gate.reference.rollout.rollout import chosen_actions, rollout, windows_of
     from tinyworlds_gate.speed.yardstick import seconds_each
 
+    torch.set_float32_matmul_precision("highest" if case.precision == "float32" else "high")
     sizes = models.dynamics.sizes
     context = sizes.context_length - 1
     drawn = torch.Generator().manual_seed(7)
     shape = (case.clips, context, 3, sizes.frame_size, sizes.frame_size)
     frames = (torch.rand(shape, generator=drawn) * 2 - 1).to(device)
     codes = torch.randint(sizes.n_actions, (case.clips, context + args.frames - 1), generator=drawn)
-    actions = chosen_actions(models, codes, context)
+    actions = chosen_actions(models, codes, windows_of(context, args.frames))
     precision = (
         torch.autocast(device.type, torch.bfloat16)
-        if case.bfloat16 and device.type == "cuda"
+        if case.precision == "bfloat16" and device.type == "cuda"
         else contextlib.nullcontext()
     )
 

@@ -92,7 +92,7 @@ def _actions_are(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> N
     """Inferred actions that are changed before the rollout follows them; ``[B, S, K, A]``."""
 
     def make(old: Any) -> Any:
-        return lambda *arguments: change(old(*arguments))
+        return lambda *arguments: list(change(torch.stack(old(*arguments), dim=1)).unbind(1))
 
     BROKEN[name] = lambda: replaced(measure, "inferred_actions", make)
 

@@ -51,10 +51,11 @@ class SelfAttention(nn.Module):
 
     def fuse(self, dtype: torch.dtype) -> None:
         """Put the projections together once, for weights that do not change any more."""
-        weight, bias = self._in_one()
+        weight, bias = self.in_one()
         self.fused = (weight.detach().to(dtype), bias.detach().to(dtype))
 
-    def _in_one(self) -> tuple[Tensor, Tensor]:
+    def in_one(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of all three projections."""
         q, k, v = self.q_proj, self.k_proj, self.v_proj
         weight = torch.cat((q.weight, k.weight + 0 * k.bias[:, None], v.weight))
         return weight, torch.cat((q.bias, torch.zeros_like(k.bias), v.bias))
@@ -66,7 +67,7 @@ class SelfAttention(nn.Module):
         the exact zero instead of rounding noise that Adam would blow up to full steps; as a factor of zero it
         stays a parameter with a gradient, which DistributedDataParallel wants.
         """
-        weight, bias = self.fused or self._in_one()
+        weight, bias = self.fused or self.in_one()
         return F.linear(x_BTPE, weight, bias).unflatten(-1, (3, self.num_heads, self.head_dim))
 
 
@@ -90,11 +91,27 @@ class TemporalAttention(SelfAttention):
     """Every patch attends to the same place in this frame and in the frames before it."""
 
     def forward(
-        self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None, past: PastKeysValues | None = None
+        self,
+        x_BTPE: Tensor,
+        conditioning: Tensor | Modulation | None = None,
+        past: PastKeysValues | None = None,
+        *,
+        twins: bool = False,
     ) -> tuple[Tensor, PastKeysValues]:
-        """Maps `[B, T, P, E]` to the same shape; the frames of `past` come before x. Returns what later ones need."""
+        """Maps `[B, T, P, E]` to the same shape; the frames of `past` come before x. Returns what later ones need.
+
+        With ``twins`` the second half of the frames are guesses: guess i sees the frames 0 … i of the first half and
+        itself, and no frame sees a guess.
+        """
         B, T, P, E = x_BTPE.shape
         qkv = self.queries_keys_values(x_BTPE)  # [B, T, P, 3, N, K]
+        if twins:
+            known, guesses = qkv.chunk(2, dim=1)
+            fused = x_BTPE.is_cuda and short_clips.fit(T // 2, self.head_dim)
+            mixed = short_clips.attend(known) if fused else causal_attention(*known.unbind(3))
+            mixed = torch.cat((mixed, attention_of_guesses(known, guesses)), dim=1)
+            update = self.out_proj(mixed.reshape(B, T, P, E))
+            return self.norm(x_BTPE + update, conditioning), PastKeysValues(*known.detach().unbind(3)[1:])
         queries, keys, values = qkv.unbind(3)
         # Detached: what serves rollouts would add zeros to the gradients of a compiled block.
         seen = PastKeysValues(keys.detach(), values.detach())
@@ -131,3 +148,20 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
             heads(queries), heads(keys), heads(values), attn_mask=visible, is_causal=causal
         )
     return mixed.transpose(1, 2).unflatten(2, queries.shape[2:4])
+
+
+def attention_of_guesses(known_BTP3NK: Tensor, guesses_BTP3NK: Tensor) -> Tensor:
+    """What guess i makes of the frames 0 … i and of itself, `[B, T, P, N, K]`."""
+    T, scale = known_BTP3NK.shape[1], known_BTP3NK.shape[-1] ** -0.5
+
+    def heads(y_BTP3NK: Tensor) -> Tensor:
+        return y_BTP3NK.permute(3, 0, 2, 4, 1, 5)  # [3, B, P, N, T, K]
+
+    _, keys, values = heads(known_BTP3NK)
+    queries, own_keys, own_values = heads(guesses_BTP3NK)
+    later = torch.ones(T, T, dtype=torch.bool, device=queries.device).triu(1)
+    scores = (queries @ keys.transpose(-1, -2)).float().masked_fill(later, float("-inf"))
+    own = (queries.float() * own_keys.float()).sum(-1, keepdim=True)
+    weights = (torch.cat((scores, own), dim=-1) * scale).softmax(dim=-1).to(values.dtype)
+    mixed = weights[..., :T] @ values + weights[..., T:] * own_values
+    return mixed.permute(0, 3, 1, 2, 4)

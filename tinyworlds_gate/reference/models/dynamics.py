@@ -75,6 +75,18 @@ class DynamicsModel(nn.Module):
         """Returns the past that `extend` needs of these frames, without computing their logits."""
         return self._hidden(latents_BTPL, conditioning, None, None)[1]
 
+    def guess(self, known_BTPL: Tensor, latents_BTPL: Tensor, conditioning_BTA: Tensor, mask_BTP: Tensor) -> Tensor:
+        """Logits `[B, T-1, P, V]` of the frames 1 … T-1, each from the frames before it as they are in ``known``.
+
+        ``latents`` are the true ones, of which a guess sees those that are not masked (both masks and latents of all T
+        frames; the first frame's are not used). It is how a rollout predicts, for all frames of a clip in one pass.
+        """
+        known = self.latent_embed(known_BTPL[:, :-1]) + self.spatial_code
+        hidden = torch.where(mask_BTP[:, 1:, :, None], self.mask_token, latents_BTPL[:, 1:])
+        guesses = self.latent_embed(hidden) + self.spatial_code
+        logits: Tensor = self.output_mlp(self.transformer.guess(known, guesses, conditioning_BTA))
+        return logits
+
     def loss(
         self, latents_BTPL: Tensor, indices_BTP: Tensor, conditioning: Tensor | None, mask_BTP: Tensor
     ) -> DynamicsOutput:
@@ -103,6 +115,6 @@ class DynamicsModel(nn.Module):
         mask_BTP: Tensor | None,
         past: list[PastKeysValues] | None,
     ) -> tuple[Tensor, list[PastKeysValues]]:
-        if mask_BTP is not None:
-            latents_BTPL = torch.where(mask_BTP[..., None], self.mask_token, latents_BTPL)
-        return self.transformer.extend(self.latent_embed(latents_BTPL) + self.spatial_code, conditioning, past)
+        return self.transformer.extend_latents(
+            latents_BTPL, self.latent_embed, self.spatial_code, conditioning, past, mask_BTP, self.mask_token
+        )

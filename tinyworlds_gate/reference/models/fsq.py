@@ -26,6 +26,17 @@ class FiniteScalarQuantizer(nn.Module):
         rounded = scaled + (scaled.round() - scaled).detach()
         return rounded * (2 / top) - 1
 
+    def nearest_level(self, latents: Tensor) -> Tensor:
+        """Maps any values `[..., L]` to the levels nearest to them, in [-1, 1], without a gradient."""
+        top = self.num_bins - 1
+        digits = ((latents.detach().float() + 1) * (top / 2)).round().clamp(0, top)
+        return digits * (2 / top) - 1
+
+    def expected_latents(self, logits: Tensor) -> Tensor:
+        """Maps logits of tokens `[..., V]` to the mean of the latents that they weigh, `[..., L]`, float32."""
+        tokens = torch.arange(logits.shape[-1], device=logits.device)
+        return logits.float().softmax(dim=-1) @ self.latents_from_indices(tokens)
+
     def indices_from_latents(self, latents: Tensor) -> Tensor:
         """Maps quantised `[..., L]` in [-1, 1] to token indices `[...]`, int64."""
         digits = ((latents + 1) * ((self.num_bins - 1) / 2)).round().long()

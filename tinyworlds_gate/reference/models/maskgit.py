@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
 
+TokenChoice = Literal["likeliest", "nearest_mean"]
 Choose = Callable[[Tensor, float, torch.Generator | None], tuple[Tensor, Tensor]]
 Reveal = Callable[[Tensor, Tensor, Tensor, Tensor, int, FiniteScalarQuantizer], tuple[Tensor, Tensor]]
 
@@ -136,6 +138,20 @@ def choose_tokens(logits: Tensor, temperature: float, generator: torch.Generator
         noise = torch.empty(logits.shape, device=device).exponential_(generator=generator).to(logits.device)
         tokens = (logits - noise.log()).argmax(dim=-1)  # Gumbel-max: a draw from the softmax
     return tokens, confidence
+
+
+def nearest_to_mean(quantizer: FiniteScalarQuantizer) -> Choose:
+    """A choice of tokens in place of `choose_tokens`: the one whose latent lies nearest to the predicted mean.
+
+    Where several futures are possible, the likeliest token commits to one of them and the nearest to the mean lies
+    between them, as whoever wants a small squared error must answer. Temperature is not used.
+    """
+
+    def choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        mean = quantizer.nearest_level(quantizer.expected_latents(logits))
+        return quantizer.indices_from_latents(mean), logits.float().softmax(dim=-1).amax(dim=-1)
+
+    return choose
 
 
 def _check(context: Tensor, horizon: int, conditioning: Tensor | None, decode_steps: int, temperature: float) -> None:

@@ -16,12 +16,51 @@ from torch import Tensor
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(0.6931471805599453)
 VALUES = 1024  # of a tile: lanes times dims
+MOST_UNROLLED = 4  # pairs of more frames take the compiler minutes, written out one by one
+
+
+@triton.jit
+def _hear(query, key, value, highest, total, mixed):
+    """One more frame in the running softmax."""
+    score = tl.sum(query * key, 1)
+    higher = tl.maximum(highest, score)
+    shrink, weight = tl.exp2(highest - higher), tl.exp2(score - higher)
+    return higher, total * shrink + weight, mixed * shrink[:, None] + weight[:, None] * value
+
+
+@triton.jit
+def _attend_one(
+    i, q, k, v, k_past, v_past, out, log_sums, at, at_past, inside, lane, dim, clip, q_t, past_t, scale, lanes,
+    T: tl.constexpr, PAST: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
+):  # fmt: skip
+    """The queries of frame i."""
+    query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
+    highest = tl.full([R], -float("inf"), tl.float32)
+    total = tl.zeros([R], tl.float32)
+    mixed = tl.zeros([R, K], tl.float32)
+    for j in tl.static_range(PAST):
+        key = tl.load(k_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
+        value = tl.load(v_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
+        highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+    if UNROLLED:
+        for j in tl.static_range(i + 1):
+            key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
+            value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
+            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+    else:
+        for j in tl.range(0, i + 1):
+            key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
+            value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
+            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+    row = (clip * T + i) * lanes + lane
+    tl.store(out + row[:, None] * K + dim, (mixed / total[:, None]).to(out.dtype.element_ty), mask=inside)
+    tl.store(log_sums + row, highest + tl.log2(total), mask=lane < lanes)
 
 
 @triton.jit
 def _attend(
     q, k, v, k_past, v_past, out, log_sums, q_b, q_t, q_p, past_b, past_t, past_p, scale, lanes,
-    T: tl.constexpr, PAST: tl.constexpr, N: tl.constexpr, K: tl.constexpr, R: tl.constexpr,
+    T: tl.constexpr, PAST: tl.constexpr, N: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
 ):  # fmt: skip
     clip = tl.program_id(1).to(tl.int64)
     lane = tl.program_id(0) * R + tl.arange(0, R)
@@ -29,33 +68,75 @@ def _attend(
     inside = lane[:, None] < lanes
     at = clip * q_b + (lane // N)[:, None] * q_p + (lane % N)[:, None] * K + dim
     at_past = clip * past_b + (lane // N)[:, None] * past_p + (lane % N)[:, None] * K + dim
-    for i in tl.static_range(T):
-        query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
-        highest = tl.full([R], -float("inf"), tl.float32)
-        total = tl.zeros([R], tl.float32)
-        mixed = tl.zeros([R, K], tl.float32)
-        for j in tl.static_range(PAST + i + 1):
-            if j < PAST:
-                key = tl.load(k_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
-                value = tl.load(v_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
-            else:
-                key = tl.load(k + at + (j - PAST) * q_t, mask=inside, other=0.0).to(tl.float32)
-                value = tl.load(v + at + (j - PAST) * q_t, mask=inside, other=0.0).to(tl.float32)
-            score = tl.sum(query * key, 1)
-            higher = tl.maximum(highest, score)
-            shrink, weight = tl.exp2(highest - higher), tl.exp2(score - higher)
-            total = total * shrink + weight
-            mixed = mixed * shrink[:, None] + weight[:, None] * value
-            highest = higher
-        row = (clip * T + i) * lanes + lane
-        tl.store(out + row[:, None] * K + dim, (mixed / total[:, None]).to(out.dtype.element_ty), mask=inside)
-        tl.store(log_sums + row, highest + tl.log2(total), mask=lane < lanes)
+    if UNROLLED:
+        for i in tl.static_range(T):
+            _attend_one(
+                i, q, k, v, k_past, v_past, out, log_sums, at, at_past, inside, lane, dim, clip, q_t, past_t, scale,
+                lanes, T, PAST, K, R, UNROLLED,
+            )  # fmt: skip
+    else:
+        for i in tl.range(0, T):
+            _attend_one(
+                i, q, k, v, k_past, v_past, out, log_sums, at, at_past, inside, lane, dim, clip, q_t, past_t, scale,
+                lanes, T, PAST, K, R, UNROLLED,
+            )  # fmt: skip
+
+
+@triton.jit
+def _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T: tl.constexpr, K: tl.constexpr):
+    """What frame i's queries give to a key, its value and themselves: weight, gradient of the score, of the output."""
+    row = (clip * T + i) * lanes
+    g = tl.load(grad + row * K + flat, mask=inside, other=0.0).to(tl.float32)
+    y = tl.load(out + row * K + flat, mask=inside, other=0.0).to(tl.float32)
+    log_sum = tl.load(log_sums + row + lane, mask=lane < lanes, other=0.0)
+    weight = tl.exp2(tl.sum(query * key, 1) - log_sum)
+    return weight, weight * tl.sum(g * (value - y), 1), g
+
+
+@triton.jit
+def _gradients_of_frame(
+    j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale, lanes,
+    T: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
+):  # fmt: skip
+    """The gradients of frame j's keys, values and queries."""
+    key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
+    value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
+    sum_k = tl.zeros([R, K], tl.float32)
+    sum_v = tl.zeros([R, K], tl.float32)
+    sum_q = tl.zeros([R, K], tl.float32)
+    own = tl.load(q + at + j * q_t, mask=inside, other=0.0).to(tl.float32) * scale
+    if UNROLLED:
+        for i in tl.static_range(j, T):
+            query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
+            weight, score, g = _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            sum_v += weight[:, None] * g
+            sum_k += score[:, None] * query
+        for i in tl.static_range(j + 1):
+            key = tl.load(k + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
+            value = tl.load(v + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
+            weight, score, g = _pair(j, own, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            sum_q += score[:, None] * key
+    else:
+        for i in tl.range(j, T):
+            query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
+            weight, score, g = _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            sum_v += weight[:, None] * g
+            sum_k += score[:, None] * query
+        for i in tl.range(0, j + 1):
+            key = tl.load(k + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
+            value = tl.load(v + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
+            weight, score, g = _pair(j, own, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            sum_q += score[:, None] * key
+    # scale holds a factor of log2(e) that belongs to the exponential alone
+    tl.store(grad_k + at + j * q_t, (sum_k * LN_2).to(grad_k.dtype.element_ty), mask=inside)
+    tl.store(grad_v + at + j * q_t, sum_v.to(grad_v.dtype.element_ty), mask=inside)
+    tl.store(grad_q + at + j * q_t, (sum_q * scale * LN_2).to(grad_q.dtype.element_ty), mask=inside)
 
 
 @triton.jit
 def _attend_backward(
     grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, q_b, q_t, q_p, scale, lanes,
-    T: tl.constexpr, N: tl.constexpr, K: tl.constexpr, R: tl.constexpr,
+    T: tl.constexpr, N: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
 ):  # fmt: skip
     clip = tl.program_id(1).to(tl.int64)
     lane = tl.program_id(0) * R + tl.arange(0, R)
@@ -63,37 +144,18 @@ def _attend_backward(
     inside = lane[:, None] < lanes
     at = clip * q_b + (lane // N)[:, None] * q_p + (lane % N)[:, None] * K + dim
     flat = lane[:, None] * K + dim
-    for j in tl.static_range(T):
-        key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
-        value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
-        sum_k = tl.zeros([R, K], tl.float32)
-        sum_v = tl.zeros([R, K], tl.float32)
-        for i in tl.static_range(j, T):
-            query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
-            row = (clip * T + i) * lanes
-            g = tl.load(grad + row * K + flat, mask=inside, other=0.0).to(tl.float32)
-            y = tl.load(out + row * K + flat, mask=inside, other=0.0).to(tl.float32)
-            log_sum = tl.load(log_sums + row + lane, mask=lane < lanes, other=0.0)
-            weight = tl.exp2(tl.sum(query * key, 1) - log_sum)
-            grad_score = weight * tl.sum(g * (value - y), 1)
-            sum_v += weight[:, None] * g
-            sum_k += grad_score[:, None] * query
-        tl.store(grad_k + at + j * q_t, (sum_k * LN_2).to(grad_k.dtype.element_ty), mask=inside)
-        tl.store(grad_v + at + j * q_t, sum_v.to(grad_v.dtype.element_ty), mask=inside)
-    for i in tl.static_range(T):
-        query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
-        row = (clip * T + i) * lanes
-        g = tl.load(grad + row * K + flat, mask=inside, other=0.0).to(tl.float32)
-        y = tl.load(out + row * K + flat, mask=inside, other=0.0).to(tl.float32)
-        log_sum = tl.load(log_sums + row + lane, mask=lane < lanes, other=0.0)
-        sum_q = tl.zeros([R, K], tl.float32)
-        for j in tl.static_range(i + 1):
-            key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
-            value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
-            weight = tl.exp2(tl.sum(query * key, 1) - log_sum)
-            sum_q += (weight * tl.sum(g * (value - y), 1))[:, None] * key
-        # scale holds a factor of log2(e) that belongs to the exponential alone
-        tl.store(grad_q + at + i * q_t, (sum_q * scale * LN_2).to(grad_q.dtype.element_ty), mask=inside)
+    if UNROLLED:
+        for j in tl.static_range(T):
+            _gradients_of_frame(
+                j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale,
+                lanes, T, K, R, UNROLLED,
+            )  # fmt: skip
+    else:
+        for j in tl.range(0, T):
+            _gradients_of_frame(
+                j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale,
+                lanes, T, K, R, UNROLLED,
+            )  # fmt: skip
 
 
 def forward(qkv_BTP3NK: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -111,6 +173,7 @@ def forward(qkv_BTP3NK: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tu
         queries, keys, values, keys_before, values_before, out, log_sums,
         *queries.stride()[:3], *keys_before.stride()[:3], K**-0.5 * LOG2_E, P * N,
         T=T, PAST=0 if past is None else keys_before.shape[1], N=N, K=K, R=R,
+        UNROLLED=T <= MOST_UNROLLED,
     )  # fmt: skip
     return out, log_sums
 
@@ -123,6 +186,6 @@ def backward(grad: Tensor, out: Tensor, log_sums: Tensor, qkv_BTP3NK: Tensor) ->
     R = max(1, VALUES // K)
     _attend_backward[(triton.cdiv(P * N, R), B)](
         grad.contiguous(), out, log_sums, *qkv.unbind(3), *grad_qkv.unbind(3), *qkv.stride()[:3],
-        K**-0.5 * LOG2_E, P * N, T=T, N=N, K=K, R=R,
+        K**-0.5 * LOG2_E, P * N, T=T, N=N, K=K, R=R, UNROLLED=T <= MOST_UNROLLED,
     )  # fmt: skip
     return grad_qkv

@@ -52,18 +52,24 @@ def attend(qkv_FP3ND: Tensor) -> Tensor:
     """Maps queries, keys and values `[F, P, 3, N, D]` to mixed values `[F, P, N, D]`; a place sees all of its frame.
 
     bfloat16 computes weights in bfloat16 as the library does; float32 follows `torch.get_float32_matmul_precision`:
-    "highest" is exact to float32's rounding, "high" uses TF32 products. The gradient of q is added up in no fixed
-    order.
+    "highest" is exact to float32's rounding, "high" uses TF32 products.
     """
     mixed: Tensor = _attend(qkv_FP3ND)[0]
     return mixed
+
+
+def attend_only(qkv_FP3ND: Tensor) -> Tensor:
+    """As `attend`, where no gradient is wanted and nothing is compiled."""
+    from tinyworlds_gate.reference.models import small_heads_kernels
+
+    return small_heads_kernels.forward(qkv_FP3ND, precision_of(qkv_FP3ND), keep=False)[0]
 
 
 @torch.library.custom_op("tinyworlds_gate::small_heads", mutates_args=())
 def _attend(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from tinyworlds_gate.reference.models import small_heads_kernels
 
-    return small_heads_kernels.forward(qkv, _precision(qkv))
+    return small_heads_kernels.forward(qkv, precision_of(qkv))
 
 
 @_attend.register_fake
@@ -79,7 +85,7 @@ def _(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _attend_backward(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     from tinyworlds_gate.reference.models import small_heads_kernels
 
-    return small_heads_kernels.backward(grad, out, q, k, v, _precision(out))
+    return small_heads_kernels.backward(grad, out, q, k, v, precision_of(out))
 
 
 @_attend_backward.register_fake
@@ -88,7 +94,8 @@ def _(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out.new_empty(F, P, 3, N, D)
 
 
-def _precision(x: Tensor) -> str:
+def precision_of(x: Tensor) -> str:
+    """How the kernels multiply numbers of this type: "bf16", "tf32" or, exact to float32's rounding, "tf32x3"."""
     if x.dtype == torch.bfloat16:
         return "bf16"
     return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"

@@ -2,17 +2,29 @@
 
 A score costs one exponential and hardly any matrix work when a head has 4 dims, so everything else is kept off the
 vector units: rows are laid out once in DP spare-columned form, and the scale, minus log-sum-exp and minus delta ride
-along in the matrix products.
+along in the matrix products. In bfloat16 a quarter of the exponentials are polynomials on the multipliers, since the
+exponential units are the limit.
 
-    q row: D high parts of q * scale * log2(e), D low parts, then minus log-sum-exp as a high and a low part
-    k row: D values, the same D values again, 1, 1
-    v row: D values, 1, 1
-    g row (gradient of the output): D values, then minus delta (Dao 2023) as a high and a low part
+    columns     0 … D-1      D … 2D-1     2D, 2D+1             G … G+D-1 (G = 2D+2)    G+D, G+D+1
+    q row       high parts   low parts    minus log-sum-exp    gradient of the output  minus delta (Dao 2023)
+    k row       k            k            1, 1                 0                       0
+    v row       0            0            0                    v                       1, 1
+
+q is scaled by its scale and log2(e); numbers with two columns are a high and a low part. The last two of a q row are
+filled in for the backward pass only. Where float32 is wanted to its last digits and no gradient (EXACT), TF32 products
+of high and low parts make it up:
+
+    columns     0 … D-1      D … 2D-1     2D … 3D-1
+    q row       high parts   low parts    high parts
+    k row       high parts   high parts   low parts
+    v row       high parts   low parts    1, 0 …
 
 Axes: F frames, P places, N heads, D dims of a head, DP = 16 or 32 columns of a row.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
@@ -24,15 +36,59 @@ LN_2 = tl.constexpr(0.6931471805599453)
 ROWS = 128
 SAFE_LOG2 = tl.constexpr(100.0)
 
-# Tile of rows, tile of columns, warps, stages: the best of a sweep on an H100 (docs/performance.md).
-FORWARD_TILES = {"bf16": (64, 64, 4, 4), "tf32": (64, 128, 4, 3), "tf32x3": (128, 64, 4, 2)}
+# Tile of rows, tile of columns, warps, stages: the best of a sweep (docs/performance.md).
+FORWARD_TILES = {"bf16": (64, 64, 4, 4), "tf32": (64, 128, 4, 3), "tf32x3": (32, 64, 2, 3), "exact": (64, 64, 4, 3)}
 BACKWARD_TILES = {"bf16": (64, 64, 4, 3), "tf32": (64, 64, 4, 2), "tf32x3": (64, 64, 4, 2)}
+# In bfloat16 one exponential of so many is a polynomial.
+FORWARD_ONE_OF, BACKWARD_ONE_OF = 4, 0
+
+
+def _assembler(pack: int, *, bounded: bool) -> str:
+    """Powers of two of ``pack`` numbers, the last by a polynomial; results are never below 2^-126.
+
+    Adding 1.5 * 2^23 leaves the nearest whole number n in the last bits; 2^(x - n) is of third degree and at most
+    7.5e-5 from the true one, and n is added to its exponent. ``bounded``: x is known to be above -126.
+    """
+    units = "".join(f"ex2.approx.ftz.f32 ${i}, ${pack + i};" for i in range(pack - 1))
+    last = 2 * pack - 1
+    return f"""{{ .reg .b32 x, n, p; {units}
+        {f"mov.b32 x, ${last};" if bounded else f"max.f32 x, ${last}, 0fC2FC0000;"}
+        add.rn.f32 n, x, 0f4B400000;
+        add.rn.f32 p, n, 0fCB400000;
+        sub.rn.f32 x, x, p;
+        fma.rn.f32 p, x, 0f3D61FBB0, 0f3E786F0E;
+        fma.rn.f32 p, p, x, 0f3F31798D;
+        fma.rn.f32 p, p, x, 0f3F7FFB49;
+        shl.b32 n, n, 23;
+        add.s32 ${pack - 1}, n, p; }}"""
+
+
+@triton.jit
+def _powers(x, ONE_OF: tl.constexpr, ASSEMBLER: tl.constexpr):
+    """2^x, where one power of ``ONE_OF`` is a polynomial (none for 0)."""
+    if ONE_OF == 4:
+        powers = tl.inline_asm_elementwise(
+            ASSEMBLER, "=r,=r,=r,=r,r,r,r,r", [x], dtype=tl.float32, is_pure=True, pack=4
+        )
+    elif ONE_OF == 8:
+        powers = tl.inline_asm_elementwise(
+            ASSEMBLER, "=r,=r,=r,=r,=r,=r,=r,=r,r,r,r,r,r,r,r,r", [x], dtype=tl.float32, is_pure=True, pack=8
+        )
+    else:
+        powers = tl.exp2(x)
+    return powers
+
+
+@triton.jit
+def _high(x):
+    """The part of float32 numbers that TF32 holds, cut off behind its last bit."""
+    return (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def _lay_out(
-    q_from, k_from, v_from, q_to, k_to, v_to, longest, stride_f, stride_p, stride_n, scale, heads,
-    P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BLOCK: tl.constexpr,
+    k_from, v_from, k_to, v_to, longest, stride_f, stride_p, stride_n, heads,
+    P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BLOCK: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     blocks: tl.constexpr = (P + BLOCK - 1) // BLOCK
     head = tl.program_id(0) // blocks
@@ -40,37 +96,68 @@ def _lay_out(
     column = tl.arange(0, DP)
     inside = rows[:, None] < P
     source = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n
-    source += rows[:, None] * stride_p + (column % D)[None, :]
-    twice = inside & (column[None, :] < 2 * D)
-    q = tl.load(q_from + source, mask=twice, other=0.0).to(tl.float32) * scale
-    high = q.to(tl.bfloat16).to(q_to.dtype.element_ty)  # exact in TF32 too
-    low = (q - high.to(tl.float32)).to(q_to.dtype.element_ty)
-    k = tl.load(k_from + source, mask=twice, other=0.0)
-    v = tl.load(v_from + source, mask=inside & (column[None, :] < D), other=0.0)
-    one_of_k = (column[None, :] >= 2 * D) & (column[None, :] < 2 * D + 2)
-    one_of_v = (column[None, :] >= D) & (column[None, :] < D + 2)
+    source += rows[:, None] * stride_p
+    G: tl.constexpr = 2 * D + 2
     target = (head.to(tl.int64) * P + rows[:, None]) * DP + column[None, :]
-    tl.store(q_to + target, tl.where(column[None, :] < D, high, low), mask=inside)
-    tl.store(k_to + target, tl.where(one_of_k, 1.0, k), mask=inside)
-    tl.store(v_to + target, tl.where(one_of_v, 1.0, v), mask=inside)
+    if EXACT:
+        source += (column % D)[None, :]
+        k = tl.load(k_from + source, mask=inside & (column[None, :] < 3 * D), other=0.0)
+        v = tl.load(v_from + source, mask=inside & (column[None, :] < 2 * D), other=0.0)
+        tl.store(k_to + target, tl.where(column[None, :] < 2 * D, _high(k), k - _high(k)), mask=inside)
+        row = tl.where(column[None, :] < D, _high(v), v - _high(v))
+        tl.store(v_to + target, tl.where(column[None, :] == 2 * D, 1.0, row), mask=inside)
+    else:
+        of_v = (column[None, :] >= G) & (column[None, :] < G + D)
+        v = tl.load(v_from + source + (column - G)[None, :], mask=inside & of_v, other=0.0)
+        source += (column % D)[None, :]
+        k = tl.load(k_from + source, mask=inside & (column[None, :] < 2 * D), other=0.0)
+        one_of_k = (column[None, :] >= 2 * D) & (column[None, :] < G)
+        one_of_v = (column[None, :] >= G + D) & (column[None, :] < G + D + 2)
+        tl.store(k_to + target, tl.where(one_of_k, 1.0, k), mask=inside)
+        tl.store(v_to + target, tl.where(one_of_v, 1.0, v), mask=inside)
     lengths = tl.sum(tl.where(column[None, :] < D, k.to(tl.float32) * k.to(tl.float32), 0.0), 1)
-    tl.atomic_max(longest + head, tl.max(lengths, 0), sem="relaxed")
+    tl.store(longest + tl.program_id(0), tl.max(lengths, 0))
+
+
+@triton.jit
+def _mix(weights, v, mixed, EXACT: tl.constexpr, PRECISION: tl.constexpr):
+    if EXACT:
+        mixed = tl.dot(weights - _high(weights), v, mixed, input_precision=PRECISION)
+        mixed = tl.dot(_high(weights), v, mixed, input_precision=PRECISION)
+    else:
+        mixed = tl.dot(weights.to(v.dtype), v, mixed, input_precision=PRECISION)
+    return mixed
 
 
 @triton.jit
 def _attend(
-    q_rows, k_rows, v_rows, longest, out, stride_f, stride_p, stride_n, heads,
-    P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, PRECISION: tl.constexpr,
+    q_from, q_rows, k_rows, v_rows, longest, out,
+    from_f, from_p, from_n, stride_f, stride_p, stride_n, scale, heads,
+    P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, PARTS: tl.constexpr,
+    KEEP: tl.constexpr, EXACT: tl.constexpr, ONE_OF: tl.constexpr, ASSEMBLER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     blocks: tl.constexpr = (P + BM - 1) // BM
     head = tl.program_id(0) // blocks
     rows = (tl.program_id(0) % blocks) * BM + tl.arange(0, BM)
     column = tl.arange(0, DP)
     first = head.to(tl.int64) * P * DP
-    at_q = first + rows[:, None] * DP + column[None, :]
-    q = tl.load(q_rows + at_q, mask=rows[:, None] < P, other=0.0)
-    lengths = tl.sum(tl.where(column[None, :] < 2 * D, q.to(tl.float32) * q.to(tl.float32), 0.0), 1)
-    bound = tl.sqrt(tl.max(lengths, 0) * tl.load(longest + head))  # no score is larger (Cauchy and Schwarz)
+    source = (head // heads).to(tl.int64) * from_f + (head % heads) * from_n
+    source += rows[:, None] * from_p + (column % D)[None, :]
+    if EXACT:
+        there = (column[None, :] < 3 * D) & (rows[:, None] < P)
+        whole = tl.load(q_from + source, mask=there, other=0.0) * scale
+        q = tl.where((column[None, :] >= D) & (column[None, :] < 2 * D), whole - _high(whole), _high(whole))
+    else:
+        there = (column[None, :] < 2 * D) & (rows[:, None] < P)
+        whole = tl.load(q_from + source, mask=there, other=0.0).to(tl.float32) * scale
+        high = whole.to(tl.bfloat16).to(q_rows.dtype.element_ty)  # exact in TF32 too
+        low = (whole - high.to(tl.float32)).to(q_rows.dtype.element_ty)
+        q = tl.where(column[None, :] < D, high, low)
+    lengths = tl.sum(tl.where(column[None, :] < D, whole * whole, 0.0), 1)
+    longest_key = tl.load(longest + head * PARTS)
+    for part in tl.static_range(1, PARTS):
+        longest_key = tl.maximum(longest_key, tl.load(longest + head * PARTS + part))
+    bound = tl.sqrt(tl.max(lengths, 0) * longest_key)  # no score is larger (Cauchy and Schwarz)
     mixed = tl.zeros([BM, DP], tl.float32)
     highest = tl.zeros([BM], tl.float32)
     if bound < SAFE_LOG2:  # powers of two of such scores and their sums are normal numbers: no maximum is needed
@@ -79,8 +166,9 @@ def _attend(
             at_k = first + seen[:, None] * DP + column[None, :]
             k = tl.load(k_rows + at_k, mask=seen[:, None] < P, other=0.0)
             v = tl.load(v_rows + at_k, mask=seen[:, None] < P, other=0.0)  # outside the frame its ones are zeros too
-            weights = tl.exp2(tl.dot(q, tl.trans(k), input_precision=PRECISION))  # scores are in units of log2
-            mixed = tl.dot(weights.to(v.dtype), v, mixed, input_precision=PRECISION)
+            scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # in units of log2
+            weights = _powers(scores, ONE_OF, ASSEMBLER)
+            mixed = _mix(weights, v, mixed, EXACT, PRECISION)
     else:
         highest -= float("inf")
         for start in tl.range(0, P, BN):
@@ -94,102 +182,143 @@ def _attend(
             higher = tl.maximum(highest, tl.max(scores, 1))
             weights = tl.exp2(scores - higher[:, None])
             mixed *= tl.exp2(highest - higher)[:, None]
-            mixed = tl.dot(weights.to(v.dtype), v, mixed, input_precision=PRECISION)
+            mixed = _mix(weights, v, mixed, EXACT, PRECISION)
             highest = higher
-    total = tl.sum(tl.where(column[None, :] == D, mixed, 0.0), 1)  # v's column of ones sums the weights
+    G: tl.constexpr = 2 * D + 2
+    sums: tl.constexpr = 2 * D if EXACT else G + D
+    total = tl.sum(tl.where(column[None, :] == sums, mixed, 0.0), 1)  # v's column of ones sums the weights
     target = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n + rows[:, None] * stride_p
-    kept = (column[None, :] < D) & (rows[:, None] < P)
-    tl.store(out + target + column[None, :], (mixed / total[:, None]).to(out.dtype.element_ty), mask=kept)
-    minus = -(highest + tl.log2(total))
-    high = minus.to(tl.bfloat16).to(q.dtype)
-    low = (minus - high.to(tl.float32)).to(q.dtype)
-    spare = (column[None, :] >= 2 * D) & (column[None, :] < 2 * D + 2) & (rows[:, None] < P)
-    tl.store(q_rows + at_q, tl.where(column[None, :] == 2 * D, high[:, None], low[:, None]), mask=spare)
+    if EXACT:
+        parts = tl.reshape(mixed / total[:, None], [BM, DP // D, D])
+        whole = tl.sum(tl.where((tl.arange(0, DP // D) < 2)[None, :, None], parts, 0.0), 1)
+        tl.store(out + target + tl.arange(0, D)[None, :], whole, mask=rows[:, None] < P)
+    else:
+        kept = (column[None, :] >= G) & (column[None, :] < G + D) & (rows[:, None] < P)
+        mixed = (mixed / total[:, None]).to(out.dtype.element_ty)
+        tl.store(out + target + (column - G)[None, :], mixed, mask=kept)
+    if KEEP:
+        minus = -(highest + tl.log2(total))
+        minus_high = minus.to(tl.bfloat16).to(q.dtype)
+        minus_low = (minus - minus_high.to(tl.float32)).to(q.dtype)
+        row = tl.where(column[None, :] == 2 * D, minus_high[:, None], q)
+        row = tl.where(column[None, :] == 2 * D + 1, minus_low[:, None], row)
+        tl.store(q_rows + first + rows[:, None] * DP + column[None, :], row, mask=rows[:, None] < P)
 
 
 @triton.jit
 def _lay_out_gradient(
-    grad, out, g_rows, grad_q, stride_f, stride_p, stride_n, heads,
+    grad, out, q_rows, to_rows, grad_q, stride_f, stride_p, stride_n, heads,
     P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
+    G: tl.constexpr = 2 * D + 2
     blocks: tl.constexpr = (P + BLOCK - 1) // BLOCK
     head = tl.program_id(0) // blocks
     rows = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
     column = tl.arange(0, DP)
     inside = rows[:, None] < P
-    kept = inside & (column[None, :] < D)
+    kept = inside & (column[None, :] >= G) & (column[None, :] < G + D)
     source = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n + rows[:, None] * stride_p
-    g = tl.load(grad + source + column[None, :], mask=kept, other=0.0).to(tl.float32)
-    y = tl.load(out + source + column[None, :], mask=kept, other=0.0).to(tl.float32)
+    source += (column - G)[None, :]
+    g = tl.load(grad + source, mask=kept, other=0.0).to(tl.float32)
+    y = tl.load(out + source, mask=kept, other=0.0).to(tl.float32)
     minus = -tl.sum(g * y, 1)
-    high = minus.to(tl.bfloat16).to(g_rows.dtype.element_ty)
-    low = (minus - high.to(tl.float32)).to(g_rows.dtype.element_ty)
-    row = tl.where(column[None, :] == D, high[:, None], g.to(g_rows.dtype.element_ty))
-    row = tl.where(column[None, :] == D + 1, low[:, None], row)
-    at = head.to(tl.int64) * P + rows[:, None]
-    tl.store(g_rows + at * DP + column[None, :], row, mask=inside)
-    tl.store(grad_q + at * D + column[None, :], tl.zeros([BLOCK, DP], tl.float32), mask=kept)
+    high = minus.to(tl.bfloat16).to(q_rows.dtype.element_ty)
+    low = (minus - high.to(tl.float32)).to(q_rows.dtype.element_ty)
+    at = (head.to(tl.int64) * P + rows[:, None]) * DP + column[None, :]
+    row = tl.load(q_rows + at, mask=inside & (column[None, :] < G), other=0.0)
+    row = tl.where(kept, g.to(row.dtype), row)
+    row = tl.where(column[None, :] == G + D, high[:, None], row)
+    row = tl.where(column[None, :] == G + D + 1, low[:, None], row)
+    tl.store(to_rows + at, row, mask=inside)
+    zeros = tl.zeros([BLOCK, DP], tl.float32)
+    at = (head.to(tl.int64) * P + rows[:, None]) * D + column[None, :]
+    tl.store(grad_q + at, zeros, mask=inside & (column[None, :] < D))
 
 
 @triton.jit
 def _attend_backward(
-    q_rows, k_rows, v_rows, g_rows, grad_q, grad_k, grad_v, stride_f, stride_p, stride_n, scale, heads,
-    P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, PRECISION: tl.constexpr,
+    q_rows, k_rows, v_rows, grad_q, grad_k, grad_v, stride_f, stride_p, stride_n, heads,
+    P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, SHORT: tl.constexpr,
+    ONE_OF: tl.constexpr, ASSEMBLER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One pass, one exponential a score: this program owns BN keys; gradients of q are added up in memory."""
+    G: tl.constexpr = 2 * D + 2
     blocks: tl.constexpr = (P + BN - 1) // BN
     head = tl.program_id(0) // blocks
     seen = (tl.program_id(0) % blocks) * BN + tl.arange(0, BN)
     column = tl.arange(0, DP)
+    short = tl.arange(0, SHORT)
     first = head.to(tl.int64) * P * DP
-    at_k = first + seen[:, None] * DP + column[None, :]
-    k = tl.load(k_rows + at_k, mask=seen[:, None] < P, other=0.0)
-    v = tl.load(v_rows + at_k, mask=seen[:, None] < P, other=0.0)
+    at_k = first + seen[:, None] * DP
+    k = tl.load(k_rows + at_k + column[None, :], mask=seen[:, None] < P, other=0.0)
+    v = tl.load(v_rows + at_k + column[None, :], mask=seen[:, None] < P, other=0.0)
+    short_k = tl.load(k_rows + at_k + short[None, :], mask=seen[:, None] < P, other=0.0)
     sum_k = tl.zeros([BN, DP], tl.float32)
     sum_v = tl.zeros([BN, DP], tl.float32)
     for start in tl.range(0, P, BM):
         rows = start + tl.arange(0, BM)
         at_q = first + rows[:, None] * DP + column[None, :]
-        # Outside the frame q and g are rows of zeros: such rows weigh 1, and nothing comes of it.
+        # Outside the frame rows are zeros: such rows weigh 1, and nothing comes of it.
         q = tl.load(q_rows + at_q, mask=rows[:, None] < P, other=0.0)
-        g = tl.load(g_rows + at_q, mask=rows[:, None] < P, other=0.0)
-        weights = tl.exp2(tl.dot(k, tl.trans(q), input_precision=PRECISION))  # [BN, BM]; log-sum-exp is in the product
-        sum_v = tl.dot(weights.to(g.dtype), g, sum_v, input_precision=PRECISION)
-        grad_scores = (weights * tl.dot(v, tl.trans(g), input_precision=PRECISION)).to(q.dtype)
+        scores = tl.dot(k, tl.trans(q), input_precision=PRECISION)  # [BN, BM], less log-sum-exp
+        weights = _powers(scores, ONE_OF, ASSEMBLER)
+        sum_v = tl.dot(weights.to(q.dtype), q, sum_v, input_precision=PRECISION)
+        grad_scores = (weights * tl.dot(v, tl.trans(q), input_precision=PRECISION)).to(q.dtype)
         sum_k = tl.dot(grad_scores, q, sum_k, input_precision=PRECISION)
-        part = tl.dot(tl.trans(grad_scores), k, input_precision=PRECISION) * scale
-        at = (head.to(tl.int64) * P + rows[:, None]) * D + column[None, :]
-        tl.atomic_add(grad_q + at, part, mask=(column[None, :] < D) & (rows[:, None] < P), sem="relaxed")
+        part = tl.dot(tl.trans(grad_scores), short_k, input_precision=PRECISION)
+        at = (head.to(tl.int64) * P + rows[:, None]) * D + short[None, :]
+        tl.atomic_add(grad_q + at, part, mask=(short[None, :] < D) & (rows[:, None] < P), sem="relaxed")
     # The products with q's high and low parts belong together; its scale of log2(e) goes again.
     parts = tl.reshape(sum_k, [BN, DP // D, D])
     whole = tl.sum(tl.where((tl.arange(0, DP // D) < 2)[None, :, None], parts, 0.0), 1) * LN_2
     target = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n + seen[:, None] * stride_p
     tl.store(grad_k + target + tl.arange(0, D)[None, :], whole.to(grad_k.dtype.element_ty), mask=seen[:, None] < P)
-    kept = (column[None, :] < D) & (seen[:, None] < P)
-    tl.store(grad_v + target + column[None, :], sum_v.to(grad_v.dtype.element_ty), mask=kept)
+    kept = (column[None, :] >= G) & (column[None, :] < G + D) & (seen[:, None] < P)
+    tl.store(grad_v + target + (column - G)[None, :], sum_v.to(grad_v.dtype.element_ty), mask=kept)
+
+
+@triton.jit
+def _finish_queries(
+    grad_q, to, stride_f, stride_p, stride_n, scale, heads, P: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr
+):
+    blocks: tl.constexpr = (P + BLOCK - 1) // BLOCK
+    head = tl.program_id(0) // blocks
+    rows = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
+    dim = tl.arange(0, D)[None, :]
+    inside = rows[:, None] < P
+    whole = tl.load(grad_q + (head.to(tl.int64) * P + rows[:, None]) * D + dim, mask=inside, other=0.0) * scale
+    target = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n + rows[:, None] * stride_p
+    tl.store(to + target + dim, whole.to(to.dtype.element_ty), mask=inside)
 
 
 def columns(head_dim: int) -> int:
     """How many columns a row has, DP."""
-    return max(16, int(triton.next_power_of_2(2 * head_dim + 2)))
+    return max(16, int(triton.next_power_of_2(3 * head_dim + 4)))
 
 
-def forward(qkv_FP3ND: Tensor, precision: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the mixed values `[F, P, N, D]` and the rows of q, k and v, `[F * N, P, DP]` each, for `backward`."""
+def forward(qkv_FP3ND: Tensor, precision: str, *, keep: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the mixed values `[F, P, N, D]` and the rows of q, k and v, `[F * N, P, DP]` each, for `backward`.
+
+    Without ``keep`` the rows of q are not written.
+    """
     F, P, _, N, D = qkv_FP3ND.shape
     DP = columns(D)
     q, k, v = qkv_FP3ND.unbind(2)
-    rows = [qkv_FP3ND.new_empty(F * N, P, DP) for _ in range(3)]
-    longest = torch.zeros(F * N, dtype=torch.float32, device=qkv_FP3ND.device)
+    rows = [qkv_FP3ND.new_empty(F * N, P if keep or part else 0, DP) for part in range(3)]
+    parts = triton.cdiv(P, ROWS)
+    longest = torch.empty(F * N, parts, dtype=torch.float32, device=qkv_FP3ND.device)
     out = qkv_FP3ND.new_empty(F, P, N, D)
-    _lay_out[(F * N * triton.cdiv(P, ROWS),)](
-        q, k, v, *rows, longest, q.stride(0), q.stride(1), q.stride(2), D**-0.5 * LOG2_E, N,
-        P=P, D=D, DP=DP, BLOCK=ROWS,
+    exact = precision == "tf32x3" and not keep
+    _lay_out[(F * N * parts,)](
+        k, v, rows[1], rows[2], longest, k.stride(0), k.stride(1), k.stride(2), N,
+        P=P, D=D, DP=DP, BLOCK=ROWS, EXACT=exact,
     )  # fmt: skip
-    BM, BN, warps, stages = FORWARD_TILES[precision]
+    BM, BN, warps, stages = FORWARD_TILES["exact" if exact else precision]
     _attend[(F * N * triton.cdiv(P, BM),)](
-        *rows, longest, out, out.stride(0), out.stride(1), out.stride(2), N,
-        P=P, D=D, DP=DP, BM=BM, BN=BN, PRECISION=_dot(precision), num_warps=warps, num_stages=stages,
+        q, *rows, longest, out, q.stride(0), q.stride(1), q.stride(2), out.stride(0), out.stride(1), out.stride(2),
+        D**-0.5 * LOG2_E, N, P=P, D=D, DP=DP, BM=BM, BN=BN, PARTS=parts, KEEP=keep, EXACT=exact,
+        **_share(precision, FORWARD_ONE_OF, bounded=True), PRECISION="tf32" if exact else _dot(precision),
+        num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out, rows[0], rows[1], rows[2]
 
@@ -199,21 +328,28 @@ def backward(grad: Tensor, out: Tensor, q_rows: Tensor, k_rows: Tensor, v_rows: 
     F, P, N, D = out.shape
     DP = q_rows.shape[-1]
     grad = grad.contiguous()
-    g_rows = torch.empty_like(q_rows)
-    grad_q = torch.empty(F, N, P, D, dtype=torch.float32, device=out.device)
-    _lay_out_gradient[(F * N * triton.cdiv(P, ROWS),)](
-        grad, out, g_rows, grad_q, out.stride(0), out.stride(1), out.stride(2), N, P=P, D=D, DP=DP, BLOCK=ROWS
-    )
+    rows = torch.empty_like(q_rows)
+    grad_q = torch.empty(F * N, P, D, dtype=torch.float32, device=out.device)
+    strides = out.stride(0), out.stride(1), out.stride(2)
+    grid = (F * N * triton.cdiv(P, ROWS),)
+    _lay_out_gradient[grid](grad, out, q_rows, rows, grad_q, *strides, N, P=P, D=D, DP=DP, BLOCK=ROWS)
     grad_qkv = out.new_empty(F, P, 3, N, D)
     to_q, to_k, to_v = grad_qkv.unbind(2)
+    strides = to_q.stride(0), to_q.stride(1), to_q.stride(2)
     BM, BN, warps, stages = BACKWARD_TILES[precision]
     _attend_backward[(F * N * triton.cdiv(P, BN),)](
-        q_rows, k_rows, v_rows, g_rows, grad_q, to_k, to_v, to_k.stride(0), to_k.stride(1), to_k.stride(2),
-        D**-0.5, N, P=P, D=D, DP=DP, BM=BM, BN=BN, PRECISION=_dot(precision), num_warps=warps, num_stages=stages,
+        rows, k_rows, v_rows, grad_q, to_k, to_v, *strides, N, P=P, D=D, DP=DP, BM=BM, BN=BN, SHORT=max(8, D),
+        **_share(precision, BACKWARD_ONE_OF), PRECISION=_dot(precision), num_warps=warps, num_stages=stages,
     )  # fmt: skip
-    to_q.copy_(grad_q.transpose(1, 2))
+    _finish_queries[grid](grad_q, to_q, *strides, D**-0.5, N, P=P, D=D, BLOCK=ROWS)
     return grad_qkv
 
 
 def _dot(precision: str) -> str:
     return "tf32" if precision == "bf16" else precision
+
+
+def _share(precision: str, one_of: int, *, bounded: bool = False) -> dict[str, Any]:
+    if precision != "bf16" or not one_of:
+        return {"ONE_OF": 0, "ASSEMBLER": ""}
+    return {"ONE_OF": one_of, "ASSEMBLER": _assembler(one_of, bounded=bounded)}

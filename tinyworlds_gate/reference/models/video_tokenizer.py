@@ -55,23 +55,30 @@ class TokenizerDecoder(nn.Module):
 
     def forward(self, latents_BTPL: Tensor) -> Tensor:
         """Maps `[B, T, P, L]` to frames, not clamped."""
-        frames: Tensor = self.frame_head(self.transformer(self.latent_embed(latents_BTPL) + self.spatial_code))
+        x_BTPE, _ = self.transformer.extend_latents(latents_BTPL, self.latent_embed, self.spatial_code)
+        frames: Tensor = self.frame_head(x_BTPE)
         return frames
 
 
 class VideoTokenizer(nn.Module):
-    """An FSQ autoencoder of video whose frames never depend on later ones."""
+    """An FSQ autoencoder of video whose frames never depend on later ones.
 
-    def __init__(self, sizes: ModelSizes) -> None:
+    With ``frame_by_frame`` they depend on no other frame at all, as if each were a clip of its own: a frame has the
+    same tokens wherever a clip begins. Weights are the same either way.
+    """
+
+    def __init__(self, sizes: ModelSizes, *, frame_by_frame: bool = False) -> None:
         super().__init__()
         self.sizes = sizes
+        self.frame_by_frame = frame_by_frame
         self.encoder = TokenizerEncoder(sizes)
         self.quantizer = FiniteScalarQuantizer(sizes.latent_dim, sizes.num_bins)
         self.decoder = TokenizerDecoder(sizes)
 
     def encode(self, frames_BTCHW: Tensor) -> Tensor:
         """Maps frames in [-1, 1] to quantised latents `[B, T, P, L]` in [-1, 1]."""
-        latents: Tensor = self.quantizer(self.encoder(frames_BTCHW))
+        prequant: Tensor = self._by_clip(self.encoder, frames_BTCHW)
+        latents: Tensor = self.quantizer(prequant)
         return latents
 
     def tokenize(self, frames_BTCHW: Tensor) -> Tensor:
@@ -80,8 +87,7 @@ class VideoTokenizer(nn.Module):
 
     def decode(self, latents_BTPL: Tensor) -> Tensor:
         """Maps quantised latents to frames `[B, T, C, H, W]`, not clamped."""
-        frames: Tensor = self.decoder(latents_BTPL)
-        return frames
+        return self._by_clip(self.decoder, latents_BTPL)
 
     def forward(self, frames_BTCHW: Tensor) -> TokenizerOutput:
         """Reconstructs frames; the loss is smooth-L1 against them (tinyworlds.md §1)."""
@@ -89,3 +95,9 @@ class VideoTokenizer(nn.Module):
         recon = self.decode(latents)
         indices = self.quantizer.indices_from_latents(latents.detach())
         return TokenizerOutput(F.smooth_l1_loss(recon, frames_BTCHW), recon, indices)
+
+    def _by_clip(self, part: nn.Module, x: Tensor) -> Tensor:
+        """What a part makes of clips `[B, T, …]`, or of each of their frames alone."""
+        apart = self.frame_by_frame and x.shape[1] > 1
+        y: Tensor = part(x.flatten(0, 1)[:, None] if apart else x)
+        return y[:, 0].unflatten(0, x.shape[:2]) if apart else y

@@ -72,10 +72,12 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
     _require_same_split(config, trained, digest)
     split = split_episodes(data.episode, config.held_out_fraction, config.split_seed)
     context = config.context_window or sizes.context_length - config.prediction_horizon
-    if context < 1 or context + config.prediction_horizon > sizes.context_length:
+    seen = max(context, config.memory_window or context)
+    if context < 1 or seen + config.prediction_horizon > sizes.context_length:
         raise TrainingError(
-            f"context_window={context} and prediction_horizon={config.prediction_horizon} need "
-            f"{context + config.prediction_horizon} frames, but the models were trained on {sizes.context_length}; "
+            f"context_window={context}, memory_window={config.memory_window} and "
+            f"prediction_horizon={config.prediction_horizon} "
+            f"need {seen + config.prediction_horizon} frames, but the models were trained on {sizes.context_length}; "
             "lower one of them"
         )
     length = context + config.generation_steps * config.prediction_horizon

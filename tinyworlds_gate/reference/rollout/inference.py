@@ -55,6 +55,8 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
             temperature=config.temperature,
             teacher_forced=config.teacher_forced,
             space=config.rollout,
+            memory=config.memory_window,
+            token_choice=config.token_choice,
             batch_size=config.batch_size,
             seed=config.seed,
         ),

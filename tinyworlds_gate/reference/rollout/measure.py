@@ -5,7 +5,7 @@ Legend: B clips, S generated frames, N transitions of a clip, C channels, V voca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,10 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tinyworlds_gate.reference.models.maskgit import TokenChoice, nearest_to_mean
 from tinyworlds_gate.reference.rollout import errors_by_step as errors
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
-from tinyworlds_gate.reference.rollout.rollout import Space, chosen_actions, copy_last, inferred_actions, rollout
+from tinyworlds_gate.reference.rollout.rollout import (
+    Space,
+    chosen_actions,
+    copy_last,
+    inferred_actions,
+    rollout,
+    windows_of,
+)
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
@@ -37,6 +45,8 @@ class MeasureSettings:
     temperature: float = 0.0
     teacher_forced: bool = False
     space: Space = "tokens"
+    memory: int | None = None
+    token_choice: TokenChoice = "likeliest"
     batch_size: int = 16
     seed: int = 0
 
@@ -81,7 +91,9 @@ def measure_clips(
     vocabulary = models.dynamics.sizes.vocabulary
     counts = {key: torch.zeros(vocabulary, dtype=torch.int64, device=device) for key in ("token", "generated_token")}
     non_finite = 0
-    steps: Steps = GraphedSteps(models) if device.type == "cuda" else EagerSteps(models)
+    choose = None if settings.token_choice == "likeliest" else nearest_to_mean(models.tokenizer.quantizer)
+    steps: Steps = GraphedSteps(models, choose=choose) if device.type == "cuda" else EagerSteps(models, choose)
+    windows = windows_of(clips.context, settings.generation_steps, settings.prediction_horizon, settings.memory)
     for number, batch in enumerate(batches):
 
         def on_step(step: int, number: int = number) -> None:
@@ -93,7 +105,8 @@ def measure_clips(
             clips.frames_BTCHW[batch].to(device),
             clips,
             settings,
-            chosen_actions(models, random_codes[batch], clips.context, settings.prediction_horizon),
+            windows,
+            chosen_actions(models, random_codes[batch], windows),
             settings.seed + number,
             counts,
             on_step,
@@ -124,6 +137,8 @@ def measure_clips(
         "temperature": settings.temperature,
         "teacher_forced": settings.teacher_forced,
         "rollout": settings.space,
+        "memory_window": settings.memory or clips.context,
+        "token_choice": settings.token_choice,
         "n_actions": n_actions,
         "token_counts": counts["token"].tolist(),
         "generated_token_counts": counts["generated_token"].tolist(),
@@ -145,7 +160,8 @@ def _measure_batch(
     frames: Tensor,
     clips: ClipSet,
     settings: MeasureSettings,
-    random_actions: Tensor,
+    windows: Sequence[range],
+    random_actions: Sequence[Tensor],
     seed: int,
     counts: dict[str, Tensor],
     on_step: Callable[[int], None],
@@ -156,7 +172,7 @@ def _measure_batch(
     """Tables and frames of one batch of clips; the tokens seen are added to ``counts``."""
     context = clips.context
     true = frames[:, context : context + settings.new_frames]
-    actions = inferred_actions(models, frames, context, settings.generation_steps, settings.prediction_horizon)
+    actions = inferred_actions(models, frames, windows)
     shared: dict[str, Any] = {
         "context": context,
         "generation_steps": settings.generation_steps,
@@ -164,6 +180,7 @@ def _measure_batch(
         "decode_steps": settings.decode_steps,
         "temperature": settings.temperature,
         "space": settings.space,
+        "memory": settings.memory,
         "steps": steps,
     }
     forced = settings.teacher_forced

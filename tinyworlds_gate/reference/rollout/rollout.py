@@ -6,7 +6,7 @@ Axes: B clips, T frames, S generation steps, N transitions of a clip, K transiti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -25,7 +25,7 @@ class RolloutOutput(NamedTuple):
     """What a rollout made.
 
     predicted_BTCHW: the generated frames only, in [-1, 1], generation_steps * prediction_horizon of them.
-    action_indices: `[B, S, K]`, the codes that each step followed.
+    action_indices: `[B, S, K]`, the codes that each step followed; of a growing memory its last K.
     token_indices: `[B, T, P]` int64, the tokens of the generated frames.
     non_finite: int64 scalar, how many values of the frames were no finite number before they were clamped.
     """
@@ -48,18 +48,21 @@ def rollout(
     temperature: float = 0.0,
     teacher_forced: bool = False,
     space: Space = "pixels",
-    actions: Literal["inferred", "random"] | Tensor = "inferred",
+    memory: int | None = None,
+    actions: Literal["inferred", "random"] | Tensor | Sequence[Tensor] = "inferred",
     generator: torch.Generator | None = None,
     on_step: Callable[[int], None] | None = None,
     steps: Steps | None = None,
 ) -> RolloutOutput:
     """Continues the first `context` true frames (in [-1, 1]) by generation_steps * prediction_horizon frames.
 
-    Each step sees the last `context` frames, true at first and then generated (always true when teacher_forced).
+    Each step sees the last `context` frames, true at first and then generated (always true when teacher_forced). With
+    `memory` above `context` it sees all frames so far, up to that number.
     In pixel space they are tokenised again at each step, as TinyWorlds does; in token space the true context is
     tokenised once and generated tokens are fed back as they are. A step follows the latent actions of the true
     frames, or random ones: uniform codes drawn once per transition and fixed over the rollout (closed-loop.md,
-    Definitions; tinyworlds.md §1, Rollout), or those given as `[B, S, K, A]` (`inferred_actions`, `chosen_actions`).
+    Definitions; tinyworlds.md §1, Rollout), or those given as `[B, S, K, A]` or step by step
+    (`inferred_actions`, `chosen_actions`).
     `on_step` is called with the 0-based number of each step before it is taken. `steps` takes the steps, one operation
     after the other where none is given (`steps.py`).
     Raises ConfigError when the clips are too short or a setting is impossible.
@@ -69,15 +72,22 @@ def rollout(
     _check(frames_BTCHW, context, generation_steps, prediction_horizon, new_frames, needs_future=inferred)
     if space not in ("pixels", "tokens"):
         raise ConfigError(f"The rollout space is {space!r}; it must be 'pixels' or 'tokens'.")
+    memory = context if memory is None else memory
+    if memory < context:
+        raise ConfigError(f"The memory is {memory} frames; it must hold the {context} context frames at least.")
+    windows = windows_of(context, generation_steps, prediction_horizon, memory)
+    followed: Sequence[Tensor]
     if isinstance(actions, Tensor):
-        followed_BSKA = actions
+        followed = actions.unbind(1)
+    elif not isinstance(actions, str):
+        followed = actions
     elif inferred:
-        followed_BSKA = inferred_actions(models, frames_BTCHW, context, generation_steps, prediction_horizon)
+        followed = inferred_actions(models, frames_BTCHW, windows)
     elif actions == "random":
         device = generator.device if generator is not None else None
         size = (frames_BTCHW.shape[0], context + new_frames - 1)
         codes = torch.randint(models.latent_actions.sizes.n_actions, size, generator=generator, device=device)
-        followed_BSKA = chosen_actions(models, codes, context, prediction_horizon)
+        followed = chosen_actions(models, codes, windows)
     else:
         raise ConfigError(f"actions is {actions!r}; it must be 'inferred' or 'random'.")
     tokenizer, steps = models.tokenizer, steps or EagerSteps(models)
@@ -87,42 +97,48 @@ def rollout(
     tokens: list[Tensor] = []
     non_finite = torch.zeros((), dtype=torch.int64, device=known_BTPL.device)
     for step in range(generation_steps):
-        start = step * prediction_horizon
+        first, last = windows[step].start, windows[step].stop - prediction_horizon
         if on_step is not None:
             on_step(step)
         if step > 0 and teacher_forced:
-            known_BTPL = tokenizer.encode(frames_BTCHW[:, start : start + context])
+            known_BTPL = tokenizer.encode(frames_BTCHW[:, first:last])
         elif step > 0 and space == "pixels":
             known_BTPL = tokenizer.encode(shown)
         latents_BTPL, decoded = steps.take(
-            known_BTPL, followed_BSKA[:, step], prediction_horizon, decode_steps, temperature, generator
+            known_BTPL, followed[step], prediction_horizon, decode_steps, temperature, generator
         )
         non_finite += (~decoded.isfinite()).sum()
         future = decoded.clamp(-1, 1)
-        shown = torch.cat((shown, future), dim=1)[:, -context:]
-        known_BTPL = latents_BTPL[:, -context:]
+        shown = torch.cat((shown, future), dim=1)[:, -memory:]
+        known_BTPL = latents_BTPL[:, -memory:]
         predicted.append(future)
         tokens.append(tokenizer.quantizer.indices_from_latents(latents_BTPL[:, -prediction_horizon:]))
-    codes_BSK = models.latent_actions.action_indices(followed_BSKA)
+    transitions = context + prediction_horizon - 1
+    codes_BSK = torch.stack([models.latent_actions.action_indices(one[:, -transitions:]) for one in followed], dim=1)
     return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1), non_finite)
 
 
-@torch.no_grad()
-def inferred_actions(
-    models: WorldModels, frames_BTCHW: Tensor, context: int, generation_steps: int, prediction_horizon: int = 1
-) -> Tensor:
-    """Returns `[B, S, K, A]`: the latent actions of the true frames in the window of each step."""
-    length = context + prediction_horizon
-    starts = range(0, generation_steps * prediction_horizon, prediction_horizon)
-    return torch.stack([models.latent_actions.encode(frames_BTCHW[:, i : i + length]) for i in starts], dim=1)
+def windows_of(
+    context: int, generation_steps: int, prediction_horizon: int = 1, memory: int | None = None
+) -> list[range]:
+    """The frames of the clip that each step is about: those that it sees, at most `memory`, and the new ones."""
+    memory = context if memory is None else memory
+    ends = [context + step * prediction_horizon for step in range(generation_steps)]
+    return [range(max(0, end - memory), end + prediction_horizon) for end in ends]
 
 
 @torch.no_grad()
-def chosen_actions(models: WorldModels, codes_BN: Tensor, context: int, prediction_horizon: int = 1) -> Tensor:
-    """Returns `[B, S, K, A]`: one code per transition of the clip, the same one in every step that sees it."""
+def inferred_actions(models: WorldModels, frames_BTCHW: Tensor, windows: Sequence[range]) -> list[Tensor]:
+    """Returns `[B, K, A]` for each step: the latent actions of the true frames in its window."""
+    return [models.latent_actions.encode(frames_BTCHW[:, one.start : one.stop]) for one in windows]
+
+
+@torch.no_grad()
+def chosen_actions(models: WorldModels, codes_BN: Tensor, windows: Sequence[range]) -> list[Tensor]:
+    """Returns `[B, K, A]` for each step: one code per transition of the clip, the same in every step that sees it."""
     quantizer = models.latent_actions.quantizer
     latents_BNA = quantizer.latents_from_indices(codes_BN.to(quantizer.basis.device))
-    return latents_BNA.unfold(1, context + prediction_horizon - 1, prediction_horizon).transpose(2, 3)
+    return [latents_BNA[:, one.start : one.stop - 1] for one in windows]
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from tinyworlds_gate.reference.models.maskgit import (
     maskgit_decode,
     reveal_by_rank,
 )
-from tinyworlds_gate.reference.models.transformer import SwiGLU
+from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer, SwiGLU
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 WARM_UPS = 2
@@ -90,13 +90,12 @@ class GraphedSteps:
     blocks be compiled before the first step (`compile_regions`).
     """
 
-    def __init__(self, models: WorldModels, *, compiled: bool = False) -> None:
-        fused = (
-            (torch.compile(choose_tokens, dynamic=False), torch.compile(reveal_by_rank, dynamic=False))
-            if compiled
-            else (None, None)
-        )
-        self._eager = EagerSteps(models, *fused)
+    def __init__(self, models: WorldModels, *, compiled: bool = False, choose: Choose | None = None) -> None:
+        reveal: Reveal | None = None
+        if compiled:
+            choose = torch.compile(choose or choose_tokens, dynamic=False)
+            reveal = torch.compile(reveal_by_rank, dynamic=False)
+        self._eager = EagerSteps(models, choose, reveal)
         self._captured: dict[tuple[object, ...], _Captured] = {}
 
     def take(
@@ -118,19 +117,23 @@ class GraphedSteps:
 
 
 @contextmanager
-def weights_in_one(*models: nn.Module, dtype: torch.dtype) -> Iterator[list[tuple[Tensor, ...]]]:
+def weights_in_one(*models: nn.Module, dtype: torch.dtype) -> Iterator[list[object]]:
     """Inside, weights that act on the same input lie in one tensor, instead of being put together at each use.
 
     Yields those tensors; a graph that was captured inside needs them alive.
     """
-    parts = [part for model in models for part in model.modules() if isinstance(part, SelfAttention | SwiGLU)]
-    for part in parts:
+    modules = [module for model in models for module in model.modules()]
+    parts = [part for part in modules if isinstance(part, SelfAttention | SwiGLU)]
+    stacks = [part for part in modules if isinstance(part, SpaceTimeTransformer)]
+    for part in (*parts, *stacks):
         part.fuse(dtype)
     try:
-        yield [part.fused for part in parts if part.fused is not None]
+        yield [*(part.fused for part in parts), *(stack.in_one for stack in stacks)]
     finally:
         for part in parts:
             part.fused = None
+        for stack in stacks:
+            stack.in_one = None
 
 
 class _Captured:

@@ -11,6 +11,7 @@ from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.checkpoints.integrity import CheckpointRef, verify_checkpoint
 from tinyworlds_gate.checkpoints.read import read_model_state, read_state
 from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.reference.models.manner import manner_of
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.rollout.world_models import WorldModels, load_world_models
 
@@ -53,7 +54,8 @@ def load_trained(paths: Mapping[str, Path]) -> TrainedModels:
         sizes[stage] = ModelSizes(**values)
     states = {stage: read_model_state(reference.path) for stage, reference in references.items()}
     configs = {stage: _recorded_config(reference.path) for stage, reference in references.items()}
-    return TrainedModels(load_world_models(sizes, states), references, sizes, configs)
+    manners = {stage: manner_of(stage, config) for stage, config in configs.items()}
+    return TrainedModels(load_world_models(sizes, states, manners), references, sizes, configs)
 
 
 def _recorded_config(path: Path) -> Mapping[str, Any]:

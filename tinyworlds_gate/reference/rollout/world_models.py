@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,11 +68,14 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str) -> N
 
 
 def load_world_models(
-    sizes_per_stage: Mapping[str, ModelSizes], state_dicts: Mapping[str, Mapping[str, Tensor]]
+    sizes_per_stage: Mapping[str, ModelSizes],
+    state_dicts: Mapping[str, Mapping[str, Tensor]],
+    manners: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> WorldModels:
     """Builds the three models from their stages' sizes and tensors, in evaluation mode on the CPU.
 
-    Both mappings have the keys video_tokenizer, latent_actions and dynamics. Raises CheckpointError when
+    All mappings have the keys video_tokenizer, latent_actions and dynamics; ``manners`` are what `manner_of` reads from
+    their configs, TinyWorlds' where none are given. Raises CheckpointError when
     tensors do not fit the sizes or the three models do not fit one another (C4).
     """
     tokenizer_sizes, action_sizes, dynamics_sizes = (
@@ -92,8 +96,11 @@ def load_world_models(
             f"frame_size is {tokenizer_sizes.frame_size} in the video_tokenizer checkpoint and "
             f"{action_sizes.frame_size} in the latent_actions checkpoint; use checkpoints of the same run."
         )
+    manners = manners or {stage: {} for stage in state_dicts}
     models = WorldModels(
-        VideoTokenizer(tokenizer_sizes), LatentActionModel(action_sizes), DynamicsModel(dynamics_sizes)
+        VideoTokenizer(tokenizer_sizes, **manners["video_tokenizer"]),
+        LatentActionModel(action_sizes, **manners["latent_actions"]),
+        DynamicsModel(dynamics_sizes),
     )
     load_weights(models.tokenizer, state_dicts["video_tokenizer"], "video_tokenizer")
     load_weights(models.latent_actions, state_dicts["latent_actions"], "latent_actions")

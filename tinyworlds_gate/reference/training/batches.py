@@ -14,16 +14,19 @@ from tinyworlds_gate.reference.data.convert import to_model_range
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
 from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reference.data.split import split_episodes
+from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.job import StageJob
+from tinyworlds_gate.reference.training.token_clips import TokenClips, TokenTable, tokenize_all
 
 MOST_OF_FREE_MEMORY = 0.5
 
 
 class BatchSource:
-    """Draws clips of ``context_length`` frames from the training episodes only."""
+    """Draws clips of ``clip_frames`` frames (None: ``context_length``) from the training episodes only."""
 
-    def __init__(self, job: StageJob, worker: Worker, project_root: Path) -> None:
+    def __init__(self, job: StageJob, worker: Worker, project_root: Path, *, clip_frames: int | None = None) -> None:
         training = job.training
         path = (
             Path(training.data_path)
@@ -35,7 +38,7 @@ class BatchSource:
         )
         self.data_digest = sha256_of(path)
         split = split_episodes(self.data.episode, training.held_out_fraction, training.split_seed)
-        self.length = training.context_length
+        self.length = clip_frames or training.context_length
         self.starts = clip_starts(self.data, self.length, split.train)
         self.sampler = ClipSampler(
             self.starts,
@@ -46,24 +49,51 @@ class BatchSource:
         )
         self.batch_size = job.stage.batch_size_per_gpu
         self.device = worker.device
+        self._frames_beside = False
         self.frames_on_device: Tensor | None = None
         """All frames as bytes where the worker computes, so that a batch is one gather there; None when they do not
         fit, or lie there anyway."""
         if self.device.type == "cuda" and frames_fit(self.data.frames.nbytes, torch.cuda.mem_get_info(self.device)[0]):
             self.frames_on_device = torch.from_numpy(self.data.frames).to(self.device)
 
+        self.tokens: TokenTable | None = None
+        """Tokens of all frames in place of the frames, once `use_tokens` was called."""
+
+    def use_tokens(
+        self, tokenizer: VideoTokenizer, latent_actions: LatentActionModel, *, autocast: bool, with_frames: bool
+    ) -> None:
+        """Give out clips as tokens from now on, with their frames beside them or without."""
+        frames = self.frames_on_device if self.frames_on_device is not None else torch.from_numpy(self.data.frames)
+        self.tokens = tokenize_all(tokenizer, latent_actions, frames, self.device, autocast=autocast)
+        self._frames_beside = with_frames
+
+    @property
+    def by_starts(self) -> bool:
+        """Whether the device needs no more than where its clips start."""
+        return self.frames_on_device is not None or (self.tokens is not None and not self._frames_beside)
+
     def draw(self) -> np.ndarray:
         """Where the next clips start: int64 ``[B]``."""
         return self.sampler.next()
 
     def next(self) -> Tensor:
-        """The next batch, ``[B, T, C, H, W]`` in [-1, 1]."""
+        """The next clips, as `clips` gives them."""
         return self.clips(torch.from_numpy(self.draw()).to(self.device))
+
+    def next_batch(self) -> Tensor | TokenClips:
+        """The next clips, as `batch` gives them."""
+        return self.batch(torch.from_numpy(self.draw()).to(self.device))
 
     def fixed_examples(self, count: int) -> Tensor:
         """The same few clips every time, spread over the training episodes, for pictures."""
         picks = np.linspace(0, len(self.starts) - 1, count).round().astype(np.int64)
         return self.clips(torch.from_numpy(self.starts[picks]).to(self.device))
+
+    def batch(self, starts: Tensor) -> Tensor | TokenClips:
+        """The clips that start there (int64 ``[B]`` on the worker's device): frames ``[B, T, C, H, W]``, or tokens."""
+        if self.tokens is None:
+            return self.clips(starts)
+        return self.tokens.clips(starts, self.length, self.clips(starts) if self._frames_beside else None)
 
     def clips(self, starts: Tensor) -> Tensor:
         """The clips that start there (int64 ``[B]`` on the worker's device), as frames in [-1, 1]."""

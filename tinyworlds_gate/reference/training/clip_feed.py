@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tinyworlds_gate.reference.data.convert import to_model_range
 from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.token_clips import TokenClips
 
 
 class ClipFeed:
@@ -33,14 +34,14 @@ class ClipFeed:
         self._slots[slot].copy_(self._next(drawn))
         self._now.copy_(self._slots[slot], non_blocking=True)
 
-    def clips(self, micro: int) -> Tensor:
-        """One micro-batch in [-1, 1], ``[B, T, C, H, W]``, computed from what was sent last."""
-        if self.batches.frames_on_device is None:
+    def clips(self, micro: int) -> Tensor | TokenClips:
+        """One micro-batch, computed from what was sent last: frames in [-1, 1] ``[B, T, C, H, W]``, or tokens."""
+        if not self.batches.by_starts:
             return to_model_range(self._now[micro])
-        return self.batches.clips(self._now[micro])
+        return self.batches.batch(self._now[micro])
 
     def _next(self, starts_AB: np.ndarray) -> Tensor:
         """What is sent: where the clips start, or their bytes ``[A, B, T, H, W, C]``."""
-        if self.batches.frames_on_device is not None:
+        if self.batches.by_starts:
             return torch.from_numpy(starts_AB)
         return torch.stack([self.batches.bytes_of(starts) for starts in starts_AB])

@@ -5,18 +5,34 @@ Legend: B clips, T frames, C channels, P patches, L latent dims, A action dims.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tinyworlds_gate.checkpoints.read import read_model_state
+from tinyworlds_gate.checkpoints.read import read_model_state, read_state
+from tinyworlds_gate.config.schema import DynamicsConfig, LatentActionsConfig, StageConfig, VideoTokenizerConfig
 from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.manner import manner_of
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.token_clips import TokenClips
+
+LATENT_ACTION_KEYS = (
+    "frame_pairs",
+    "antisymmetric_dims",
+    "film_std",
+    "shift_weight",
+    "code_entropy_floor",
+    "code_entropy_weight",
+)
+"""Settings of the stage that are arguments of its model."""
 
 
 @dataclass
@@ -30,14 +46,21 @@ class StepOutput:
 class Objective(nn.Module):
     """A stage's training step. DDP wraps it, so its parameters are exactly the trained ones."""
 
+    clip_frames: int | None = None
+    """Frames of a training clip; None: context_length of them."""
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
+    def use_tokens(self, batches: BatchSource, *, autocast: bool) -> None:
+        """Let the batches be tokens where the stage can learn from these alone."""
+
     @torch.no_grad()
-    def prepare(self, frames_BTCHW: Tensor) -> tuple[Tensor, ...]:
-        """The inputs of ``forward`` for a batch of frames in [-1, 1]; anything frozen runs here."""
-        return (frames_BTCHW,)
+    def prepare(self, clips: Tensor | TokenClips) -> tuple[Tensor, ...]:
+        """The inputs of ``forward`` for a batch of frames in [-1, 1] (or of tokens); anything frozen runs here."""
+        assert isinstance(clips, Tensor)
+        return (clips,)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (scalar, with graph) and the integer codes of the batch (without)."""
@@ -84,8 +107,11 @@ class TokenizerObjective(Objective):
 
     metric_names = ("train/codebook_usage",)
 
-    def __init__(self, sizes: ModelSizes) -> None:
-        super().__init__(VideoTokenizer(sizes))
+    def __init__(self, sizes: ModelSizes, settings: VideoTokenizerConfig | None = None) -> None:
+        frame_by_frame = settings is not None and settings.frame_by_frame
+        super().__init__(VideoTokenizer(sizes, frame_by_frame=frame_by_frame))
+        if frame_by_frame:
+            self.clip_frames = 1
         self.codebook_size = sizes.num_bins**sizes.latent_dim
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,8 +131,11 @@ class LatentActionsObjective(Objective):
 
     metric_names = ("latent_actions/codebook_usage", "action_entropy", "unique_actions")
 
-    def __init__(self, sizes: ModelSizes) -> None:
-        super().__init__(LatentActionModel(sizes))
+    def __init__(self, sizes: ModelSizes, settings: LatentActionsConfig | None = None) -> None:
+        asked = settings.model_dump(include=set(LATENT_ACTION_KEYS)) if settings else {}
+        super().__init__(LatentActionModel(sizes, **asked))
+        if settings is not None and settings.frame_pairs:
+            self.clip_frames = 2
         self.n_actions = sizes.n_actions
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,11 +173,12 @@ class DynamicsObjective(Objective):
         return (self.model, *self._frozen)
 
     @torch.no_grad()
-    def prepare(self, frames_BTCHW: Tensor) -> tuple[Tensor, ...]:
+    def prepare(self, clips: Tensor | TokenClips) -> tuple[Tensor, ...]:
+        assert isinstance(clips, Tensor)
         tokenizer, latent_actions = self._frozen
-        latents_BTPL = tokenizer.encode(frames_BTCHW)
+        latents_BTPL = tokenizer.encode(clips)
         indices_BTP = tokenizer.quantizer.indices_from_latents(latents_BTPL)
-        actions_BTA = latent_actions.encode(frames_BTCHW)
+        actions_BTA = latent_actions.encode(clips)
         batch, frames, patches = indices_BTP.shape
         mask_BTP = self.model.sample_mask(batch, frames, patches).to(indices_BTP.device)  # type: ignore[operator]
         return latents_BTPL, indices_BTP, actions_BTA, mask_BTP
@@ -174,6 +204,12 @@ class DynamicsObjective(Objective):
         return frames_BTCHW, predicted.clamp(-1, 1), "last frame predicted in one step, the others reconstructed"
 
 
+def frozen_manner(stage: str, path: Path) -> dict[str, Any]:
+    """How the model of this checkpoint reads clips."""
+    config = read_state(path).get("config")
+    return manner_of(stage, config if isinstance(config, Mapping) else {})
+
+
 def load_frozen(model: nn.Module, path: Path, setting: str) -> nn.Module:
     """Load a stage's checkpoint into ``model`` and freeze it.
 
@@ -193,23 +229,34 @@ def load_frozen(model: nn.Module, path: Path, setting: str) -> nn.Module:
 
 
 def build_objective(
-    stage: str, sizes: ModelSizes, *, tokenizer_path: Path | None = None, latent_actions_path: Path | None = None
+    stage: str,
+    sizes: ModelSizes,
+    settings: StageConfig | None = None,
+    *,
+    tokenizer_path: Path | None = None,
+    latent_actions_path: Path | None = None,
 ) -> Objective:
-    """The objective of a stage; dynamics needs the two checkpoints that it is trained on.
+    """The objective of a stage, as its settings ask (TinyWorlds' without any); dynamics needs the two checkpoints that
+    it is trained on.
 
     Raises:
         TrainingError: dynamics without its checkpoints, or checkpoints of other sizes.
     """
     if stage == "video_tokenizer":
-        return TokenizerObjective(sizes)
+        return TokenizerObjective(sizes, settings if isinstance(settings, VideoTokenizerConfig) else None)
     if stage == "latent_actions":
-        return LatentActionsObjective(sizes)
+        return LatentActionsObjective(sizes, settings if isinstance(settings, LatentActionsConfig) else None)
     if tokenizer_path is None or latent_actions_path is None:
         raise TrainingError(
             "dynamics is trained on a tokenizer and a latent-action model: give "
             "video_tokenizer_path=<checkpoint folder> and latent_actions_path=<checkpoint folder>"
         )
-    tokenizer, latent_actions = VideoTokenizer(sizes), LatentActionModel(sizes)
+    tokenizer = VideoTokenizer(sizes, **frozen_manner("video_tokenizer", tokenizer_path))
+    latent_actions = LatentActionModel(sizes, **frozen_manner("latent_actions", latent_actions_path))
     load_frozen(tokenizer, tokenizer_path, "video_tokenizer_path")
     load_frozen(latent_actions, latent_actions_path, "latent_actions_path")
+    if isinstance(settings, DynamicsConfig) and settings.masking == "next_frame":
+        from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
+
+        return NextFrameObjective(sizes, tokenizer, latent_actions, settings)
     return DynamicsObjective(sizes, tokenizer, latent_actions)

@@ -9,11 +9,15 @@ from torch import Tensor, nn
 
 from tinyworlds_gate.reference.models.param_groups import WEIGHT_DECAY, parameter_groups
 
+BETA2 = 0.999
 
-def build_optimizer(model: nn.Module, learning_rate: float, *, graphed: bool) -> torch.optim.AdamW:
+
+def build_optimizer(
+    model: nn.Module, learning_rate: float, *, graphed: bool, beta2: float = BETA2
+) -> torch.optim.AdamW:
     """AdamW over the model's parameters; ``graphed`` keeps rate and step counters on the GPU, for CUDA graphs."""
     groups = parameter_groups(model, weight_decay=WEIGHT_DECAY)
-    betas, eps = (0.9, 0.999), 1e-8
+    betas, eps = (0.9, beta2), 1e-8
     if not graphed:
         return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps)
     rate = torch.tensor(learning_rate, device=next(model.parameters()).device)
@@ -43,7 +47,7 @@ def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any])
 
     Raises ValueError when the state is that of other parameters.
     """
-    own = [{name: group[name] for name in ("lr", "fused", "capturable")} for group in optimizer.param_groups]
+    own = [{name: group[name] for name in ("lr", "betas", "fused", "capturable")} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, kept in zip(optimizer.param_groups, own, strict=True):
         group.update(kept)

@@ -4,6 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Preparation:
+    """What a stage spends before its first update, part by part, in seconds."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._parts: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        """Counts what runs inside."""
+        began = time.monotonic()
+        yield
+        self._parts[part] = time.monotonic() - began
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in self._parts.items())
+        return f"{time.monotonic() - self._began:.1f} s ({parts})"
 
 
 class ProgressLines:

@@ -40,6 +40,18 @@ def compile_regions(models: Iterable[nn.Module]) -> None:
                 module.forward = partial(compiled[type(module)], module)
 
 
+def start_compiler() -> None:
+    """Let the compiler's own worker processes start while the stage reads its frames; they take seconds.
+
+    The compiler would start them with its first kernel. Where this torch has no such call, it still does.
+    """
+    from torch._inductor import async_compile
+
+    wakeup = getattr(async_compile.AsyncCompile, "wakeup", None)
+    if wakeup is not None:
+        wakeup()
+
+
 def uncompiled() -> AbstractContextManager[object]:
     """Inside, compiled parts run operation by operation: a few clips now and then are not worth a compilation."""
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")

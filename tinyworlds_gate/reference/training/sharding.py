@@ -46,7 +46,8 @@ def shard_optimizer(whole: torch.optim.AdamW, model: nn.Module, learning_rate: f
 
     ``whole`` was built over the same model before it was sharded, and holds whole moments on every rank.
     """
-    sharded = build_optimizer(model, learning_rate, graphed=False)
+    beta2 = whole.param_groups[0]["betas"][1]
+    sharded = build_optimizer(model, learning_rate, graphed=False, beta2=beta2)
     for old, new in zip(whole.param_groups, sharded.param_groups, strict=True):
         for before, parameter in zip(old["params"], new["params"], strict=True):
             if entry := whole.state.get(before):

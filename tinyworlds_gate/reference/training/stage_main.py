@@ -80,5 +80,6 @@ def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
 
             kept = own_weights(trainer.model)
             print(f"sharded by FSDP2, without CUDA graphs: rank 0 keeps {kept} of {parameters} weights", flush=True)
+        print(f"ready after {trainer.preparation}", flush=True)
         print(f"updates {trainer.start_update} to {config.stage.n_updates}, schedule {trainer.schedule}", flush=True)
     trainer.train()

@@ -32,8 +32,13 @@ from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import Objective, build_objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
-from tinyworlds_gate.reference.training.progress import ProgressLines
-from tinyworlds_gate.reference.training.regional_compile import compile_regions, is_compiler_failure, uncompiled
+from tinyworlds_gate.reference.training.progress import Preparation, ProgressLines
+from tinyworlds_gate.reference.training.regional_compile import (
+    compile_regions,
+    is_compiler_failure,
+    start_compiler,
+    uncompiled,
+)
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates, Taken, Updates
@@ -50,6 +55,7 @@ class Trainer:
         self.stage = job.name
         self.run_root = Path(os.environ.get("NG_RUN_ROOT_DIR", project_root / "results" / "unnamed"))
         stage, training = job.stage, job.training
+        self.preparation = Preparation()
         self.sizes = ModelSizes(**job.model_sizes())
         # Every rank starts from the same weights; each draws its own masks afterwards.
         torch.manual_seed(training.seed)
@@ -57,10 +63,14 @@ class Trainer:
         self.objective = self._build_objective()
         self.model = self.objective.model
         seed_worker(training.seed, worker.rank)
-        self.batches = BatchSource(job, worker, project_root)
+        self.compiled = training.compile and worker.device.type == "cuda"
+        if self.compiled:
+            start_compiler()
+        with self.preparation.of("frames"):
+            self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
         # Collectives of shards stand between the operations, so a sharded update is never one graph.
         graphed = worker.device.type == "cuda" and training.cuda_graphs and not self.sharded
-        self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed)
+        self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed, beta2=stage.adam_beta2)
         self.start_update = 0
         if job.resume_path:
             self.start_update = restore_training(
@@ -86,12 +96,15 @@ class Trainer:
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
-        self.compiled = training.compile and worker.device.type == "cuda"
         if worker.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
             if self.compiled:
                 compile_regions(self.objective.all_models)
-        self.updates = self._build_updates(graphed)
+        if self._sees_most_frames():
+            with self.preparation.of("tokens"):
+                self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
+        with self.preparation.of("first updates"):
+            self.updates = self._build_updates(graphed)
 
     def _require_free_steps(self) -> None:
         """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""
@@ -124,11 +137,20 @@ class Trainer:
                 ("latent_actions_path", "latent_actions_path"),
             )
         }
-        objective = build_objective(self.stage, self.sizes, **paths)
+        objective = build_objective(self.stage, self.sizes, stage, **paths)
         if self.sharded:  # the trained model is moved piece by piece
             objective.frozen_to(self.worker.device)
             return objective
         return objective.to_device(self.worker.device)
+
+    def _sees_most_frames(self) -> bool:
+        """Whether the whole stage draws more frames than the file holds: then each is best tokenised beforehand.
+
+        The same for every chunk of a stage, so that chunks add up to the stage in one.
+        """
+        stage = self.job.stage
+        clips = (stage.schedule_end or stage.n_updates) * stage.gradient_accumulation_steps * stage.batch_size_per_gpu
+        return clips * self.batches.length >= len(self.batches.data.frames)
 
     def _build_updates(self, graphed: bool) -> Updates:
         parts = (self.objective, self.optimizer, self.batches, self.job.stage, self.worker)

@@ -78,7 +78,7 @@ class EagerUpdates:
         loss_sum = torch.zeros((), device=self.worker.device)
         codes: list[Tensor] = []
         for micro in range(accumulation):
-            inputs = self.objective.prepare(self.batches.next())
+            inputs = self.objective.prepare(self.batches.next_batch())
             last = micro == accumulation - 1
             no_sync = not last and isinstance(self.step_module, DistributedDataParallel)
             with self.step_module.no_sync() if no_sync else contextlib.nullcontext():  # type: ignore[operator]

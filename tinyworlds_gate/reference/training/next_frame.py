@@ -1,0 +1,100 @@
+"""Dynamics trained the way a rollout uses it: each frame from the clean frames before it, its own tokens hidden.
+
+TinyWorlds hides tokens of all frames of a clip at once, so that nearly every prediction is made from a context full of
+holes, which no rollout ever shows the model. Here all frames of a clip are predicted in one pass, each from whole
+frames before it (`DynamicsModel.guess`). So that errors of a rollout do not pile up, the context can be made what it
+will be there: the model's own predictions, and noise.
+
+Legend: B clips, T frames, C channels, P patches, L latent dims, A action dims, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyworlds_gate.config.schema import DynamicsConfig
+from tinyworlds_gate.reference.models.dynamics import LEAST_MASK_RATIO, masked_cross_entropy
+from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.objectives import DynamicsObjective
+from tinyworlds_gate.reference.training.token_clips import TokenClips, cacheable
+
+
+class NextFrameObjective(DynamicsObjective):
+    """Stage 3 with ``masking: next_frame``."""
+
+    def __init__(
+        self, sizes: ModelSizes, tokenizer: VideoTokenizer, latent_actions: LatentActionModel, settings: DynamicsConfig
+    ) -> None:
+        super().__init__(sizes, tokenizer, latent_actions)
+        self.settings = settings
+
+    def use_tokens(self, batches: BatchSource, *, autocast: bool) -> None:
+        if cacheable(*self._frozen):
+            with_frames = self.settings.pixel_loss > 0
+            batches.use_tokens(*self._frozen, autocast=autocast, with_frames=with_frames)
+
+    @torch.no_grad()
+    def prepare(self, clips: Tensor | TokenClips) -> tuple[Tensor, ...]:
+        tokenizer, latent_actions = self._frozen
+        if isinstance(clips, TokenClips):
+            indices_BTP, frames_BTCHW = clips.indices_BTP, clips.frames_BTCHW
+            latents_BTPL = tokenizer.quantizer.latents_from_indices(indices_BTP)
+            actions_BTA = latent_actions.quantizer.latents_from_indices(clips.codes_BT)
+        else:
+            frames_BTCHW = clips
+            latents_BTPL = tokenizer.encode(frames_BTCHW)
+            indices_BTP = tokenizer.quantizer.indices_from_latents(latents_BTPL)
+            actions_BTA = latent_actions.encode(frames_BTCHW)
+        known_BTPL = self._known(latents_BTPL, actions_BTA)
+        inputs = (known_BTPL, latents_BTPL, indices_BTP, actions_BTA, self._mask(indices_BTP))
+        return inputs if frames_BTCHW is None else (*inputs, frames_BTCHW)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        known_BTPL, latents_BTPL, indices_BTP, actions_BTA, mask_BTP = inputs[:5]
+        logits = self.model.guess(known_BTPL, latents_BTPL, actions_BTA, mask_BTP)  # type: ignore[operator]
+        loss = masked_cross_entropy(logits, indices_BTP[:, 1:], mask_BTP[:, 1:])
+        if self.settings.pixel_loss > 0:
+            loss = loss + self.settings.pixel_loss * self._pixel_error(logits, inputs[5][:, 1:])
+        return loss, indices_BTP
+
+    def _mask(self, indices_BTP: Tensor) -> Tensor:
+        """True = hidden: some frames entirely, of each other one an own share of its places; never none of a frame."""
+        B, T, P = indices_BTP.shape
+        draw = torch.rand(2, B, T, 1, device=indices_BTP.device)
+        ratio = LEAST_MASK_RATIO + (1 - LEAST_MASK_RATIO) * draw[0]
+        ratio = torch.where(draw[1] < self.settings.whole_frame_share, 1.0, ratio)
+        return torch.rand(B, T, P, device=indices_BTP.device) < ratio
+
+    def _known(self, latents_BTPL: Tensor, actions_BTA: Tensor) -> Tensor:
+        """The frames that guesses are made from: the true ones, in some clips replaced and disturbed."""
+        B, T, P, _ = latents_BTPL.shape
+        device, quantizer = latents_BTPL.device, self._frozen[0].quantizer
+        known_BTPL = latents_BTPL
+        if self.settings.own_context > 0:
+            everything = torch.ones(B, T, P, dtype=torch.bool, device=device)
+            logits = self.model.guess(latents_BTPL, latents_BTPL, actions_BTA, everything)  # type: ignore[operator]
+            own_BTPL = quantizer.latents_from_indices(logits.argmax(dim=-1)).to(known_BTPL.dtype)
+            late = torch.arange(1, T, device=device) >= self.settings.true_context  # [T-1]
+            chosen = torch.rand(B, 1, device=device) < self.settings.own_context
+            replaced = torch.where((chosen & late)[..., None, None], own_BTPL, latents_BTPL[:, 1:])
+            known_BTPL = torch.cat((latents_BTPL[:, :1], replaced), dim=1)
+        if self.settings.context_noise > 0:
+            share = self.settings.context_noise * torch.rand(B, 1, 1, device=device)
+            noisy = torch.rand(B, T, P, device=device) < share
+            random = torch.randint(self.codebook_size, (B, T, P), device=device)
+            drawn = quantizer.latents_from_indices(random).to(known_BTPL.dtype)
+            known_BTPL = torch.where(noisy[..., None], drawn, known_BTPL)
+        return known_BTPL
+
+    def _pixel_error(self, logits_BTPV: Tensor, frames_BTCHW: Tensor) -> Tensor:
+        """Squared error, in units of [0, 1] frames, of the frame that the nearest tokens to the mean decode to."""
+        tokenizer = self._frozen[0]
+        mean_BTPL = tokenizer.quantizer.expected_latents(logits_BTPV)
+        nearest = tokenizer.quantizer.nearest_level(mean_BTPL)
+        decoded = tokenizer.decode(mean_BTPL + (nearest - mean_BTPL).detach())  # the gradient passes the rounding
+        return F.mse_loss(decoded.float(), frames_BTCHW.float()) / 4
