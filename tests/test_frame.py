@@ -57,7 +57,7 @@ LAYERS = (
     ("plugin",),
     ("verdict_again",),
     ("power",),
-    ("speed", "loop_speed"),
+    ("speed",),
     ("bench", "doctor", "runs_command", "show_config", "verdict_command"),
     ("cli",),
     ("__main__",),
