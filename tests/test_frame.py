@@ -58,7 +58,7 @@ LAYERS = (
     ("verdict_again",),
     ("keep",),
     ("power",),
-    ("speed", "loop_speed"),
+    ("speed",),
     ("bench", "doctor", "runs_command", "show_config", "verdict_command"),
     ("cli",),
     ("__main__",),

@@ -196,6 +196,13 @@ def test_a_rollout_step_longer_than_a_training_clip_is_told_before_anything_trai
         prepare_data(made.context)
 
 
+def test_a_memory_that_is_longer_than_a_training_clip_is_named_with_the_rest(tmp_path: Path) -> None:
+    made = project(tmp_path, memory_window=4)
+    told = r"context_window=3, memory_window=4 and prediction_horizon=1 do not fit into context_length=4"
+    with pytest.raises(ConfigError, match=told):
+        prepare_data(made.context)
+
+
 def test_a_missing_file_is_told_with_its_fix(tmp_path: Path) -> None:
     made = project(tmp_path)
     (tmp_path / "frames.h5").unlink()

@@ -15,7 +15,8 @@ import pytest
 from tests.helpers.journal_samples import passing as sample_run
 from tinyworlds_gate.cli import main
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.loop_speed import CpuTrace, Row, child_lives, loop_time, timed
+from tinyworlds_gate.speed.loop import Row, timed
+from tinyworlds_gate.speed.loop_time import CpuTrace, child_lives, loop_time
 
 Event = dict[str, Any]
 

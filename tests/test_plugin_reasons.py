@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from tinyworlds_gate.plugin.session import _verdict_of
+from tinyworlds_gate.plugin.validation_tests import verdict_of
 
 
 def report(text: str, message: str | None, when: str = "call") -> pytest.TestReport:
@@ -22,11 +22,11 @@ def test_a_test_that_crashed_is_told_with_what_broke_and_where() -> None:
         "def test():\n>   1 / 0\nE   ZeroDivisionError: division by zero\n\nvalidation/test_x.py:43: ZeroDivisionError"
     )
     said = "the test itself broke at validation/test_x.py:43: ZeroDivisionError: division by zero."
-    assert _verdict_of(report(text, "ZeroDivisionError: division by zero\nand more")) == ("FAIL", said)
+    assert verdict_of(report(text, "ZeroDivisionError: division by zero\nand more")) == ("FAIL", said)
 
 
 def test_a_test_that_says_itself_why_it_failed_is_told_in_its_words() -> None:
-    assert _verdict_of(report("G5 FAIL: the rollout error is above the limit", None)) == (
+    assert verdict_of(report("G5 FAIL: the rollout error is above the limit", None)) == (
         "FAIL",
         "G5 FAIL: the rollout error is above the limit",
     )
@@ -34,12 +34,12 @@ def test_a_test_that_says_itself_why_it_failed_is_told_in_its_words() -> None:
 
 def test_a_setup_that_broke_is_missing_evidence() -> None:
     text = "tests/fixture.py:3: OSError"
-    assert _verdict_of(report(text, "OSError: no room", when="setup")) == (
+    assert verdict_of(report(text, "OSError: no room", when="setup")) == (
         "INVALID",
         "the test itself broke at tests/fixture.py:3: OSError: no room.",
     )
-    assert _verdict_of(report("", None, when="teardown")) == ("INVALID", "the test failed in its teardown")
+    assert verdict_of(report("", None, when="teardown")) == ("INVALID", "the test failed in its teardown")
 
 
 def test_a_traceback_that_ends_otherwise_is_told_by_its_last_line() -> None:
-    assert _verdict_of(report("something: else", "ValueError: x"))[1] == "something: else"
+    assert verdict_of(report("something: else", "ValueError: x"))[1] == "something: else"

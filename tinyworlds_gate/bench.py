@@ -8,7 +8,7 @@ and audits (`audit`), and what the harness itself costs (`loop`).
     tinyworlds-gate bench audit --commits 10000
 
 `train`, `rollout`: `tinyworlds_gate/speed/`. `gate`: `tinyworlds_gate/gate/speed.py`. `audit`:
-`tinyworlds_gate/evidence/audit_speed.py`. `loop`: `tinyworlds_gate/loop_speed.py`. Each prints one table or sentence
+`tinyworlds_gate/evidence/audit_speed.py`. `loop`: `tinyworlds_gate/speed/loop.py`. Each prints one table or sentence
 with units and one line of JSON.
 """
 
@@ -47,10 +47,9 @@ ROLLOUT_COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be measured."""
-    from tinyworlds_gate import loop_speed
     from tinyworlds_gate.evidence import audit_speed
     from tinyworlds_gate.gate import speed
-    from tinyworlds_gate.speed import rollout, train
+    from tinyworlds_gate.speed import loop, rollout, train
 
     kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|gate|audit|loop")
     for name, module, what in (
@@ -62,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument(
             "--check", type=Path, metavar="FILE", help="fail when a ratio to the yardstick is lower than FILE has it"
         )
-    loop_speed.add_arguments(kinds.add_parser("loop", help="what the harness itself costs"))
+    loop.add_arguments(kinds.add_parser("loop", help="what the harness itself costs"))
     speed.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
     audit_speed.add_arguments(kinds.add_parser("audit", help="seconds to audit a generated git history"))
 
@@ -78,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
 
         return audit_speed.run(args)
     if args.what == "loop":
-        from tinyworlds_gate import loop_speed
+        from tinyworlds_gate.speed import loop
 
-        return loop_speed.run(args)
+        return loop.run(args)
     if args.what == "gate":
         from tinyworlds_gate.gate import speed
 

@@ -146,8 +146,7 @@ def rollout_span(settings: Settings) -> tuple[int, int]:
     seen = max(window, inference.memory_window or window)
     if window < 1 or seen + inference.prediction_horizon > trained_on:
         raise ConfigError(
-            f"context_window={inference.context_window}, memory_window={inference.memory_window} and "
-            f"prediction_horizon={inference.prediction_horizon} do not fit into "
-            f"context_length={trained_on}, the frames that the models are trained on; lower one of them"
+            f"{inference.step_told(inference.context_window)} do not fit into context_length={trained_on}, the frames "
+            "that the models are trained on; lower one of them"
         )
     return window, inference.generation_steps * inference.prediction_horizon

@@ -36,13 +36,13 @@ LARGER_MODEL = {
 def test_real_training_that_does_not_fit_falls_to_one_clip_and_passes_degraded(
     tmp_path: Path, scene: BeginScene
 ) -> None:
-    """Measured: one clip of this model takes about 150 MiB over what the libraries hold, two take 225, eight 760."""
+    """Measured: one clip of this model needs 147 MiB over what the libraries hold, two 175 to 180, eight 700."""
     project = rank_project(tmp_path, scene)
     configs = tmp_path / "configs"
     set_values(configs / "training.yaml", nproc_per_node=1, distributed={"use_ddp": False}, **LARGER_MODEL)
     set_values(configs / "video_tokenizer.yaml", batch_size_per_gpu=8)
     project.context.settings = resolve_settings(configs, {}, project_root=tmp_path)
-    (project.scripts / "limits.json").write_text(json.dumps({"mib": 185}))
+    (project.scripts / "limits.json").write_text(json.dumps({"mib": 160}))
     (project.scripts / "train_video_tokenizer.py").write_text(REFERENCE)
     result = project.train(1)
 

@@ -306,5 +306,11 @@ class InferenceConfig(Schema):
             )
         return self
 
+    def step_told(self, context_window: int | None) -> str:
+        """The settings that say how many frames a step of the rollout takes, as an error names them; what is not set
+        is not named."""
+        memory = "" if self.memory_window is None else f", memory_window={self.memory_window}"
+        return f"context_window={context_window}{memory} and prediction_horizon={self.prediction_horizon}"
+
 
 StageName = Literal["video_tokenizer", "latent_actions", "dynamics"]

@@ -20,9 +20,10 @@ from tinyworlds_gate.plugin.lost_terminal import outlive_the_terminal
 from tinyworlds_gate.plugin.node_follower import follow_if_asked
 from tinyworlds_gate.plugin.parallel import add_refused_option, is_parallel, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
-from tinyworlds_gate.plugin.session import SESSION, GateSession, requirement_ids
+from tinyworlds_gate.plugin.session import SESSION, GateSession
 from tinyworlds_gate.plugin.step_summary import append_summary
 from tinyworlds_gate.plugin.unused_plugins import drop_idle_hypothesis
+from tinyworlds_gate.plugin.validation_tests import is_validation, requirement_ids
 
 __all__ = ["closed_loop", "findings_of", "inference", "reports", "trained_stages"]
 
@@ -103,7 +104,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     Children that hang have a watchdog of their own, which prints their stacks.
     """
-    if item.config.stash[SESSION].is_validation(item) and item.get_closest_marker("longrun") is not None:
+    if is_validation(item) and item.get_closest_marker("longrun") is not None:
         faulthandler.cancel_dump_traceback_later()
 
 

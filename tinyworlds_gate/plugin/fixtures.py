@@ -10,7 +10,8 @@ import pytest
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, Finding
-from tinyworlds_gate.plugin.session import FINDINGS, NOT_RUN_PREFIX, SESSION
+from tinyworlds_gate.plugin.session import SESSION
+from tinyworlds_gate.plugin.validation_tests import FINDINGS, NOT_RUN_PREFIX
 
 if TYPE_CHECKING:
     from tinyworlds_gate.gate.attempt import InferenceAttempt

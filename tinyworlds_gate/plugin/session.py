@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tinyworlds_gate.config.names import TARGET_OPTIONS
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
 from tinyworlds_gate.plugin import html_page, options
 from tinyworlds_gate.plugin.interruption import INTERRUPTION
 from tinyworlds_gate.plugin.junit import case_properties_allowed
 from tinyworlds_gate.plugin.nodes import place_of, rendezvous_of
+from tinyworlds_gate.plugin.starting import chosen_checkout, start_context
+from tinyworlds_gate.plugin.validation_tests import is_validation, requirement_ids, stated_findings
 from tinyworlds_gate.plugin.voice import Voice
 from tinyworlds_gate.run.timestamps import free_timestamp
 
 if TYPE_CHECKING:
     from tinyworlds_gate.config.load import Settings
+    from tinyworlds_gate.findings.base import Finding
     from tinyworlds_gate.launch.rendezvous import Rendezvous
     from tinyworlds_gate.loop import ClosedLoop
     from tinyworlds_gate.plugin.outcome import RunOutcome
     from tinyworlds_gate.reports.missing import Missing
     from tinyworlds_gate.stages.context import RunContext
-    from tinyworlds_gate.targets.base import Target
-
-VALIDATION = "validation"
-"""The folder whose tests are the closed loop."""
-
-POWER = "power"
-"""The marker of tests that measure what the gate catches; only `-m power` asks for them."""
-
-NOT_RUN_PREFIX = "NOT-RUN: "
-
-FINDINGS = pytest.StashKey[list[Finding]]()
 
 
 class GateSession:
@@ -48,7 +38,7 @@ class GateSession:
         self.resumed, self._told = options.resumed_run(config, self.project_root)
         self.explicit = options.placed_options(config) if self.resumed is None else self.resumed.options
         self.explicit.pop("resume_run", None)
-        self.checkout = _checkout(self.explicit)
+        self.checkout = chosen_checkout(self.explicit)
         self.place = place_of(self.explicit, options.explicit_options(config))
         self.stamp = (
             free_timestamp(self.project_root) if self.resumed is None else str(self.resumed.started["timestamp"])
@@ -67,7 +57,7 @@ class GateSession:
         self._start_error: GateError | None = None
         self._carried: set[str] = set()
         self._selected: list[pytest.Item] = []
-        self._voice = Voice(config)
+        self.voice = Voice(config)
         self._began = time.monotonic()
 
     @property
@@ -87,21 +77,12 @@ class GateSession:
 
     # Before the tests.
 
-    def is_validation(self, item: pytest.Item) -> bool:
-        """Whether a test is part of the closed loop; the gate's power has tests in the same folder and no run."""
-        if not self._inside(item) or item.get_closest_marker(POWER) is not None:
-            return False
-        return VALIDATION in item.path.relative_to(self.config.rootpath).parts[:1]
-
-    def _inside(self, item: pytest.Item) -> bool:
-        return item.path.is_relative_to(self.config.rootpath)
-
     def mark_validation(self, items: Sequence[pytest.Item]) -> None:
         """Mark validation tests by the kind of the chosen profile, and take pytest-timeout off long runs."""
         if case_properties_allowed(self.config):
             for item in items:
                 item.user_properties += [("requirement", id) for id in requirement_ids(item)]
-        validation = [item for item in items if self.is_validation(item)]
+        validation = [item for item in items if is_validation(item)]
         self._carried = {id for item in validation for id in requirement_ids(item)}
         if not validation:
             return
@@ -136,7 +117,7 @@ class GateSession:
     def note_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Requirements of validation tests that will not run because a person left them out."""
         for item in items:
-            if self.is_validation(item):
+            if is_validation(item):
                 for id in requirement_ids(item):
                     self.deselected[id] = item.nodeid
 
@@ -146,7 +127,7 @@ class GateSession:
         Raises:
             pytest.UsageError: a profile was asked for whose tests `-m` leaves out.
         """
-        self._selected = [item for item in items if self.is_validation(item)]
+        self._selected = [item for item in items if is_validation(item)]
         if self._carried and not self._selected and ("profile" in self.explicit or self.resumed is not None):
             self._require_marker_of_profile()
         if not self._selected and self.page_is_ours:
@@ -173,7 +154,7 @@ class GateSession:
             if self._start_error is not None:
                 raise self._start_error
             try:
-                context = self._start(settings, gpus)
+                context = start_context(self, settings, gpus)
             except GateError as error:
                 self._start_error = error  # one failed start leaves one run folder, whoever asks again
                 raise
@@ -182,32 +163,11 @@ class GateSession:
 
                 open_nodes(context, self.rendezvous)
             self.loop = ClosedLoop(context, self.stamp, None if self.resumed is None else self.resumed.so_far)
-            self._voice.say(
-                f"run {context.layout.run}, profile {settings.profile.name}, {_devices(context.on_cpu, gpus)}"
-            )
+            devices = "on CPU" if context.on_cpu else f"on {gpus} GPU(s)"
+            self.voice.say(f"run {context.layout.run}, profile {settings.profile.name}, {devices}")
             for note in [*self._told, *settings.notes]:
-                self._voice.say(note)
+                self.voice.say(note)
         return self.loop
-
-    def _start(self, settings: Settings, gpus: int) -> RunContext:
-        from tinyworlds_gate.loop_start import resume_run, start_run
-
-        command = ["pytest", *map(str, self.config.invocation_params.args)]
-        say, show = self._voice.say, self._voice.progress
-        if self.resumed is not None:
-            return resume_run(
-                settings, gpus, self.resumed, command=command, say=say, show_progress=show, checkout=self.checkout
-            )
-        return start_run(
-            settings,
-            gpus,
-            explicit=self.explicit,
-            command=command,
-            stamp=self.stamp,
-            say=say,
-            show_progress=show,
-            checkout=self.checkout,
-        )
 
     def dry_run(self) -> str:
         """Every command of a run on the checkout, in order, for a shell.
@@ -228,14 +188,9 @@ class GateSession:
 
     def note_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Findings of a validation test: its own where it stated them, else one for each requirement it carries."""
-        if not self.is_validation(item) or not (report.when == "call" or not report.passed):
+        if not is_validation(item) or not (report.when == "call" or not report.passed):
             return
-        stated = {one.id: one for one in item.stash.get(FINDINGS, [])}
-        verdict, reason = _verdict_of(report)
-        self.findings[item.nodeid] = [
-            stated.get(id) or Finding(id, verdict, reason)
-            for id in [*requirement_ids(item), *(set(stated) - set(requirement_ids(item)))]
-        ]
+        self.findings[item.nodeid] = stated_findings(item, report)
 
     def note_attempt(self, item: pytest.Item) -> None:
         """Every attempt becomes a property of the retried test, where JUnit files have properties of tests."""
@@ -255,7 +210,7 @@ class GateSession:
         if self.loop is None:
             return False
         answer = self.loop.may_retrain()
-        self._voice.say(
+        self.voice.say(
             f"the gate failed; {'retraining dynamics' if answer.allowed else 'no retraining'}: {answer.reason}"
         )
         return answer.allowed
@@ -369,46 +324,3 @@ class GateSession:
 
 
 SESSION = pytest.StashKey[GateSession]()
-
-
-def requirement_ids(item: pytest.Item) -> list[str]:
-    """The requirements that a test carries, without repetition."""
-    return list(dict.fromkeys(str(id) for marker in item.iter_markers("requirement") for id in marker.args))
-
-
-def _checkout(explicit: Mapping[str, Any]) -> Target | None:
-    """The checkout that the options name; most sessions name none, and import nothing for it."""
-    if not any(name in explicit for name in TARGET_OPTIONS):
-        return None
-    from tinyworlds_gate.loop_target import chosen_target
-
-    try:
-        return chosen_target(explicit)
-    except GateError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def _verdict_of(report: pytest.TestReport) -> tuple[str, str]:
-    if report.passed:
-        return PASS, "the test passed"
-    if report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        return NOT_RUN, reason.removeprefix("Skipped: ").removeprefix(NOT_RUN_PREFIX)
-    return (FAIL if report.when == "call" else INVALID), _failure_told(report)
-
-
-def _failure_told(report: pytest.TestReport) -> str:
-    """Why a test failed: its own words, or what broke in it and where; one line."""
-    text = report.longreprtext.strip().splitlines()
-    if not text:
-        return f"the test failed in its {report.when}"
-    crash = getattr(report.longrepr, "reprcrash", None)
-    where, _, kind = text[-1].rpartition(": ")
-    message = str(getattr(crash, "message", "")).strip().splitlines()
-    if not where or not message or not message[0].startswith(kind):
-        return text[-1]
-    return f"the test itself broke at {where}: {message[0]}."
-
-
-def _devices(on_cpu: bool, gpus: int) -> str:
-    return "on CPU" if on_cpu else f"on {gpus} GPU(s)"

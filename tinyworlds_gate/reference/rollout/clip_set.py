@@ -75,10 +75,8 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
     seen = max(context, config.memory_window or context)
     if context < 1 or seen + config.prediction_horizon > sizes.context_length:
         raise TrainingError(
-            f"context_window={context}, memory_window={config.memory_window} and "
-            f"prediction_horizon={config.prediction_horizon} "
-            f"need {seen + config.prediction_horizon} frames, but the models were trained on {sizes.context_length}; "
-            "lower one of them"
+            f"{config.step_told(context)} need {seen + config.prediction_horizon} frames, but the models were trained "
+            f"on {sizes.context_length}; lower one of them"
         )
     length = context + config.generation_steps * config.prediction_horizon
     if config.clip_draw == EVALUATION:
