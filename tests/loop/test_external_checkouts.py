@@ -95,7 +95,9 @@ def test_a_search_that_takes_another_run_s_checkpoints_fails_by_name(harness: Pa
     other = fork.project / "results/other"
     for stage in ("video_tokenizer", "latent_actions", "dynamics"):
         (source,) = (fork.run / stage / "checkpoints").glob(f"{stage}_step_[1-9]*9")
-        shutil.copytree(source, other / stage / "checkpoints" / f"{stage}_step_9999", copy_function=shutil.copyfile)
+        copied = other / stage / "checkpoints" / f"{stage}_step_9999"
+        shutil.copytree(source, copied, copy_function=shutil.copyfile)
+        os.utime(copied)  # copytree gives a folder its source's time, and the search takes the newest
     done = again(harness, fork, names=("latest_search",))
     shutil.rmtree(other)
     assert done.exit_status == 1
