@@ -5,27 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.helpers.small_worlds import sizes
 from tinyworlds_gate.config.schema import DynamicsConfig
 from tinyworlds_gate.reference.data.convert import to_model_range
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel, code_balance_penalty
-from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
 from tinyworlds_gate.reference.training.token_clips import cacheable, tokenize_all
 
-SIZES = ModelSizes(
-    frame_size=16,
-    patch_size=4,
-    embed_dim=24,
-    num_heads=4,
-    hidden_dim=48,
-    num_blocks=2,
-    latent_dim=3,
-    num_bins=4,
-    n_actions=8,
-    context_length=5,
-)
+SIZES = sizes(num_heads=4, hidden_dim=48, n_actions=8, context_length=5)
 
 
 def settings(**values: object) -> DynamicsConfig:

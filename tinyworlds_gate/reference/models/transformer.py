@@ -188,10 +188,7 @@ class SpaceTimeTransformer(nn.Module):
         `extend` gives for each of them after the past of its own known frames.
         """
         T = known_BTPE.shape[1]
-        if T + 1 > MAX_FRAMES:
-            raise ConfigError(
-                f"A clip of {T + 1} frames is too long; a transformer takes at most {MAX_FRAMES} at once."
-            )
+        _span(T + 1, None)  # whether so many frames are allowed
         code = self.temporal_code
         x_BTPE = torch.cat((known_BTPE + code[:T], guesses_BTPE + code[1 : T + 1]), dim=1)
         for block, modulation in zip(self.blocks, self.modulations(conditioning_BTA, T + 1), strict=True):

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyworlds_gate.config.schema import DynamicsConfig
-from tinyworlds_gate.reference.models.dynamics import LEAST_MASK_RATIO, masked_cross_entropy
+from tinyworlds_gate.reference.models.dynamics import LEAST_MASK_RATIO, DynamicsModel, masked_cross_entropy
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
@@ -32,6 +32,12 @@ class NextFrameObjective(DynamicsObjective):
     ) -> None:
         super().__init__(sizes, tokenizer, latent_actions)
         self.settings = settings
+
+    @property
+    def dynamics(self) -> DynamicsModel:
+        """The trained model."""
+        assert isinstance(self.model, DynamicsModel)
+        return self.model
 
     def use_tokens(self, batches: BatchSource, *, autocast: bool) -> None:
         if cacheable(*self._frozen):
@@ -56,7 +62,7 @@ class NextFrameObjective(DynamicsObjective):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         known_BTPL, latents_BTPL, indices_BTP, actions_BTA, mask_BTP = inputs[:5]
-        logits = self.model.guess(known_BTPL, latents_BTPL, actions_BTA, mask_BTP)  # type: ignore[operator]
+        logits = self.dynamics.guess(known_BTPL, latents_BTPL, actions_BTA, mask_BTP)
         loss = masked_cross_entropy(logits, indices_BTP[:, 1:], mask_BTP[:, 1:])
         if self.settings.pixel_loss > 0:
             loss = loss + self.settings.pixel_loss * self._pixel_error(logits, inputs[5][:, 1:])
@@ -77,7 +83,7 @@ class NextFrameObjective(DynamicsObjective):
         known_BTPL = latents_BTPL
         if self.settings.own_context > 0:
             everything = torch.ones(B, T, P, dtype=torch.bool, device=device)
-            logits = self.model.guess(latents_BTPL, latents_BTPL, actions_BTA, everything)  # type: ignore[operator]
+            logits = self.dynamics.guess(latents_BTPL, latents_BTPL, actions_BTA, everything)
             own_BTPL = quantizer.latents_from_indices(logits.argmax(dim=-1)).to(known_BTPL.dtype)
             late = torch.arange(1, T, device=device) >= self.settings.true_context  # [T-1]
             chosen = torch.rand(B, 1, device=device) < self.settings.own_context
