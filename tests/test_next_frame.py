@@ -6,11 +6,15 @@ import pytest
 import torch
 
 from tests.helpers.small_worlds import sizes
-from tinyworlds_gate.config.schema import DynamicsConfig
+from tinyworlds_gate.config.schema import DynamicsConfig, TokenChoice
 from tinyworlds_gate.reference.data.convert import to_model_range
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel, code_balance_penalty
+from tinyworlds_gate.reference.models.maskgit import choice_of
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+from tinyworlds_gate.reference.rollout.rollout import rollout
+from tinyworlds_gate.reference.rollout.steps import EagerSteps
+from tinyworlds_gate.reference.rollout.world_models import WorldModels
 from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
 from tinyworlds_gate.reference.training.token_clips import cacheable, tokenize_all
 
@@ -69,7 +73,15 @@ def test_no_guess_sees_its_own_hidden_tokens_nor_a_later_frame() -> None:
     assert not torch.allclose(before[:, 3], after[:, 3])
 
 
-@pytest.mark.parametrize("extra", [{}, {"own_context": 1.0, "context_noise": 0.3}, {"pixel_loss": 10.0}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"own_context": 0.5, "context_noise": 0.3},
+        {"pixel_loss": 10.0},
+        {"own_context": 1.0, "token_choice": "mean", "pixel_loss": 10.0, "pixel_frames": 2},
+    ],
+)
 def test_the_loss_has_a_gradient_for_every_weight_and_training_lowers_it(extra: dict[str, object]) -> None:
     torch.manual_seed(3)
     stage = objective(whole_frame_share=0.5, **extra)
@@ -91,8 +103,27 @@ def test_own_context_leaves_the_first_frames_true_and_changes_the_later_ones() -
     stage = objective(own_context=1.0, true_context=2)
     known, latents, *_ = stage.prepare(torch.rand(3, 5, 3, 16, 16) * 2 - 1)
     torch.testing.assert_close(known[:, :2], latents[:, :2])
-    for frame in range(2, 5):
+    for frame in range(2, 4):
         assert not torch.equal(known[:, frame], latents[:, frame])
+
+
+@pytest.mark.parametrize("token_choice", ["likeliest", "nearest_mean", "mean"])
+def test_own_context_is_what_the_rollout_of_an_inference_run_makes(token_choice: TokenChoice) -> None:
+    stage = objective(own_context=0.5, true_context=2, token_choice=token_choice, context_noise=0.5)
+    for parameter in stage.dynamics.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokenizer, latent_actions = stage._frozen
+    frames = torch.rand(4, 5, 3, 16, 16, generator=torch.Generator().manual_seed(7)) * 2 - 1
+    known, latents, *_ = stage.prepare(frames)
+    assert not torch.equal(known[2:], latents[2:])  # the other half is disturbed
+    models = WorldModels(tokenizer, latent_actions, stage.dynamics)
+    steps = EagerSteps(models, choice_of(token_choice, tokenizer.quantizer))
+    dreamt = rollout(
+        models, frames[:2], context=2, generation_steps=2, decode_steps=1, space="tokens", memory=4, steps=steps
+    )
+    again = tokenizer.quantizer.indices_from_latents(known[:2, 2:4])
+    assert torch.equal(again, dreamt.token_indices)
+    torch.testing.assert_close(tokenizer.decode(known[:2, 2:4]).clamp(-1, 1), dreamt.predicted_BTCHW)
 
 
 def test_frames_alone_have_the_same_tokens_wherever_a_clip_begins() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.helpers.small_worlds import SMALL, frames, sizes, world_models
 from tinyworlds_gate.errors import CheckpointError, ConfigError
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
-from tinyworlds_gate.reference.models.maskgit import maskgit_decode, nearest_to_mean
+from tinyworlds_gate.reference.models.maskgit import choice_of, maskgit_decode
 from tinyworlds_gate.reference.rollout.rollout import (
     Space,
     chosen_actions,
@@ -162,9 +162,39 @@ def test_the_token_nearest_to_the_mean_lies_between_two_that_are_equally_likely(
     logits = torch.full((1, 9), -30.0)
     low, high = (quantizer.indices_from_latents(torch.tensor(one)) for one in ([-1.0, 1.0], [1.0, 1.0]))
     logits[0, [low, high]] = 0.0
-    tokens, confidence = nearest_to_mean(quantizer)(logits, 0.0, None)
+    nearest = choice_of("nearest_mean", quantizer)
+    assert nearest is not None
+    tokens, confidence = nearest(logits, 0.0, None)
     assert quantizer.latents_from_indices(tokens).tolist() == [[0.0, 1.0]]
     torch.testing.assert_close(confidence, torch.tensor([0.5]))
+
+
+def test_the_mean_is_fed_back_as_it_is_and_counts_as_the_token_nearest_to_it() -> None:
+    models, clip = world_models(), frames(length=5)
+    quantizer = models.tokenizer.quantizer
+    mean = choice_of("mean", quantizer)
+    assert mean is not None
+    seen: list[Tensor] = []
+
+    class Watched(EagerSteps):
+        def take(self, known_BTPL: Tensor, *rest: Any) -> Step:
+            seen.append(known_BTPL)
+            return super().take(known_BTPL, *rest)
+
+    output = rollout(
+        models,
+        clip,
+        context=3,
+        generation_steps=2,
+        decode_steps=2,
+        space="tokens",
+        memory=4,
+        steps=Watched(models, mean),
+    )
+    fed_back = seen[1][:, 3]
+    assert not torch.equal(fed_back, quantizer.nearest_level(fed_back))
+    nearest = quantizer.indices_from_latents(quantizer.nearest_level(fed_back))
+    assert torch.equal(output.token_indices[:, 0], nearest)
 
 
 def test_the_tokens_of_the_generated_frames_come_back_in_either_space() -> None:

@@ -20,6 +20,7 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
 DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")]
+TokenChoice = Literal["likeliest", "nearest_mean", "mean"]
 
 
 class Schema(BaseModel):
@@ -208,11 +209,16 @@ class DynamicsConfig(StageConfig):
     context_noise: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Ours, next_frame only: up to so large a share of a clip's known tokens is replaced by random ones."""
     own_context: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Ours, next_frame only: share of the clips whose frames after true_context are the model's own predictions."""
+    """Ours, next_frame only: share of a batch's clips that are rolled out after true_context frames, and guessed from
+    that."""
     true_context: PositiveInt = 3
     """Ours: frames that stay true in those clips."""
+    token_choice: TokenChoice = "likeliest"
+    """Ours, next_frame only: what such a rollout takes, as inference.yaml's."""
     pixel_loss: Annotated[float, Field(ge=0.0)] = 0.0
     """Ours, next_frame only: weight of the squared error of the expected frame, decoded."""
+    pixel_frames: PositiveInt | None = None
+    """Ours: guesses of a clip, drawn anew for each batch, that are decoded for it; null means all."""
     video_tokenizer_path: str | None = None
     """Checkpoint folder of the tokenizer; given on the command line, never in the file."""
     latent_actions_path: str | None = None
@@ -267,8 +273,8 @@ class InferenceConfig(Schema):
     """MaskGIT decoding steps a generated frame."""
     temperature: Annotated[float, Field(ge=0.0)] = 0.0
     """0 takes the most likely token; above it tokens are sampled."""
-    token_choice: Literal["likeliest", "nearest_mean"] = "likeliest"
-    """Ours, at temperature 0: the likeliest token, or the one nearest to the mean of the predicted distribution."""
+    token_choice: TokenChoice = "likeliest"
+    """Ours, at temperature 0: the likeliest token, the one nearest to the predicted mean, or that mean itself."""
     memory_window: PositiveInt | None = None
     """Ours: frames that a step sees at most, true and generated ones; null means context_window (TinyWorlds)."""
     rollout: Literal["tokens", "pixels"] = "tokens"

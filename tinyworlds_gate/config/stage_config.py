@@ -83,7 +83,7 @@ def load_inference_config(config_path: Path, overrides: Sequence[str]) -> Infere
 
 
 NO_SHARDED_GUESSES = "masking: next_frame and shards were never tried together; set one of the two to its default"
-NOT_SAMPLED = "nearest_mean is a choice without chance; set temperature to 0, or token_choice to likeliest"
+NOT_SAMPLED = "a mean is a choice without chance; set temperature to 0, or token_choice to likeliest"
 TRANSLATION_DIMS = 3
 TOO_FEW_DIMS = "five translations need three dims of an action; set n_actions to 8 or more, or translation_weight to 0"
 NO_ACTIONS = "the embedded dynamics always follows latent actions; set it to true"

@@ -82,7 +82,7 @@ class GateMeasures:
     memory_window: int | None = None
     """Frames that a step saw at most, true and generated ones."""
     token_choice: str | None = None
-    """``likeliest`` or ``nearest_mean``: which token was taken."""
+    """``likeliest``, ``nearest_mean`` or ``mean``: which token was taken."""
     action_shares: list[float] | None = None
     """The share of the transitions that each action code has."""
     action_information: float | None = None

@@ -79,9 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--token-choice",
-        choices=("likeliest", "nearest_mean"),
+        choices=("likeliest", "nearest_mean", "mean"),
         default="likeliest",
-        help="the token that is taken: the likeliest, or the one nearest to the predicted mean (default: likeliest)",
+        help="what is taken: the likeliest token, the nearest to the predicted mean, or that mean (default: likeliest)",
     )
     parser.add_argument("--stride", type=positive, default=1, help="take every n-th frame (ZELDA: 4; default: 1)")
     parser.add_argument("--batch-size", type=positive, default=16, help="clips at once (default: %(default)s)")

@@ -119,7 +119,11 @@ def _known_facts(m: Row) -> list[Fact]:
         ("Tokens in use, generated frames", m.get("generated_token_codes_used"), "far fewer: the dream is poorer"),
         ("Fed back", m.get("rollout"), "tokens as they are, or pixels that are tokenised again"),
         ("Memory (frames)", m.get("memory_window"), "that a step sees at most, true and generated ones"),
-        ("Token taken", m.get("token_choice"), "the likeliest, or the one nearest to the predicted mean"),
+        (
+            "Token taken",
+            m.get("token_choice"),
+            "the likeliest, the one nearest to the predicted mean, or that mean itself",
+        ),
     ]
     return [fact for fact in facts if fact[1] is not None]
 

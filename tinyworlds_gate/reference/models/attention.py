@@ -25,6 +25,10 @@ class PastKeysValues(NamedTuple):
     keys: Tensor
     values: Tensor
 
+    def then(self, later: PastKeysValues) -> PastKeysValues:
+        """Those of these frames and of the ones that follow them."""
+        return PastKeysValues(torch.cat((self.keys, later.keys), dim=1), torch.cat((self.values, later.values), dim=1))
+
 
 def short_sequence_kernel(x: Tensor, length: int) -> AbstractContextManager[None]:
     """Picks the kernel for very many sequences of a few frames.

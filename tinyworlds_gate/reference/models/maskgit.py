@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tinyworlds_gate.config.schema import TokenChoice
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
 
-TokenChoice = Literal["likeliest", "nearest_mean"]
 Choose = Callable[[Tensor, float, torch.Generator | None], tuple[Tensor, Tensor]]
 Reveal = Callable[[Tensor, Tensor, Tensor, Tensor, int, FiniteScalarQuantizer], tuple[Tensor, Tensor]]
 
@@ -93,7 +92,8 @@ def reveal_most_confident(
 ) -> tuple[Tensor, Tensor]:
     """Writes the ``count`` likeliest hidden tokens into the latents; equal ones go by place, on every device alike.
 
-    `hidden`, `tokens` and `confidence` are `[B, HP]`. Returns the latents and what is still hidden.
+    `hidden`, `tokens` and `confidence` are `[B, HP]`; the tokens may be latents `[B, HP, L]`. Returns the latents and
+    what is still hidden.
     """
     # A stable sort, since many confidences round to 1.
     ranked = confidence.masked_fill(~hidden, -1.0).sort(dim=1, descending=True, stable=True).indices
@@ -123,7 +123,8 @@ def reveal_by_rank(
 
 def write_tokens(latents_BHPL: Tensor, chosen: Tensor, tokens: Tensor, quantizer: FiniteScalarQuantizer) -> Tensor:
     """Returns the latents with those of the chosen tokens (both `[B, HP]`) in their places."""
-    proposed = quantizer.latents_from_indices(tokens).view_as(latents_BHPL).to(latents_BHPL.dtype)
+    proposed = tokens if tokens.is_floating_point() else quantizer.latents_from_indices(tokens)
+    proposed = proposed.view_as(latents_BHPL).to(latents_BHPL.dtype)
     return torch.where(chosen.view(latents_BHPL.shape[:-1])[..., None], proposed, latents_BHPL)
 
 
@@ -140,16 +141,22 @@ def choose_tokens(logits: Tensor, temperature: float, generator: torch.Generator
     return tokens, confidence
 
 
-def nearest_to_mean(quantizer: FiniteScalarQuantizer) -> Choose:
-    """A choice of tokens in place of `choose_tokens`: the one whose latent lies nearest to the predicted mean.
+def choice_of(token_choice: TokenChoice, quantizer: FiniteScalarQuantizer) -> Choose | None:
+    """The choice of this name, for `maskgit_decode`; None is its own, the likeliest token.
 
-    Where several futures are possible, the likeliest token commits to one of them and the nearest to the mean lies
-    between them, as whoever wants a small squared error must answer. Temperature is not used.
+    Where several futures are possible, the likeliest token commits to one of them. Whoever wants a small squared error
+    answers with what lies between them: the token whose latent is nearest to the predicted mean, or that mean itself,
+    which is then fed back as it is. Temperature is not used.
     """
+    if token_choice == "likeliest":
+        return None
 
     def choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        mean = quantizer.nearest_level(quantizer.expected_latents(logits))
-        return quantizer.indices_from_latents(mean), logits.float().softmax(dim=-1).amax(dim=-1)
+        mean = quantizer.expected_latents(logits)
+        confidence = logits.float().softmax(dim=-1).amax(dim=-1)
+        if token_choice == "mean":
+            return mean, confidence
+        return quantizer.indices_from_latents(quantizer.nearest_level(mean)), confidence
 
     return choose
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tinyworlds_gate.reference.models.maskgit import TokenChoice, nearest_to_mean
+from tinyworlds_gate.config.schema import TokenChoice
+from tinyworlds_gate.reference.models.maskgit import choice_of
 from tinyworlds_gate.reference.rollout import errors_by_step as errors
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
@@ -91,7 +92,7 @@ def measure_clips(
     vocabulary = models.dynamics.sizes.vocabulary
     counts = {key: torch.zeros(vocabulary, dtype=torch.int64, device=device) for key in ("token", "generated_token")}
     non_finite = 0
-    choose = None if settings.token_choice == "likeliest" else nearest_to_mean(models.tokenizer.quantizer)
+    choose = choice_of(settings.token_choice, models.tokenizer.quantizer)
     steps: Steps = GraphedSteps(models, choose=choose) if device.type == "cuda" else EagerSteps(models, choose)
     windows = windows_of(clips.context, settings.generation_steps, settings.prediction_horizon, settings.memory)
     for number, batch in enumerate(batches):

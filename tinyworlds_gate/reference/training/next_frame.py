@@ -10,6 +10,9 @@ Legend: B clips, T frames, C channels, P patches, L latent dims, A action dims, 
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,10 +20,12 @@ from torch.nn import functional as F
 from tinyworlds_gate.config.schema import DynamicsConfig
 from tinyworlds_gate.reference.models.dynamics import LEAST_MASK_RATIO, DynamicsModel, masked_cross_entropy
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.maskgit import choice_of, choose_tokens, write_tokens
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.objectives import DynamicsObjective
+from tinyworlds_gate.reference.training.regional_compile import uncompiled
 from tinyworlds_gate.reference.training.token_clips import TokenClips, cacheable
 
 
@@ -32,6 +37,7 @@ class NextFrameObjective(DynamicsObjective):
     ) -> None:
         super().__init__(sizes, tokenizer, latent_actions)
         self.settings = settings
+        self._choose = choice_of(settings.token_choice, tokenizer.quantizer) or choose_tokens
 
     @property
     def dynamics(self) -> DynamicsModel:
@@ -77,30 +83,49 @@ class NextFrameObjective(DynamicsObjective):
         return torch.rand(B, T, P, device=indices_BTP.device) < ratio
 
     def _known(self, latents_BTPL: Tensor, actions_BTA: Tensor) -> Tensor:
-        """The frames that guesses are made from: the true ones, in some clips replaced and disturbed."""
+        """The frames that guesses are made from: the model's own in some clips, true and disturbed in the others."""
+        settings, device = self.settings, latents_BTPL.device
         B, T, P, _ = latents_BTPL.shape
-        device, quantizer = latents_BTPL.device, self._frozen[0].quantizer
-        known_BTPL = latents_BTPL
-        if self.settings.own_context > 0:
-            everything = torch.ones(B, T, P, dtype=torch.bool, device=device)
-            logits = self.dynamics.guess(latents_BTPL, latents_BTPL, actions_BTA, everything)
-            own_BTPL = quantizer.latents_from_indices(logits.argmax(dim=-1)).to(known_BTPL.dtype)
-            late = torch.arange(1, T, device=device) >= self.settings.true_context  # [T-1]
-            chosen = torch.rand(B, 1, device=device) < self.settings.own_context
-            replaced = torch.where((chosen & late)[..., None, None], own_BTPL, latents_BTPL[:, 1:])
-            known_BTPL = torch.cat((latents_BTPL[:, :1], replaced), dim=1)
-        if self.settings.context_noise > 0:
-            share = self.settings.context_noise * torch.rand(B, 1, 1, device=device)
-            noisy = torch.rand(B, T, P, device=device) < share
-            random = torch.randint(self.codebook_size, (B, T, P), device=device)
-            drawn = quantizer.latents_from_indices(random).to(known_BTPL.dtype)
-            known_BTPL = torch.where(noisy[..., None], drawn, known_BTPL)
-        return known_BTPL
+        own = math.ceil(settings.own_context * B)
+        true_BTPL = latents_BTPL[own:]
+        if settings.context_noise > 0 and own < B:
+            share = settings.context_noise * torch.rand(B - own, 1, 1, device=device)
+            noisy = torch.rand(B - own, T, P, device=device) < share
+            random = torch.randint(self.codebook_size, (B - own, T, P), device=device)
+            drawn = self._frozen[0].quantizer.latents_from_indices(random).to(true_BTPL.dtype)
+            true_BTPL = torch.where(noisy[..., None], drawn, true_BTPL)
+        if own == 0:
+            return true_BTPL
+        return torch.cat((self._rolled_out(latents_BTPL[:own], actions_BTA[:own]), true_BTPL))
+
+    def _rolled_out(self, latents_BTPL: Tensor, actions_BTA: Tensor) -> Tensor:
+        """Clips whose frames after the first true ones are what the model makes of those before, as a rollout does it.
+
+        The last frame, which no guess is made from, stays true.
+        """
+        context, last = self.settings.true_context, latents_BTPL.shape[1] - 1
+        dynamics, frames = self.dynamics, list(latents_BTPL.split(1, dim=1))
+        everything = torch.ones(latents_BTPL[:, :1].shape[:3], dtype=torch.bool, device=latents_BTPL.device)
+        # Each step has a shape of its own, and compiling a dozen of them takes longer than they save.
+        with uncompiled() if latents_BTPL.is_cuda else nullcontext():
+            past = dynamics.remember(latents_BTPL[:, :context], actions_BTA[:, : context - 1])
+            for frame in range(context, last):
+                action_B1A = actions_BTA[:, frame - 1 : frame]
+                logits, _ = dynamics.extend(frames[frame], action_B1A, everything, past)
+                tokens, _ = self._choose(logits, 0.0, None)
+                frames[frame] = write_tokens(frames[frame], everything, tokens, self._frozen[0].quantizer)
+                if frame < last - 1:
+                    past = dynamics.remember(frames[frame], action_B1A, past)
+        return torch.cat(frames, dim=1)
 
     def _pixel_error(self, logits_BTPV: Tensor, frames_BTCHW: Tensor) -> Tensor:
-        """Squared error, in units of [0, 1] frames, of the frame that the nearest tokens to the mean decode to."""
-        tokenizer = self._frozen[0]
+        """Squared error, in units of [0, 1] frames, of what the mean decodes to, or the nearest tokens to it."""
+        settings, tokenizer = self.settings, self._frozen[0]
+        if settings.pixel_frames is not None and settings.pixel_frames < frames_BTCHW.shape[1]:
+            drawn = torch.rand(frames_BTCHW.shape[1], device=frames_BTCHW.device).argsort()[: settings.pixel_frames]
+            logits_BTPV, frames_BTCHW = logits_BTPV[:, drawn], frames_BTCHW[:, drawn]
         mean_BTPL = tokenizer.quantizer.expected_latents(logits_BTPV)
-        nearest = tokenizer.quantizer.nearest_level(mean_BTPL)
-        decoded = tokenizer.decode(mean_BTPL + (nearest - mean_BTPL).detach())  # the gradient passes the rounding
-        return F.mse_loss(decoded.float(), frames_BTCHW.float()) / 4
+        if settings.token_choice != "mean":
+            nearest = tokenizer.quantizer.nearest_level(mean_BTPL)
+            mean_BTPL = mean_BTPL + (nearest - mean_BTPL).detach()  # the gradient passes the rounding
+        return F.mse_loss(tokenizer.decode(mean_BTPL).float(), frames_BTCHW.float()) / 4
