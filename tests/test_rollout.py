@@ -11,7 +11,9 @@ from torch import Tensor
 from tests.helpers.small_worlds import SMALL, frames, sizes, world_models
 from tinyworlds_gate.errors import CheckpointError, ConfigError
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.maskgit import choice_of, maskgit_decode
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.rollout import (
     Space,
     chosen_actions,
@@ -22,7 +24,7 @@ from tinyworlds_gate.reference.rollout.rollout import (
     windows_of,
 )
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, Step
-from tinyworlds_gate.reference.rollout.world_models import load_world_models
+from tinyworlds_gate.reference.rollout.world_models import WorldModels, load_world_models
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 
@@ -204,6 +206,20 @@ def test_the_tokens_of_the_generated_frames_come_back_in_either_space() -> None:
         output = rollout(models, clip, context=3, generation_steps=2, prediction_horizon=2, space=space)
         assert output.token_indices.shape == (2, 4, 16)
         assert output.token_indices.dtype == torch.int64
+
+
+def test_what_is_alike_in_every_window_is_computed_once_and_comes_out_the_same() -> None:
+    clip, windows = frames(length=6), windows_of(2, 4, memory=3)
+    models = WorldModels(
+        VideoTokenizer(SMALL, frame_by_frame=True).eval(),
+        LatentActionModel(SMALL, frame_pairs=True).eval(),
+        world_models().dynamics,
+    )
+    for actions, window in zip(inferred_actions(models, clip, windows), windows, strict=True):
+        torch.testing.assert_close(actions, models.latent_actions.encode(clip[:, window.start : window.stop]))
+    for tokenizer in (models.tokenizer, VideoTokenizer(SMALL).eval()):
+        latents = tokenizer.encode(clip)
+        torch.testing.assert_close(tokenizer.decode_last(latents, 2), tokenizer.decode(latents)[:, -2:])
 
 
 def test_an_unknown_space_is_refused() -> None:

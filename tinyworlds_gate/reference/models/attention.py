@@ -25,6 +25,10 @@ class PastKeysValues(NamedTuple):
     keys: Tensor
     values: Tensor
 
+    def first(self, frames: int) -> PastKeysValues:
+        """Those of the first so many frames."""
+        return PastKeysValues(self.keys[:, :frames], self.values[:, :frames])
+
     def then(self, later: PastKeysValues) -> PastKeysValues:
         """Those of these frames and of the ones that follow them."""
         return PastKeysValues(torch.cat((self.keys, later.keys), dim=1), torch.cat((self.values, later.values), dim=1))

@@ -71,12 +71,9 @@ class DynamicsModel(nn.Module):
         x_BTPE, seen = self._hidden(latents_BTPL, conditioning, mask_BTP, past)
         return self.output_mlp(x_BTPE), seen
 
-    def remember(
-        self, latents_BTPL: Tensor, conditioning: Tensor | None = None, past: list[PastKeysValues] | None = None
-    ) -> list[PastKeysValues]:
-        """Returns the past that `extend` needs of these frames and those before, without computing their logits."""
-        seen = self._hidden(latents_BTPL, conditioning, None, past)[1]
-        return [before.then(new) for before, new in zip(past, seen, strict=True)] if past else seen
+    def remember(self, latents_BTPL: Tensor, conditioning: Tensor | None = None) -> list[PastKeysValues]:
+        """Returns the past that `extend` needs of these frames, without computing their logits."""
+        return self._hidden(latents_BTPL, conditioning, None, None)[1]
 
     def guess(self, known_BTPL: Tensor, latents_BTPL: Tensor, conditioning_BTA: Tensor, mask_BTP: Tensor) -> Tensor:
         """Logits `[B, T-1, P, V]` of the frames 1 … T-1, each from the frames before it as they are in ``known``.

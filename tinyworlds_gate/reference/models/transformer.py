@@ -5,13 +5,21 @@ Axes: B batch, T frames, P patches, E embedding, A action dims.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models import inference_blocks
-from tinyworlds_gate.reference.models.attention import PastKeysValues, SpatialAttention, TemporalAttention
+from tinyworlds_gate.reference.models.attention import (
+    PastKeysValues,
+    SelfAttention,
+    SpatialAttention,
+    TemporalAttention,
+)
 from tinyworlds_gate.reference.models.inference_blocks import InferenceBlocks
 from tinyworlds_gate.reference.models.norms import ConditionedNorm, Modulation, make_norm, modulations
 from tinyworlds_gate.reference.models.positions import MAX_FRAMES, temporal_code
@@ -197,6 +205,22 @@ class SpaceTimeTransformer(nn.Module):
             )
             x_BTPE = block(x_BTPE, twofold, twins=True)[0]
         return x_BTPE[:, T:]
+
+
+@contextmanager
+def projections_in_one(model: nn.Module, dtype: torch.dtype) -> Iterator[list[object]]:
+    """Inside, weights that act on the same input lie in one tensor, instead of being put together at each use.
+
+    Yields those tensors; a graph that was captured inside needs them alive. No gradient passes them.
+    """
+    parts = [part for part in model.modules() if isinstance(part, SelfAttention | SwiGLU)]
+    for part in parts:
+        part.fuse(dtype)
+    try:
+        yield [part.fused for part in parts]
+    finally:
+        for part in parts:
+            part.fused = None
 
 
 def _span(frames: int, past: list[PastKeysValues] | None) -> tuple[int, int]:

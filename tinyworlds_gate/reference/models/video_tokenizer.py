@@ -89,6 +89,12 @@ class VideoTokenizer(nn.Module):
         """Maps quantised latents to frames `[B, T, C, H, W]`, not clamped."""
         return self._by_clip(self.decoder, latents_BTPL)
 
+    def decode_last(self, latents_BTPL: Tensor, frames: int) -> Tensor:
+        """The last so many frames of what `decode` gives, without those before where they are not needed."""
+        if self.frame_by_frame:
+            latents_BTPL = latents_BTPL[:, -frames:]
+        return self.decode(latents_BTPL)[:, -frames:]
+
     def forward(self, frames_BTCHW: Tensor) -> TokenizerOutput:
         """Reconstructs frames; the loss is smooth-L1 against them (tinyworlds.md §1)."""
         latents = self.encode(frames_BTCHW)

@@ -130,7 +130,11 @@ def windows_of(
 @torch.no_grad()
 def inferred_actions(models: WorldModels, frames_BTCHW: Tensor, windows: Sequence[range]) -> list[Tensor]:
     """Returns `[B, K, A]` for each step: the latent actions of the true frames in its window."""
-    return [models.latent_actions.encode(frames_BTCHW[:, one.start : one.stop]) for one in windows]
+    latent_actions = models.latent_actions
+    if latent_actions.frame_pairs:  # a pair has the same action in every window
+        actions_BNA = latent_actions.encode(frames_BTCHW[:, : windows[-1].stop])
+        return [actions_BNA[:, one.start : one.stop - 1] for one in windows]
+    return [latent_actions.encode(frames_BTCHW[:, one.start : one.stop]) for one in windows]
 
 
 @torch.no_grad()

@@ -9,13 +9,12 @@ Axes: B clips, T context frames, H new frames, K transitions, P patches, L laten
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from tinyworlds_gate.reference.models.attention import SelfAttention
 from tinyworlds_gate.reference.models.maskgit import (
     Choose,
     Reveal,
@@ -23,7 +22,7 @@ from tinyworlds_gate.reference.models.maskgit import (
     maskgit_decode,
     reveal_by_rank,
 )
-from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer, SwiGLU
+from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer, projections_in_one
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 WARM_UPS = 2
@@ -80,7 +79,7 @@ class EagerSteps:
             choose=self._choose,
             reveal=self._reveal,
         )
-        return Step(latents, tokenizer.decode(latents)[:, -horizon:])
+        return Step(latents, tokenizer.decode_last(latents, horizon))
 
 
 class GraphedSteps:
@@ -97,6 +96,8 @@ class GraphedSteps:
             reveal = torch.compile(reveal_by_rank, dynamic=False)
         self._eager = EagerSteps(models, choose, reveal)
         self._captured: dict[tuple[object, ...], _Captured] = {}
+        self._pool: Any | None = None
+        """The memory of all graphs: a step is over, and its result copied, before another is taken."""
 
     def take(
         self,
@@ -112,7 +113,8 @@ class GraphedSteps:
         precision = (torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cuda"))
         key = (known_BTPL.shape, known_BTPL.dtype, actions_BKA.shape, horizon, decode_steps, *precision)
         if key not in self._captured:
-            self._captured[key] = _Captured(self._eager, known_BTPL, actions_BKA, horizon, decode_steps)
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            self._captured[key] = _Captured(self._eager, known_BTPL, actions_BKA, horizon, decode_steps, self._pool)
         return self._captured[key].replay(known_BTPL, actions_BKA)
 
 
@@ -122,30 +124,36 @@ def weights_in_one(*models: nn.Module, dtype: torch.dtype) -> Iterator[list[obje
 
     Yields those tensors; a graph that was captured inside needs them alive.
     """
-    modules = [module for model in models for module in model.modules()]
-    parts = [part for part in modules if isinstance(part, SelfAttention | SwiGLU)]
-    stacks = [part for part in modules if isinstance(part, SpaceTimeTransformer)]
-    for part in (*parts, *stacks):
-        part.fuse(dtype)
-    try:
-        yield [*(part.fused for part in parts), *(stack.in_one for stack in stacks)]
-    finally:
-        for part in parts:
-            part.fused = None
+    stacks = [part for model in models for part in model.modules() if isinstance(part, SpaceTimeTransformer)]
+    with ExitStack() as projections:
+        weights = [projections.enter_context(projections_in_one(model, dtype)) for model in models]
         for stack in stacks:
-            stack.in_one = None
+            stack.fuse(dtype)
+        try:
+            yield [*weights, *(stack.in_one for stack in stacks)]
+        finally:
+            for stack in stacks:
+                stack.in_one = None
 
 
 class _Captured:
     """One step, captured at the shapes of these arguments."""
 
-    def __init__(self, steps: EagerSteps, known: Tensor, actions: Tensor, horizon: int, decode_steps: int) -> None:
+    def __init__(
+        self,
+        steps: EagerSteps,
+        known: Tensor,
+        actions: Tensor,
+        horizon: int,
+        decode_steps: int,
+        pool: Any,
+    ) -> None:
         self._known, self._actions = known.clone(), actions.clone()
         dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else known.dtype
         with weights_in_one(steps.models.dynamics, steps.models.tokenizer, dtype=dtype) as self._weights:
-            self._capture(steps, horizon, decode_steps)
+            self._capture(steps, horizon, decode_steps, pool)
 
-    def _capture(self, steps: EagerSteps, horizon: int, decode_steps: int) -> None:
+    def _capture(self, steps: EagerSteps, horizon: int, decode_steps: int, pool: Any) -> None:
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
@@ -153,7 +161,7 @@ class _Captured:
                 steps.take(self._known, self._actions, horizon, decode_steps)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, pool=pool):
             self._step = steps.take(self._known, self._actions, horizon, decode_steps)
 
     def replay(self, known: Tensor, actions: Tensor) -> Step:

@@ -18,10 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyworlds_gate.config.schema import DynamicsConfig
+from tinyworlds_gate.reference.models.attention import PastKeysValues
 from tinyworlds_gate.reference.models.dynamics import LEAST_MASK_RATIO, DynamicsModel, masked_cross_entropy
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.maskgit import choice_of, choose_tokens, write_tokens
 from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.transformer import projections_in_one
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.objectives import DynamicsObjective
@@ -104,18 +106,22 @@ class NextFrameObjective(DynamicsObjective):
         The last frame, which no guess is made from, stays true.
         """
         context, last = self.settings.true_context, latents_BTPL.shape[1] - 1
-        dynamics, frames = self.dynamics, list(latents_BTPL.split(1, dim=1))
-        everything = torch.ones(latents_BTPL[:, :1].shape[:3], dtype=torch.bool, device=latents_BTPL.device)
+        frames = list(latents_BTPL.split(1, dim=1))
+        hidden = torch.ones(latents_BTPL[:, :1].shape[:3], dtype=torch.bool, device=latents_BTPL.device)
+        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else latents_BTPL.dtype
+        past: list[PastKeysValues] | None = None
         # Each step has a shape of its own, and compiling a dozen of them takes longer than they save.
-        with uncompiled() if latents_BTPL.is_cuda else nullcontext():
-            past = dynamics.remember(latents_BTPL[:, :context], actions_BTA[:, : context - 1])
+        with uncompiled() if latents_BTPL.is_cuda else nullcontext(), projections_in_one(self.dynamics, dtype):
             for frame in range(context, last):
-                action_B1A = actions_BTA[:, frame - 1 : frame]
-                logits, _ = dynamics.extend(frames[frame], action_B1A, everything, past)
-                tokens, _ = self._choose(logits, 0.0, None)
-                frames[frame] = write_tokens(frames[frame], everything, tokens, self._frozen[0].quantizer)
-                if frame < last - 1:
-                    past = dynamics.remember(frames[frame], action_B1A, past)
+                # What is known since the last step, and the frame to be guessed, in one pass: it sees what is known.
+                new = range(0 if past is None else frame - 1, frame + 1)
+                latents = torch.cat([frames[one] for one in new], dim=1)
+                mask = torch.cat([*[~hidden] * (len(new) - 1), hidden], dim=1)
+                logits, seen = self.dynamics.extend(latents, actions_BTA[:, max(0, new.start - 1) : frame], mask, past)
+                known = [one.first(len(new) - 1) for one in seen]
+                past = [before.then(new) for before, new in zip(past, known, strict=True)] if past else known
+                tokens, _ = self._choose(logits[:, -1:], 0.0, None)
+                frames[frame] = write_tokens(frames[frame], hidden, tokens, self._frozen[0].quantizer)
         return torch.cat(frames, dim=1)
 
     def _pixel_error(self, logits_BTPV: Tensor, frames_BTCHW: Tensor) -> Tensor:
