@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frames_reading import blocks_of
 
 PSEUDO_EPISODE_FRAMES = 256
 """Frames of one pseudo-episode, for files that do not say where an episode ends."""
@@ -26,7 +27,6 @@ PSEUDO_EPISODE_FRAMES = 256
 SOURCE_FPS = 60
 """Frames per second at which TinyWorlds stores its games; the stride is 60 // fps."""
 
-_READ_FRAMES = 512
 _PER_FRAME_SHAPES: dict[str, tuple[int, ...]] = {"actions": (), "episode": (), "player_position": (2,)}
 
 
@@ -229,11 +229,11 @@ def _read_kept(frames: h5py.Dataset, keep: np.ndarray, frame_size: int | None) -
     resize = frame_size is not None and frame_size != height
     shape = (frame_size, frame_size) if resize else (height, width)
     out = np.empty((len(keep), *shape, 3), np.uint8)
-    for low in range(0, frames.shape[0], _READ_FRAMES):
-        first, last = np.searchsorted(keep, (low, low + _READ_FRAMES))
+    for low, read in blocks_of(frames):
+        first, last = np.searchsorted(keep, (low, low + len(read)))
         if first == last:
             continue
-        block = frames[low : low + _READ_FRAMES][keep[first:last] - low]
+        block = read[keep[first:last] - low] if last - first < len(read) else read
         out[first:last] = resize_frames(block, frame_size) if resize and frame_size is not None else block
     return out
 

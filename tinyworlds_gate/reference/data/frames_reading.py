@@ -1,0 +1,71 @@
+"""Frames out of an HDF5 dataset, its compressed chunks unpacked by several threads.
+
+HDF5 unpacks one chunk after the other, and a training stage waits for it at every start. Here the chunks of a block are
+read as they are stored, and zlib, which lets other threads run, unpacks them side by side. Whatever is not plainly
+gzip in chunks of whole frames, and whatever is damaged, HDF5 reads itself: it says what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+
+MOST_THREADS = 16
+BLOCK_FRAMES = 512
+
+
+def blocks_of(frames: h5py.Dataset, *, threads: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """All frames in blocks of 512 (the last may be shorter): the first one's index, and uint8 [n, H, W, 3].
+
+    Raises OSError where HDF5 cannot read a block.
+    """
+    count = frames.shape[0]
+    with ThreadPoolExecutor(threads or threads_of_rank()) as pool:
+        for low in range(0, count, BLOCK_FRAMES):
+            high = min(low + BLOCK_FRAMES, count)
+            block = _unpacked(frames, low, high, pool) if _plain_gzip(frames) else None
+            yield low, frames[low:high] if block is None else block
+
+
+def threads_of_rank() -> int:
+    """As many as this process may use processors, shared with the other ranks of its machine."""
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_THREADS, cpus // (int(ranks) if ranks.isdigit() and int(ranks) else 1)))
+
+
+def _plain_gzip(frames: h5py.Dataset) -> bool:
+    """gzip and no other filter, on chunks of whole frames of bytes, in the file itself."""
+    filters = frames.id.get_create_plist().get_nfilters()
+    whole = frames.chunks is not None and frames.chunks[1:] == frames.shape[1:]
+    return filters == 1 and frames.compression == "gzip" and whole and frames.dtype == np.uint8
+
+
+def _unpacked(frames: h5py.Dataset, low: int, high: int, pool: ThreadPoolExecutor) -> np.ndarray | None:
+    """Frames low … high - 1; None where a chunk is missing, stored otherwise, or damaged."""
+    block = np.empty((high - low, *frames.shape[1:]), np.uint8)
+    size = frames.chunks[0]
+
+    def unpack(start: int, stored: bytes) -> None:
+        # The last chunk is stored whole, although the frames end within it.
+        chunk = np.frombuffer(zlib.decompress(stored), np.uint8).reshape(frames.chunks)
+        first, last = max(low, start), min(high, start + size)
+        block[first - low : last - low] = chunk[first - start : last - start]
+
+    waiting = []
+    try:
+        for start in range(low - low % size, high, size):
+            mask, stored = frames.id.read_direct_chunk((start, 0, 0, 0))
+            if mask != 0:
+                return None
+            waiting.append(pool.submit(unpack, start, stored))
+        for one in waiting:
+            one.result()
+    except (OSError, RuntimeError, ValueError, zlib.error):
+        return None
+    return block
