@@ -1,7 +1,8 @@
 """The Triton kernels of `short_clips`; imported on a GPU only.
 
 A program holds a handful of lanes (one head of one place, all frames) and walks over pairs of frames; nothing but
-queries, keys, values and the result touches memory.
+queries, keys, values and the result touches memory. Up to four frames are written out one by one; more are a loop whose
+length the kernel is told when it starts, so that one compilation serves all lengths (T or PAST is then 0).
 
 Axes: B clips, T frames, S earlier frames, P places, N heads, K dims of a head.
 """
@@ -31,17 +32,24 @@ def _hear(query, key, value, highest, total, mixed):
 @triton.jit
 def _attend_one(
     i, q, k, v, k_past, v_past, out, log_sums, at, at_past, inside, lane, dim, clip, q_t, past_t, scale, lanes,
-    T: tl.constexpr, PAST: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
+    frames, earlier, PAST: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
+    LONG_PAST: tl.constexpr,
 ):  # fmt: skip
     """The queries of frame i."""
     query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
     highest = tl.full([R], -float("inf"), tl.float32)
     total = tl.zeros([R], tl.float32)
     mixed = tl.zeros([R, K], tl.float32)
-    for j in tl.static_range(PAST):
-        key = tl.load(k_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
-        value = tl.load(v_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
-        highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+    if LONG_PAST:
+        for j in tl.range(0, earlier):
+            key = tl.load(k_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
+            value = tl.load(v_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
+            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+    else:
+        for j in tl.static_range(PAST):
+            key = tl.load(k_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
+            value = tl.load(v_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
+            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
     if UNROLLED:
         for j in tl.static_range(i + 1):
             key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
@@ -52,15 +60,16 @@ def _attend_one(
             key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
             value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
             highest, total, mixed = _hear(query, key, value, highest, total, mixed)
-    row = (clip * T + i) * lanes + lane
+    row = (clip * frames + i) * lanes + lane
     tl.store(out + row[:, None] * K + dim, (mixed / total[:, None]).to(out.dtype.element_ty), mask=inside)
     tl.store(log_sums + row, highest + tl.log2(total), mask=lane < lanes)
 
 
 @triton.jit
 def _attend(
-    q, k, v, k_past, v_past, out, log_sums, q_b, q_t, q_p, past_b, past_t, past_p, scale, lanes,
+    q, k, v, k_past, v_past, out, log_sums, q_b, q_t, q_p, past_b, past_t, past_p, scale, lanes, frames, earlier,
     T: tl.constexpr, PAST: tl.constexpr, N: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
+    LONG_PAST: tl.constexpr,
 ):  # fmt: skip
     clip = tl.program_id(1).to(tl.int64)
     lane = tl.program_id(0) * R + tl.arange(0, R)
@@ -72,20 +81,20 @@ def _attend(
         for i in tl.static_range(T):
             _attend_one(
                 i, q, k, v, k_past, v_past, out, log_sums, at, at_past, inside, lane, dim, clip, q_t, past_t, scale,
-                lanes, T, PAST, K, R, UNROLLED,
+                lanes, frames, earlier, PAST, K, R, UNROLLED, LONG_PAST,
             )  # fmt: skip
     else:
-        for i in tl.range(0, T):
+        for i in tl.range(0, frames):
             _attend_one(
                 i, q, k, v, k_past, v_past, out, log_sums, at, at_past, inside, lane, dim, clip, q_t, past_t, scale,
-                lanes, T, PAST, K, R, UNROLLED,
+                lanes, frames, earlier, PAST, K, R, UNROLLED, LONG_PAST,
             )  # fmt: skip
 
 
 @triton.jit
-def _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T: tl.constexpr, K: tl.constexpr):
+def _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, frames, K: tl.constexpr):
     """What frame i's queries give to a key, its value and themselves: weight, gradient of the score, of the output."""
-    row = (clip * T + i) * lanes
+    row = (clip * frames + i) * lanes
     g = tl.load(grad + row * K + flat, mask=inside, other=0.0).to(tl.float32)
     y = tl.load(out + row * K + flat, mask=inside, other=0.0).to(tl.float32)
     log_sum = tl.load(log_sums + row + lane, mask=lane < lanes, other=0.0)
@@ -95,7 +104,7 @@ def _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, l
 
 @triton.jit
 def _gradients_of_frame(
-    j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale, lanes,
+    j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale, lanes, frames,
     T: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
 ):  # fmt: skip
     """The gradients of frame j's keys, values and queries."""
@@ -108,24 +117,32 @@ def _gradients_of_frame(
     if UNROLLED:
         for i in tl.static_range(j, T):
             query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
-            weight, score, g = _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            weight, score, g = _pair(
+                i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, frames, K,
+            )  # fmt: skip
             sum_v += weight[:, None] * g
             sum_k += score[:, None] * query
         for i in tl.static_range(j + 1):
             key = tl.load(k + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
             value = tl.load(v + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
-            weight, score, g = _pair(j, own, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            weight, score, g = _pair(
+                j, own, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, frames, K,
+            )  # fmt: skip
             sum_q += score[:, None] * key
     else:
-        for i in tl.range(j, T):
+        for i in tl.range(j, frames):
             query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
-            weight, score, g = _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            weight, score, g = _pair(
+                i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, frames, K,
+            )  # fmt: skip
             sum_v += weight[:, None] * g
             sum_k += score[:, None] * query
         for i in tl.range(0, j + 1):
             key = tl.load(k + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
             value = tl.load(v + at + i * q_t, mask=inside, other=0.0).to(tl.float32)
-            weight, score, g = _pair(j, own, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, T, K)
+            weight, score, g = _pair(
+                j, own, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, frames, K,
+            )  # fmt: skip
             sum_q += score[:, None] * key
     # scale holds a factor of log2(e) that belongs to the exponential alone
     tl.store(grad_k + at + j * q_t, (sum_k * LN_2).to(grad_k.dtype.element_ty), mask=inside)
@@ -135,7 +152,7 @@ def _gradients_of_frame(
 
 @triton.jit
 def _attend_backward(
-    grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, q_b, q_t, q_p, scale, lanes,
+    grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, q_b, q_t, q_p, scale, lanes, frames,
     T: tl.constexpr, N: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
 ):  # fmt: skip
     clip = tl.program_id(1).to(tl.int64)
@@ -148,13 +165,13 @@ def _attend_backward(
         for j in tl.static_range(T):
             _gradients_of_frame(
                 j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale,
-                lanes, T, K, R, UNROLLED,
+                lanes, frames, T, K, R, UNROLLED,
             )  # fmt: skip
     else:
-        for j in tl.range(0, T):
+        for j in tl.range(0, frames):
             _gradients_of_frame(
                 j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale,
-                lanes, T, K, R, UNROLLED,
+                lanes, frames, T, K, R, UNROLLED,
             )  # fmt: skip
 
 
@@ -169,11 +186,13 @@ def forward(qkv_BTP3NK: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tu
     out = torch.empty(B, T, P, N, K, dtype=queries.dtype, device=queries.device)
     log_sums = torch.empty(B, T, P * N, dtype=torch.float32, device=queries.device)
     R = max(1, VALUES // K)
+    earlier = 0 if past is None else keys_before.shape[1]
+    unrolled, long_past = T <= MOST_UNROLLED, earlier > MOST_UNROLLED
     _attend[(triton.cdiv(P * N, R), B)](
         queries, keys, values, keys_before, values_before, out, log_sums,
-        *queries.stride()[:3], *keys_before.stride()[:3], K**-0.5 * LOG2_E, P * N,
-        T=T, PAST=0 if past is None else keys_before.shape[1], N=N, K=K, R=R,
-        UNROLLED=T <= MOST_UNROLLED,
+        *queries.stride()[:3], *keys_before.stride()[:3], K**-0.5 * LOG2_E, P * N, T, earlier,
+        T=T if unrolled else 0, PAST=0 if long_past else earlier, N=N, K=K, R=R,
+        UNROLLED=unrolled, LONG_PAST=long_past,
     )  # fmt: skip
     return out, log_sums
 
@@ -183,9 +202,9 @@ def backward(grad: Tensor, out: Tensor, log_sums: Tensor, qkv_BTP3NK: Tensor) ->
     B, T, P, _, N, K = qkv_BTP3NK.shape
     grad_qkv = torch.empty_like(qkv_BTP3NK, memory_format=torch.contiguous_format)
     qkv = qkv_BTP3NK.contiguous()
-    R = max(1, VALUES // K)
+    R, unrolled = max(1, VALUES // K), T <= MOST_UNROLLED
     _attend_backward[(triton.cdiv(P * N, R), B)](
         grad.contiguous(), out, log_sums, *qkv.unbind(3), *grad_qkv.unbind(3), *qkv.stride()[:3],
-        K**-0.5 * LOG2_E, P * N, T=T, N=N, K=K, R=R, UNROLLED=T <= MOST_UNROLLED,
+        K**-0.5 * LOG2_E, P * N, T, T=T if unrolled else 0, N=N, K=K, R=R, UNROLLED=unrolled,
     )  # fmt: skip
     return grad_qkv
