@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data.frames_reading import blocks_of
+from tinyworlds_gate.reference.data.frames_reading import blocks_of, read_all
 
 PSEUDO_EPISODE_FRAMES = 256
 """Frames of one pseudo-episode, for files that do not say where an episode ends."""
@@ -228,6 +228,8 @@ def _read_kept(frames: h5py.Dataset, keep: np.ndarray, frame_size: int | None) -
     height, width = frames.shape[1:3]
     resize = frame_size is not None and frame_size != height
     shape = (frame_size, frame_size) if resize else (height, width)
+    if len(keep) == frames.shape[0] and not resize:
+        return read_all(frames)
     out = np.empty((len(keep), *shape, 3), np.uint8)
     for low, read in blocks_of(frames):
         first, last = np.searchsorted(keep, (low, low + len(read)))
