@@ -5,6 +5,7 @@ python -m pytest tests/gpu/test_kernels.py -m gpu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinyworlds_gate.config.schema import DynamicsConfig
 from tinyworlds_gate.launch.nvml import GpuInfo
 from tinyworlds_gate.reference.models import short_clips, small_heads
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
@@ -27,7 +29,8 @@ from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.graphed_updates import GraphedUpdates
-from tinyworlds_gate.reference.training.objectives import build_objective
+from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
+from tinyworlds_gate.reference.training.objectives import Objective, build_objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, load_portable_state, portable_state
 from tinyworlds_gate.reference.training.regional_compile import compile_regions
 from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates
@@ -98,12 +101,13 @@ def test_short_clips_equal_causal_attention_in_float64(frames: int, dims: int, d
     assert distance(grad, expected_grad) < TOLERANCE[dtype]
 
 
-def test_frames_after_a_past_equal_the_whole_clip() -> None:
+@pytest.mark.parametrize(("past", "frames"), [(3, 2), (4, 1), (5, 1), (11, 2), (7, 6)])
+def test_frames_after_a_past_equal_the_whole_clip(past: int, frames: int) -> None:
     torch.manual_seed(0)
-    qkv = torch.randn(2, 5, 49, 3, 2, 4, device="cuda")
+    qkv = torch.randn(2, past + frames, 49, 3, 2, 4, device="cuda")
     whole = short_clips.attend(qkv)
-    after = short_clips.attend_to_past(qkv[:, 3:], qkv[:, :3, :, 1], qkv[:, :3, :, 2])
-    assert distance(after, whole[:, 3:]) < 1e-6
+    after = short_clips.attend_to_past(qkv[:, past:], qkv[:, :past, :, 1], qkv[:, :past, :, 2])
+    assert distance(after, whole[:, past:]) < 1e-6
 
 
 @pytest.mark.parametrize("action_dim", [None, 3], ids=["unconditioned", "FiLM"])
@@ -140,7 +144,7 @@ class Clips:
     def __init__(self) -> None:
         self.frames = torch.rand(64, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1)).cuda() * 2 - 1
         self.frames_on_device = self.frames
-        self.starts = np.arange(64)
+        self.starts, self.by_starts = np.arange(64), True
         self.batch_size, self.device, self.drawn = 8, torch.device("cuda", 0), 0
 
     def draw(self) -> np.ndarray:
@@ -150,17 +154,39 @@ class Clips:
     def clips(self, starts: Tensor) -> Tensor:
         return self.frames[starts]
 
-    def next(self) -> Tensor:
+    def batch(self, starts: Tensor) -> Tensor:
+        return self.clips(starts)
+
+    def next_batch(self) -> Tensor:
         return self.clips(torch.from_numpy(self.draw()).cuda())
 
 
+def tokenizer_objective() -> Objective:
+    return build_objective("video_tokenizer", SIZES)
+
+
+def next_frame_objective() -> Objective:
+    """Half of the contexts rolled out, and no chance in anything."""
+    fixed = {"batch_size_per_gpu": 8, "gradient_accumulation_steps": 1, "n_updates": 8, "log_interval": 8}
+    asked = {"masking": "next_frame", "whole_frame_share": 1.0, "own_context": 0.5, "true_context": 1, "pixel_loss": 10}
+    settings = DynamicsConfig.model_validate(fixed | asked | {"learning_rate": 1e-3, "token_choice": "mean"})
+    tokenizer = VideoTokenizer(SIZES, frame_by_frame=True).eval().requires_grad_(False)
+    latent_actions = LatentActionModel(SIZES, frame_pairs=True).eval().requires_grad_(False)
+    return NextFrameObjective(SIZES, tokenizer, latent_actions, settings)
+
+
 def trained(
-    kind: Any, updates: int, *, compiled: bool = False, state: dict[str, Any] | None = None
+    kind: Any,
+    updates: int,
+    *,
+    compiled: bool = False,
+    state: dict[str, Any] | None = None,
+    build: Callable[[], Objective] = tokenizer_objective,
 ) -> tuple[list[float], dict[str, Any]]:
     """The losses of so many updates, and the optimizer's state after them."""
     torch.manual_seed(0)
     device = torch.device("cuda", 0)
-    objective = build_objective("video_tokenizer", SIZES).to(device)
+    objective = build().to_device(device)
     if compiled:
         compile_regions(objective.all_models)
     optimizer = build_optimizer(objective.model, 1e-3, graphed=kind is GraphedUpdates)
@@ -181,6 +207,15 @@ def test_captured_updates_follow_the_plain_ones(compiled: bool) -> None:
     assert plain[-1] < plain[0]
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["captured", "captured and compiled"])
+def test_captured_updates_on_own_rollouts_follow_the_plain_ones(compiled: bool) -> None:
+    with plain_attention():
+        plain, _ = trained(EagerUpdates, 8, build=next_frame_objective)
+    captured, _ = trained(GraphedUpdates, 8, compiled=compiled, build=next_frame_objective)
+    assert captured == pytest.approx(plain, rel=5e-3)
+    assert plain[-1] < plain[0]
+
+
 def test_an_optimizer_continues_captured_what_it_began_plain_and_the_other_way_round() -> None:
     for before, after in ((EagerUpdates, GraphedUpdates), (GraphedUpdates, EagerUpdates)):
         _, state = trained(before, 4)
@@ -189,14 +224,18 @@ def test_an_optimizer_continues_captured_what_it_began_plain_and_the_other_way_r
         assert going_on == pytest.approx(as_before, rel=2e-3)
 
 
-@pytest.mark.parametrize("space", ["tokens", "pixels"])
-def test_captured_steps_choose_the_tokens_of_the_plain_ones(space: Any) -> None:
+@pytest.mark.parametrize(
+    "memory",
+    [{"space": "tokens"}, {"space": "pixels"}, {"space": "tokens", "memory": 7}],
+    ids=["tokens", "pixels", "growing memory"],
+)
+def test_captured_steps_choose_the_tokens_of_the_plain_ones(memory: dict[str, Any]) -> None:
     torch.manual_seed(0)
     models = WorldModels(VideoTokenizer(SIZES), LatentActionModel(SIZES), DynamicsModel(SIZES)).to("cuda").eval()
     with torch.no_grad():
         models.dynamics.output_mlp.weight.mul_(8)
     frames = torch.rand(3, 8, 3, 32, 32, device="cuda") * 2 - 1
-    shared: Any = {"context": 3, "generation_steps": 5, "decode_steps": 4, "space": space}
+    shared: Any = {"context": 3, "generation_steps": 5, "decode_steps": 4, **memory}
     plain = rollout(models, frames, steps=EagerSteps(models), **shared)
     captured = rollout(models, frames, steps=GraphedSteps(models), **shared)
     assert torch.equal(captured.token_indices, plain.token_indices)
