@@ -59,6 +59,7 @@ def test_everything_of_a_run_is_kept(kept_once: SampleRun) -> None:
     assert {"README.md", "keep.json", "journal.jsonl", "settings/profile.yaml", "settings/training.yaml"} <= set(there)
     assert len([name for name in there if name.startswith("plots/")]) > 3
     assert [name for name in there if name.startswith("pictures/")] == [
+        "pictures/film_strip_01_1_longrun_sample.png",
         "pictures/gate_verdict_01_1_longrun_sample.png",
         f"pictures/inference_results_gt_vs_pred_{STAMP}_1.png",
     ]
@@ -161,7 +162,7 @@ def test_every_judged_attempt_keeps_its_picture(tmp_path: Path) -> None:
     run = drawn(drawn(run, 2).infer(2, 0.0271, draw=2, clip_digest="b2" * 32), 2, 2)
     keep(ended(run.evidence()))
     pictures = [name for name in names(kept_folder(run)) if name.startswith("pictures/")]
-    assert len(pictures) == 6
+    assert len(pictures) == 9
 
 
 def test_a_run_on_a_checkout_keeps_the_settings_of_both(tmp_path: Path) -> None:

@@ -303,6 +303,20 @@ def test_the_picture_of_a_whole_attempt_is_a_page_wide_and_shows_the_strips(
     assert with_strips[..., :3].std() > 0.05
 
 
+def test_the_film_strip_is_the_median_clip_alone_and_only_where_there_is_one(
+    attempt: tuple[Path, Path], tmp_path: Path
+) -> None:
+    view = verdict_view(judged(tmp_path, STRICT), "run", "smoke", read_strips(*attempt), "")
+    assert verdict_picture.save_film_strip(view, tmp_path / "strip.png")
+    assert 200 < imread(tmp_path / "strip.png").shape[0] < drawn(view, tmp_path).shape[0] / 2
+    texts = [text.get_text() for text in verdict_picture.draw_film_strip(view.strips[1:2], 3, 50).texts]
+    assert "Median clip of 3" in texts
+    assert "Best clip of 3" not in texts
+    without = verdict_view(judged(tmp_path, STRICT), "run", "smoke", [], "the generated frames are gone")
+    assert not verdict_picture.save_film_strip(without, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
 def test_a_verdict_without_measures_is_a_picture_of_the_sentence_and_the_reason(tmp_path: Path) -> None:
     event = judged(tmp_path, LENIENT, measures=None, measures_problem="the run left no measures")
     view = verdict_view(event, "run", None, [], "the run left no measures")

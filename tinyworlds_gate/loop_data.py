@@ -19,7 +19,6 @@ from tinyworlds_gate.reference.data.held_out import held_out_clips
 from tinyworlds_gate.reference.data.split import split_episodes
 from tinyworlds_gate.stages.context import RunContext
 
-
 TOLD_CLIPS = 2048
 """Of so many clips at most, spread over all, the error of copying is told beforehand; thousands more change nothing."""
 

@@ -41,7 +41,10 @@ def drawn(run: SampleRun, attempt: int = 1, draw: int = 1) -> SampleRun:
     """The harness's picture of a verdict."""
     picture = f"inference_results/gate_verdict_{attempt:02d}_{draw}_{run.run}.png"
     write_picture(run.root / picture)
-    run.add("verdict_picture", attempt=attempt, draw=draw, picture=picture, left_out=[], problem=None)
+    strip = f"inference_results/film_strip_{attempt:02d}_{draw}_{run.run}.png"
+    write_picture(run.root / strip)
+    told: dict[str, Any] = {"picture": picture, "film_strip": strip, "left_out": [], "problem": None}
+    run.add("verdict_picture", attempt=attempt, draw=draw, **told)
     return run
 
 

@@ -32,20 +32,32 @@ def verdict_picture(layout: RunLayout, number: int, draw: int) -> Path:
     return layout.inference_results / f"gate_verdict_{number:02d}{'_final' if draw in FINALS else ''}_{layout.run}.png"
 
 
+def film_strip(layout: RunLayout, number: int, draw: int) -> Path:
+    """Where the median clip of an attempt lies, its film strip alone."""
+    name = verdict_picture(layout, number, draw).name
+    return layout.inference_results / name.replace("gate_verdict_", "film_strip_", 1)
+
+
 def _draw(context: RunContext, events: Sequence[Event], verdict: Event) -> None:
     number, draw = attempt_of(verdict)
     path = verdict_picture(context.layout, number, draw)
     left_out: Sequence[str] = ()
-    problem = None
+    problem = strip = None
     try:
-        left_out = _drawn(context, events, verdict, path)
+        left_out, strip = _drawn(context, events, verdict, path, film_strip(context.layout, number, draw))
     except Exception as error:  # noqa: BLE001 - a picture only shows the verdict: no defect of it may change or hide it
         problem = plain(_inside(context.layout.project_root, f"{type(error).__name__}: {error}"))
     picture = path if problem is None else None
     name = attempt_name(number, draw)
     try:
         context.journal.append(
-            "verdict_picture", attempt=number, draw=draw, picture=picture, left_out=left_out, problem=problem
+            "verdict_picture",
+            attempt=number,
+            draw=draw,
+            picture=picture,
+            film_strip=strip,
+            left_out=left_out,
+            problem=problem,
         )
     except DiskError as error:  # the next step of the loop meets the same disk, and stops as it does at any other time
         context.say(f"the picture of the verdict of {name} is not in the journal: {error}")
@@ -56,10 +68,12 @@ def _draw(context: RunContext, events: Sequence[Event], verdict: Event) -> None:
         context.say(f"picture of the verdict of {name}: {context.layout.relative(picture)}")
 
 
-def _drawn(context: RunContext, events: Sequence[Event], verdict: Event, path: Path) -> Sequence[str]:
-    """Draw one verdict; returns what could not be shown, and why."""
+def _drawn(
+    context: RunContext, events: Sequence[Event], verdict: Event, path: Path, strip_path: Path
+) -> tuple[Sequence[str], Path | None]:
+    """Draw one verdict; returns what could not be shown, and why, and the film strip, if there is one."""
     from tinyworlds_gate.gate.picture_data import Strip, read_strips, verdict_view
-    from tinyworlds_gate.gate.verdict_picture import save_picture
+    from tinyworlds_gate.gate.verdict_picture import save_film_strip, save_picture
 
     root = context.layout.project_root
     ended = [event for event in events_of(events, "inference_finished") if attempt_of(event) == attempt_of(verdict)]
@@ -77,7 +91,7 @@ def _drawn(context: RunContext, events: Sequence[Event], verdict: Event, path: P
     told: dict[str, Any] = {**verdict, "sentence": _inside(root, str(verdict["sentence"]))}
     view = verdict_view(told, context.layout.run, context.settings.profile.name, strips, problem)
     save_picture(view, path)
-    return view.left_out
+    return view.left_out, strip_path if save_film_strip(view, strip_path) else None
 
 
 def _inside(root: Path, text: str) -> str:

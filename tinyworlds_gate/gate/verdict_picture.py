@@ -7,13 +7,14 @@ in inches; a page shows about a hundred pixels an inch.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from tinyworlds_gate.gate import picture_words as words
 from tinyworlds_gate.gate.picture_charts import draw_chart, draw_control
-from tinyworlds_gate.gate.picture_data import VerdictView
+from tinyworlds_gate.gate.picture_data import Strip, VerdictView
 from tinyworlds_gate.gate.picture_page import INK, MUTED, Page
 from tinyworlds_gate.gate.picture_strips import draw_strips, strips_height
 from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN, PASS
@@ -59,6 +60,22 @@ def save_picture(view: VerdictView, path: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
+    _save(lambda dpi: draw(view, dpi), path)
+
+
+def save_film_strip(view: VerdictView, path: Path) -> bool:
+    """Write the strip of the median clip alone; false where there is none.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    chosen = [strip for strip in view.strips if strip.rank in ("median", "only")]
+    if chosen:
+        _save(lambda dpi: draw_film_strip(chosen, view.clips, dpi), path)
+    return bool(chosen)
+
+
+def _save(figure_of: Callable[[int], Figure], path: Path) -> None:
     import matplotlib
 
     temporary = path.with_name(path.name + ".part")
@@ -69,7 +86,7 @@ def save_picture(view: VerdictView, path: Path) -> None:
             warnings.simplefilter("ignore", UserWarning)
             matplotlib.rcdefaults()
             for dpi in DPIS:
-                draw(view, dpi).savefig(temporary, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})
+                figure_of(dpi).savefig(temporary, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})
                 if temporary.stat().st_size <= MOST_BYTES:
                     break
         temporary.replace(path)
@@ -104,6 +121,14 @@ def draw(view: VerdictView, dpi: int) -> Figure:
         page.text(left, top + NOTE_IN / 2, note, size=9.5, colour=INK)
         top += NOTE_IN
     draw_strips(page, view.strips, view.clips, left, top, width)
+    return page.figure
+
+
+def draw_film_strip(strips: Sequence[Strip], clips: int, dpi: int) -> Figure:
+    """The strips and nothing else."""
+    width = WIDTH_IN - 2 * MARGIN_IN
+    page = Page(WIDTH_IN, strips_height(strips, width) + MARGIN_IN, dpi)
+    draw_strips(page, strips, clips, MARGIN_IN, MARGIN_IN / 2, width)
     return page.figure
 
 

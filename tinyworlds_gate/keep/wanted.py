@@ -61,6 +61,8 @@ def _pictures(record: RunRecord) -> Iterator[Wanted]:
     for attempt in judged_attempts(record):
         drawn, done = attempt.drawn or {}, attempt.finished or {}
         yield _wanted(f"{attempt.name}: the verdict in one picture, with film strips", drawn.get("picture"), PICTURES)
+        if drawn.get("film_strip"):
+            yield _wanted(f"{attempt.name}: the median clip as a film strip", drawn["film_strip"], PICTURES)
         yield _wanted(f"{attempt.name}: true, predicted and error, as inference drew it", done.get("picture"), PICTURES)
     for event in events_of(record.events, "target_inference_finished"):
         told = f"attempt {event.get('attempt')}: drawn by the checkout's own inference"
