@@ -201,6 +201,15 @@ def test_the_first_step_and_the_first_own_work_on_a_gpu_begin_ten_dense_seconds_
 
 
 @pytest.mark.requirement("L3")
+def test_dense_samples_begin_with_the_first_step_and_not_when_a_long_interval_is_over() -> None:
+    clock = Clock()
+    cadence = Cadence(60.0, clock)
+    clock.samples_in(cadence, 20)
+    cadence.first_step_seen()
+    assert clock.samples_in(cadence, 10) == 49
+
+
+@pytest.mark.requirement("L3")
 def test_an_interval_shorter_than_a_dense_one_is_kept() -> None:
     clock = Clock()
     cadence = Cadence(0.1, clock)

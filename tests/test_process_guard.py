@@ -35,9 +35,9 @@ from tinyworlds_gate.launch.ending import (
     left_alone,
     require_ended,
 )
+from tinyworlds_gate.launch.launch_tree import descendants
 from tinyworlds_gate.launch.processes import (
     ProcessFacts,
-    descendants,
     find_launch,
     find_stage_processes,
     own_ancestry,

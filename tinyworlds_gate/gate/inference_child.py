@@ -11,8 +11,8 @@ from tinyworlds_gate.launch.cause import OK, TIMEOUT, cause_of
 from tinyworlds_gate.launch.child import ChildResult, run_child
 from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
 from tinyworlds_gate.launch.disk import full_disk
+from tinyworlds_gate.launch.launch_tree import descendants
 from tinyworlds_gate.launch.oom_kills import OomKills
-from tinyworlds_gate.launch.processes import descendants
 from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.targets.base import Target
 

@@ -15,6 +15,7 @@ import psutil
 from tinyworlds_gate.launch.judge import judge_cpu_workers, judge_dual_gpu
 from tinyworlds_gate.launch.nvml import GpuInfo, GpuSample, Nvml, gpu_count, gpu_inventory, usable_gpus
 from tinyworlds_gate.launch.samples import DeviceSample
+from tinyworlds_gate.run.process_stat import HAS_PROC, process_stat
 
 __all__ = [
     "DeviceMonitor",
@@ -50,7 +51,10 @@ class Cadence:
         self._worked = False
 
     def first_step_seen(self) -> None:
-        self._dense_until = max(self._dense_until, self.clock() + DENSE_SECONDS)
+        """Another 10 s of dense samples begin now, not when the present interval is over."""
+        now = self.clock()
+        self._dense_until = max(self._dense_until, now + DENSE_SECONDS)
+        self._next = min(self._next, now + DENSE_INTERVAL_S)
 
     def noticed(self, sample: DeviceSample) -> None:
         """Look closer from the first sample on that shows GPU work of the launcher's own processes."""
@@ -164,6 +168,9 @@ def _memory_of_tree(sample: DeviceSample) -> float | None:
 
 
 def _cpu_seconds(pid: int) -> float | None:
+    if HAS_PROC:
+        stat = process_stat(pid)
+        return None if stat is None else stat.cpu_s
     with suppress(psutil.Error):
         times = psutil.Process(pid).cpu_times()
         return round(times.user + times.system, 3)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tinyworlds_gate.launch.ending import EndedProcess, end_processes, left_alone
-from tinyworlds_gate.launch.processes import carries_launch, descendants, find_stage_processes, node_marker
+from tinyworlds_gate.launch.launch_tree import descendants
+from tinyworlds_gate.launch.processes import carries_launch, find_stage_processes, node_marker
 from tinyworlds_gate.launch.rendezvous import Rendezvous
 from tinyworlds_gate.run.identity import ProcessIdentity
 from tinyworlds_gate.targets.base import Target

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_COUNTER = re.compile(r"(?m)^oom_kill (\d+)$")
+_COUNTER = re.compile(rb"(?m)^oom_kill (\d+)$")
 YOUNG_S = 10.0
 SETTLED_INTERVAL_S = 2.0
 _FILES = ("memory.events", "memory.oom_control")
@@ -23,6 +23,7 @@ class _Known:
 
     first: float
     looked: float = 0.0
+    cgroup: str = ""
     path: Path | None = None
 
 
@@ -61,16 +62,24 @@ class OomKills:
         if known is None:
             known = self._known[pid] = _Known(now)
         if now - known.first < YOUNG_S or now - known.looked >= SETTLED_INTERVAL_S:
-            known.looked, known.path = now, self._counter_of(pid)
+            known.looked = now
+            cgroup = self._cgroup_of(pid)
+            if cgroup != known.cgroup:
+                known.cgroup, known.path = cgroup, self._counter_of(cgroup)
         return known.path
 
-    def _counter_of(self, pid: int) -> Path | None:
-        """The nearest counter at or above the cgroup that a process is charged to."""
+    def _cgroup_of(self, pid: int) -> str:
         try:
-            lines = (self._proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()
+            with open(f"{self._proc}/{pid}/cgroup", "rb", buffering=0) as file:
+                return file.read().decode("utf-8", errors="surrogateescape")
         except OSError:
+            return ""
+
+    def _counter_of(self, cgroup: str) -> Path | None:
+        """The nearest counter at or above the cgroup that a process is charged to, by its `/proc/<pid>/cgroup`."""
+        if not cgroup:
             return None
-        for line in lines:
+        for line in cgroup.splitlines():
             _, controllers, inside = line.split(":", 2)
             if controllers and "memory" not in controllers.split(","):
                 continue
@@ -88,7 +97,8 @@ class OomKills:
 
 def _read(path: Path) -> int | None:
     try:
-        found = _COUNTER.search(path.read_text(encoding="utf-8"))
+        with open(path, "rb", buffering=0) as file:
+            found = _COUNTER.search(file.read())
     except OSError:
         return None
     return int(found[1]) if found else None

@@ -93,39 +93,6 @@ def carries_launch(pid: int, token: str) -> bool:
     return False
 
 
-def descendants(pid: int) -> set[int]:
-    """The PIDs of all processes below one, at this moment; empty when it is gone.
-
-    On Linux the process table is read once and nothing else: the device monitor asks five times a second at first.
-    """
-    if not os.path.exists("/proc/self/stat"):
-        with suppress(psutil.Error):
-            return {child.pid for child in psutil.Process(pid).children(recursive=True)}
-        return set()
-    below: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (parent := _parent_of(name)) is not None:
-            below.setdefault(parent, []).append(int(name))
-    found: set[int] = set()
-    open_pids = [pid]
-    while open_pids:
-        for child in below.get(open_pids.pop(), ()):
-            if child not in found:
-                found.add(child)
-                open_pids.append(child)
-    return found
-
-
-def _parent_of(pid: str) -> int | None:
-    """The parent by `/proc/<pid>/stat`, whose second field is the name in brackets and may hold anything."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            text = file.read()
-    except OSError:
-        return None
-    return int(text[text.rfind(b")") + 2 :].split(maxsplit=2)[1])
-
-
 def node_marker(pid: int) -> str | None:
     """Which node of which run a process trains for (``NODE_VARIABLE``); None when it does not say."""
     with suppress(psutil.Error, OSError):
@@ -222,13 +189,15 @@ def _may_run_a_program(pid: int) -> bool:
             words = file.read()
     except OSError:
         return not os.path.exists("/proc/self/cmdline") or os.path.exists(f"/proc/{pid}")
+    if not words:  # the kernel's own threads, and the dead
+        return False
     if b"torchrun" in words:
         return True
     try:
         executable = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
     except OSError:
         return b"py" in words
-    return bool(words) and _is_interpreter(executable)
+    return _is_interpreter(executable)
 
 
 @cache

@@ -14,6 +14,7 @@ import psutil
 from tinyworlds_gate.launch.devices import Cadence, DeviceMonitor
 from tinyworlds_gate.launch.ending import EndedProcess
 from tinyworlds_gate.launch.guard import LauncherGuard
+from tinyworlds_gate.launch.launch_tree import LaunchTree
 from tinyworlds_gate.launch.processes import find_stage_processes
 from tinyworlds_gate.launch.rendezvous import Rendezvous
 from tinyworlds_gate.launch.stacks import ask_for_stacks, states_text
@@ -24,7 +25,7 @@ from tinyworlds_gate.targets.log_lines import newest_update
 
 Progress = Callable[[int, float], None]
 
-DENSE_POLL_S = 0.1
+DENSE_POLL_S = 0.2
 SETTLED_POLL_S = 0.5
 _STACK_WAIT_S = 2.0
 _QUIET_S = 0.1
@@ -78,6 +79,7 @@ class ChunkWatch:
             self.settings.cleanup_extra,
             rendezvous=self.rendezvous,
         )
+        self._tree = LaunchTree()
         self._moved_s = 0.0
         self._log_moved_s = 0.0
         self._log_size = -1
@@ -118,7 +120,9 @@ class ChunkWatch:
         self._guard.look()
 
     def _look_at_tree(self) -> list[int]:
-        pids = sorted(self._guard.live_tree())
+        launcher = self.launcher()
+        alive = launcher is not None and launcher.is_alive()
+        pids = sorted({launcher.pid, *self._tree.below(launcher.pid)}) if launcher is not None and alive else []
         for pid in pids:
             if pid not in self.ranks_by_pid:
                 self._note_rank(pid)

@@ -6,12 +6,10 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
-_PROC = Path("/proc/self/stat").exists()
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+from tinyworlds_gate.run.process_stat import HAS_PROC, process_stat
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,15 @@ class ProcessIdentity:
 
     def is_alive(self) -> bool:
         """True while this very process exists and is no zombie."""
-        return process_start(self.pid) == self.start and not is_zombie(self.pid)
+        if not HAS_PROC:
+            return process_start(self.pid) == self.start and not is_zombie(self.pid)
+        stat = process_stat(self.pid)
+        return stat is not None and stat.start_s == self.start and not stat.ended
 
     @property
     def age_s(self) -> float:
         """Seconds since the process started, by a clock that nobody steps where there is one."""
-        now = time.clock_gettime(time.CLOCK_BOOTTIME) if _PROC else time.time()
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) if HAS_PROC else time.time()
         return max(0.0, now - self.start)
 
 
@@ -38,20 +39,20 @@ def process_start(pid: int) -> float | None:
     On Linux seconds since boot, which a stepped wall clock does not move (psutil's creation time does move);
     elsewhere psutil's creation time. Compare only values of one machine and boot.
     """
-    if not _PROC:
+    if not HAS_PROC:
         try:
             return psutil.Process(pid).create_time()
         except psutil.Error:
             return None
-    fields = _stat_fields(pid)
-    return None if fields is None else int(fields[19]) / _TICKS_PER_S
+    stat = process_stat(pid)
+    return None if stat is None else stat.start_s
 
 
 def is_zombie(pid: int) -> bool:
     """True for a process that has ended and only waits to be reaped."""
-    if _PROC:
-        fields = _stat_fields(pid)
-        return fields is not None and fields[0] in ("Z", "X")
+    if HAS_PROC:
+        stat = process_stat(pid)
+        return stat is not None and stat.ended
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -75,12 +76,3 @@ def own_identity() -> ProcessIdentity:
 def host_name() -> str:
     """This machine's name (PIDs mean something on one machine only)."""
     return socket.gethostname()
-
-
-def _stat_fields(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat after the command's name (which may hold blanks and brackets)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return text.rpartition(")")[2].split()

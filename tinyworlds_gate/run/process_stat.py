@@ -1,0 +1,37 @@
+"""What the kernel says of a process in one cheap read; the monitor asks several times a second (L3)."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+HAS_PROC = os.path.exists("/proc/self/stat")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class ProcessStat(NamedTuple):
+    """One line of ``/proc/<pid>/stat``: the state's letter, the parent's PID, CPU seconds, and the start in seconds
+    since boot."""
+
+    state: str
+    parent: int
+    cpu_s: float
+    start_s: float
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is a zombie, which only waits to be reaped."""
+        return self.state in ("Z", "X")
+
+
+def process_stat(pid: int | str) -> ProcessStat | None:
+    """Read the line of one process; None when there is none that we may see, or no ``/proc``."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    # The second field is the name in brackets, and may itself hold blanks and brackets.
+    fields = text[text.rfind(b")") + 2 :].split(maxsplit=20)
+    cpu_s = round((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, 3)
+    return ProcessStat(fields[0].decode(), int(fields[1]), cpu_s, int(fields[19]) / _TICKS_PER_S)
