@@ -25,6 +25,9 @@ from tinyworlds_gate.targets.log_lines import newest_update
 
 Progress = Callable[[int, float], None]
 
+YOUNG_S = 5.0
+YOUNG_POLL_S = 0.1
+"""A process that is killed for its memory right after its start must have been seen in its cgroup before."""
 DENSE_POLL_S = 0.2
 SETTLED_POLL_S = 0.5
 _STACK_WAIT_S = 2.0
@@ -91,8 +94,13 @@ class ChunkWatch:
 
     @property
     def poll_s(self) -> float:
-        """Seconds between two polls: short while the devices are looked at closely; the child's end wakes at once."""
+        """Seconds between two polls: short while the launch is young or the devices are looked at closely.
+
+        The child's end wakes at once.
+        """
         longest = min(SETTLED_POLL_S, self.settings.monitor_interval_s, self.settings.stall_s, self.settings.deadline_s)
+        if time.monotonic() - self._began < YOUNG_S:
+            return min(YOUNG_POLL_S, longest)
         return min(DENSE_POLL_S, longest) if self._cadence.dense else longest
 
     def begin(self) -> None:
