@@ -15,6 +15,7 @@ import pytest
 
 from tests.helpers.process_evidence import FOREIGN, WORKER0, gpu, look
 from tests.helpers.process_nvml import GIB, FakeNvml, NVMLError, fake_gpu
+from tinyworlds_gate.launch import nvml
 from tinyworlds_gate.launch.devices import (
     Cadence,
     DeviceMonitor,
@@ -23,7 +24,7 @@ from tinyworlds_gate.launch.devices import (
     read_samples,
     usable_gpus,
 )
-from tinyworlds_gate.launch.nvml import GpuInfo, Nvml, visible_devices
+from tinyworlds_gate.launch.nvml import GpuInfo, Nvml, keep_gpus_awake, visible_devices
 
 DEVICES = [GpuInfo(0, "a", "GPU-aa11", 80.0), GpuInfo(1, "b", "GPU-ab22", 80.0), GpuInfo(2, "c", "GPU-cc33", 80.0)]
 
@@ -75,6 +76,16 @@ def test_hidden_gpus_are_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1")))
     with Nvml(visible="") as nvml:
         assert nvml.problem == "CUDA_VISIBLE_DEVICES= leaves no GPU"
+
+
+@pytest.mark.requirement("L3")
+def test_gpus_that_are_kept_awake_have_one_user_more_until_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeNvml(fake_gpu("GPU-1"))
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setattr(nvml, "_held", [])
+    keep_gpus_awake()
+    keep_gpus_awake()
+    assert (library.users, gpu_count(), library.users) == (1, 1, 1)
 
 
 @pytest.mark.requirement("L3")

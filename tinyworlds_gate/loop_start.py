@@ -17,7 +17,7 @@ from tinyworlds_gate.config.kept import keep_checkout_settings, keep_settings, k
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
 from tinyworlds_gate.evidence.source_state import source_state
-from tinyworlds_gate.launch.nvml import gpu_count, gpu_inventory
+from tinyworlds_gate.launch.nvml import gpu_count, gpu_inventory, keep_gpus_awake
 from tinyworlds_gate.loop_given import resumed_values
 from tinyworlds_gate.loop_resume import ResumedRun, settings_after
 from tinyworlds_gate.loop_target import begin_checkout, resolve_checkout
@@ -41,6 +41,7 @@ def resolve_run(
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
         CheckpointError: a checkpoint that a person named as a start is missing or damaged.
     """
+    keep_gpus_awake()
     gpus = gpu_count()  # of MIG slices a launch can use one
     resumed = resumed_values(explicit, project_root)
     if checkout is not None:

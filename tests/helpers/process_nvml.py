@@ -26,13 +26,15 @@ class FakeNvml(ModuleType):
         super().__init__("pynvml")
         self.gpus = gpus
         self.init = init
+        self.users = 0
 
     def nvmlInit(self) -> None:
         if self.init is not None:
             raise self.init
+        self.users += 1
 
     def nvmlShutdown(self) -> None:
-        return None
+        self.users -= 1
 
     def nvmlDeviceGetCount(self) -> int:
         return len(self.gpus)

@@ -181,6 +181,19 @@ def gpu_inventory() -> list[GpuInfo]:
         return list(nvml.devices)
 
 
+_held: list[Nvml] = []
+
+
+def keep_gpus_awake() -> None:
+    """Hold one NVML session open until this process ends; a further call does nothing.
+
+    Without persistence mode the driver lets a GPU go when its last user closes it, and the next one waits seconds for
+    it; a run looks at its GPUs at its start and around every chunk. No setting of a GPU is changed by this.
+    """
+    if not _held:
+        _held.append(Nvml())
+
+
 def gpu_count() -> int:
     """How many workers can have a GPU of their own (``usable_gpus``)."""
     return usable_gpus(gpu_inventory())
