@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gc
 import math
 import subprocess
 import sys
+import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
@@ -17,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.data_files import write_h5
-from tests.helpers.tiny_stages import STAGE, TRAINING
+from tests.helpers.tiny_stages import STAGE, TRAINING, moving_squares
 from tinyworlds_gate.config.stage_config import load_stage_config
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.split import split_episodes
+from tinyworlds_gate.reference.models.kernels_ahead import KernelsAhead
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource, frames_fit
 from tinyworlds_gate.reference.training.clip_feed import ClipFeed
@@ -29,6 +33,8 @@ from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, his
 from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import LatentActionsObjective, counts_of
 from tinyworlds_gate.reference.training.schedule import Schedule
+from tinyworlds_gate.reference.training.stage_main import main as stage_main
+from tinyworlds_gate.reference.training.trainer import Trainer
 
 # The schedule.
 
@@ -283,3 +289,40 @@ def test_the_entropy_of_actions_is_in_nats_and_zero_for_one_code() -> None:
 def test_a_stage_starts_without_the_compiler_which_costs_two_seconds_to_import() -> None:
     code = "import sys, tinyworlds_gate.reference.training.trainer; sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_collector_rests_until_training_begins_and_works_again_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    class Observed(Trainer):
+        def __init__(self, *args: object) -> None:
+            seen.append(("prepares", gc.isenabled()))
+            super().__init__(*args)  # type: ignore[arg-type]
+
+        def train(self) -> None:
+            seen.append(("trains", gc.isenabled()))
+            raise DataError("enough")
+
+    monkeypatch.setattr("tinyworlds_gate.reference.training.trainer.Trainer", Observed)
+    monkeypatch.chdir(tmp_path)
+    frames, episodes = moving_squares()
+    (tmp_path / "data").mkdir()
+    write_h5(tmp_path / "data/tiny_frames.h5", frames=frames, episode=episodes)
+    for name, values in (("training", TRAINING), ("video_tokenizer", STAGE)):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(SystemExit, match="3"):
+        stage_main("video_tokenizer", ["--config", "video_tokenizer.yaml", "--training_config", "training.yaml"])
+    assert seen == [("prepares", False), ("trains", True)]
+    with pytest.raises(SystemExit, match="3"):
+        stage_main("video_tokenizer", ["--config", "nowhere.yaml", "--training_config", "training.yaml"])
+    assert gc.isenabled()
+
+
+@pytest.mark.skipif(find_spec("triton") is not None, reason="Triton is installed")
+def test_without_triton_no_kernel_is_built_ahead() -> None:
+    threads = threading.active_count()
+    kernels = KernelsAhead(ModelSizes.from_mapping(TRAINING), 3, torch.bfloat16, torch.device("cpu"))
+    assert threading.active_count() == threads
+    kernels.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         config = load_stage_config(stage, args.config, args.training_config, args.overrides)
+        # Until training begins: what imports and compilation make stays, and the collector would walk it again and
+        # again, a quarter of a start (docs/performance.md).
+        gc.disable()
         # torch is imported after the arguments are known to be good, so that a typo answers at once.
         from torch.distributed.elastic.multiprocessing.errors import record
 
@@ -46,6 +50,8 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
         told = f"cannot write {error.filename or 'an output file'}: {error.strerror}"
         _say_error(stage, f"{told}. Earlier checkpoints are untouched; free the disk, then resume")
         sys.exit(EXIT_STAGE_ERROR)
+    finally:
+        gc.enable()
 
 
 def _say_error(stage: str, sentence: str) -> None:
@@ -70,6 +76,7 @@ def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
     from tinyworlds_gate.reference.training.trainer import Trainer
 
     trainer = Trainer(StageJob(stage, config.training, config.stage), worker, Path.cwd())
+    gc.enable()
     if worker.is_main:
         parameters = sum(p.numel() for p in trainer.model.parameters())
         print(f"{stage} training on {worker.device.type} with {worker.world_size} worker(s)", flush=True)
