@@ -177,3 +177,15 @@ def test_what_to_do_next_names_the_cause_in_words_and_what_it_mends(tmp_path: Pa
     run.finish("invalid", "INVALID: the gate passed, but not everything around it")
     steps = next_steps(load_record(run.root, run.folder))
     assert steps[0] == f"Mend L4: {SHALLOW} With it L10, H4 should hold again."
+
+
+@pytest.mark.requirement("A5")
+@pytest.mark.parametrize(
+    ("kind", "said"), [("smoke", "run the long profile: pytest -m longrun."), ("longrun", "keep results/run_1.")]
+)
+def test_a_run_that_passed_is_sent_on_and_a_long_one_not_to_itself(tmp_path: Path, kind: str, said: str) -> None:
+    run = SampleRun(tmp_path, kind=kind).prepare().train().infer(1, 0.001, skill=0.7).evidence()
+    run.require().finish("passed", "PASS: all of it")
+    [step] = next_steps(load_record(run.root, run.folder))
+    assert step.startswith("Nothing has to be mended.")
+    assert step.endswith(said.replace("run_1", run.folder.name))

@@ -202,8 +202,17 @@ def next_steps(record: RunRecord) -> list[str]:
     if not steps and verdict not in ("PASS", "DEGRADED"):
         steps.append("Mend what the verdict sentence names, then start the same command again.")
     if not steps:
-        steps.append("Nothing has to be mended. For a stronger statement run the long profile: pytest -m longrun.")
+        steps.append(f"Nothing has to be mended. {_further(record)}")
     return steps
+
+
+def _further(record: RunRecord) -> str:
+    if record.started.get("kind") != "longrun":
+        return "For a stronger statement run the long profile: pytest -m longrun."
+    return (
+        "Another --seed shows how much of it was chance; this keeps its evidence for a commit: "
+        f"tinyworlds-gate keep results/{record.folder.name}."
+    )
 
 
 def risks(record: RunRecord) -> list[str]:
