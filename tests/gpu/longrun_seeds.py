@@ -3,9 +3,10 @@
     python -m tests.gpu.longrun_seeds ROOT --source REPOSITORY --evaluation F.h5 --for 560 --out FOLDER \\
         --seeds 0 1 --gpus-each 2
 
-Each seed gets a clone of REPOSITORY (a folder, or a bundle that holds HEAD) below ROOT and the next free group of GPUs; seeds that find
-none wait for their turn. The command ends after ``--for`` seconds and leaves the sessions running; the same command
-again goes on watching them, and resumes one that was cut off. With ``--stop`` they are ended as Ctrl-C would end them.
+Each seed gets a clone of REPOSITORY (a folder, or a bundle that holds HEAD) below ROOT and the next free group of
+GPUs; seeds that find none wait for their turn. The command ends after ``--for`` seconds, the sessions run on;
+the same command again goes on watching them, and resumes one that was cut off. With ``--stop`` they are ended as Ctrl-C
+would end them.
 Runs that have a verdict are kept (`tinyworlds-gate keep`) below ROOT, and FOLDER gets all of that, what the sessions
 said, and the weights in half precision, in files that are easy to carry.
 """
