@@ -7,8 +7,7 @@ import gc
 import math
 import subprocess
 import sys
-import threading
-from importlib.util import find_spec
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +23,7 @@ from tests.helpers.tiny_stages import STAGE, TRAINING, moving_squares
 from tinyworlds_gate.config.stage_config import load_stage_config
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.split import split_episodes
-from tinyworlds_gate.reference.models.kernels_ahead import KernelsAhead
+from tinyworlds_gate.reference.models import kernels_ahead
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource, frames_fit
 from tinyworlds_gate.reference.training.clip_feed import ClipFeed
@@ -297,9 +296,9 @@ def test_the_collector_rests_until_training_begins_and_works_again_after_a_failu
     seen: list[tuple[str, bool]] = []
 
     class Observed(Trainer):
-        def __init__(self, *args: object) -> None:
+        def __init__(self, job: StageJob, worker: Worker, project_root: Path) -> None:
             seen.append(("prepares", gc.isenabled()))
-            super().__init__(*args)  # type: ignore[arg-type]
+            super().__init__(job, worker, project_root)
 
         def train(self) -> None:
             seen.append(("trains", gc.isenabled()))
@@ -320,9 +319,21 @@ def test_the_collector_rests_until_training_begins_and_works_again_after_a_failu
     assert gc.isenabled()
 
 
-@pytest.mark.skipif(find_spec("triton") is not None, reason="Triton is installed")
-def test_without_triton_no_kernel_is_built_ahead() -> None:
-    threads = threading.active_count()
-    kernels = KernelsAhead(ModelSizes.from_mapping(TRAINING), 3, torch.bfloat16, torch.device("cpu"))
-    assert threading.active_count() == threads
-    kernels.wait()
+@pytest.mark.parametrize("triton", [True, False])
+def test_kernels_that_cannot_be_built_ahead_are_told_and_without_triton_nothing_is_tried(
+    monkeypatch: pytest.MonkeyPatch, triton: bool
+) -> None:
+    asked: list[int] = []
+
+    def build(sizes: ModelSizes, frames: int, *_: object) -> None:
+        asked.append(frames)
+        raise TypeError("one argument too many")
+
+    monkeypatch.setattr(kernels_ahead, "find_spec", lambda name: object() if triton else None)
+    monkeypatch.setattr(kernels_ahead, "KERNELS", ())
+    monkeypatch.setattr(kernels_ahead, "_build", build)
+    kernels = kernels_ahead.KernelsAhead(ModelSizes.from_mapping(TRAINING), 3, torch.bfloat16, torch.device("cpu"))
+    told = pytest.warns(UserWarning, match="start takes longer.*one argument too many") if triton else nullcontext()
+    with told:
+        kernels.wait()
+    assert asked == [3] * triton

@@ -8,32 +8,40 @@ Axes: T frames, P places, N heads, D dims of a head.
 
 from __future__ import annotations
 
-import contextlib
-from threading import Thread
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 
 from tinyworlds_gate.reference.models import short_clips, small_heads
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 
+KERNELS = (
+    "tinyworlds_gate.reference.models.small_heads_kernels",
+    "tinyworlds_gate.reference.models.short_clips_kernels",
+)
+
 
 class KernelsAhead:
     """Builds what a training update of a model of these sizes on clips of so many frames will call."""
 
     def __init__(self, sizes: ModelSizes, frames: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._thread: Thread | None = None
-        # Imported here, by one thread: from now on two threads import, and Triton is imported by both.
-        with contextlib.suppress(ImportError):
-            from tinyworlds_gate.reference.models import short_clips_kernels, small_heads_kernels  # noqa: F401
-
-            self._thread = Thread(target=_build, args=(sizes, frames, dtype, device), name="kernels", daemon=True)
-            self._thread.start()
+        self._building: Future[None] | None = None
+        if find_spec("triton") is None:
+            return
+        # By one thread: from now on two threads import, and the compiler imports Triton too.
+        for name in KERNELS:
+            import_module(name)
+        executor = ThreadPoolExecutor(1, thread_name_prefix="kernels")
+        self._building = executor.submit(_build, sizes, frames, dtype, device)
+        executor.shutdown(wait=False)
 
     def wait(self) -> None:
-        """No kernel is built by the thread any more; may be called again."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        """No kernel is built by the thread any more. What it could not build is told: a model will ask for it again."""
+        if self._building is not None and (error := self._building.exception()) is not None:
+            warnings.warn(f"no kernels were built ahead, so the start takes longer: {error!r}", stacklevel=2)
 
 
 def _build(sizes: ModelSizes, frames: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -44,8 +52,7 @@ def _build(sizes: ModelSizes, frames: int, dtype: torch.dtype, device: torch.dev
     from tinyworlds_gate.reference.models import short_clips_kernels, small_heads_kernels
 
     head_dim = sizes.embed_dim // sizes.num_heads
-    # What fails here fails again where it is needed, and is told there.
-    with contextlib.suppress(Exception), torch.cuda.device(device), torch.no_grad():
+    with torch.cuda.device(device), torch.no_grad():
         qkv = torch.zeros(1, frames, sizes.patches, 3, sizes.num_heads, head_dim, dtype=dtype, device=device)
         if small_heads.fit(head_dim):
             precision = small_heads.precision_of(qkv)

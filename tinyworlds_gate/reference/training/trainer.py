@@ -67,8 +67,8 @@ class Trainer:
         self.compiled = training.compile and worker.device.type == "cuda"
         if worker.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
-        kernels = self._kernels_ahead() if self.compiled else None
         if self.compiled:
+            kernels = self._kernels_ahead()
             start_compiler()
         with self.preparation.of("frames"):
             self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
@@ -105,7 +105,7 @@ class Trainer:
         if self._sees_most_frames():
             with self.preparation.of("tokens"):
                 self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
-        if kernels is not None:
+        if self.compiled:
             kernels.wait()  # nothing else uses the GPU while updates are captured
         with self.preparation.of("first updates"):
             self.updates = self._build_updates(graphed)
