@@ -6,6 +6,8 @@ python -m pytest tests/test_cli_doctor.py
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import git
@@ -54,6 +56,19 @@ def test_a_missing_and_an_old_package_fail_and_a_missing_development_tool_warns(
     assert found["torch"].found == "torch is 2.4.0, but >=2.11 is needed"
     assert found["mypy"].status == "WARN"
     assert all(check.fix == "make setup" for check in checks if check.status != "OK")
+
+
+def test_torch_without_bytecode_warns_and_the_fix_makes_it_vanish(tmp_path: Path) -> None:
+    source = tmp_path / "site" / "torch" / "__init__.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("")
+    (check,) = doctor.bytecode(source)
+    assert (check.status, check.name) == ("WARN", "bytecode")
+    _, *words = check.fix.split()
+    assert str(source.parents[1]) in words
+    subprocess.run([sys.executable, *words], check=True)
+    assert list(doctor.bytecode(source)) == []
+    assert list(doctor.bytecode(None)) == []
 
 
 def test_a_checkout_that_was_never_installed_fails() -> None:

@@ -7,7 +7,8 @@ import gc
 import math
 import subprocess
 import sys
-from contextlib import nullcontext
+import threading
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +32,7 @@ from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, history_path
 from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import LatentActionsObjective, counts_of
+from tinyworlds_gate.reference.training.regional_compile import WITHOUT, compile_regions
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.stage_main import main as stage_main
 from tinyworlds_gate.reference.training.trainer import Trainer
@@ -319,21 +321,58 @@ def test_the_collector_rests_until_training_begins_and_works_again_after_a_failu
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("triton", [True, False])
-def test_kernels_that_cannot_be_built_ahead_are_told_and_without_triton_nothing_is_tried(
-    monkeypatch: pytest.MonkeyPatch, triton: bool
-) -> None:
-    asked: list[int] = []
+def test_this_torch_knows_what_the_compiler_is_told_to_leave_out() -> None:
+    for option in WITHOUT:
+        assert option in torch._inductor.list_options()
+    compile_regions(())
 
-    def build(sizes: ModelSizes, frames: int, *_: object) -> None:
-        asked.append(frames)
+
+@pytest.fixture
+def building(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the thread was asked to build, on a machine that seems to have Triton."""
+    asked: list[str] = []
+    monkeypatch.setattr(kernels_ahead, "find_spec", lambda name: object())
+    monkeypatch.setattr(kernels_ahead, "KERNELS", ())
+    monkeypatch.setattr(kernels_ahead, "_try", lambda sizes, frames, *_: asked.append(f"try {frames}"))
+    monkeypatch.setattr(kernels_ahead, "_build", lambda sizes, frames, *_: asked.append(f"build {frames}"))
+    return asked
+
+
+def _build_ahead() -> None:
+    kernels_ahead.start(ModelSizes.from_mapping(TRAINING), 3, torch.bfloat16, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("part", ["_try", "_build"])
+def test_kernels_that_cannot_be_built_ahead_are_told_once(
+    monkeypatch: pytest.MonkeyPatch, building: list[str], part: str
+) -> None:
+    def fail(*_: object) -> None:
         raise TypeError("one argument too many")
 
-    monkeypatch.setattr(kernels_ahead, "find_spec", lambda name: object() if triton else None)
-    monkeypatch.setattr(kernels_ahead, "KERNELS", ())
-    monkeypatch.setattr(kernels_ahead, "_build", build)
-    kernels = kernels_ahead.KernelsAhead(ModelSizes.from_mapping(TRAINING), 3, torch.bfloat16, torch.device("cpu"))
-    told = pytest.warns(UserWarning, match="start takes longer.*one argument too many") if triton else nullcontext()
-    with told:
-        kernels.wait()
-    assert asked == [3] * triton
+    monkeypatch.setattr(kernels_ahead, part, fail)
+    _build_ahead()
+    with pytest.warns(UserWarning, match="start takes longer.*one argument too many"):
+        kernels_ahead.wait()
+    with warnings.catch_warnings(action="error"):
+        kernels_ahead.wait()
+    assert building == ["build 3" if part == "_try" else "try 3"]
+
+
+def test_the_trial_is_waited_for_alone_and_then_all_kernels(
+    monkeypatch: pytest.MonkeyPatch, building: list[str]
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(kernels_ahead, "_build", lambda *_: building.append(f"built {go_on.wait(30)}"))
+    _build_ahead()
+    kernels_ahead.wait_for_trial()
+    assert building == ["try 3"]
+    go_on.set()
+    kernels_ahead.wait()
+    assert building == ["try 3", "built True"]
+
+
+def test_without_triton_nothing_is_built_ahead(monkeypatch: pytest.MonkeyPatch, building: list[str]) -> None:
+    monkeypatch.setattr(kernels_ahead, "find_spec", lambda name: None)
+    _build_ahead()
+    kernels_ahead.wait()
+    assert building == []

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -94,6 +95,7 @@ def all_checks(profile: str, project_root: Path) -> Iterator[Check]:
     with Nvml() as nvml:
         yield gpus(nvml.devices, nvml.problem)
         yield torch_devices(len(nvml.devices))
+    yield from bytecode(torch_source())
     yield from settings_and_data(profile, project_root)
 
 
@@ -277,6 +279,29 @@ def torch_devices(gpu_count: int) -> Check:
             "FAIL", "torch", f"{build}, without NCCL: GPUs cannot train together", "install a CUDA build of torch"
         )
     return Check("OK", "torch", f"{build}, {torch.cuda.device_count()} GPU(s)")
+
+
+def torch_source() -> Path | None:
+    """The file that `import torch` runs first; None where there is none."""
+    spec = find_spec("torch")
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def bytecode(source: Path | None) -> Iterator[Check]:
+    """Warns where torch lies without bytecode: each process of a run then compiles its sources anew.
+
+    Some installers leave it out, and with PYTHONDONTWRITEBYTECODE it never comes: a third of a stage's start on a GPU
+    (docs/performance.md).
+    """
+    if source is None or Path(cache_from_source(str(source))).exists():
+        return
+    folder = source.parent
+    yield Check(
+        "WARN",
+        "bytecode",
+        "torch was installed without its bytecode: every process of a run compiles torch's sources again",
+        f"{Path(sys.executable).name} -m compileall -q {folder.parent}",
+    )
 
 
 def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:

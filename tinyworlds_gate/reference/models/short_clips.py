@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tinyworlds_gate.reference.models import small_heads
+from tinyworlds_gate.reference.models import kernels_ahead, small_heads
 
 MOST_FRAMES = 16
 MOST_HEAD_DIMS = 64
@@ -39,6 +39,7 @@ def attend_to_past(qkv_BTP3NK: Tensor, past_keys: Tensor, past_values: Tensor) -
 def _attend(qkv: Tensor) -> tuple[Tensor, Tensor]:
     from tinyworlds_gate.reference.models import short_clips_kernels
 
+    kernels_ahead.wait()
     return short_clips_kernels.forward(qkv.contiguous())
 
 
@@ -52,6 +53,7 @@ def _(qkv: Tensor) -> tuple[Tensor, Tensor]:
 def _attend_to_past(qkv: Tensor, past_keys: Tensor, past_values: Tensor) -> Tensor:
     from tinyworlds_gate.reference.models import short_clips_kernels
 
+    kernels_ahead.wait()
     return short_clips_kernels.forward(qkv.contiguous(), (past_keys, past_values))[0]
 
 
@@ -65,6 +67,7 @@ def _(qkv: Tensor, past_keys: Tensor, past_values: Tensor) -> Tensor:
 def _attend_backward(grad: Tensor, out: Tensor, log_sums: Tensor, qkv: Tensor) -> Tensor:
     from tinyworlds_gate.reference.models import short_clips_kernels
 
+    kernels_ahead.wait()
     return short_clips_kernels.backward(grad, out, log_sums, qkv)
 
 

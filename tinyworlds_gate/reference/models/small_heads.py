@@ -8,22 +8,30 @@ Axes: F frames, P places, N heads, D dims of a head.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
+from tinyworlds_gate.reference.models import kernels_ahead
+
 MOST_HEAD_DIMS = 8  # with more, the library's kernels waste little
 
+_tried = False
 _found_usable = False
+_why_not: str | None = None
 library_only = False
 """Set for a yardstick: attention is then the library's (`speed/yardstick.py`)."""
 
 
 def fit(head_dim: int) -> bool:
     """Whether `attend` takes heads of this size on this machine's GPU: a power of two up to 8 dims."""
-    return head_dim <= MOST_HEAD_DIMS and head_dim & (head_dim - 1) == 0 and usable()
+    return fit_if_usable(head_dim) and usable()
+
+
+def fit_if_usable(head_dim: int) -> bool:
+    """Whether `attend` takes heads of this size where kernels of our own run."""
+    return head_dim <= MOST_HEAD_DIMS and head_dim & (head_dim - 1) == 0
 
 
 def usable() -> bool:
@@ -32,20 +40,26 @@ def usable() -> bool:
     return found and not library_only
 
 
-@cache
 def why_not() -> str | None:
     """Why the kernels cannot be used on this machine, or None: Triton is not installed, or cannot build a kernel."""
-    global _found_usable
-    if find_spec("triton") is None:
-        return "Triton is not installed"
+    if not _tried:
+        if find_spec("triton") is None:
+            return "Triton is not installed"
+        try_on(torch.zeros(1, 16, 3, 1, 4, dtype=torch.bfloat16, device="cuda"))
+    return _why_not
+
+
+def try_on(qkv_FP3ND: Tensor) -> None:
+    """Finds out, for `why_not`, by building the forward kernels for this input."""
+    global _tried, _found_usable, _why_not
     from tinyworlds_gate.reference.models import small_heads_kernels
 
     try:
-        small_heads_kernels.forward(torch.zeros(1, 16, 3, 1, 4, dtype=torch.bfloat16, device="cuda"), "bf16")
+        small_heads_kernels.forward(qkv_FP3ND, precision_of(qkv_FP3ND))
+        _found_usable = True
     except (RuntimeError, OSError) as error:  # no C compiler, an unknown GPU
-        return str(error).splitlines()[0]
-    _found_usable = True
-    return None
+        _why_not = str(error).splitlines()[0]
+    _tried = True
 
 
 def attend(qkv_FP3ND: Tensor) -> Tensor:
@@ -69,6 +83,7 @@ def attend_only(qkv_FP3ND: Tensor) -> Tensor:
 def _attend(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from tinyworlds_gate.reference.models import small_heads_kernels
 
+    kernels_ahead.wait()
     return small_heads_kernels.forward(qkv, precision_of(qkv))
 
 
@@ -85,6 +100,7 @@ def _(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _attend_backward(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     from tinyworlds_gate.reference.models import small_heads_kernels
 
+    kernels_ahead.wait()
     return small_heads_kernels.backward(grad, out, q, k, v, precision_of(out))
 
 

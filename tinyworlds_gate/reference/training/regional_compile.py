@@ -6,9 +6,10 @@ blocks is little (docs/performance.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,13 +28,18 @@ REGIONS: tuple[type[nn.Module], ...] = (
     FiniteScalarQuantizer,
 )
 
+WITHOUT: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False, "shape_padding": False}
+"""Searches of the compiler that find nothing in these regions: a second or two of a start, for the same rates."""
+
 
 def compile_regions(models: Iterable[nn.Module]) -> None:
     """Let the repeated parts of these models run compiled, from their first call on; names and weights stay."""
     small_heads.why_not()  # a compiled block takes the answer, and cannot ask
     # Each kind of block is compiled with and without gradients, with and without conditioning.
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 32)
-    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True) for kind in REGIONS}
+    if hasattr(torch._dynamo.config, "run_gc_after_compile"):
+        torch._dynamo.config.run_gc_after_compile = False  # half a second of a start
+    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True, options=WITHOUT) for kind in REGIONS}
     for model in models:
         for module in model.modules():
             if type(module) in compiled:

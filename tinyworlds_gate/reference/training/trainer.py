@@ -23,7 +23,7 @@ from tinyworlds_gate.checkpoints.prune import Retention
 from tinyworlds_gate.checkpoints.room import require_room
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError, TrainingError
-from tinyworlds_gate.reference.models.kernels_ahead import KernelsAhead
+from tinyworlds_gate.reference.models import kernels_ahead
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.distributed import Worker, rng_state, seed_worker
@@ -68,7 +68,7 @@ class Trainer:
         if worker.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if training.tf32 else "highest")
         if self.compiled:
-            kernels = self._kernels_ahead()
+            self._build_kernels_ahead()
             start_compiler()
         with self.preparation.of("frames"):
             self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
@@ -101,19 +101,18 @@ class Trainer:
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
         if self.compiled:
+            kernels_ahead.wait_for_trial()
             compile_regions(self.objective.all_models)
         if self._sees_most_frames():
             with self.preparation.of("tokens"):
                 self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
-        if self.compiled:
-            kernels.wait()  # nothing else uses the GPU while updates are captured
         with self.preparation.of("first updates"):
             self.updates = self._build_updates(graphed)
 
-    def _kernels_ahead(self) -> KernelsAhead:
+    def _build_kernels_ahead(self) -> None:
         frames = self.objective.clip_frames or self.sizes.context_length
         dtype = torch.bfloat16 if self.job.training.amp else torch.float32
-        return KernelsAhead(self.sizes, frames, dtype, self.worker.device)
+        kernels_ahead.start(self.sizes, frames, dtype, self.worker.device)
 
     def _require_free_steps(self) -> None:
         """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""
