@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tinyworlds_gate.cli import main
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.launch.bytecode import has_bytecode
 from tinyworlds_gate.speed.kept import read_kept, regressions, summary_of, write_kept
 from tinyworlds_gate.speed.rates import rate_of
 
@@ -111,6 +113,7 @@ def test_bench_train_times_a_real_stage_and_keeps_its_ratio(
     assert (row["batch"], row["updates"], row["peak_mem_gib"]) == (2, 2, None)
     assert min(row["updates_per_s"], row["first_update_s"], row["yardstick_ratio"]) > 0
     kept = read_kept(path)
+    assert kept["measured"]["train"]["bytecode"] is has_bytecode(Path(torch.__file__))
     assert kept["yardstick_ratio"] == {"latent_actions": row["yardstick_ratio"]}
     assert kept["measured"]["train"]["command"].endswith("--batch 2 --updates 2")
 

@@ -90,7 +90,9 @@ def run(args: argparse.Namespace) -> int:
     kept = read_kept(args.check) if args.check else None
     record = (train if args.what == "train" else rollout).measure(args)
     rows, columns = (record["stages"], TRAIN_COLUMNS) if args.what == "train" else (record["cases"], ROLLOUT_COLUMNS)
-    _print_table(f"{args.what}, profile {args.profile}, {record['device']}, torch {record['torch']}", rows, columns)
+    lacking = "" if record.get("bytecode", True) else " without bytecode: slow starts"
+    title = f"{args.what}, profile {args.profile}, {record['device']}, torch {record['torch']}{lacking}"
+    _print_table(title, rows, columns)
     if args.write:
         write_kept(args.write, record, _command(args))
     print(json.dumps(record))

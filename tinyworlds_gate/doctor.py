@@ -10,18 +10,19 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tinyworlds_gate.errors import ConfigError, GateError
 from tinyworlds_gate.evidence.repository import open_repository
+from tinyworlds_gate.launch.bytecode import has_bytecode, torch_source
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -281,27 +282,13 @@ def torch_devices(gpu_count: int) -> Check:
     return Check("OK", "torch", f"{build}, {torch.cuda.device_count()} GPU(s)")
 
 
-def torch_source() -> Path | None:
-    """The file that `import torch` runs first; None where there is none."""
-    spec = find_spec("torch")
-    return Path(spec.origin) if spec is not None and spec.origin is not None else None
-
-
 def bytecode(source: Path | None) -> Iterator[Check]:
-    """Warns where torch lies without bytecode: each process of a run then compiles its sources anew.
-
-    Some installers leave it out, and with PYTHONDONTWRITEBYTECODE it never comes: a third of a stage's start on a GPU
-    (docs/performance.md).
-    """
-    if source is None or Path(cache_from_source(str(source))).exists():
+    """Warns where torch lies without bytecode; ``source`` is the file that its import runs first."""
+    if source is None or has_bytecode(source):
         return
-    folder = source.parent
-    yield Check(
-        "WARN",
-        "bytecode",
-        "torch was installed without its bytecode: every process of a run compiles torch's sources again",
-        f"{Path(sys.executable).name} -m compileall -q {folder.parent}",
-    )
+    told = "torch was installed without its bytecode: every process of a run compiles torch's sources anew"
+    fix = f"{Path(sys.executable).name} -m compileall -q {shlex.quote(str(source.parents[1]))}"
+    yield Check("WARN", "bytecode", told, fix)
 
 
 def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:

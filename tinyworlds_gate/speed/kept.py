@@ -44,7 +44,7 @@ def write_kept(path: Path, record: Mapping[str, Any], command: str) -> None:
     kept = read_kept(path) if path.exists() else {}
     for key, values in summary_of(record).items():
         kept[key] = {**kept.get(key, {}), **values}
-    measured = {key: record[key] for key in ("device", "torch", "profile", "compile")}
+    measured = {key: record[key] for key in ("device", "torch", "profile", "compile", "bytecode") if key in record}
     kept["measured"] = {**kept.get("measured", {}), record["bench"]: {"command": command, **measured}}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -68,6 +68,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from tinyworlds_gate.config.load import resolve_settings
+    from tinyworlds_gate.launch.bytecode import has_bytecode, torch_source
     from tinyworlds_gate.reference.training.distributed import choose_device
     from tinyworlds_gate.speed.yardstick import plain_updates_per_s
 
@@ -91,6 +92,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 plain = plain_updates_per_s(stage, settings, device, batch=batch, updates=each, rounds=args.rounds)
                 rows.append(_row(stage, batch, alone, together, workers, plain))
                 print(f"{stage}: {json.dumps(rows[-1])}", file=sys.stderr, flush=True)  # a bench cut short kept this
+    source = torch_source()
     where = torch.cuda.get_device_name(device) if on_gpu else f"CPU, {os.environ.get('OMP_NUM_THREADS', '1')} thread"
     return {
         "bench": "train",
@@ -98,6 +100,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "profile": args.profile,
         "compile": settings.training.compile,
+        "bytecode": source is not None and has_bytecode(source),
         "stages": rows,
     }
 
