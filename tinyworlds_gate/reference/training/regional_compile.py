@@ -28,8 +28,15 @@ REGIONS: tuple[type[nn.Module], ...] = (
     FiniteScalarQuantizer,
 )
 
-WITHOUT: dict[str, str | int | bool | Callable[..., Any]] = {"pattern_matcher": False, "shape_padding": False}
-"""Searches of the compiler that find nothing in these regions: a second or two of a start, for the same rates."""
+OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
+    # Searches that find nothing in these regions: a second or two of a start, for the same rates.
+    "pattern_matcher": False,
+    "shape_padding": False,
+    # Variants of reductions by rule instead of by benchmark. One that a start disturbed chose kernels that train 7 %
+    # slower, and left them in the compiler's cache (docs/performance.md); and two machines now round alike.
+    "deterministic": True,
+}
+"""What the compiler is told, of `torch._inductor.config`."""
 
 
 def compile_regions(models: Iterable[nn.Module]) -> None:
@@ -39,7 +46,7 @@ def compile_regions(models: Iterable[nn.Module]) -> None:
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 32)
     if hasattr(torch._dynamo.config, "run_gc_after_compile"):
         torch._dynamo.config.run_gc_after_compile = False  # half a second of a start
-    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True, options=WITHOUT) for kind in REGIONS}
+    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True, options=OPTIONS) for kind in REGIONS}
     for model in models:
         for module in model.modules():
             if type(module) in compiled:
