@@ -32,7 +32,7 @@ from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, history_path
 from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import LatentActionsObjective, counts_of
-from tinyworlds_gate.reference.training.regional_compile import OPTIONS, compile_regions
+from tinyworlds_gate.reference.training.regional_compile import BY_RULE, OPTIONS, compile_regions
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.stage_main import main as stage_main
 from tinyworlds_gate.reference.training.trainer import Trainer
@@ -322,9 +322,9 @@ def test_the_collector_rests_until_training_begins_and_works_again_after_a_failu
 
 
 def test_this_torch_knows_what_the_compiler_is_told() -> None:
-    for option in OPTIONS:
+    for option in OPTIONS | BY_RULE:
         assert option in torch._inductor.list_options()
-    compile_regions(())
+    compile_regions((), by_rule=True)
 
 
 @pytest.fixture

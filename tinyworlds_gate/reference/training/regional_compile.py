@@ -28,25 +28,28 @@ REGIONS: tuple[type[nn.Module], ...] = (
     FiniteScalarQuantizer,
 )
 
-OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
-    # Searches that find nothing in these regions: a second or two of a start, for the same rates.
-    "pattern_matcher": False,
-    "shape_padding": False,
-    # Variants of reductions by rule instead of by benchmark. One that a start disturbed chose kernels that train 7 %
-    # slower, and left them in the compiler's cache (docs/performance.md); and two machines now round alike.
-    "deterministic": True,
-}
-"""What the compiler is told, of `torch._inductor.config`."""
+Options = dict[str, str | int | bool | Callable[..., Any]]
+
+OPTIONS: Options = {"pattern_matcher": False, "shape_padding": False}
+"""Searches of the compiler that find nothing in these regions: a second or two of a start, for the same rates."""
+
+BY_RULE: Options = {"deterministic": True}
+"""Variants of reductions by rule instead of by benchmark. One that a start disturbed chose kernels that train 5 to 7 %
+slower, and left them in the compiler's cache (docs/performance.md); and two machines now round alike."""
 
 
-def compile_regions(models: Iterable[nn.Module]) -> None:
-    """Let the repeated parts of these models run compiled, from their first call on; names and weights stay."""
+def compile_regions(models: Iterable[nn.Module], *, by_rule: bool = False) -> None:
+    """Let the repeated parts of these models run compiled, from their first call on; names and weights stay.
+
+    With ``by_rule`` no benchmark decides how sums are added up (``BY_RULE``).
+    """
     small_heads.why_not()  # a compiled block takes the answer, and cannot ask
     # Each kind of block is compiled with and without gradients, with and without conditioning.
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 32)
     if hasattr(torch._dynamo.config, "run_gc_after_compile"):
         torch._dynamo.config.run_gc_after_compile = False  # half a second of a start
-    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True, options=OPTIONS) for kind in REGIONS}
+    told = OPTIONS | BY_RULE if by_rule else OPTIONS
+    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True, options=told) for kind in REGIONS}
     for model in models:
         for module in model.modules():
             if type(module) in compiled:

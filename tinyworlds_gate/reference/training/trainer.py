@@ -102,7 +102,7 @@ class Trainer:
         )
         if self.compiled:
             kernels_ahead.wait_for_trial()
-            compile_regions(self.objective.all_models)
+            compile_regions(self.objective.all_models, by_rule=True)
         if self._sees_most_frames():
             with self.preparation.of("tokens"):
                 self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
