@@ -34,8 +34,8 @@ OPTIONS: Options = {"pattern_matcher": False, "shape_padding": False}
 """Searches of the compiler that find nothing in these regions: a second or two of a start, for the same rates."""
 
 BY_RULE: Options = {"deterministic": True}
-"""Variants of reductions by rule instead of by benchmark. One that a start disturbed chose kernels that train 5 to 7 %
-slower, and left them in the compiler's cache (docs/performance.md); and two machines now round alike."""
+"""Variants of reductions by rule instead of by benchmark: two of 18 starts with benchmarks trained 5 and 7 % slower than
+all others, most likely since a benchmark was disturbed, and the compiler's cache keeps what it chose (docs/performance.md)."""
 
 
 def compile_regions(models: Iterable[nn.Module], *, by_rule: bool = False) -> None:
