@@ -43,9 +43,9 @@ def start(sizes: ModelSizes, frames: int, dtype: torch.dtype, device: torch.devi
 def wait_for_trial() -> None:
     """`small_heads.why_not` has its answer and need not try a kernel of its own."""
     global _tried
-    trial, _tried = _tried, None
-    if trial is not None and (error := trial.exception()) is not None:
-        _tell(error)
+    if _tried is not None:
+        _tell(_tried.exception())
+        _tried = None
 
 
 def wait() -> None:
@@ -55,13 +55,14 @@ def wait() -> None:
     """
     global _built
     wait_for_trial()
-    building, _built = _built, None
-    if building is not None and (error := building.exception()) is not None:
-        _tell(error)
+    if _built is not None:
+        _tell(_built.exception())
+        _built = None
 
 
-def _tell(error: BaseException) -> None:
-    warnings.warn(f"not all kernels were built ahead, so the start takes longer: {error!r}", stacklevel=3)
+def _tell(error: BaseException | None) -> None:
+    if error is not None:
+        warnings.warn(f"not all kernels were built ahead, so the start takes longer: {error!r}", stacklevel=3)
 
 
 def _try(sizes: ModelSizes, frames: int, dtype: torch.dtype, device: torch.device) -> None:

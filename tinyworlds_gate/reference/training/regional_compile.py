@@ -34,8 +34,8 @@ OPTIONS: Options = {"pattern_matcher": False, "shape_padding": False}
 """Searches of the compiler that find nothing in these regions: a second or two of a start, for the same rates."""
 
 BY_RULE: Options = {"deterministic": True}
-"""Variants of reductions by rule instead of by benchmark. Two of 18 starts with benchmarks trained 5 and 7 % slower than
-all others, most likely since one was disturbed; the compiler's cache keeps what it chose (docs/performance.md)."""
+"""Variants of reductions by rule instead of by benchmark. Two of 18 starts with benchmarks trained 5 and 7 % slower
+than all others, most likely since one was disturbed; the compiler's cache keeps the choice (docs/performance.md)."""
 
 
 def compile_regions(models: Iterable[nn.Module], *, by_rule: bool = False) -> None:
