@@ -188,7 +188,7 @@ def trained(
     device = torch.device("cuda", 0)
     objective = build().to_device(device)
     if compiled:
-        compile_regions(objective.all_models)
+        compile_regions(objective.all_models, by_rule=True)
     optimizer = build_optimizer(objective.model, 1e-3, graphed=kind is GraphedUpdates)
     if state:
         load_portable_state(optimizer, deepcopy(state))  # else the updates would change the state in place
