@@ -26,7 +26,7 @@ def _loss_and_gradients(*, compiled: bool) -> tuple[float, dict[str, torch.Tenso
     if compiled:
         compile_regions((model,), by_rule=True)
     loss = model(frames).loss
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return loss.item(), {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
 
 
