@@ -5,9 +5,9 @@ python -m pytest tests/test_cli_doctor.py
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import git
@@ -59,14 +59,12 @@ def test_a_missing_and_an_old_package_fail_and_a_missing_development_tool_warns(
 
 
 def test_torch_without_bytecode_warns_and_the_fix_makes_it_vanish(tmp_path: Path) -> None:
-    source = tmp_path / "site" / "torch" / "__init__.py"
+    source = tmp_path / "site packages" / "torch" / "__init__.py"
     source.parent.mkdir(parents=True)
     source.write_text("")
     (check,) = doctor.bytecode(source)
     assert (check.status, check.name) == ("WARN", "bytecode")
-    _, *words = check.fix.split()
-    assert str(source.parents[1]) in words
-    subprocess.run([sys.executable, *words], check=True)
+    subprocess.run(shlex.split(check.fix), check=True)
     assert list(doctor.bytecode(source)) == []
     assert list(doctor.bytecode(None)) == []
 

@@ -33,7 +33,10 @@ def _loss_and_gradients(*, compiled: bool) -> tuple[float, dict[str, torch.Tenso
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default")  # of the compiler itself
-@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="needs a C++ compiler")
+@pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None,
+    reason="torch.compile needs a C++ compiler for a CPU",
+)
 def test_a_compiled_tokenizer_has_the_loss_and_the_gradients_of_a_plain_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

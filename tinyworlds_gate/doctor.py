@@ -287,7 +287,7 @@ def bytecode(source: Path | None) -> Iterator[Check]:
     if source is None or has_bytecode(source):
         return
     told = "torch was installed without its bytecode: every process of a run compiles torch's sources anew"
-    fix = f"{Path(sys.executable).name} -m compileall -q {shlex.quote(str(source.parents[1]))}"
+    fix = shlex.join([sys.executable, "-m", "compileall", "-q", str(source.parents[1])])
     yield Check("WARN", "bytecode", told, fix)
 
 
