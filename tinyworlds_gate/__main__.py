@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from tinyworlds_gate.cli import main
+from tinyworlds_gate.cli.main import main
 
 sys.exit(main())

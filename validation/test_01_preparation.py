@@ -16,7 +16,7 @@ from tinyworlds_gate.findings.preparation import config_alignment, git_history, 
 from tinyworlds_gate.findings.processes import stale_processes
 
 if TYPE_CHECKING:
-    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.loop.closed_loop import ClosedLoop
 
 
 def test_nothing_stands_in_the_way_of_training(closed_loop: ClosedLoop) -> None:

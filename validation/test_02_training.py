@@ -14,7 +14,7 @@ from tinyworlds_gate.findings import processes, retuning, training
 from tinyworlds_gate.stages.retune import ChunkParams
 
 if TYPE_CHECKING:
-    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.loop.closed_loop import ClosedLoop
     from tinyworlds_gate.stages.controller import StageResult
 
 STAGES = training.STAGES

@@ -15,7 +15,7 @@ from tinyworlds_gate.findings.base import Finding, finding
 
 if TYPE_CHECKING:
     from tinyworlds_gate.gate.attempt import InferenceAttempt
-    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.loop.closed_loop import ClosedLoop
 
 
 @pytest.mark.requirement("C4")

@@ -14,7 +14,7 @@ import pytest
 from tinyworlds_gate.findings.reporting import artifacts, metric_analysis
 
 if TYPE_CHECKING:
-    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.loop.closed_loop import ClosedLoop
 
 
 @pytest.mark.requirement("L9", "A3", "A4")

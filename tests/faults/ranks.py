@@ -20,9 +20,9 @@ from tests.faults.runs import begin_journal, hold_at_every_word
 from tests.helpers.config_files import REPOSITORY
 from tests.helpers.tiny_project import GAME, write_game, write_smoke_profile
 from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import STAGES, RunLayout
-from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.controller import StageController, StageResult
 from tinyworlds_gate.targets.base import Target
 

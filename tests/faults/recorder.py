@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.faults.record import FAIL, NOT_RUN, PASS, Tests, merge, read_record, write_record
-from tinyworlds_gate.launch.nvml import gpu_inventory
+from tinyworlds_gate.launch.devices.nvml import gpu_inventory
 
 
 class Recorder:

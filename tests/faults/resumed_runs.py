@@ -17,7 +17,7 @@ import psutil
 from tests.faults.scene import processes_below
 from tests.helpers.tiny_project import STAGES, Session, run_pytest, runs, started
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
-from tinyworlds_gate.launch.processes import own_ancestry
+from tinyworlds_gate.launch.processes.find import own_ancestry
 
 SELDOM_S = 0.05
 

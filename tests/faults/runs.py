@@ -9,9 +9,9 @@ from typing import Any
 from tests.faults.conftest import BeginScene
 from tests.faults.scene import Scene
 from tests.helpers.fake_stages import FakeProject, fake_project
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.run.layout import RunLayout
-from tinyworlds_gate.stages.context import RunContext
 
 STAMP = "2026_01_02_03_04_05"
 

@@ -15,7 +15,7 @@ import psutil
 
 from tinyworlds_gate.checkpoints.layout import parse_folder_name
 from tinyworlds_gate.launch.command import PROJECT_VARIABLE, RUN_ROOT_VARIABLE
-from tinyworlds_gate.launch.processes import own_ancestry
+from tinyworlds_gate.launch.processes.find import own_ancestry
 
 GONE_WITHIN_S = 5.0
 """A process that has been signalled gets this long to be gone, on a busy machine."""

@@ -1,6 +1,6 @@
 """A stage that is killed inside the writer of its checkpoint: the loop's part of the first rows of rows_artifacts.py.
 
-Every boundary, one by one, is in tests/test_checkpoint_kills.py. ``pytest tests/faults/test_artifacts_kills.py``
+Every boundary, one by one, is in tests/unit/checkpoints/test_kills.py. ``pytest tests/faults/test_artifacts_kills.py``
 """
 
 from __future__ import annotations

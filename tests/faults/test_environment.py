@@ -26,10 +26,10 @@ from tests.helpers.fake_stages import PROGRAM, FakeProject
 from tests.helpers.stepped_clock import stepped_clock
 from tests.helpers.tiny_project import read_journal
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.config.kept import keep_settings
+from tinyworlds_gate.config.run_copy import keep_settings
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.gate.attempt import run_attempt
-from tinyworlds_gate.launch.ending import end_stale
+from tinyworlds_gate.launch.processes.end import end_stale
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.stages.controller import StageController

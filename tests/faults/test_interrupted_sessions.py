@@ -323,7 +323,7 @@ def test_workers_that_nobody_could_end_are_ended_by_the_next_run(tmp_path: Path,
     with started(project, *ENDLESS) as process:
         wait_until(lambda: trains(project), process, "the first update")
         children = psutil.Process(process.pid).children()
-        (tether,) = [one for one in children if "tinyworlds_gate.launch.tether" in one.cmdline()]
+        (tether,) = [one for one in children if "tinyworlds_gate.launch.processes.tether" in one.cmdline()]
         (worker,) = workers_of(project, process.pid, held.bystander.pid)
         held.hold()
         tether.kill()

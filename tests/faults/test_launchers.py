@@ -41,9 +41,9 @@ from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.findings.processes import single_launcher, stale_processes
 from tinyworlds_gate.gate.attempt import run_attempt
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE
-from tinyworlds_gate.launch.ending import end_processes, send
-from tinyworlds_gate.launch.processes import ProcessFacts, find_stage_processes
-from tinyworlds_gate.loop import ClosedLoop
+from tinyworlds_gate.launch.processes.end import end_processes, send
+from tinyworlds_gate.launch.processes.find import ProcessFacts, find_stage_processes
+from tinyworlds_gate.loop.closed_loop import ClosedLoop
 from tinyworlds_gate.reference.data.datasets import dataset_path
 from tinyworlds_gate.run.identity import ProcessIdentity, identify, is_zombie
 from tinyworlds_gate.run.lock import ProjectLock
@@ -387,8 +387,8 @@ def test_the_own_ancestors_are_never_ended(tmp_path: Path, scene: BeginScene) ->
         "import subprocess, sys\n"
         "code = '''\n"
         "import sys, pathlib\n"
-        "from tinyworlds_gate.launch.ending import end_stale\n"
-        "from tinyworlds_gate.launch.processes import find_stage_processes\n"
+        "from tinyworlds_gate.launch.processes.end import end_stale\n"
+        "from tinyworlds_gate.launch.processes.find import find_stage_processes\n"
         "from tinyworlds_gate.targets.base import Target\n"
         "from tinyworlds_gate.run.layout import STAGES\n"
         "root = pathlib.Path.cwd()\n"

@@ -30,7 +30,7 @@ from tests.helpers.tiny_project import (
 )
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.findings.training import absolute_steps, chunk_checkpoints
-from tinyworlds_gate.loop_resume import RunSoFar, settings_after
+from tinyworlds_gate.loop.resume import RunSoFar, settings_after
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.stages.controller import StageController
 

@@ -15,8 +15,8 @@ from typing import Any
 from tests.gpu import programs
 from tests.helpers.process_projects import make_project
 from tinyworlds_gate.launch.command import stage_command, stage_environment
-from tinyworlds_gate.launch.devices import DeviceSample, read_samples
-from tinyworlds_gate.launch.judge import Judgement, judge_dual_gpu
+from tinyworlds_gate.launch.devices.monitor import DeviceSample, read_samples
+from tinyworlds_gate.launch.devices.together import Judgement, judge_dual_gpu
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, failure_text, run_chunk
 from tinyworlds_gate.run.heartbeat import Beat, read_heartbeats
 from tinyworlds_gate.run.layout import RunLayout

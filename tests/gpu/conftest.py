@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.record import Control, DeviceRecord
-from tinyworlds_gate.launch.nvml import GpuInfo, Nvml
+from tinyworlds_gate.launch.devices.nvml import GpuInfo, Nvml
 
 RECORD = pytest.StashKey[DeviceRecord]()
 

@@ -13,10 +13,10 @@ import yaml
 from tests.gpu.chunks import Evidence, launched
 from tests.helpers.config_files import copy_profile
 from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.launch.command import stage_command
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
-from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.controller import StageController, StageResult
 from tinyworlds_gate.targets.embedded import embedded_target
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import yaml
 
-from tinyworlds_gate.launch.nvml import gpu_inventory
+from tinyworlds_gate.launch.devices.nvml import gpu_inventory
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.gpu.chunks import Evidence
-from tinyworlds_gate.launch.nvml import Nvml
+from tinyworlds_gate.launch.devices.nvml import Nvml
 
 COMMAND = "python -m pytest tests/gpu -m gpu --record-devices FOLDER"
 

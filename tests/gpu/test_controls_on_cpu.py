@@ -15,7 +15,7 @@ import pytest
 from tests.gpu.chunks import Evidence, gpu_chunk, hide_pids, plan
 from tests.gpu.record import DeviceRecord
 from tests.helpers.process_evidence import FOREIGN, GPU0, TREE, WORKER0, beats, gpu, look
-from tinyworlds_gate.launch.judge import judge_cpu_workers
+from tinyworlds_gate.launch.devices.together import judge_cpu_workers
 
 
 @pytest.mark.slow

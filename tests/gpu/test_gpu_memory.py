@@ -14,8 +14,8 @@ from tests.gpu import programs
 from tests.gpu.chunks import Evidence, foreign
 from tests.gpu.ladder import LARGE, SMALL, make_ladder
 from tests.gpu.record import Control
+from tinyworlds_gate.launch.devices.nvml import GpuInfo
 from tinyworlds_gate.launch.launcher import failure_text
-from tinyworlds_gate.launch.nvml import GpuInfo
 
 BALLAST_S = 200.0
 # Of what a second clip needs, so much is left free beyond what one clip needs.

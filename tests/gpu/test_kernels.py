@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinyworlds_gate.bench.yardstick import plain_attention
 from tinyworlds_gate.config.schema import DynamicsConfig
-from tinyworlds_gate.launch.nvml import GpuInfo
-from tinyworlds_gate.reference.models import short_clips, small_heads
+from tinyworlds_gate.launch.devices.nvml import GpuInfo
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
+from tinyworlds_gate.reference.models.kernels import spatial_attention, temporal_attention
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
@@ -27,14 +28,14 @@ from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.rollout import rollout
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
+from tinyworlds_gate.reference.training.build_objective import build_objective
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.graphed_updates import GraphedUpdates
 from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
-from tinyworlds_gate.reference.training.objectives import Objective, build_objective
+from tinyworlds_gate.reference.training.objectives import Objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, load_portable_state, portable_state
 from tinyworlds_gate.reference.training.regional_compile import compile_regions
 from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates
-from tinyworlds_gate.speed.yardstick import plain_attention
 
 # What torch warns of once, when a kernel is first used, is not what is tested here.
 pytestmark = [
@@ -53,7 +54,7 @@ TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
 
 @pytest.fixture(autouse=True)
 def exact_products(gpus: list[GpuInfo]) -> None:
-    assert small_heads.why_not() is None
+    assert spatial_attention.why_not() is None
     torch.set_float32_matmul_precision("highest")
 
 
@@ -71,7 +72,7 @@ def test_small_heads_equal_attention_in_float64(places: int, dims: int, dtype: t
     expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
     upstream = torch.randn_like(expected)
     (expected_grad,) = torch.autograd.grad(expected, exact, upstream)
-    mixed = small_heads.attend(qkv)
+    mixed = spatial_attention.attend(qkv)
     (grad,) = torch.autograd.grad(mixed, qkv, upstream.to(dtype))
     assert distance(mixed, expected) < TOLERANCE[dtype]
     assert distance(grad, expected_grad) < TOLERANCE[dtype]
@@ -82,7 +83,7 @@ def test_small_heads_take_scores_too_large_for_a_power_of_two() -> None:
     qkv = torch.randn(2, 128, 3, 2, 4, device="cuda") * 25
     q, k, v = (one.transpose(1, 2) for one in qkv.double().unbind(2))
     expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-    assert distance(small_heads.attend(qkv), expected) < 1e-3
+    assert distance(spatial_attention.attend(qkv), expected) < 1e-3
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -95,7 +96,7 @@ def test_short_clips_equal_causal_attention_in_float64(frames: int, dims: int, d
     expected = F.scaled_dot_product_attention(q, k, v, is_causal=True).permute(0, 3, 1, 2, 4)
     upstream = torch.randn_like(expected)
     (expected_grad,) = torch.autograd.grad(expected, exact, upstream)
-    mixed = short_clips.attend(qkv)
+    mixed = temporal_attention.attend(qkv)
     (grad,) = torch.autograd.grad(mixed, qkv, upstream.to(dtype))
     assert distance(mixed, expected) < TOLERANCE[dtype]
     assert distance(grad, expected_grad) < TOLERANCE[dtype]
@@ -105,8 +106,8 @@ def test_short_clips_equal_causal_attention_in_float64(frames: int, dims: int, d
 def test_frames_after_a_past_equal_the_whole_clip(past: int, frames: int) -> None:
     torch.manual_seed(0)
     qkv = torch.randn(2, past + frames, 49, 3, 2, 4, device="cuda")
-    whole = short_clips.attend(qkv)
-    after = short_clips.attend_to_past(qkv[:, past:], qkv[:, :past, :, 1], qkv[:, :past, :, 2])
+    whole = temporal_attention.attend(qkv)
+    after = temporal_attention.attend_to_past(qkv[:, past:], qkv[:, :past, :, 1], qkv[:, :past, :, 2])
     assert distance(after, whole[:, past:]) < 1e-6
 
 

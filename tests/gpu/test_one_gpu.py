@@ -16,8 +16,8 @@ import pytest
 
 from tests.gpu.chunks import DeviceSample, Evidence, busy_stranger, gpu_chunk, plan
 from tests.gpu.record import Control
-from tinyworlds_gate.launch.judge import Moment, judge_moments
-from tinyworlds_gate.launch.nvml import GpuInfo, Nvml
+from tinyworlds_gate.launch.devices.nvml import GpuInfo, Nvml
+from tinyworlds_gate.launch.devices.together import Moment, judge_moments
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(200)]
 

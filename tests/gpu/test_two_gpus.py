@@ -11,8 +11,8 @@ import pytest
 
 from tests.gpu.chunks import Evidence, busy_stranger, gpu_chunk, plan
 from tests.gpu.record import Control
-from tinyworlds_gate.launch.judge import judge_moments
-from tinyworlds_gate.launch.nvml import GpuInfo
+from tinyworlds_gate.launch.devices.nvml import GpuInfo
+from tinyworlds_gate.launch.devices.together import judge_moments
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(240), pytest.mark.usefixtures("two_gpus")]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.stand_in import make_harness, make_stand_in
-from tinyworlds_gate.loop_start import resolve_run, start_run
-from tinyworlds_gate.loop_target import chosen_target
+from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.loop.checkout import chosen_target
+from tinyworlds_gate.loop.start import resolve_run, start_run
 from tinyworlds_gate.run.journal import Event, events_of
-from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.controller import StageController, StageResult
 
 STAMP = "2026_01_02_03_04_05"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TEST_DATA = REPOSITORY / "tests" / "data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,9 +19,9 @@ from tests.helpers.checkpoint_files import foreign_folder, write_ours
 from tests.helpers.config_files import copy_profile
 from tinyworlds_gate.checkpoints import describe_checkpoint
 from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import STAGES, RunLayout
-from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.targets.base import Target
 
 RUN = "run_1"

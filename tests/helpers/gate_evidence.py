@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.gate.inference_log import InferenceLog
-from tinyworlds_gate.gate.measures import GateMeasures, summarise
+from tinyworlds_gate.gate.evidence import InferenceLog
+from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.gate.verdict import InferenceEvidence
 from tinyworlds_gate.names import STAGES
 

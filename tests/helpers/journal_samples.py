@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.evidence.analysis import WandbAnalysis, analyse
-from tinyworlds_gate.evidence.git_history import GitEvidence, KeyChange, SelectedCommit
-from tinyworlds_gate.evidence.local_history import local_histories
-from tinyworlds_gate.evidence.sought import Sought
+from tinyworlds_gate.evidence.git_audit.audit import GitEvidence, KeyChange, SelectedCommit
+from tinyworlds_gate.evidence.metrics.analysis import WandbAnalysis, analyse
+from tinyworlds_gate.evidence.metrics.local import local_histories
+from tinyworlds_gate.evidence.metrics.wanted import Sought
 from tinyworlds_gate.run.layout import RunLayout
 
 STAMP = "2026_11_23_04_00_00"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.journal_samples import STAMP, SampleRun, write_picture
-from tinyworlds_gate.cli import main
+from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.reports.page import summary_html
 from tinyworlds_gate.reports.render import write_reports

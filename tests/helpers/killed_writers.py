@@ -27,7 +27,7 @@ from typing import Any
 from tests.helpers.checkpoint_files import foreign_folder
 from tests.helpers.warm_python import PRELOADED
 from tinyworlds_gate.checkpoints import mark_gated, read_model_state, read_state, write_checkpoint
-from tinyworlds_gate.checkpoints.prune import Retention
+from tinyworlds_gate.checkpoints.retention import Retention
 
 LIMIT_S = 60.0
 SYSCALLS: tuple[str, ...] = (

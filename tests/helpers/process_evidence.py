@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinyworlds_gate.launch.nvml import GpuSample
-from tinyworlds_gate.launch.samples import DeviceSample
+from tinyworlds_gate.launch.devices.nvml import DeviceSample, GpuSample
 from tinyworlds_gate.run.heartbeat import Beat
 
 GPU0, GPU1 = "GPU-0000", "GPU-1111"

@@ -19,7 +19,7 @@ import yaml
 from tests.helpers import stand_in_sources as sources
 from tests.helpers.config_files import REPOSITORY
 from tests.helpers.tiny_project import FRAME_SIZE, PATCH_SIZE, PROFILE, Session, commit, run_pytest
-from tinyworlds_gate.reference.data.hold_out import hold_out
+from tinyworlds_gate.reference.data.cut_held_out import hold_out
 
 GAME = "BARS"
 KINDS = ("tinyworlds", "tinyworlds-fork")

@@ -22,11 +22,11 @@ import yaml
 from tests.faults.runs import begin_journal
 from tests.helpers.tiny_project import GAME, environment, write_game, write_smoke_profile
 from tinyworlds_gate.config.load import resolve_settings
-from tinyworlds_gate.launch.rendezvous import Rendezvous
-from tinyworlds_gate.loop_nodes import open_nodes
+from tinyworlds_gate.config.rendezvous import Rendezvous
+from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.loop.nodes import open_nodes
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
-from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.controller import StageController, StageResult
 from tinyworlds_gate.targets.embedded import embedded_target
 

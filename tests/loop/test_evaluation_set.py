@@ -26,16 +26,16 @@ from tests.helpers.tiny_project import (
 from tests.helpers.untrained_checkpoints import write_untrained
 from tests.loop.test_verdict_again import a_file_in_the_way_of_the_picture, cut_after, project_of, resumed, verdicts
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.cli import main
+from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.config.stage_config import load_inference_config
 from tinyworlds_gate.errors import ConfigError, TrainingError
-from tinyworlds_gate.loop import ClosedLoop
-from tinyworlds_gate.loop_start import resolve_run, start_run
+from tinyworlds_gate.loop.closed_loop import ClosedLoop
+from tinyworlds_gate.loop.recheck import verdict_now
+from tinyworlds_gate.loop.start import resolve_run, start_run
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.rollout.clip_set import draw_held_out
-from tinyworlds_gate.reference.rollout.trained import load_trained
-from tinyworlds_gate.verdict_again import verdict_now
+from tinyworlds_gate.reference.rollout.world_models import load_trained
 
 SET = "data/evaluation.h5"
 NAMED = sorted([*range(0, 240, 20), *range(9, 240, 20)])

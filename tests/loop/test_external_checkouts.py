@@ -16,8 +16,8 @@ import pytest
 
 from tests.helpers.stand_in import make_harness, make_stand_in, run_loop
 from tests.helpers.tiny_project import Session, checkpoint_options, processes_of, runs, started, wait_until
-from tests.test_targets_words import AWKWARD
-from tinyworlds_gate.cli import main
+from tests.unit.targets.test_arguments import AWKWARD
+from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.targets.tree import fingerprint
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.tiny_project import Session
-from tinyworlds_gate.cli import main
+from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.reports.model import load_record
 
 

@@ -15,7 +15,7 @@ from tests.helpers.browser import measure_page
 from tests.helpers.config_files import REPOSITORY
 from tests.helpers.junit_rules import junit_problems, suite_properties
 from tests.helpers.tiny_project import GAME, STAGES, STEP_SUMMARY, Session, processes_of
-from tinyworlds_gate.cli import main
+from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 NEED_TWO_GPUS = {"L3", "H6"}

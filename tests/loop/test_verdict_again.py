@@ -17,13 +17,13 @@ import pytest
 from matplotlib.image import imread
 
 from tests.helpers.tiny_project import GAME, STAGES, Session, environment, read_journal
-from tinyworlds_gate.cli import main
+from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.findings.inference import gate_passed, retraining
-from tinyworlds_gate.loop import ClosedLoop
-from tinyworlds_gate.loop_resume import find_run
-from tinyworlds_gate.loop_start import resolve_run, resume_run
+from tinyworlds_gate.loop.closed_loop import ClosedLoop
+from tinyworlds_gate.loop.recheck import verdict_now
+from tinyworlds_gate.loop.resume import find_run
+from tinyworlds_gate.loop.start import resolve_run, resume_run
 from tinyworlds_gate.reports.render import write_reports
-from tinyworlds_gate.verdict_again import verdict_now
 
 Event = dict[str, Any]
 

@@ -13,11 +13,11 @@ import pytest
 
 from tests.helpers.tiny_project import STAGES, Session, commit, make_project, run_pytest
 from tests.helpers.wandb_server import KEY, WandbServer, serving
-from tinyworlds_gate.evidence.history import LEARNING_RATE, LOSS
-from tinyworlds_gate.evidence.local_history import local_histories, read_history
-from tinyworlds_gate.evidence.sought import sought_in
-from tinyworlds_gate.evidence.sources import find_histories
-from tinyworlds_gate.evidence.wandb_reader import Patience
+from tinyworlds_gate.evidence.metrics.history import LEARNING_RATE, LOSS
+from tinyworlds_gate.evidence.metrics.local import local_histories, read_history
+from tinyworlds_gate.evidence.metrics.sources import find_histories
+from tinyworlds_gate.evidence.metrics.wandb_reader import Patience
+from tinyworlds_gate.evidence.metrics.wanted import sought_in
 from tinyworlds_gate.run.layout import RunLayout
 
 pytestmark = pytest.mark.slow

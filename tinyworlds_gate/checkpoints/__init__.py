@@ -5,7 +5,6 @@ Importing this package imports no torch; each function imports it where it is us
 
 from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.checkpoints.describe import CheckpointSizes, describe_checkpoint
-from tinyworlds_gate.checkpoints.gated import gated_checkpoints, keep_gated, mark_gated
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import (
     STAGES,
@@ -14,10 +13,15 @@ from tinyworlds_gate.checkpoints.layout import (
     list_checkpoints,
     parse_folder_name,
 )
-from tinyworlds_gate.checkpoints.of_run import newest_of_run
-from tinyworlds_gate.checkpoints.prune import Retention, prune_checkpoints
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
-from tinyworlds_gate.checkpoints.resolve import Resolution, Skipped, find_checkpoint, resolve_checkpoint
+from tinyworlds_gate.checkpoints.resolve import Resolution, Skipped, find_checkpoint, newest_of_run, resolve_checkpoint
+from tinyworlds_gate.checkpoints.retention import (
+    Retention,
+    gated_checkpoints,
+    keep_gated,
+    mark_gated,
+    prune_checkpoints,
+)
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 
 __all__ = [

@@ -171,3 +171,35 @@ def _combine(stage: str, path: Path, weights: Mapping[str, Tensor], config: Mapp
 def same_size(name: str, a: int, b: int) -> bool:
     """Equal, or for ``hidden_dim`` of the same inner width floor(2·hidden_dim/3), which is all that tensors keep."""
     return a == b or (name == "hidden_dim" and 2 * a // 3 == 2 * b // 3)
+
+
+# Whether checkpoints are of the TinyWorlds architecture that the embedded reference computes (tinyworlds.md §1).
+
+SHOWN = 3
+
+
+def why_unreadable(checkpoints: Mapping[str, CheckpointRef]) -> str | None:
+    """Why the embedded reference cannot run these weights, or None when it can.
+
+    Mixture-of-experts blocks and weights of another model are named; whether every single tensor has its place is seen
+    when the three models are built (``gate/readable.py``).
+    """
+    for stage, reference in checkpoints.items():
+        weights = read_model_state(reference.path)
+        experts = [name for name in weights if "expert" in name or "router" in name or ".moe." in name]
+        if experts:
+            return (
+                f"{reference.path.name} has mixture-of-experts blocks ({_some(experts)}), which ours does not compute"
+            )
+        if stage_of_names(weights) != stage:
+            named = _some(list(weights))
+            return f"{reference.path.name} is of no TinyWorlds architecture that ours knows (tensors {named})"
+        try:
+            describe_checkpoint(reference)
+        except CheckpointError as error:
+            return str(error)
+    return None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

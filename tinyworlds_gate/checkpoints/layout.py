@@ -14,6 +14,7 @@ from typing import Any
 
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.layout import RunLayout
 
 MODEL_FILE = "model_state_dict.pt"
 OPTIM_FILE = "optim_state_dict.pt"
@@ -88,3 +89,15 @@ def _folders_in(parent: Path) -> list[tuple[str, int, Path]]:
         if parsed is not None and entry.is_dir():
             found.append((*parsed, entry))
     return sorted(found)
+
+
+def checkpoint_event(layout: RunLayout, reference: CheckpointRef | None) -> dict[str, Any] | None:
+    """The journal's form of a checkpoint."""
+    if reference is None:
+        return None
+    return {
+        "path": layout.relative(reference.path),
+        "step": reference.step,
+        "sha256": reference.model_sha256,
+        "parameters": reference.parameters,
+    }

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tinyworlds_gate.checkpoints.describe import describe_checkpoint, same_size
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
-from tinyworlds_gate.checkpoints.layout import CheckpointRef, check_stage, list_checkpoints, parse_folder_name
+from tinyworlds_gate.checkpoints.layout import (
+    CheckpointRef,
+    check_stage,
+    list_checkpoints,
+    other_stages_in,
+    parse_folder_name,
+)
 from tinyworlds_gate.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
@@ -80,3 +89,84 @@ def _not_found(path: Path, stage: str) -> str:
         f"no checkpoint of {stage} at {path}: {found}. Allowed: a {stage}_step_<n> folder, or the checkpoints/ folder "
         "that holds some (the newest valid one is taken)"
     )
+
+
+# The newest valid checkpoint of one run: where that run goes on after a chunk that died (S4, H7).
+
+
+def newest_of_run(
+    folder: Path,
+    stage: str,
+    *,
+    run: str,
+    from_step: int = 0,
+    below_step: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+    lineage: Mapping[str, Any] | None = None,
+) -> tuple[CheckpointRef | None, tuple[Skipped, ...]]:
+    """The newest checkpoint of ``stage`` in a run's own ``checkpoints/`` folder that training can continue from.
+
+    Args:
+        folder: ``<run>/<stage>/checkpoints``; one that is absent holds nothing.
+        run: the run's name, which the manifest must record. A checkpoint without a manifest, as TinyWorlds writes
+            them, is taken by its place.
+        from_step, below_step: the 0-based steps that count, ``from_step <= step < below_step`` (None: no end).
+        sizes: size name → the configs' value (``ModelSizes``); a model of other sizes is refused. Not read when None.
+        lineage: manifest entry → value, such as ``tokenizer_sha256``; a manifest that says another value is refused.
+
+    Returns:
+        The checkpoint, None when no valid one lies in the range, and each newer one in the range that was refused,
+        newest first, with its reason. A folder of another stage that lies there is among them.
+
+    Raises:
+        CheckpointError: the folder exists and cannot be listed, or the stage is unknown.
+    """
+
+    def in_range(step: int) -> bool:
+        return step >= from_step and (below_step is None or step < below_step)
+
+    skipped = [
+        Skipped(path, f"{path} is a checkpoint of {other} in a folder of {stage}; the folder was swapped")
+        for other, step, path in other_stages_in(folder, stage)
+        if in_range(step)
+    ]
+    for step, path in reversed(list_checkpoints(folder, stage)):
+        if not in_range(step):
+            continue
+        try:
+            reference = _of_this_run(path, stage, step, run, lineage or {})
+            if sizes:
+                _require_sizes(reference, sizes)
+        except CheckpointError as error:
+            skipped.append(Skipped(path, str(error)))
+        else:
+            return reference, tuple(skipped)
+    return None, tuple(skipped)
+
+
+def _of_this_run(path: Path, stage: str, step: int, run: str, lineage: Mapping[str, Any]) -> CheckpointRef:
+    if path.resolve().parent != path.parent.resolve():
+        raise CheckpointError(f"{path} is a link to {path.resolve()}, which is no folder of run {run}; it is not used")
+    reference = verify_checkpoint(path, expected_stage=stage, expected_step=step)
+    if reference.manifest is None:
+        return reference
+    recorded = reference.manifest.get("run")
+    if recorded != run:
+        told = f"was written by run {recorded}" if isinstance(recorded, str) else "records no run in its manifest"
+        raise CheckpointError(f"{path} {told}, not by {run}; only checkpoints of this run are continued")
+    for entry, value in lineage.items():
+        if (found := reference.manifest.get(entry)) != value:
+            raise CheckpointError(
+                f"{path} records {entry} {found}, but {value} is in use; it cannot be continued with it"
+            )
+    return reference
+
+
+def _require_sizes(reference: CheckpointRef, sizes: Mapping[str, int]) -> None:
+    described = describe_checkpoint(reference)
+    for name, value in described.known().items():
+        if name in sizes and not same_size(name, value, sizes[name]):
+            raise CheckpointError(
+                f"{reference.path}: {name} is {value} in the checkpoint, but {sizes[name]} in the configs; it was "
+                "trained with another configuration"
+            )

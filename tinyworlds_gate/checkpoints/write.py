@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from tinyworlds_gate.checkpoints.contents import on_cpu, require_plain, tensor_bytes
-from tinyworlds_gate.checkpoints.durable import SyncedFile, make_synced_folder, sync_folder, write_synced
+from tinyworlds_gate.checkpoints.durable import SyncedFile, make_synced_folder, require_room, sync_folder, write_synced
 from tinyworlds_gate.checkpoints.integrity import MANIFEST_SCHEMA, WRITTEN_BY, parameter_count, verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import (
     MANIFEST_FILE,
@@ -23,7 +22,7 @@ from tinyworlds_gate.checkpoints.layout import (
     CheckpointRef,
     folder_name,
 )
-from tinyworlds_gate.checkpoints.room import require_room
+from tinyworlds_gate.checkpoints.plain import on_cpu, require_plain, tensor_bytes
 from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
 from tinyworlds_gate.errors import CheckpointError
 

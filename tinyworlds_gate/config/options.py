@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tinyworlds_gate.config.names import SHORT_NAMES, TARGET_OPTIONS
 from tinyworlds_gate.config.schema import PositiveInt, Schema, StageName
+from tinyworlds_gate.names import SHORT_NAMES, TARGET_OPTIONS
 
 INIT_KEYS: dict[str, str] = {
     "init_batch_size": "batch_size_per_gpu",

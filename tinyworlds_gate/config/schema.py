@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tinyworlds_gate.config.names import BACKBONE_KEYS as BACKBONE_KEYS
-from tinyworlds_gate.config.names import SHARED_KEYS as SHARED_KEYS
-from tinyworlds_gate.config.names import SIZE_KEYS as SIZE_KEYS
+from tinyworlds_gate.names import BACKBONE_KEYS as BACKBONE_KEYS
 from tinyworlds_gate.names import EVALUATION
+from tinyworlds_gate.names import SHARED_KEYS as SHARED_KEYS
+from tinyworlds_gate.names import SIZE_KEYS as SIZE_KEYS
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

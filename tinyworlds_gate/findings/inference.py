@@ -6,8 +6,8 @@ from typing import Any
 
 from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.findings.base import FAIL, INVALID, PASS, Events, Finding, finding, not_run, of
-from tinyworlds_gate.gate.final_draw import attempt_of, final_problems, is_final
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION
+from tinyworlds_gate.run.attempts import attempt_of, final_problems, is_final
 from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
 
 Event = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinyworlds_gate.findings.base import PASS, Finding, not_run
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.watch.durations import short
-from tinyworlds_gate.watch.left import watches_of
+from tinyworlds_gate.watch.record import watches_of
 
 
 def long_watch(layout: RunLayout) -> Finding:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinyworlds_gate.findings.base import FAIL, PASS, Events, Finding, not_run, of
+from tinyworlds_gate.reports.artifact_names import report_paths
 from tinyworlds_gate.reports.missing import missing_reports
 from tinyworlds_gate.reports.model import load_record
-from tinyworlds_gate.reports.names import report_paths
 from tinyworlds_gate.run.layout import RunLayout
 
 TEXTS = ("A1", "A2", "A5", "A6")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tinyworlds_gate.config.workers import effective_batch
+from tinyworlds_gate.config.load import effective_batch
 from tinyworlds_gate.findings.base import (
     DEGRADED,
     FAIL,

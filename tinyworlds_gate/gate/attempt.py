@@ -7,29 +7,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.checkpoints.gated import keep_gated
-from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.layout import CheckpointRef, checkpoint_event
+from tinyworlds_gate.checkpoints.retention import keep_gated
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import DiskError, LaunchError
-from tinyworlds_gate.gate.asked import agreement_conditions, asked_settings
-from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, SourceState, bind
-from tinyworlds_gate.gate.evidence_files import dataset_sha256, evaluation_sha256, measured
-from tinyworlds_gate.gate.inference_child import InferenceChild, run_inference
-from tinyworlds_gate.gate.inference_log import read_inference_log
-from tinyworlds_gate.gate.next_try import next_try
-from tinyworlds_gate.gate.picture_check import PictureCheck, check_new_picture, existing_pictures
-from tinyworlds_gate.gate.readable import why_not_computable
-from tinyworlds_gate.gate.subject import InferenceAttempt, Subject, gate_thresholds
-from tinyworlds_gate.gate.target_gate import both_gates, gates_event, judge_target
-from tinyworlds_gate.gate.target_inference import run_target_inference
-from tinyworlds_gate.gate.untrusted import attempt_without_trusted_gate, same_checkout
+from tinyworlds_gate.gate.attempt_record import InferenceAttempt, Subject, gate_thresholds
+from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, bind
+from tinyworlds_gate.gate.checkout_attempt import (
+    attempt_without_trusted_gate,
+    run_target_inference,
+    same_checkout,
+    why_not_computable,
+)
+from tinyworlds_gate.gate.checkout_gate import both_gates, gates_event, judge_target
+from tinyworlds_gate.gate.evidence import (
+    PictureCheck,
+    agreement_conditions,
+    asked_settings,
+    check_new_picture,
+    dataset_sha256,
+    evaluation_sha256,
+    existing_pictures,
+    measured,
+    read_inference_log,
+)
+from tinyworlds_gate.gate.inference_process import InferenceChild, next_try, run_inference
 from tinyworlds_gate.gate.verdict import InferenceEvidence, judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
-from tinyworlds_gate.launch.child import failure_text
 from tinyworlds_gate.launch.command import inference_command
+from tinyworlds_gate.launch.failure_text import failure_text
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FINAL
 from tinyworlds_gate.run.disk import telling_full_disk
-from tinyworlds_gate.stages.chunk_evidence import checkpoint_event
-from tinyworlds_gate.stages.context import RunContext
+from tinyworlds_gate.run.source_state import SourceState
 from tinyworlds_gate.stages.run_inputs import check_inputs
 
 __all__ = ["InferenceAttempt", "Subject", "gate_thresholds", "run_attempt", "trusted_words"]

@@ -7,12 +7,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tinyworlds_gate.config.load import Settings
-from tinyworlds_gate.config.names import SHARED_KEYS
-from tinyworlds_gate.gate.condition import GateThresholds
+from tinyworlds_gate.gate.thresholds import GateThresholds
+from tinyworlds_gate.names import SHARED_KEYS
+from tinyworlds_gate.run.source_state import SourceState
 
 BOUND_PACKAGES = ("python", "tinyworlds_gate", "torch", "numpy", "h5py", "safetensors", "torchmetrics", "pillow")
 """The libraries that compute or read what is measured; a plugin of pytest is none of them."""
@@ -40,17 +41,6 @@ SPLIT_KEYS = ("held_out_fraction", "split_seed")
 
 SHOWN_DIGITS = 12
 """Of a SHA-256."""
-
-
-@dataclass(frozen=True)
-class SourceState:
-    """The code and the libraries as they lie on the disk."""
-
-    commit: str | None = None
-    """Of the validated project; None where git cannot say."""
-    dirty: bool | None = None
-    """Whether tracked files differ from the commit."""
-    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinyworlds_gate.gate.condition import Condition, GateThresholds
-from tinyworlds_gate.gate.inference_log import InferenceLog
-from tinyworlds_gate.gate.measured_conditions import measured_conditions, worse_than_copying
-from tinyworlds_gate.gate.measures import GateMeasures
+from tinyworlds_gate.gate.conditions import measured_conditions, worse_than_copying
+from tinyworlds_gate.gate.evidence import InferenceLog
+from tinyworlds_gate.gate.measures.summary import GateMeasures
+from tinyworlds_gate.gate.thresholds import Condition, GateThresholds
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION, EVERYTHING, FAIL, FINAL, INVALID, PASS, STAGES
 
 __all__ = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinyworlds_gate.keep.judged import draw_told, kept_attempt
+from tinyworlds_gate.keep.files import draw_told, kept_attempt
 from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.run.journal import events_of
 from tinyworlds_gate.run.redact import redact_command

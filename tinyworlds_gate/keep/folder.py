@@ -11,7 +11,7 @@ from typing import Any
 
 from tinyworlds_gate import __version__
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.keep.collected import Collected
+from tinyworlds_gate.keep.collect import Collected
 
 MARKER, README = "keep.json", "README.md"
 WRITER = "tinyworlds-gate keep"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from tinyworlds_gate.keep.collected import Collected
+from tinyworlds_gate.keep.collect import Collected
 from tinyworlds_gate.keep.entry import NUMBERS, Entry
-from tinyworlds_gate.keep.fitted import size_told
 from tinyworlds_gate.keep.folder import MARKER
+from tinyworlds_gate.keep.shrink import size_told
 from tinyworlds_gate.reports.markdown import MISSING, code, escape, fence, number
 
 HEADINGS = {

@@ -13,16 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.launch.awake import AwakeClock
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE
-from tinyworlds_gate.launch.ending import EndedProcess, end_launch
-from tinyworlds_gate.launch.guard import LONGEST_INTERVAL_S, LauncherGuard
-from tinyworlds_gate.launch.interrupts import interrupts_wait, note_ended, termination_raises
-from tinyworlds_gate.launch.processes import find_launch
-from tinyworlds_gate.launch.tether import Tether
+from tinyworlds_gate.launch.processes.awake import AwakeClock
+from tinyworlds_gate.launch.processes.end import EndedProcess, end_launch
+from tinyworlds_gate.launch.processes.find import find_launch
+from tinyworlds_gate.launch.processes.guard import LONGEST_INTERVAL_S, LauncherGuard
+from tinyworlds_gate.launch.processes.interrupts import interrupts_wait, note_ended, termination_raises
+from tinyworlds_gate.launch.processes.tether import Tether
 from tinyworlds_gate.run.disk import telling_full_disk
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.run.redact import redact, redact_command
@@ -215,35 +214,6 @@ def log_tail(path: Path, *, start: int = 0, lines: int | None = LOG_TAIL_LINES) 
         content = file.read().decode("utf-8", errors="replace")
     found = [redact(line.rstrip("\r").rpartition("\r")[2]) for line in content.rstrip("\n").split("\n")]
     return (found if lines is None else found[-lines:]) if content.strip() else []
-
-
-class Failure(Protocol):
-    """What ``ChildResult`` and ``ChunkResult`` both tell of a child."""
-
-    @property
-    def command(self) -> tuple[str, ...]: ...
-    @property
-    def exit_code(self) -> int | None: ...
-    @property
-    def signal(self) -> str | None: ...
-    @property
-    def wall_s(self) -> float: ...
-    @property
-    def stopped(self) -> str | None: ...
-    @property
-    def log(self) -> Path: ...
-    @property
-    def log_tail(self) -> tuple[str, ...]: ...
-
-
-def failure_text(result: Failure) -> str:
-    """What a person needs to know of a failed child: command, end, duration, last lines, the log's path (style 7)."""
-    how = f"was ended by {result.signal}" if result.signal else f"exited with code {result.exit_code}"
-    if result.stopped:
-        how = f"was stopped by the harness since {result.stopped}; it {how}"
-    tail = "\n".join(f"    {line}" for line in result.log_tail[-LOG_TAIL_LINES:]) or "    (it wrote nothing)"
-    command = redact_command(result.command)
-    return f"{command}\n{how} after {result.wall_s:.1f} s. Its last lines:\n{tail}\nThe whole log: {result.log}"
 
 
 def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from tinyworlds_gate.config.rendezvous import NODE_VARIABLE, Rendezvous
 from tinyworlds_gate.config.yaml_io import parse_value
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.launch.rendezvous import NODE_VARIABLE, Rendezvous
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.targets.base import Target
 

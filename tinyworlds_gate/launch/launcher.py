@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.config.rendezvous import Rendezvous
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.cause import NODE_LOST, OK, RUNTIME_ERROR, TIMEOUT, cause_of, read_error_file
-from tinyworlds_gate.launch.child import ChildResult, Supervised, failure_text, run_child
+from tinyworlds_gate.launch.child import ChildResult, Supervised, run_child
+from tinyworlds_gate.launch.chunk_watch import ChunkWatch, Progress, WatchSettings
 from tinyworlds_gate.launch.command import ERROR_FILE_VARIABLE, LaunchFiles
-from tinyworlds_gate.launch.devices import DeviceMonitor
-from tinyworlds_gate.launch.disk import DISK_FULL, full_disk
-from tinyworlds_gate.launch.ending import EndedProcess
-from tinyworlds_gate.launch.judge import Judgement, judge_cpu_workers, judge_dual_gpu
-from tinyworlds_gate.launch.nvml import Nvml
-from tinyworlds_gate.launch.oom_kills import OomKills
-from tinyworlds_gate.launch.rendezvous import Rendezvous
-from tinyworlds_gate.launch.watch import ChunkWatch, Progress, WatchSettings
-from tinyworlds_gate.run.disk import telling_full_disk
+from tinyworlds_gate.launch.devices.monitor import DeviceMonitor
+from tinyworlds_gate.launch.devices.nvml import Nvml
+from tinyworlds_gate.launch.devices.together import Judgement, judge_cpu_workers, judge_dual_gpu
+from tinyworlds_gate.launch.failure_text import failure_text
+from tinyworlds_gate.launch.processes.end import EndedProcess
+from tinyworlds_gate.launch.processes.oom_kills import OomKills
+from tinyworlds_gate.run.disk import DISK_FULL, full_disk, telling_full_disk
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target

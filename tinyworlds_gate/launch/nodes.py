@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.config.rendezvous import Rendezvous
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.cause import KILLED, NODE_LOST, OK, OUT_OF_MEMORY, RUNTIME_ERROR
-from tinyworlds_gate.launch.disk import DISK_FULL
-from tinyworlds_gate.launch.failure_words import failure_sentence
+from tinyworlds_gate.launch.failure_text import failure_sentence
 from tinyworlds_gate.launch.launcher import ChunkResult, Worker
 from tinyworlds_gate.launch.node_table import CLOSING, LEFT, REFUSED, RUNNING, WAITING, NodeStatus, NodeTable
-from tinyworlds_gate.launch.rendezvous import Rendezvous
+from tinyworlds_gate.run.disk import DISK_FULL
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.layout import RunLayout
 

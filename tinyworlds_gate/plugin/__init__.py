@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-from tinyworlds_gate.plugin import html_page, options, terminal
+from tinyworlds_gate.plugin import ending, html_page, options, terminal
+from tinyworlds_gate.plugin.console import outlive_the_terminal
 from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference, reports, trained_stages
-from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption, note_late_signal
+from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption
 from tinyworlds_gate.plugin.junit import JUNIT, JUnitProperties
-from tinyworlds_gate.plugin.lost_terminal import outlive_the_terminal
 from tinyworlds_gate.plugin.node_follower import follow_if_asked
-from tinyworlds_gate.plugin.parallel import add_refused_option, is_parallel, refuse_parallel
+from tinyworlds_gate.plugin.other_plugins import add_refused_option, drop_idle_hypothesis, is_parallel, refuse_parallel
 from tinyworlds_gate.plugin.retrain import RERUN
 from tinyworlds_gate.plugin.session import SESSION, GateSession
-from tinyworlds_gate.plugin.step_summary import append_summary
-from tinyworlds_gate.plugin.unused_plugins import drop_idle_hypothesis
+from tinyworlds_gate.plugin.terminal import append_summary
 from tinyworlds_gate.plugin.validation_tests import is_validation, requirement_ids
 
 __all__ = ["closed_loop", "findings_of", "inference", "reports", "trained_stages"]
@@ -62,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[JUNIT] = JUnitProperties(config)
     config.pluginmanager.register(config.stash[JUNIT], "tinyworlds-gate-junit")
     if not config.option.help and not config.option.collectonly and not is_parallel(config):
-        html_page.enable(config, session)
+        session.page, session.page_is_ours = html_page.enable(config, session.project_root, session.stamp)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -123,8 +122,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """End the run: verdict, requirement table and reports; the HTML page follows right after this hook."""
     gate = session.config.stash[SESSION]
-    gate.finish(session, int(exitstatus))
-    note_late_signal(gate, session)
+    ending.finish(gate, session, int(exitstatus))
+    ending.note_late_signal(gate, session)
     session.config.stash[JUNIT].fill(gate)
 
 
@@ -139,7 +138,7 @@ def pytest_after_sessionfinish(session: pytest.Session) -> Generator[None, Any, 
             raise
         gate.note_unwritten(session, error)
         gate.page, result = None, None
-    gate.check_artifacts(session)
+    ending.check_artifacts(gate, session)
     gate.summary_problem = append_summary(gate)
     return result
 
@@ -176,4 +175,4 @@ def pytest_html_results_table_row(report: Any, cells: list[str]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
     """The verdict banner, the requirement table, the attempts and the pictures."""
-    prefix.extend(html_page.summary(session.config.stash[SESSION]))
+    prefix.extend(ending.summary(session.config.stash[SESSION]))

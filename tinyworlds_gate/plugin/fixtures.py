@@ -15,7 +15,7 @@ from tinyworlds_gate.plugin.validation_tests import FINDINGS, NOT_RUN_PREFIX
 
 if TYPE_CHECKING:
     from tinyworlds_gate.gate.attempt import InferenceAttempt
-    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.loop.closed_loop import ClosedLoop
     from tinyworlds_gate.stages.controller import StageResult
 
 

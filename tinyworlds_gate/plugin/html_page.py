@@ -9,25 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinyworlds_gate.errors import GateError
-
 if TYPE_CHECKING:
-    from tinyworlds_gate.plugin.session import GateSession
+    pass
 
 COLUMN = 2
 """Where the requirement column stands: after the result and the test's name."""
 
 
-def enable(config: pytest.Config, session: GateSession) -> None:
+def enable(config: pytest.Config, project_root: Path, stamp: str) -> tuple[Path | None, bool]:
     """Ask pytest-html for its page under docs/action/, unless the user chose a path or switched the plugin off.
+
+    Returns:
+        Where the page will be, or None where pytest-html is off; and whether the path is ours, not the user's.
 
     Raises:
         pytest.UsageError: the folder cannot be written.
     """
     if not config.pluginmanager.hasplugin("html"):
-        return
-    if config.option.htmlpath is None:
-        folder = session.project_root / "docs" / "action"
+        return None, False
+    ours = config.option.htmlpath is None
+    if ours:
+        folder = project_root / "docs" / "action"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -36,12 +38,11 @@ def enable(config: pytest.Config, session: GateSession) -> None:
                 "another project with --project-root"
             ) from error
         # Relative, since pytest-html expands `$NAME` in what it is given, and a folder may be called so.
-        config.option.htmlpath = os.path.relpath(folder / f"validation-{session.stamp}.html")
-        session.page_is_ours = True
+        config.option.htmlpath = os.path.relpath(folder / f"validation-{stamp}.html")
     config.option.self_contained_html = True
     # As pytest-html reads it.
     page = Path.cwd() / Path(os.path.expandvars(config.option.htmlpath)).expanduser()
-    session.page = Path(os.path.normpath(page))
+    return Path(os.path.normpath(page)), ours
 
 
 def drop(config: pytest.Config) -> None:
@@ -63,21 +64,3 @@ def add_cell(report: Any, cells: list[str]) -> None:
     if cells:
         ids = " ".join(getattr(report, "requirements", ()))
         cells.insert(COLUMN, f'<td class="col-requirements">{escape(ids)}</td>')
-
-
-def summary(session: GateSession) -> list[str]:
-    """The fragments above the table of tests; none when no run was started.
-
-    A journal that cannot be read costs the fragments, never the page: the tests and what they said stand below.
-    """
-    if session.loop is None:
-        return []
-    from tinyworlds_gate.reports.model import load_record
-    from tinyworlds_gate.reports.page import no_record_html, summary_html
-
-    layout = session.loop.context.layout
-    page_dir = session.page.parent if session.page else None
-    try:
-        return summary_html(load_record(layout.project_root, layout.root), page_dir)
-    except (GateError, OSError) as error:
-        return [no_record_html(str(error))]

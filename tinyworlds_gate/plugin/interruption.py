@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.launch.interrupts import SessionInterrupts, ended_by
+from tinyworlds_gate.launch.processes.interrupts import SessionInterrupts, ended_by
 
 if TYPE_CHECKING:
-    from tinyworlds_gate.launch.ending import EndedProcess
-    from tinyworlds_gate.plugin.session import GateSession
+    from tinyworlds_gate.launch.processes.end import EndedProcess
 
 
 class Interruption:
@@ -52,29 +49,3 @@ class Interruption:
 
 
 INTERRUPTION = pytest.StashKey[Interruption]()
-
-
-def note_late_signal(gate: GateSession, session: pytest.Session) -> None:
-    """A signal that came while the verdict was being written: the reports were finished first, and now say so too."""
-    interruption = gate.config.stash[INTERRUPTION]
-    if not interruption.signals.came or gate.loop is None or gate.outcome is None:
-        return
-    if gate.outcome.status == "interrupted":
-        return
-    from tinyworlds_gate.reports.render import write_reports
-
-    context, before = gate.loop.context, gate.outcome
-    gate.outcome = replace(
-        before,
-        status="interrupted",
-        sentence=f"The run was interrupted while its reports were written. Before that it said: {before.sentence}",
-        exit_status=int(pytest.ExitCode.INTERRUPTED),
-        complete=False,
-    )
-    session.exitstatus = pytest.ExitCode.INTERRUPTED
-    try:
-        context.journal.append("interrupted", **interruption.event())
-        gate.record_end()
-        gate.written = write_reports(context.layout.project_root, context.layout.root)
-    except (GateError, OSError) as error:
-        gate.record_problem = str(error)

@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 Property = tuple[str, str]
 
 
-def case_properties_allowed(config: pytest.Config) -> bool:
-    """Whether a test case may carry properties in the family of JUnit files that was asked for."""
-    return str(config.getini("junit_family")) in ("xunit1", "legacy")
-
-
 class JUnitProperties:
     """A plugin that hears every report, those of xdist's workers too, and fills the suite's properties at the end."""
 

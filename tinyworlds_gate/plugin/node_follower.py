@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tinyworlds_gate.config.rendezvous import PLACE, rendezvous_of
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.plugin import options
-from tinyworlds_gate.plugin.nodes import PLACE, rendezvous_of
 
 
 def follow_if_asked(config: pytest.Config) -> int | None:
@@ -21,8 +21,8 @@ def follow_if_asked(config: pytest.Config) -> int | None:
     options.require_valid({name: value for name, value in given.items() if name in (*PLACE, "nnodes")})
     rendezvous = rendezvous_of(given)
     assert rendezvous is not None  # a rank above 0 is refused on one machine
-    from tinyworlds_gate.launch.interrupts import termination_raises
-    from tinyworlds_gate.loop_nodes import NodeFollower
+    from tinyworlds_gate.launch.processes.interrupts import termination_raises
+    from tinyworlds_gate.loop.nodes import NodeFollower
 
     def say(sentence: str) -> None:
         print(f"[node {rendezvous.node_rank}] {sentence}", flush=True)

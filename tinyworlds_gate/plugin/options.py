@@ -10,27 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinyworlds_gate.config.names import SHORT_NAMES
+from tinyworlds_gate.config.cli_options import OPTIONS, Option
+from tinyworlds_gate.config.cli_rules import validate
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.plugin.nodes import nodes_problems
-from tinyworlds_gate.plugin.option_registry import OPTIONS, Option
 
 if TYPE_CHECKING:
-    from tinyworlds_gate.loop_resume import ResumedRun
+    from tinyworlds_gate.loop.resume import ResumedRun
 
 GROUP = "tinyworlds_gate"
 TARGET_PATHS = ("target_repo", "target_python", "target_file", "held_out_data", "output_root")
 """Options of a checkout that name a place."""
-
-TRAINING_OPTIONS = (
-    "target_updates",
-    "init_batch_size",
-    "init_grad_accum",
-    "init_learning_rate",
-    "init_log_interval",
-    "keep_checkpoints",
-)
-"""General options that mean nothing when no stage trains."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -86,8 +75,8 @@ def resumed_run(config: pytest.Config, root: Path) -> tuple[ResumedRun | None, S
     given: str | None = config.getoption(_dest("resume_run"))
     if given is None:
         return None, ()
-    from tinyworlds_gate.loop_resume import find_run
-    from tinyworlds_gate.loop_unfinished import UNFINISHED, choose_unfinished, known_runs
+    from tinyworlds_gate.loop.resume import find_run
+    from tinyworlds_gate.loop.runs import UNFINISHED, choose_unfinished, known_runs
 
     told: Sequence[str] = ()
     options = placed_options(config)
@@ -135,38 +124,6 @@ def project_root(config: pytest.Config) -> Path:
     return config.rootpath if given is None else (config.invocation_params.dir / given).resolve()
 
 
-def validate(options: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a combination of explicit options, a sentence each; none when it is fine."""
-    problems: list[str] = []
-    train = options.get("train_stage", "all")
-    policy = options.get("checkpoint_policy", "fresh")
-    trained = set(SHORT_NAMES.values()) if train == "all" else {train} - {"none"}
-    problems += nodes_problems(options)
-    problems += _without_effect(options, train, trained)
-    if policy == "fresh":
-        needed = {"none": ("video", "latent", "dynamics"), "dynamics": ("video", "latent")}.get(train, ())
-        missing = [f"--{short}-checkpoint" for short in needed if f"{short}_checkpoint" not in options]
-        if missing:
-            problems.append(
-                f"--train-stage {train} does not train the other models, so it needs {', '.join(missing)} (a …_step_n "
-                "folder or its checkpoints/ parent), or --checkpoint-policy latest."
-            )
-    if options.get("checkpoint_policy") == "fresh":
-        for short, stage in SHORT_NAMES.items():
-            if stage in trained and f"{short}_checkpoint" in options:
-                problems.append(
-                    f"--checkpoint-policy fresh starts {stage} from new weights, but --{short}-checkpoint "
-                    f"{options[f'{short}_checkpoint']} names a start; leave out one of the two."
-                )
-    floor, start = options.get("retry_lr_floor"), options.get("retry_init_learning_rate")
-    if floor is not None and start is not None and floor > start:
-        problems.append(
-            f"--retry-lr-floor {floor:g} lies above --retry-init-learning-rate {start:g}; give a floor "
-            f"of at most {start:g}."
-        )
-    return problems
-
-
 def require_valid(options: Mapping[str, Any]) -> None:
     """Refuse a bad combination before anything starts.
 
@@ -176,18 +133,6 @@ def require_valid(options: Mapping[str, Any]) -> None:
     problems = validate(options)
     if problems:
         raise pytest.UsageError("\n".join(problems))
-
-
-def _without_effect(options: Mapping[str, Any], train: str, trained: set[str]) -> list[str]:
-    useless = [name for name in TRAINING_OPTIONS if name in options and not trained]
-    for short, stage in SHORT_NAMES.items():
-        own = (f"{short}_chunk", *(f"{short}_{name}" for name in TRAINING_OPTIONS))
-        useless += [name for name in own if name in options and stage not in trained]
-    return [
-        f"--{name.replace('_', '-')} {options[name]} has no effect with --train-stage {train}, which does not train "
-        "that stage; leave it out or train the stage (--train-stage all or its name)."
-        for name in useless
-    ]
 
 
 def options_table() -> str:

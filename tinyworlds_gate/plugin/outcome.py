@@ -11,7 +11,7 @@ from tinyworlds_gate.reports.causes import told
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
-    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.loop.closed_loop import ClosedLoop
 
 INTERRUPTED = 2
 """pytest's exit status after Ctrl-C."""

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tinyworlds_gate.config.rendezvous import place_of, rendezvous_of
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.names import TARGET_OPTIONS
 from tinyworlds_gate.plugin import html_page, options
-from tinyworlds_gate.plugin.interruption import INTERRUPTION
-from tinyworlds_gate.plugin.junit import case_properties_allowed
-from tinyworlds_gate.plugin.nodes import place_of, rendezvous_of
-from tinyworlds_gate.plugin.starting import chosen_checkout, start_context
-from tinyworlds_gate.plugin.validation_tests import is_validation, requirement_ids, stated_findings
-from tinyworlds_gate.plugin.voice import Voice
+from tinyworlds_gate.plugin.console import Voice
+from tinyworlds_gate.plugin.validation_tests import (
+    case_properties_allowed,
+    is_validation,
+    requirement_ids,
+    stated_findings,
+)
 from tinyworlds_gate.run.timestamps import free_timestamp
 
 if TYPE_CHECKING:
     from tinyworlds_gate.config.load import Settings
+    from tinyworlds_gate.config.rendezvous import Rendezvous
+    from tinyworlds_gate.context import RunContext
     from tinyworlds_gate.findings.base import Finding
-    from tinyworlds_gate.launch.rendezvous import Rendezvous
-    from tinyworlds_gate.loop import ClosedLoop
+    from tinyworlds_gate.loop.closed_loop import ClosedLoop
     from tinyworlds_gate.plugin.outcome import RunOutcome
     from tinyworlds_gate.reports.missing import Missing
-    from tinyworlds_gate.stages.context import RunContext
+if TYPE_CHECKING:
+    from tinyworlds_gate.config.load import Settings
+    from tinyworlds_gate.context import RunContext
+    from tinyworlds_gate.targets.base import Target
 
 
 class GateSession:
@@ -55,10 +62,10 @@ class GateSession:
         self.deselected: dict[str, str] = {}
         self._settings: tuple[Settings, int] | None = None
         self._start_error: GateError | None = None
-        self._carried: set[str] = set()
-        self._selected: list[pytest.Item] = []
+        self.carried: set[str] = set()
+        self.selected: list[pytest.Item] = []
         self.voice = Voice(config)
-        self._began = time.monotonic()
+        self.began = time.monotonic()
 
     @property
     def rendezvous(self) -> Rendezvous | None:
@@ -68,7 +75,7 @@ class GateSession:
     @property
     def validates(self) -> bool:
         """Whether tests of the closed loop will run."""
-        return bool(self._selected)
+        return bool(self.selected)
 
     @property
     def start_problem(self) -> str | None:
@@ -83,7 +90,7 @@ class GateSession:
             for item in items:
                 item.user_properties += [("requirement", id) for id in requirement_ids(item)]
         validation = [item for item in items if is_validation(item)]
-        self._carried = {id for item in validation for id in requirement_ids(item)}
+        self.carried = {id for item in validation for id in requirement_ids(item)}
         if not validation:
             return
         settings, _ = self.settings()
@@ -101,7 +108,7 @@ class GateSession:
             pytest.UsageError: the settings are wrong; nothing was started.
         """
         if self._settings is None:
-            from tinyworlds_gate.loop_start import resolve_run
+            from tinyworlds_gate.loop.start import resolve_run
 
             try:
                 self._settings = resolve_run(self._profile(), self.explicit, self.project_root, self.checkout)
@@ -127,10 +134,10 @@ class GateSession:
         Raises:
             pytest.UsageError: a profile was asked for whose tests `-m` leaves out.
         """
-        self._selected = [item for item in items if is_validation(item)]
-        if self._carried and not self._selected and ("profile" in self.explicit or self.resumed is not None):
+        self.selected = [item for item in items if is_validation(item)]
+        if self.carried and not self.selected and ("profile" in self.explicit or self.resumed is not None):
             self._require_marker_of_profile()
-        if not self._selected and self.page_is_ours:
+        if not self.selected and self.page_is_ours:
             html_page.drop(self.config)
             self.page = None
 
@@ -148,7 +155,7 @@ class GateSession:
     def require_loop(self) -> ClosedLoop:
         """The closed loop of this session; the first call starts the run."""
         if self.loop is None:
-            from tinyworlds_gate.loop import ClosedLoop
+            from tinyworlds_gate.loop.closed_loop import ClosedLoop
 
             settings, gpus = self.settings()
             if self._start_error is not None:
@@ -159,7 +166,7 @@ class GateSession:
                 self._start_error = error  # one failed start leaves one run folder, whoever asks again
                 raise
             if self.rendezvous is not None:
-                from tinyworlds_gate.loop_nodes import open_nodes
+                from tinyworlds_gate.loop.nodes import open_nodes
 
                 open_nodes(context, self.rendezvous)
             self.loop = ClosedLoop(context, self.stamp, None if self.resumed is None else self.resumed.so_far)
@@ -175,7 +182,7 @@ class GateSession:
         Raises:
             pytest.UsageError: no checkout is named, or the settings are wrong.
         """
-        from tinyworlds_gate.loop_dry_run import dry_run_text
+        from tinyworlds_gate.loop.dry_run import dry_run_text
 
         if self.checkout is None:
             raise pytest.UsageError("--target-dry-run prints the commands for a checkout; name it with --target-repo")
@@ -220,102 +227,11 @@ class GateSession:
         if self.loop is not None:
             self.loop.retrain_dynamics()
 
-    # After the tests.
-
-    def finish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Judge the run, write `requirement` and `run_finished`, and render the reports."""
-        if self.loop is None:
-            return
-        from tinyworlds_gate.findings.monitoring import long_watch
-        from tinyworlds_gate.plugin.outcome import CHECKED_AT_THE_END, decide_outcome
-        from tinyworlds_gate.reports.render import write_reports
-        from tinyworlds_gate.reports.requirements import REQUIREMENTS
-
-        context = self.loop.context
-        try:
-            if exitstatus == pytest.ExitCode.INTERRUPTED:
-                context.journal.append("interrupted", **self.config.stash[INTERRUPTION].event())
-            elif self.loop.attempts:
-                self.loop.analyse()
-        except (GateError, OSError) as error:
-            self.note_unwritten(session, error)
-        self.outcome = decide_outcome(
-            self.loop,
-            self.findings,
-            self.deselected,
-            self._unreached(),
-            exitstatus=exitstatus,
-            page_expected=self.page is not None,
-            kind=context.settings.profile.kind,
-            explicit=self.explicit,
-            not_asked=[id for id in REQUIREMENTS if id not in self._carried and id not in CHECKED_AT_THE_END],
-            watched=long_watch(context.layout),
-        )
-        session.exitstatus = self.outcome.exit_status
-        try:
-            self._record(self.outcome)
-            self.written = write_reports(context.layout.project_root, context.layout.root)
-        except (GateError, OSError) as error:
-            # A full disk must not hide the verdict: it stands on the terminal, and a resumed run writes the rest.
-            self.note_unwritten(session, error)
-
-    def _record(self, outcome: RunOutcome) -> None:
-        assert self.loop is not None
-        journal = self.loop.context.journal
-        for test, one in outcome.findings:
-            journal.append(
-                "requirement", id=one.id, test=test, verdict=one.verdict, reason=one.reason, evidence=one.evidence
-            )
-        self.record_end()
-
-    def record_end(self) -> None:
-        """Journal the outcome that stands."""
-        assert self.loop is not None
-        assert self.outcome is not None
-        self.loop.context.journal.append(
-            "run_finished",
-            status=self.outcome.status,
-            sentence=self.outcome.sentence,
-            exit_status=self.outcome.exit_status,
-            seconds=time.monotonic() - self._began,
-        )
-
     def note_unwritten(self, session: pytest.Session, error: Exception) -> None:
         """A part of the record that could not be written: it is told on the terminal, and no such session passes."""
         self.record_problem = self.record_problem or str(error)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _unreached(self) -> dict[str, str]:
-        """Requirements of selected tests that did not run: the session ended before them."""
-        return {
-            id: item.nodeid
-            for item in self._selected
-            if item.nodeid not in self.findings
-            for id in requirement_ids(item)
-        }
-
-    def check_artifacts(self, session: pytest.Session) -> None:
-        """After the page was written: what is missing makes the session fail."""
-        if self.loop is None or self.outcome is None:
-            return
-        try:
-            self._check_artifacts(session, self.loop.context, self.outcome)
-        except (GateError, OSError) as error:
-            self.note_unwritten(session, error)
-        self.loop.close()
-
-    def _check_artifacts(self, session: pytest.Session, context: RunContext, outcome: RunOutcome) -> None:
-        from tinyworlds_gate.reports.missing import missing_reports
-
-        for id, path in self.written.items():
-            context.journal.append("report_written", id=id, path=path)
-        if self.page is not None and self.page.exists():
-            context.journal.append("report_written", id="A8", path=self.page)
-        if outcome.complete:
-            self.missing = missing_reports(context.layout.project_root, context.layout.root, self.page)
-            if self.missing and session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def close(self) -> None:
         """Whatever happened: the project is free for the next run."""
@@ -324,3 +240,44 @@ class GateSession:
 
 
 SESSION = pytest.StashKey[GateSession]()
+
+
+# What a session starts its run from: the checkout that is named, and the context of a new or a resumed run.
+
+
+def chosen_checkout(explicit: Mapping[str, Any]) -> Target | None:
+    """The checkout that the options name; most sessions name none, and import nothing for it."""
+    if not any(name in explicit for name in TARGET_OPTIONS):
+        return None
+    from tinyworlds_gate.loop.checkout import chosen_target
+
+    try:
+        return chosen_target(explicit)
+    except GateError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def start_context(session: GateSession, settings: Settings, gpus: int) -> RunContext:
+    """The context of the session's run; it is started, or gone on with.
+
+    Raises:
+        GateError: the run cannot be started.
+    """
+    from tinyworlds_gate.loop.start import resume_run, start_run
+
+    command = ["pytest", *map(str, session.config.invocation_params.args)]
+    say, show = session.voice.say, session.voice.progress
+    if session.resumed is not None:
+        return resume_run(
+            settings, gpus, session.resumed, command=command, say=say, show_progress=show, checkout=session.checkout
+        )
+    return start_run(
+        settings,
+        gpus,
+        explicit=session.explicit,
+        command=command,
+        stamp=session.stamp,
+        say=say,
+        show_progress=show,
+        checkout=session.checkout,
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import PASS, Finding
-from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of
 from tinyworlds_gate.reports.model import rank
+from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import events_of
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
     """Write the section when a run was started."""
     if session.loop is None or session.outcome is None:
         return
-    from tinyworlds_gate.gate.draw_verdicts import verdict_picture
+    from tinyworlds_gate.reports.verdict_picture.draw import verdict_picture
 
     layout, outcome = session.loop.context.layout, session.outcome
     reporter.write_sep("=", "tinyworlds_gate", **{COLOURS[outcome.status]: True})
@@ -92,3 +95,36 @@ def _requirement_counts(findings: Sequence[Finding]) -> str:
         worst[one.id] = min(one.verdict, worst.get(one.id, one.verdict), key=rank)
     counts = Counter(worst.values())
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts, key=rank))
+
+
+# The verdict in the summary of a GitHub job: appended to `$GITHUB_STEP_SUMMARY`, whatever the session's end was.
+
+VARIABLE = "GITHUB_STEP_SUMMARY"
+
+
+def append_summary(session: GateSession) -> str | None:
+    """Append the summary where GitHub asked for one and tests of the closed loop were to run.
+
+    Returns:
+        Why it could not be written; the verdict does not hang on it.
+    """
+    path = os.environ.get(VARIABLE)
+    if not path or not (session.validates or session.loop is not None):
+        return None
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(_text(session) + "\n")
+    except (GateError, OSError) as error:
+        return f"the job summary ${VARIABLE} could not be written: {error}"
+    return None
+
+
+def _text(session: GateSession) -> str:
+    from tinyworlds_gate.reports.summary import job_summary, no_run_summary
+
+    if session.loop is None:
+        return no_run_summary(session.start_problem or "The session ended before it; its log says why.")
+    from tinyworlds_gate.reports.model import load_record
+
+    layout = session.loop.context.layout
+    return job_summary(load_record(layout.project_root, layout.root), session.missing)

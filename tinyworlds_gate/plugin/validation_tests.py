@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    pass
+
 
 from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
 
@@ -59,3 +65,8 @@ def _failure_told(report: pytest.TestReport) -> str:
     if not where or not message or not message[0].startswith(kind):
         return text[-1]
     return f"the test itself broke at {where}: {message[0]}."
+
+
+def case_properties_allowed(config: pytest.Config) -> bool:
+    """Whether a test case may carry properties in the family of JUnit files that was asked for."""
+    return str(config.getini("junit_family")) in ("xunit1", "legacy")

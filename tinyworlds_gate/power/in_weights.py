@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinyworlds_gate.power.places import healthy
+from tinyworlds_gate.power.scene import healthy
 
 if TYPE_CHECKING:
     from torch import Tensor

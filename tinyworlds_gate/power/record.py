@@ -13,11 +13,11 @@ from typing import Any
 import psutil
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.evidence.source_state import source_state
 from tinyworlds_gate.power.defect import Defect
 from tinyworlds_gate.power.trainings import Training
 from tinyworlds_gate.power.trial import Outcome, caught, caught_without
 from tinyworlds_gate.run.journal import last_event, read_journal
+from tinyworlds_gate.run.source_state import source_state
 
 SCHEMA = 1
 Record = dict[str, Any]

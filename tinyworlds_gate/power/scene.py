@@ -14,15 +14,14 @@ from pathlib import Path
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
-from tinyworlds_gate.loop_data import prepare_data
-from tinyworlds_gate.loop_start import start_run
+from tinyworlds_gate.loop.data import prepare_data
+from tinyworlds_gate.loop.start import start_run
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.power.defect import Defect
-from tinyworlds_gate.power.places import healthy
 from tinyworlds_gate.power.world import GAME, write_world
 from tinyworlds_gate.run.timestamps import timestamp
-from tinyworlds_gate.stages.context import RunContext
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "weights"
@@ -95,3 +94,12 @@ def scene_with(defect: Defect, root: Path) -> Path:
     if defect.project is not None:
         defect.project(root)
     return root
+
+
+# Where things lie in a scene.
+
+
+def healthy(root: Path, stage: str) -> Path:
+    """The folder of the checkpoint that the run chose; a defect may have changed what is in it."""
+    (found,) = (root / "results" / "healthy" / stage / "checkpoints").glob(f"{stage}_step_*")
+    return found

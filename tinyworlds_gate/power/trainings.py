@@ -13,8 +13,7 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.launch.child import run_child
 from tinyworlds_gate.launch.command import LaunchFiles, stage_command, stage_environment
 from tinyworlds_gate.names import STAGES
-from tinyworlds_gate.power.places import healthy
-from tinyworlds_gate.power.scene import HERE, Trial, try_gate
+from tinyworlds_gate.power.scene import HERE, Trial, healthy, try_gate
 from tinyworlds_gate.power.world import GAME, write_world
 from tinyworlds_gate.targets.embedded import embedded_target
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import tinyworlds_gate
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.gate.verdict import judge_inference
+from tinyworlds_gate.loop.recheck import verdict_now
 from tinyworlds_gate.names import PASS
 from tinyworlds_gate.power.defect import Defect
-from tinyworlds_gate.power.places import healthy
-from tinyworlds_gate.power.scene import make_scene, scene_with, try_gate
-from tinyworlds_gate.verdict_again import verdict_now
+from tinyworlds_gate.power.scene import healthy, make_scene, scene_with, try_gate
 
 SESSION_S = 300
 

@@ -5,7 +5,6 @@ Run: tinyworlds-gate conformance FILE.safetensors… [--device cpu|cuda]
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.names import STAGES
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from torch import Tensor, nn
 
     from tinyworlds_gate.reference.models.sizes import ModelSizes
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 RELATIVE_TOLERANCE = 1e-4  # of activations, losses and gradients
 GRADIENT_FLOOR = 1e-6  # absolute, for gradients that are nearly zero
 EXACT = ("out.tokenizer.indices", "out.lam.indices", "out.lam.actions", "out.dynamics.rollout_latents")
-NUMBER_COLUMNS = 40  # characters beside the names in the printed table
+
 DECODE_SETTINGS = ("decode_steps", "prediction_horizon")
 
 
@@ -61,47 +59,6 @@ def compare(path: Path | str, device: str = "cpu") -> list[TensorResult]:
     extra = (name for name in ours if name.startswith("grad.") and name not in expected)
     names = sorted((*expected, *extra), key=lambda name: (name.startswith("grad."), name))
     return [_compare_tensor(name, ours.get(name), expected.get(name)) for name in names]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `tinyworlds-gate conformance`."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.safetensors", help="its JSON lies beside it")
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: %(default)s)"
-    )
-
-
-def run(args: argparse.Namespace) -> int:
-    """Compares each file, prints the largest error of each tensor and returns 0 when all hold, else 1."""
-    from rich.console import Console
-
-    console = Console()
-    failed = 0
-    for path in args.files:
-        results = compare(path, args.device)
-        # Names stay whole, so that they can be searched for, also where the terminal is narrower.
-        console.width = max(console.width, max(len(result.name) for result in results) + NUMBER_COLUMNS)
-        console.print(_table(path, results), soft_wrap=True)
-        differing = [result.name for result in results if not result.ok]
-        failed += len(differing)
-        verdict = f"{len(results) - len(differing)} of {len(results)} tensors hold on {args.device}"
-        console.print(
-            f"{path.name}: {verdict}{'; differing: ' + ', '.join(differing) if differing else ''}", soft_wrap=True
-        )
-    return 1 if failed else 0
-
-
-def _table(path: Path, results: list[TensorResult]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=path.name, title_justify="left", box=None)
-    table.add_column("tensor", no_wrap=True)
-    for heading in ("largest error", "allowed"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("holds", no_wrap=True)
-    for name, max_error, tolerance, ok in results:
-        table.add_row(name, f"{max_error:.2e}", f"{tolerance:.2e}", "yes" if ok else "NO", style=None if ok else "red")
-    return table
 
 
 def _read_settings(path: Path) -> dict[str, object]:

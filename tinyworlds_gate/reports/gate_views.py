@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tinyworlds_gate.gate.condition import thresholds_of
+from tinyworlds_gate.gate.thresholds import thresholds_of
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.views import Fact, Row

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyworlds_gate.reports import views
+from tinyworlds_gate.reports.artifact_names import report_paths
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import RunRecord
-from tinyworlds_gate.reports.names import report_paths
 from tinyworlds_gate.run.journal import events_of
 
 SHOWN_DIGITS = 12

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.reports.artifact_names import report_paths
 from tinyworlds_gate.reports.markdown import plain
 from tinyworlds_gate.reports.model import VERDICTS, RunRecord, load_record
-from tinyworlds_gate.reports.names import report_paths
 
 Missing = tuple[str, Path, str]
 VERDICT_LINE = re.compile(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})\*\* — (\S.*)$", re.MULTILINE)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of, final_problems
 from tinyworlds_gate.names import EVALUATION, FINALS, VERDICTS
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
+from tinyworlds_gate.run.attempts import attempt_name, attempt_of, final_problems
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 
 SCHEMA = 1

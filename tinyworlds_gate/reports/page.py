@@ -16,14 +16,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tinyworlds_gate.gate.picture_words import mse_text
 from tinyworlds_gate.reports import checkout_views, gate_views, story, views
-from tinyworlds_gate.reports.evidence_link import evidence_of
+from tinyworlds_gate.reports.artifact_names import evidence_of, report_paths
 from tinyworlds_gate.reports.glance import glance
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
 from tinyworlds_gate.reports.model import Attempt, RunRecord
-from tinyworlds_gate.reports.names import report_paths
 from tinyworlds_gate.reports.render import requirement_counts
+from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.run.redact import redact_command
 
 MAX_PICTURE_BYTES = 1_500_000

@@ -16,10 +16,9 @@ from typing import Any
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.reports import checkout_views, gate_views, story, views
-from tinyworlds_gate.reports.evidence_link import evidence_of
+from tinyworlds_gate.reports.artifact_names import audit_year, evidence_of, report_names, report_paths
 from tinyworlds_gate.reports.markdown import MISSING, environment
 from tinyworlds_gate.reports.model import SCHEMA, VERDICTS, RunRecord, load_record, read_named_json
-from tinyworlds_gate.reports.names import audit_year, report_names, report_paths
 from tinyworlds_gate.run.redact import redact, redact_command
 
 AUDIT_MODES = {

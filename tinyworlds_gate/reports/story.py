@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinyworlds_gate.gate.final_draw import attempt_of
-from tinyworlds_gate.gate.picture_words import mse_text
 from tinyworlds_gate.reports.causes import causes_first
 from tinyworlds_gate.reports.checkout_views import chunk_notes
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
+from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_text
+from tinyworlds_gate.run.attempts import attempt_of
 from tinyworlds_gate.run.journal import events_of
 
 NOT_STRICT = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of
 from tinyworlds_gate.reports.markdown import duration, number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
+from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
 
 Row = dict[str, Any]

@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
 from tinyworlds_gate.launch.wandb_run import WandbRun, with_wandb_run
 from tinyworlds_gate.names import STAGES
-from tinyworlds_gate.stages.context import RunContext
 from tinyworlds_gate.stages.retune import ChunkParams
-from tinyworlds_gate.targets.words import PASSED_ON, stage_words
+from tinyworlds_gate.targets.arguments import PASSED_ON, stage_words
 
 
 @dataclass(frozen=True)

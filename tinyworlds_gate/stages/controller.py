@@ -8,26 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.layout import CheckpointRef, checkpoint_event
+from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import CheckpointError, DiskError
 from tinyworlds_gate.launch.launcher import ChunkResult, failure_text
 from tinyworlds_gate.launch.wandb_run import plan_wandb_run
 from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, PASS
 from tinyworlds_gate.run.journal import Event
-from tinyworlds_gate.stages.chunk_evidence import (
-    ChunkEvidence,
-    checkpoint_event,
-    set_aside_earlier_tries,
-)
+from tinyworlds_gate.stages.chunk_artifacts import ChunkEvidence, set_aside_earlier_tries
 from tinyworlds_gate.stages.chunk_history import read_chunk_history, recent_mean
 from tinyworlds_gate.stages.chunk_launch import Chunk, announcement, chunk_command, launch_chunk
-from tinyworlds_gate.stages.context import RunContext
-from tinyworlds_gate.stages.evidence_of_chunk import evidence_of_chunk, pictures_before
+from tinyworlds_gate.stages.current_checkpoint import Recorded, Standing
+from tinyworlds_gate.stages.evidence import evidence_of_chunk, pictures_before
 from tinyworlds_gate.stages.failure import Failure, failure_of
 from tinyworlds_gate.stages.progress import INTERRUPTED, RUN_STOPS, StageProgress
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
 from tinyworlds_gate.stages.run_inputs import check_inputs
-from tinyworlds_gate.stages.standing import Recorded, Standing
 from tinyworlds_gate.stages.verdicts import judge_stage
 
 

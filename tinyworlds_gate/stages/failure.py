@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from tinyworlds_gate.launch.disk import DISK_FULL
-from tinyworlds_gate.launch.failure_words import failure_sentence
+from tinyworlds_gate.launch.failure_text import failure_sentence
 from tinyworlds_gate.launch.launcher import ChunkResult
-from tinyworlds_gate.stages.chunk_evidence import ChunkEvidence
+from tinyworlds_gate.run.disk import DISK_FULL
+from tinyworlds_gate.stages.chunk_artifacts import ChunkEvidence
 from tinyworlds_gate.stages.progress import RUN_STOPS
 from tinyworlds_gate.stages.retune import Cause
 

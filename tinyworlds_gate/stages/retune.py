@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tinyworlds_gate.config.load import effective_batch
 from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.config.schema import StageConfig
-from tinyworlds_gate.config.workers import effective_batch
 
 Cause = Literal["out_of_memory", "runtime_error", "timeout", "stage_gate", "guard", "killed", "node_lost"]
 """Why a chunk did not count: the journal's causes, and ``stage_gate`` for a verdict that asks to retune."""

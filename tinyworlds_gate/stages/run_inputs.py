@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.config.kept import edited_sentence, edited_settings
+from tinyworlds_gate.config.run_copy import edited_sentence, edited_settings
+from tinyworlds_gate.context import CheckoutRun, RunContext
 from tinyworlds_gate.errors import CheckpointError, DataError
 from tinyworlds_gate.run.journal import Event, events_of, last_event
-from tinyworlds_gate.stages.context import CheckoutRun, RunContext
 from tinyworlds_gate.targets.checkout import MAY_CHANGE
 from tinyworlds_gate.targets.tree import changed_files, fingerprint, told_changes
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyworlds_gate.config.names import BACKBONE_KEYS
 from tinyworlds_gate.config.yaml_io import flatten, read_mapping
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.names import BACKBONE_KEYS, STAGES
 from tinyworlds_gate.targets.capabilities import EMBEDDED, FORK, KINDS, ORIGINAL
 
 SCRIPTS = (*(f"scripts/train_{stage}.py" for stage in STAGES), "scripts/run_inference.py")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.watch.durations import short
+from tinyworlds_gate.watch.event_lines import sentence_of
 from tinyworlds_gate.watch.state import ENDED, WAITING
-from tinyworlds_gate.watch.view import View
+from tinyworlds_gate.watch.view import Alert, View
 
 STATUS, IDLE, EVENT, ALERT, OVER, NOTE = "STATUS", "IDLE", "EVENT", "ALERT", "OVER", "NOTE"
 """Kinds of lines: where a run stands that goes on, or one that does not; an event of its journal; what is wrong; that
@@ -88,3 +90,29 @@ def _gpu_words(view: View) -> list[str]:
         held = "" if gpu.memory_used_gib is None else f", {gpu.memory_used_gib:.1f} GiB"
         words.append(f"GPU {gpu.index} {busy}{held}")
     return words
+
+
+# Turns looks at a run into the lines of a log: what is new at once, where it stands every minute. Pure.
+
+
+class Narrator:
+    """``every_s``: seconds between two lines on where the run stands."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._told_at: float | None = None
+        self._alerts: dict[str, Alert] = {}
+
+    def lines(self, view: View, new_events: Sequence[Event]) -> list[Line]:
+        """The lines for one look. What happened before the watch began is not told again: the first is a status."""
+        now, first = view.now, self._told_at is None
+        lines = [] if first else [Line(float(e["time"]), EVENT, told) for e in new_events if (told := sentence_of(e))]
+        alerts = {alert.about: alert for alert in view.alerts}
+        lines += [Line(now, ALERT, alert.told) for about, alert in alerts.items() if about not in self._alerts]
+        over = [alert for about, alert in self._alerts.items() if about not in alerts]
+        lines += [Line(now, OVER, f"{alert.about}: no longer so: {alert.told}") for alert in over]
+        self._alerts = alerts
+        if self._told_at is None or now < self._told_at or now - self._told_at >= self._every_s:
+            lines.append(status_line(view))
+            self._told_at = now
+        return lines

@@ -7,15 +7,18 @@ how long.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.timestamps import timestamp
-from tinyworlds_gate.watch.plain import NOTE, Line, info_lines
+from tinyworlds_gate.watch.plain import NOTE, STATUS, Line, info_lines
 from tinyworlds_gate.watch.view import View
 
 LATEST = "monitor_4h_latest.info"
@@ -90,3 +93,47 @@ def _new_log(folder: Path, moment: float) -> tuple[Path, IO[str]]:
             f"The record of the watch cannot be written in {folder}: {error.strerror}. Make the folder writable, free "
             "its disk, or watch without --for."
         ) from error
+
+
+# What earlier watches of a run left in Logs/, read back as the evidence for M4.
+
+_LINE = re.compile(r"(?P<moment>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (?P<kind>[A-Z]+) +(?P<told>.*)")
+_HEAD = re.compile(r"watch of run (?P<run>\S+) for (?P<asked>\S+)")
+
+
+@dataclass(frozen=True)
+class LeftWatch:
+    """One log: for how long was asked, how often the run was seen at work, and seconds from first to last of these."""
+
+    log: Path
+    asked: str
+    seen: int
+    seconds: float
+
+
+def watches_of(layout: RunLayout) -> list[LeftWatch]:
+    """The logs that name this run in their first line, oldest first; a log that cannot be read is none."""
+    found = (_read(path, layout.run) for path in sorted(layout.histories.glob(LOG_GLOB)))
+    return [watch for watch in found if watch is not None]
+
+
+def _read(path: Path, run: str) -> LeftWatch | None:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # A line counts once its end is written.
+    lines = [match for line in text.split("\n")[:-1] if (match := _LINE.fullmatch(line))]
+    head = _HEAD.fullmatch(lines[0]["told"]) if lines else None
+    if head is None or head["run"] != run:
+        return None
+    moments = [moment for line in lines if line["kind"] == STATUS and (moment := _moment(line["moment"])) is not None]
+    seconds = (moments[-1] - moments[0]).total_seconds() if moments else 0.0
+    return LeftWatch(path, head["asked"], len(moments), max(0.0, seconds))
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

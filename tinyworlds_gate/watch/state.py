@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from tinyworlds_gate.gate.final_draw import attempt_name, attempt_of
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
-from tinyworlds_gate.watch.words import one_line, sentence_of
+from tinyworlds_gate.watch.event_lines import one_line, sentence_of
 
 WAITING, PREPARING, TRAINING, BETWEEN, INFERENCE, ENDED = (
     "waiting",

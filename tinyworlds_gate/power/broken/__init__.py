@@ -22,7 +22,7 @@ def run(name: str) -> None:
     Raises:
         KeyError: no defect has that name.
     """
-    from tinyworlds_gate.reference.rollout.inference_main import main
+    from tinyworlds_gate.reference.rollout.inference import main
 
     with broken_things()[name]():
         main()

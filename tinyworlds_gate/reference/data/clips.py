@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.frames_file import FramesData, run_starts
+
+if TYPE_CHECKING:
+    import torch
 
 _CLIPS_AT_ONCE = 256
 
@@ -138,3 +141,15 @@ def _mse_between(frames: np.ndarray, first: np.ndarray, second: np.ndarray) -> f
         difference = frames[first[part]].astype(np.int32) - frames[second[part]]
         total += int(np.square(difference, out=difference).sum(dtype=np.int64))
     return total / (255.0**2 * len(first) * int(np.prod(frames.shape[1:])))
+
+
+# From stored pixels to what the models read.
+
+
+def to_model_range(frames_BTHWC: torch.Tensor) -> torch.Tensor:
+    """Map uint8 [B, T, H, W, C] to contiguous float32 [B, T, C, H, W] in [-1, 1]: x / 127.5 - 1."""
+    import torch
+
+    if frames_BTHWC.dtype != torch.uint8 or frames_BTHWC.ndim != 5:
+        raise ValueError(f"uint8 [B, T, H, W, C] is needed, got {frames_BTHWC.dtype} {list(frames_BTHWC.shape)}")
+    return frames_BTHWC.permute(0, 1, 4, 2, 3).to(torch.float32).contiguous().div_(127.5).sub_(1.0)

@@ -2,7 +2,8 @@
 
 Stock Crafter 1.8.3 does not: ``_balance_object`` picks from a set that Python orders by object addresses. The
 subclass below orders a chunk's objects by their index in the world, fixes daylight, and speeds up world generation
-and drawing without changing a byte of what stock Crafter computes (held by ``tests/test_data_crafter_world.py``).
+and drawing without changing a byte of what stock Crafter computes
+(held by ``tests/unit/reference/data/test_crafter_world.py``).
 Nothing in the installed package is modified.
 """
 

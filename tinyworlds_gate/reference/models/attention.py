@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tinyworlds_gate.reference.models import short_clips, small_heads
+from tinyworlds_gate.reference.models.kernels import spatial_attention, temporal_attention
 from tinyworlds_gate.reference.models.norms import Modulation, make_norm
 
 SHORT_FRAMES = 16  # up to here plain attention beats the fused kernels on CUDA
@@ -86,8 +86,8 @@ class SpatialAttention(SelfAttention):
         """Maps `[B, T, P, E]` to the same shape."""
         B, T, P, E = x_BTPE.shape
         qkv = self.queries_keys_values(x_BTPE).flatten(0, 1)  # [BT, P, 3, N, K]
-        if x_BTPE.is_cuda and small_heads.fit(self.head_dim):
-            mixed = small_heads.attend(qkv)
+        if x_BTPE.is_cuda and spatial_attention.fit(self.head_dim):
+            mixed = spatial_attention.attend(qkv)
         else:
             q, k, v = qkv.transpose(1, 3).unbind(2)  # [BT, N, P, K] each
             mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
@@ -115,8 +115,8 @@ class TemporalAttention(SelfAttention):
         qkv = self.queries_keys_values(x_BTPE)  # [B, T, P, 3, N, K]
         if twins:
             known, guesses = qkv.chunk(2, dim=1)
-            fused = x_BTPE.is_cuda and short_clips.fit(T // 2, self.head_dim)
-            mixed = short_clips.attend(known) if fused else causal_attention(*known.unbind(3))
+            fused = x_BTPE.is_cuda and temporal_attention.fit(T // 2, self.head_dim)
+            mixed = temporal_attention.attend(known) if fused else causal_attention(*known.unbind(3))
             mixed = torch.cat((mixed, attention_of_guesses(known, guesses)), dim=1)
             update = self.out_proj(mixed.reshape(B, T, P, E))
             return self.norm(x_BTPE + update, conditioning), PastKeysValues(*known.detach().unbind(3)[1:])
@@ -124,14 +124,14 @@ class TemporalAttention(SelfAttention):
         # Detached: what serves rollouts would add zeros to the gradients of a compiled block.
         seen = PastKeysValues(keys.detach(), values.detach())
         frames = T if past is None else T + past.keys.shape[1]
-        if not (x_BTPE.is_cuda and short_clips.fit(frames, self.head_dim)):
+        if not (x_BTPE.is_cuda and temporal_attention.fit(frames, self.head_dim)):
             if past is not None:
                 keys, values = torch.cat((past.keys, keys), dim=1), torch.cat((past.values, values), dim=1)
             mixed = causal_attention(queries, keys, values)
         elif past is None:
-            mixed = short_clips.attend(qkv)
+            mixed = temporal_attention.attend(qkv)
         else:
-            mixed = short_clips.attend_to_past(qkv, past.keys, past.values)
+            mixed = temporal_attention.attend_to_past(qkv, past.keys, past.values)
         update = self.out_proj(mixed.reshape(B, T, P, E))
         return self.norm(x_BTPE + update, conditioning), seen
 

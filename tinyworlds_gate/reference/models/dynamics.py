@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyworlds_gate.reference.models.attention import PastKeysValues
+from tinyworlds_gate.reference.models.blocks import BlockModulation
 from tinyworlds_gate.reference.models.positions import spatial_code
 from tinyworlds_gate.reference.models.sizes import ModelSizes
-from tinyworlds_gate.reference.models.transformer import BlockModulation, SpaceTimeTransformer
+from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
 
 MASK_TOKEN_STD = 0.02
 LEAST_MASK_RATIO = 0.5

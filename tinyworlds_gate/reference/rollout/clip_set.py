@@ -18,15 +18,12 @@ from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.names import EVALUATION
-from tinyworlds_gate.reference.data.clip_draw import clip_digest
-from tinyworlds_gate.reference.data.clips import gather_clips
-from tinyworlds_gate.reference.data.convert import to_model_range
+from tinyworlds_gate.reference.data.clips import gather_clips, to_model_range
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
 from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
-from tinyworlds_gate.reference.data.held_out import held_out_clips
-from tinyworlds_gate.reference.data.split import split_episodes
-from tinyworlds_gate.reference.rollout.trained import TrainedModels
+from tinyworlds_gate.reference.data.split import clip_digest, held_out_clips, split_episodes
+from tinyworlds_gate.reference.rollout.world_models import TrainedModels
 
 MEAN_FRAME_FRAMES = 2000
 """The mean frame is that of so many frames, spread evenly."""

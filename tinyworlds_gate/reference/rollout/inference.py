@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +16,14 @@ import torch
 
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.config.schema import InferenceConfig
-from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.config.stage_config import load_inference_config
+from tinyworlds_gate.errors import GateError, TrainingError
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.reference.rollout.clip_set import draw_held_out
 from tinyworlds_gate.reference.rollout.generated_frames import write_generated
 from tinyworlds_gate.reference.rollout.measure import MeasureSettings, measure_clips
 from tinyworlds_gate.reference.rollout.picture import save_rollout_picture
-from tinyworlds_gate.reference.rollout.trained import load_trained
+from tinyworlds_gate.reference.rollout.world_models import load_trained
 from tinyworlds_gate.reference.training.distributed import choose_device
 
 
@@ -137,3 +142,24 @@ def _print_stats(measures: dict[str, Any], config: InferenceConfig) -> None:
     print(f"Tokenizer reconstruction MSE: {mean('tokenizer_recon_mse'):.8f}")
     print(f"Skill against copy-last: {1 - mean('rollout_mse') / max(mean('copy_last_mse'), 1e-12):.4f}")
     print(f"Context window (non-generated frames): {measures['context']}", flush=True)
+
+
+# The inference run: three checkpoints, held-out clips, a rollout; leaves a log, raw measures and a picture.
+
+EXIT_INFERENCE_ERROR = 3
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse, roll out, and exit: 0 with `Inference stats` in the log, 3 with one sentence when it cannot go on."""
+    parser = argparse.ArgumentParser(prog="run_inference.py", description="Roll trained models out on held-out clips.")
+    parser.add_argument("--config", type=Path, default=Path("configs/inference.yaml"), help="the inference YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file (after --)")
+    args = parser.parse_args(argv)
+    try:
+        config = load_inference_config(args.config, args.overrides).inference
+        from tinyworlds_gate.reference.rollout.inference import run_inference
+
+        run_inference(config, Path.cwd(), os.environ.get("NG_RUN_ROOT_DIR"))
+    except GateError as error:
+        print(f"[inference] error: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_INFERENCE_ERROR)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from tinyworlds_gate.reference.models.blocks import projections_in_one
 from tinyworlds_gate.reference.models.maskgit import (
     Choose,
     Reveal,
@@ -22,7 +23,7 @@ from tinyworlds_gate.reference.models.maskgit import (
     maskgit_decode,
     reveal_by_rank,
 )
-from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer, projections_in_one
+from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 WARM_UPS = 2

@@ -3,7 +3,7 @@
 python tinyworlds_gate/reference/scripts/run_inference.py --config configs/inference.yaml -- key=value ...
 """
 
-from tinyworlds_gate.reference.rollout.inference_main import main
+from tinyworlds_gate.reference.rollout.inference import main
 
 if __name__ == "__main__":
     main()

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.reference.data.clips import ClipSampler, clip_starts, gather_clips
-from tinyworlds_gate.reference.data.convert import to_model_range
+from tinyworlds_gate.reference.data.clips import ClipSampler, clip_starts, gather_clips, to_model_range
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
 from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reference.data.split import split_episodes

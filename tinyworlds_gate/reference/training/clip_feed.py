@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tinyworlds_gate.reference.data.convert import to_model_range
+from tinyworlds_gate.reference.data.clips import to_model_range
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.token_clips import TokenClips
 

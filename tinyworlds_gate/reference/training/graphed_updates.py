@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tinyworlds_gate.config.schema import StageConfig
-from tinyworlds_gate.reference.models import kernels_ahead
+from tinyworlds_gate.reference.models.kernels import pending
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.clip_feed import ClipFeed
 from tinyworlds_gate.reference.training.distributed import Worker, restore_rng, rng_state
@@ -118,7 +118,7 @@ class GraphedUpdates:
                 self._reduce()
                 self._apply()
         torch.cuda.current_stream(device).wait_stream(aside)
-        kernels_ahead.wait()  # nothing else uses the GPU from here on
+        pending.wait()  # nothing else uses the GPU from here on
         self._gradients, self._step = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._gradients, capture_error_mode="thread_local"):
             self._compute_gradients()

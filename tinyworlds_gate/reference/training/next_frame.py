@@ -19,11 +19,11 @@ from torch.nn import functional as F
 
 from tinyworlds_gate.config.schema import DynamicsConfig
 from tinyworlds_gate.reference.models.attention import PastKeysValues
+from tinyworlds_gate.reference.models.blocks import projections_in_one
 from tinyworlds_gate.reference.models.dynamics import LEAST_MASK_RATIO, DynamicsModel, masked_cross_entropy
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.maskgit import choice_of, choose_tokens, write_tokens
 from tinyworlds_gate.reference.models.sizes import ModelSizes
-from tinyworlds_gate.reference.models.transformer import projections_in_one
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.objectives import DynamicsObjective

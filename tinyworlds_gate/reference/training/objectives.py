@@ -5,20 +5,14 @@ Legend: B clips, T frames, C channels, P patches, L latent dims, A action dims.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tinyworlds_gate.checkpoints.read import read_model_state, read_state
-from tinyworlds_gate.config.schema import DynamicsConfig, LatentActionsConfig, StageConfig, VideoTokenizerConfig
-from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.config.schema import LatentActionsConfig, VideoTokenizerConfig
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
-from tinyworlds_gate.reference.models.manner import manner_of
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.batches import BatchSource
@@ -202,61 +196,3 @@ class DynamicsObjective(Objective):
         last_BPL = tokenizer.quantizer.latents_from_indices(logits[:, -1].argmax(-1))
         predicted = tokenizer.decode(torch.cat([latents_BTPL[:, :-1], last_BPL[:, None]], dim=1))
         return frames_BTCHW, predicted.clamp(-1, 1), "last frame predicted in one step, the others reconstructed"
-
-
-def frozen_manner(stage: str, path: Path) -> dict[str, Any]:
-    """How the model of this checkpoint reads clips."""
-    config = read_state(path).get("config")
-    return manner_of(stage, config if isinstance(config, Mapping) else {})
-
-
-def load_frozen(model: nn.Module, path: Path, setting: str) -> nn.Module:
-    """Load a stage's checkpoint into ``model`` and freeze it.
-
-    Raises:
-        TrainingError: the tensors do not fit the sizes in the configuration.
-    """
-    state = read_model_state(path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise TrainingError(
-            f"{setting}={path}: the checkpoint does not fit the model sizes in the configuration ({first}); "
-            "use a checkpoint that was trained with these sizes, or set the sizes of the checkpoint"
-        ) from error
-    return model.eval().requires_grad_(False)
-
-
-def build_objective(
-    stage: str,
-    sizes: ModelSizes,
-    settings: StageConfig | None = None,
-    *,
-    tokenizer_path: Path | None = None,
-    latent_actions_path: Path | None = None,
-) -> Objective:
-    """The objective of a stage, as its settings ask (TinyWorlds' without any); dynamics needs the two checkpoints that
-    it is trained on.
-
-    Raises:
-        TrainingError: dynamics without its checkpoints, or checkpoints of other sizes.
-    """
-    if stage == "video_tokenizer":
-        return TokenizerObjective(sizes, settings if isinstance(settings, VideoTokenizerConfig) else None)
-    if stage == "latent_actions":
-        return LatentActionsObjective(sizes, settings if isinstance(settings, LatentActionsConfig) else None)
-    if tokenizer_path is None or latent_actions_path is None:
-        raise TrainingError(
-            "dynamics is trained on a tokenizer and a latent-action model: give "
-            "video_tokenizer_path=<checkpoint folder> and latent_actions_path=<checkpoint folder>"
-        )
-    tokenizer = VideoTokenizer(sizes, **frozen_manner("video_tokenizer", tokenizer_path))
-    latent_actions = LatentActionModel(sizes, **frozen_manner("latent_actions", latent_actions_path))
-    load_frozen(tokenizer, tokenizer_path, "video_tokenizer_path")
-    load_frozen(latent_actions, latent_actions_path, "latent_actions_path")
-    if isinstance(settings, DynamicsConfig) and settings.masking == "next_frame":
-        from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
-
-        return NextFrameObjective(sizes, tokenizer, latent_actions, settings)
-    return DynamicsObjective(sizes, tokenizer, latent_actions)

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tinyworlds_gate.reference.models.param_groups import WEIGHT_DECAY, parameter_groups
-
 BETA2 = 0.999
 
 
@@ -56,3 +54,23 @@ def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any])
             if "step" in entry:
                 device = parameter.device if kept["capturable"] else "cpu"
                 entry["step"] = torch.as_tensor(entry["step"], dtype=torch.float32).to(device)
+
+
+# Which parameters AdamW decays.
+
+WEIGHT_DECAY = 0.01
+
+
+def parameter_groups(model: nn.Module, weight_decay: float = WEIGHT_DECAY) -> list[dict[str, Any]]:
+    """Splits a model's parameters into a decayed and an undecayed group for `torch.optim.AdamW`.
+
+    Decayed are tensors of two or more axes, except those inside a sub-layer's norm (FiLM); biases and gains are
+    not (tinyworlds.md §1, Optimiser). Frozen parameters are left out.
+    """
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            inside_norm = "norm" in name.split(".")
+            (decayed if parameter.dim() >= 2 and not inside_norm else undecayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": undecayed, "weight_decay": 0.0}]

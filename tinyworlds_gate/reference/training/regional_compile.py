@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinyworlds_gate.reference.models import small_heads
+from tinyworlds_gate.reference.models.blocks import SpaceTimeBlock
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.kernels import spatial_attention
 from tinyworlds_gate.reference.models.norms import NormedLinear
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, PixelHead
-from tinyworlds_gate.reference.models.transformer import SpaceTimeBlock
 
 REGIONS: tuple[type[nn.Module], ...] = (
     SpaceTimeBlock,
@@ -43,7 +43,7 @@ def compile_regions(models: Iterable[nn.Module], *, by_rule: bool = False) -> No
 
     With ``by_rule`` no benchmark decides how sums are added up (``BY_RULE``).
     """
-    small_heads.why_not()  # a compiled block takes the answer, and cannot ask
+    spatial_attention.why_not()  # a compiled block takes the answer, and cannot ask
     # Each kind of block is compiled with and without gradients, with and without conditioning.
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 32)
     if hasattr(torch._dynamo.config, "run_gc_after_compile"):

@@ -16,7 +16,8 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tinyworlds_gate.config.schema import DistributedConfig
-from tinyworlds_gate.reference.models.transformer import SpaceTimeBlock, SpaceTimeTransformer
+from tinyworlds_gate.reference.models.blocks import SpaceTimeBlock
+from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.optimizer import build_optimizer
 

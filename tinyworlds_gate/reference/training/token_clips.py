@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tinyworlds_gate.reference.data.convert import to_model_range
+from tinyworlds_gate.reference.data.clips import to_model_range
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 

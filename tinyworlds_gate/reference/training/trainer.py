@@ -17,20 +17,21 @@ from typing import Any
 
 import torch
 
+from tinyworlds_gate.checkpoints.durable import require_room
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
-from tinyworlds_gate.checkpoints.prune import Retention
-from tinyworlds_gate.checkpoints.room import require_room
+from tinyworlds_gate.checkpoints.retention import Retention
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError, TrainingError
-from tinyworlds_gate.reference.models import kernels_ahead
+from tinyworlds_gate.reference.models.kernels import build_ahead, pending
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource
+from tinyworlds_gate.reference.training.build_objective import build_objective
 from tinyworlds_gate.reference.training.distributed import Worker, rng_state, seed_worker
 from tinyworlds_gate.reference.training.graphed_updates import GraphedUpdates
 from tinyworlds_gate.reference.training.history import HistoryFile, WandbLog, history_path
 from tinyworlds_gate.reference.training.job import StageJob
-from tinyworlds_gate.reference.training.objectives import Objective, build_objective
+from tinyworlds_gate.reference.training.objectives import Objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
 from tinyworlds_gate.reference.training.progress import Preparation, ProgressLines
@@ -101,7 +102,7 @@ class Trainer:
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
         if self.compiled:
-            kernels_ahead.wait_for_trial()
+            pending.wait_for_trial()
             compile_regions(self.objective.all_models, by_rule=True)
         if self._sees_most_frames():
             with self.preparation.of("tokens"):
@@ -112,7 +113,7 @@ class Trainer:
     def _build_kernels_ahead(self) -> None:
         frames = self.objective.clip_frames or self.sizes.context_length
         dtype = torch.bfloat16 if self.job.training.amp else torch.float32
-        kernels_ahead.start(self.sizes, frames, dtype, self.worker.device)
+        build_ahead.start(self.sizes, frames, dtype, self.worker.device)
 
     def _require_free_steps(self) -> None:
         """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""

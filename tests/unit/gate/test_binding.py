@@ -1,0 +1,130 @@
+"""A verdict is bound to weights, clips, settings, frames, code and versions: another of any turns it INVALID (pure)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.commands import REPOSITORY
+from tinyworlds_gate.config.load import Settings, resolve_settings
+from tinyworlds_gate.gate.binding import BOUND_PACKAGES, Binding, bind, changed_since, gate_config
+from tinyworlds_gate.names import ATTEMPTS, FINAL, STAGES
+from tinyworlds_gate.run.source_state import SourceState
+
+WEIGHTS = {stage: str(number) * 64 for number, stage in enumerate(STAGES, start=1)}
+VERSIONS = {name: "1.0" for name in BOUND_PACKAGES}
+
+
+def settings() -> Settings:
+    return resolve_settings("longrun", {}, project_root=REPOSITORY)
+
+
+def bound(found: Settings | None = None, draw: int = ATTEMPTS, **changes: Any) -> Binding:
+    source = SourceState("c" * 40, False, {**VERSIONS, "wandb": "9", **changes.pop("versions", {})})
+    facts: dict[str, Any] = {"checkpoints": WEIGHTS, "clip_digest": "a" * 64, "dataset_sha256": "b" * 64}
+    facts |= changes
+    checkpoints = facts.pop("checkpoints")
+    return bind(found or settings(), draw, checkpoints, source=facts.pop("source", source), **facts)
+
+
+def journalled(binding: Binding) -> dict[str, Any]:
+    """As it comes back from the journal."""
+    event: dict[str, Any] = json.loads(json.dumps(binding.as_event()))
+    return event
+
+
+def with_inference(**changes: Any) -> Settings:
+    found = settings()
+    return replace(found, inference=found.inference.model_copy(update=changes))
+
+
+def with_thresholds(**changes: Any) -> Settings:
+    found = settings()
+    thresholds = found.profile.thresholds.model_copy(update=changes)
+    return replace(found, profile=found.profile.model_copy(update={"thresholds": thresholds}))
+
+
+def with_training(**changes: Any) -> Settings:
+    found = settings()
+    return replace(found, training=found.training.model_copy(update=changes))
+
+
+CHANGES: list[tuple[Binding, str]] = [
+    *(
+        (
+            bound(checkpoints={**WEIGHTS, stage: "f" * 64}),
+            f"the {stage} weights had SHA-256 {str(number) * 12}…, now {'f' * 12}…",
+        )
+        for number, stage in enumerate(STAGES, start=1)
+    ),
+    (bound(checkpoints={**WEIGHTS, "dynamics": None}), f"the dynamics weights had SHA-256 {'3' * 12}…, now none"),
+    (bound(clip_digest="f" * 64), f"the clips had SHA-256 {'a' * 12}…, now {'f' * 12}…"),
+    (bound(clip_digest=None), f"the clips had SHA-256 {'a' * 12}…, now none"),
+    (bound(dataset_sha256="f" * 64), f"the frames file had SHA-256 {'b' * 12}…, now {'f' * 12}…"),
+    (bound(draw=FINAL), "inference.clip_draw was 1 and is now 2"),
+    (bound(with_inference(generation_steps=4)), "inference.generation_steps was 12 and is now 4"),
+    (bound(with_inference(clips=64)), "inference.clips was 256 and is now 64"),
+    (bound(with_inference(clip_seed=1)), "inference.clip_seed was 0 and is now 1"),
+    (bound(with_inference(teacher_forced=True)), "inference.teacher_forced was False and is now True"),
+    (bound(with_inference(temperature=1.0)), "inference.temperature was 0.0 and is now 1.0"),
+    (bound(with_inference(rollout="pixels")), "inference.rollout was tokens and is now pixels"),
+    (bound(with_inference(context_window=1)), "inference.context_window was 3 and is now 1"),
+    (bound(with_thresholds(max_mse=0.05)), "thresholds.max_mse was 0.03 and is now 0.05"),
+    (bound(with_thresholds(require_skill=False)), "thresholds.require_skill was True and is now False"),
+    (bound(with_thresholds(min_delta_psnr_db=None)), "thresholds.min_delta_psnr_db was 0.5 and is now None"),
+    (bound(with_training(split_seed=1)), "training.split_seed was 0 and is now 1"),
+    (bound(with_training(embed_dim=8)), f"training.embed_dim was {settings().training.embed_dim} and is now 8"),
+    (
+        bound(source=SourceState("d" * 40, False, VERSIONS)),
+        f"the code was at commit {'c' * 12}… and is now at {'d' * 12}…",
+    ),
+    (
+        bound(source=SourceState("c" * 40, True, VERSIONS)),
+        "the code was as committed and is now changed since its commit",
+    ),
+    *((bound(versions={name: "2.0"}), f"{name} was 1.0 and is now 2.0") for name in BOUND_PACKAGES),
+]
+
+
+@pytest.mark.requirement("H3", "S5")
+@pytest.mark.parametrize(("now", "said"), CHANGES, ids=[said[:50] for _, said in CHANGES])
+def test_each_change_alone_ends_a_verdict_and_is_named(now: Binding, said: str) -> None:
+    assert changed_since(journalled(bound()), now) == [said]
+
+
+@pytest.mark.requirement("H3", "H7")
+def test_the_same_state_holds_through_the_journal() -> None:
+    assert changed_since(journalled(bound()), bound()) == []
+    nothing = bound(clip_digest=None, dataset_sha256=None, source=SourceState())
+    assert changed_since(journalled(nothing), nothing) == []
+
+
+def test_what_does_not_compute_the_verdict_does_not_end_it() -> None:
+    assert changed_since(journalled(bound()), bound(versions={"wandb": "10", "pytest-html": "5"})) == []
+    assert changed_since(journalled(bound()), bound(with_inference(batch_size=1, device="cpu"))) == []
+
+
+def test_settings_that_were_altered_in_the_journal_are_told() -> None:
+    raised = journalled(bound())
+    raised["config"]["thresholds.max_mse"] = 0.05
+    told = changed_since(raised, bound(with_thresholds(max_mse=0.05)))
+    assert told == ["the journal's record of the settings was altered: their SHA-256 is another"]
+
+
+def test_a_verdict_of_a_journal_without_a_binding_does_not_hold() -> None:
+    (told,) = changed_since(None, bound())
+    assert "does not say what this verdict is bound to" in told
+
+
+@given(keys=st.sets(st.sampled_from(sorted(gate_config(settings(), ATTEMPTS))), min_size=1))
+def test_every_setting_that_the_gate_depends_on_is_named_when_it_changes(keys: set[str]) -> None:
+    recorded = journalled(bound())
+    recorded["config"] |= dict.fromkeys(keys, "something else")
+    told = changed_since(recorded, bound())
+    assert {one.split(" was ")[0] for one in told[:-1]} == keys
+    assert "was altered" in told[-1]

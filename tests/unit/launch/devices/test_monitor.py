@@ -1,0 +1,262 @@
+"""GPUs through NVML and the samples of a launch; without a driver everything is "unknown" with a reason.
+
+pytest tests/unit/launch/devices/test_monitor.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.process_evidence import FOREIGN, WORKER0, gpu, look
+from tests.helpers.process_nvml import GIB, FakeNvml, NVMLError, fake_gpu
+from tinyworlds_gate.launch.devices import nvml
+from tinyworlds_gate.launch.devices.monitor import (
+    Cadence,
+    DeviceMonitor,
+    gpu_count,
+    gpu_inventory,
+    read_samples,
+    usable_gpus,
+)
+from tinyworlds_gate.launch.devices.nvml import GpuInfo, Nvml, keep_gpus_awake, visible_devices
+
+DEVICES = [GpuInfo(0, "a", "GPU-aa11", 80.0), GpuInfo(1, "b", "GPU-ab22", 80.0), GpuInfo(2, "c", "GPU-cc33", 80.0)]
+
+
+@pytest.mark.requirement("L3")
+@pytest.mark.parametrize(
+    ("chosen", "indices"),
+    [
+        (None, [0, 1, 2]),
+        ("0,1", [0, 1]),
+        ("2,0", [2, 0]),
+        ("", []),
+        ("-1", []),
+        ("0,7,1", [0]),
+        ("0,0", [0]),
+        ("GPU-cc", [2]),
+        ("GPU-a", []),
+        ("gpu-ab22, 0", [1, 0]),
+    ],
+)
+def test_cuda_visible_devices_is_read_as_cuda_reads_it(chosen: str | None, indices: list[int]) -> None:
+    assert [device.index for device in visible_devices(DEVICES, chosen)] == indices
+
+
+def test_the_inventory_counts_what_a_launch_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1"), fake_gpu("GPU-2")))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu_inventory() == [GpuInfo(0, "NVIDIA Test", "GPU-1", 80.0), GpuInfo(1, "NVIDIA Test", "GPU-2", 80.0)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpu_count() == 1
+
+
+def test_no_driver_is_no_gpu_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(init=NVMLError("Driver Not Loaded")))
+    with Nvml() as nvml:
+        assert nvml.devices == []
+        assert nvml.problem == "NVML is not available: Driver Not Loaded"
+        assert nvml.sample() == []
+
+
+def test_no_module_is_no_gpu_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with Nvml() as nvml:
+        assert nvml.devices == []
+        assert "nvidia-ml-py" in str(nvml.problem)
+
+
+def test_hidden_gpus_are_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1")))
+    with Nvml(visible="") as nvml:
+        assert nvml.problem == "CUDA_VISIBLE_DEVICES= leaves no GPU"
+
+
+@pytest.mark.requirement("L3")
+def test_gpus_that_are_kept_awake_have_one_user_more_until_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeNvml(fake_gpu("GPU-1"))
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setattr(nvml, "_held", [])
+    keep_gpus_awake()
+    keep_gpus_awake()
+    assert (library.users, gpu_count(), library.users) == (1, 1, 1)
+
+
+@pytest.mark.requirement("L3")
+def test_a_call_that_fails_in_mid_run_gives_unknown_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = fake_gpu("GPU-1", util=NVMLError("GPU is lost"), processes={7: 2 * GIB, 8: None})
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(failing))
+    with Nvml(visible="0") as nvml:
+        (sample,) = nvml.sample()
+        assert "GPU is lost" in str(nvml.problem)
+    assert sample.util_pct is None
+    assert sample.memory_used_gib == 1.0
+    assert sample.processes == {7: 2.0, 8: None}
+
+
+@pytest.mark.requirement("L3")
+def test_mig_slices_are_named_as_such_and_their_utilisation_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fake_gpu("GPU-1", slices=[fake_gpu("MIG-1"), fake_gpu("MIG-2")])
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(whole))
+    with Nvml(visible="MIG-2") as nvml:
+        assert nvml.devices == [GpuInfo(0, "NVIDIA Test (MIG slice)", "MIG-2", 80.0, mig=True)]
+        assert nvml.sample()[0].util_pct is None
+
+
+@pytest.mark.requirement("L3")
+def test_samples_are_kept_as_they_were_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = os.getpid()
+    fake = FakeNvml(fake_gpu("GPU-1", processes={own: 3 * GIB, 999999: 9 * GIB}))
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    with Nvml(visible="0") as nvml, DeviceMonitor(tmp_path / "d" / "chunk.jsonl", nvml) as monitor:
+        monitor.take_baseline()
+        sample = monitor.take([own])
+    assert sample.cpu_s[own] > 0
+    assert monitor.peak_memory_gib() == 3.0
+    assert read_samples(monitor.path) == monitor.samples
+    assert [json.loads(line)["baseline"] for line in monitor.path.read_text().splitlines()] == [True, False]
+
+
+@pytest.mark.requirement("L3")
+@pytest.mark.parametrize(
+    ("active", "told", "expected"),
+    [
+        ({7: 90, 8: 3}, True, {7: 90.0, 8: 3.0}),
+        ({}, True, {}),
+        ({7: 40, 0: 12, 9: 4294967295, 10: 0}, True, {7: 40.0}),
+        (NVMLError("Not Supported", 3), False, None),
+        (NVMLError("Insufficient Permissions", 4), False, None),
+        (NVMLError("Function Not Found", 13), False, None),
+        (NVMLError("Success", 0), True, {}),
+        (NVMLError("Insufficient Size", 7), None, None),
+        (NVMLError("GPU is lost", 15), None, None),
+    ],
+    ids=str,
+)
+def test_utilisation_by_process_is_told_not_told_or_not_known(
+    monkeypatch: pytest.MonkeyPatch, active: object, told: bool | None, expected: dict[int, float] | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1", active=active)))
+    with Nvml(visible="0") as nvml:
+        (sample,) = nvml.sample()
+        assert nvml.problem == ("nvmlDeviceGetProcessUtilization: GPU is lost" if "lost" in str(active) else None)
+    assert (sample.activity, sample.activity_told) == (expected, told)
+
+
+@pytest.mark.requirement("L3")
+def test_a_library_without_utilisation_by_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1")))
+    monkeypatch.delattr(FakeNvml, "nvmlDeviceGetProcessUtilization")
+    with Nvml(visible="0") as nvml:
+        (sample,) = nvml.sample()
+    assert (sample.activity, sample.activity_told) == (None, False)
+
+
+@pytest.mark.requirement("L3")
+def test_mig_slices_are_one_usable_gpu_and_never_several() -> None:
+    slices = [GpuInfo(0, "a (MIG slice)", f"MIG-{at}", 20.0, mig=True) for at in range(3)]
+    assert usable_gpus(slices) == 1
+    assert usable_gpus([*DEVICES, *slices]) == 3
+    assert usable_gpus([]) == 0
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def samples_in(self, cadence: Cadence, seconds: float) -> int:
+        """How often a sample was due, asked ten times a second as the launcher asks."""
+        count = 0
+        for _ in range(round(seconds * 10)):
+            count += cadence.due()
+            self.now += 0.1001
+        return count
+
+
+@pytest.mark.requirement("L3")
+def test_samples_are_dense_in_the_first_ten_seconds_and_then_at_the_interval() -> None:
+    clock = Clock()
+    cadence = Cadence(5.0, clock)
+    assert clock.samples_in(cadence, 10) == 50
+    assert clock.samples_in(cadence, 60) == 12
+
+
+@pytest.mark.requirement("L3")
+def test_the_first_step_and_the_first_own_work_on_a_gpu_begin_ten_dense_seconds_each() -> None:
+    clock = Clock()
+    cadence = Cadence(5.0, clock)
+    clock.now += 30
+    cadence.first_step_seen()
+    assert clock.samples_in(cadence, 10) == 50
+    clock.now += 30
+    strange, own = look(1.0, gpu("GPU-1", 90, [FOREIGN])), look(2.0, gpu("GPU-1", 90, [WORKER0]))
+    cadence.noticed(strange)
+    assert clock.samples_in(cadence, 10) == 2
+    cadence.noticed(own)
+    clock.now += 5
+    assert clock.samples_in(cadence, 4.8) == 24
+    cadence.noticed(own)
+    clock.now += 30
+    assert clock.samples_in(cadence, 10) == 2
+
+
+@pytest.mark.requirement("L3")
+def test_dense_samples_begin_with_the_first_step_and_not_when_a_long_interval_is_over() -> None:
+    clock = Clock()
+    cadence = Cadence(60.0, clock)
+    clock.samples_in(cadence, 20)
+    cadence.first_step_seen()
+    assert clock.samples_in(cadence, 10) == 49
+
+
+@pytest.mark.requirement("L3")
+def test_an_interval_shorter_than_a_dense_one_is_kept() -> None:
+    clock = Clock()
+    cadence = Cadence(0.1, clock)
+    assert clock.samples_in(cadence, 20) == 200
+
+
+@pytest.mark.requirement("L3")
+def test_samples_of_an_earlier_version_have_no_activity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1", active={7: 9})))
+    with Nvml(visible="0") as nvml, DeviceMonitor(tmp_path / "chunk.jsonl", nvml) as monitor:
+        monitor.take([7])
+    assert read_samples(monitor.path)[0].gpus[0].activity == {7: 9.0}
+    record = json.loads(monitor.path.read_text())
+    for field in ("activity", "activity_told"):
+        del record["gpus"][0][field]
+    monitor.path.write_text(json.dumps(record) + "\n")
+    old = read_samples(monitor.path)[0].gpus[0]
+    assert (old.activity, old.activity_told, old.util_pct) == (None, None, 50.0)
+
+
+def test_looking_for_gpus_does_not_import_torch() -> None:
+    code = (
+        "import sys\n"
+        "import tinyworlds_gate.launch.launcher\n"
+        "from tinyworlds_gate.launch.devices.monitor import gpu_count\n"
+        "gpu_count()\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_is_listed_and_sampled() -> None:
+    with Nvml() as nvml:
+        if not nvml.devices:
+            pytest.skip(f"needs an NVIDIA GPU, found 0 ({nvml.problem})")
+        samples = nvml.sample()
+    assert [sample.uuid for sample in samples] == [device.uuid for device in nvml.devices]
+    assert all(sample.memory_used_gib is not None and sample.processes is not None for sample in samples)

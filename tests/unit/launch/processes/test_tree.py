@@ -1,0 +1,93 @@
+"""The tree of a launcher that is asked for several times a second: what it reads, and when it reads all of it again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.helpers.process_projects import running, wait_for
+from tinyworlds_gate.launch.processes import tree
+from tinyworlds_gate.launch.processes.tree import WHOLE_S, LaunchTree
+from tinyworlds_gate.run.process_stat import HAS_PROC, ProcessStat, process_stat
+
+pytestmark = pytest.mark.skipif(not HAS_PROC, reason="no /proc on this system")
+
+
+class Table:
+    """A process table that a test changes; counts what was read of it. The seconds of its clock are a test's too."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **parents: int) -> None:
+        self.parents = {name.removeprefix("p"): parent for name, parent in parents.items()}
+        self.read: list[str] = []
+        self.now = 100.0
+        monkeypatch.setattr(tree.os, "listdir", lambda _: ["self", "meminfo", *self.parents])
+        monkeypatch.setattr(tree, "process_stat", self.stat)
+
+    def stat(self, pid: int | str) -> ProcessStat | None:
+        self.read.append(str(pid))
+        return ProcessStat("S", self.parents[str(pid)], 0.0, 0.0) if str(pid) in self.parents else None
+
+    def reads_of(self, tree: LaunchTree, pid: int) -> tuple[set[int], list[str]]:
+        self.read.clear()
+        return tree.below(pid), sorted(self.read)
+
+
+@pytest.mark.requirement("L3", "H5")
+def test_only_new_processes_are_read_until_two_seconds_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, p1=0, p10=1, p11=10)
+    tree = LaunchTree(clock=lambda: table.now)
+    assert table.reads_of(tree, 10) == ({11}, ["1", "10", "11"])
+    table.parents |= {"12": 11, "13": 1}
+    table.now += WHOLE_S / 2
+    assert table.reads_of(tree, 10) == ({11, 12}, ["12", "13"])
+    assert table.reads_of(tree, 10) == ({11, 12}, [])
+    table.now += WHOLE_S
+    assert table.reads_of(tree, 10) == ({11, 12}, ["1", "10", "11", "12", "13"])
+
+
+@pytest.mark.requirement("L3", "H5")
+def test_who_has_ended_is_no_longer_below_and_a_changed_parent_is_seen_with_the_next_whole_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(monkeypatch, p1=0, p10=1, p11=10, p12=11)
+    tree = LaunchTree(clock=lambda: table.now)
+    assert tree.below(10) == {11, 12}
+    del table.parents["11"]
+    assert tree.below(10) == set()
+    table.parents["12"] = 10
+    assert tree.below(10) == set()
+    table.now += WHOLE_S
+    assert tree.below(10) == {12}
+
+
+@pytest.mark.requirement("L3", "H5")
+def test_real_children_are_seen_at_once(tmp_path: Path) -> None:
+    tree = LaunchTree()
+    assert tree.below(os.getpid()) == {child.pid for child in psutil.Process().children(recursive=True)}
+    with running(["/bin/sh", "-c", "sleep 60 & wait"], cwd=tmp_path) as shell:
+        wait_for(lambda: len(tree.below(shell.pid)) == 1, "the shell's child")
+        assert shell.pid in tree.below(os.getpid())
+
+
+def test_a_line_of_the_process_table_is_what_psutil_says() -> None:
+    own, known = process_stat(os.getpid()), psutil.Process()
+    assert own is not None
+    assert (own.parent, own.ended) == (known.ppid(), False)
+    assert own.cpu_s <= sum(known.cpu_times()[:2]) + 0.02
+    assert own.start_s == pytest.approx(known.create_time() - psutil.boot_time(), abs=2)
+    assert process_stat(2**22 + 1) is None
+
+
+def test_a_zombie_has_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    stat = process_stat(child.pid)
+    assert stat is not None
+    assert stat.ended
+    child.wait()
+    assert process_stat(child.pid) is None

@@ -1,0 +1,118 @@
+"""Command lines and environments of the children, as pure functions.
+
+pytest tests/unit/launch/test_command.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.process_projects import make_project
+from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch.command import (
+    LaunchFiles,
+    inference_command,
+    override_words,
+    stage_command,
+    stage_environment,
+)
+from tinyworlds_gate.targets.base import Target
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    return make_project(tmp_path)
+
+
+def test_two_workers_are_started_by_torchrun(target: Target) -> None:
+    command = stage_command(target, "dynamics", nproc_per_node=2, overrides={"n_updates": 100})
+    assert command == [
+        sys.executable,
+        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+        str(target.root / "scripts" / "train_dynamics.py"),
+        *("--config", str(target.root / "configs" / "dynamics.yaml")),
+        *("--training_config", str(target.root / "configs" / "training.yaml")),
+        *("distributed.use_ddp=true", "nproc_per_node=2", "n_updates=100"),
+    ]
+
+
+def test_one_worker_is_plain_python(target: Target) -> None:
+    command = stage_command(target, "dynamics", nproc_per_node=1)
+    assert command[:2] == [sys.executable, str(target.stage_script("dynamics"))]
+    assert command[-2:] == ["distributed.use_ddp=false", "nproc_per_node=1"]
+
+
+def test_an_override_wins_over_what_the_launcher_adds(target: Target) -> None:
+    command = stage_command(target, "dynamics", nproc_per_node=2, overrides={"distributed.use_ddp": False})
+    assert "distributed.use_ddp=false" in command
+    assert "distributed.use_ddp=true" not in command
+
+
+@pytest.mark.requirement("L6")
+def test_inference_overrides_follow_their_own_dashes(target: Target) -> None:
+    command = inference_command(target, {"dynamics_path": Path("results/a"), "teacher_forced": False})
+    assert command[1:] == [
+        str(target.inference_script),
+        *("--config", str(target.inference_config)),
+        *("--", "dynamics_path=results/a", "teacher_forced=false"),
+    ]
+
+
+def test_values_are_written_as_yaml_reads_them() -> None:
+    words = override_words({"a": 5e-4, "b": 1e-6, "c": None, "d": True, "e": 3, "f": "ZELDA", "g.h": Path("x y")})
+    assert words == ["a=0.0005", "b=1e-06", "c=null", "d=true", "e=3", "f=ZELDA", "g.h=x y"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"learning rate": 1}, "'learning rate' is not a dotted name"),
+        ({"--config": "x"}, "'--config' is not a dotted name"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan: the value must be a finite number"),
+        ({"x": [1]}, "x has a value of type list"),
+        ({"x": "a\nb"}, "control characters"),
+    ],
+)
+def test_what_the_command_line_cannot_carry_is_refused(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(LaunchError, match=message):
+        override_words(overrides)
+
+
+def test_no_worker_is_refused(target: Target) -> None:
+    with pytest.raises(LaunchError, match="nproc_per_node=0"):
+        stage_command(target, "dynamics", nproc_per_node=0)
+
+
+def test_the_environment_holds_the_contract(target: Target, tmp_path: Path) -> None:
+    files = LaunchFiles(tmp_path / "run", tmp_path / "beats", tmp_path / "error.json")
+    env = stage_environment(target, files, on_cpu=True, inherited={"PYTHONPATH": "/old", "OMP_NUM_THREADS": "8"})
+    assert env["NG_RUN_ROOT_DIR"] == str(tmp_path / "run")
+    assert env["PYTHONPATH"].split(":") == [str(target.root), "/old"]
+    assert env["OMP_NUM_THREADS"] == "1"
+    assert env["PYTHONUNBUFFERED"] == "1"
+    assert env["TINYWORLDS_GATE_HEARTBEATS"] == str(tmp_path / "beats")
+    assert env["TORCHELASTIC_ERROR_FILE"] == str(tmp_path / "error.json")
+
+
+def test_what_the_user_set_for_nccl_and_threads_on_gpus_stays(target: Target, tmp_path: Path) -> None:
+    users = {"NCCL_DEBUG": "INFO", "NVSHMEM_X": "1", "TORCH_SYMM_MEM": "0", "OMP_NUM_THREADS": "8", "MPLBACKEND": "pdf"}
+    env = stage_environment(target, LaunchFiles(tmp_path), on_cpu=False, inherited=users)
+    assert {name: env[name] for name in users} == users
+
+
+def test_the_ranks_of_a_foreign_launcher_do_not_reach_our_workers(target: Target, tmp_path: Path) -> None:
+    foreign = {
+        "RANK": "3",
+        "LOCAL_RANK": "3",
+        "WORLD_SIZE": "8",
+        "MASTER_ADDR": "node1",
+        "MASTER_PORT": "29500",
+        "TORCHELASTIC_RUN_ID": "x",
+        "TINYWORLDS_GATE_HEARTBEATS": "/old",
+        "SLURM_JOB_ID": "5",
+    }
+    env = stage_environment(target, LaunchFiles(tmp_path), on_cpu=False, inherited=foreign)
+    assert foreign.keys() & env.keys() == {"SLURM_JOB_ID"}

@@ -1,0 +1,180 @@
+"""Dynamics trained as a rollout uses it: one pass predicts every frame from the clean ones before it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.helpers.small_worlds import sizes
+from tinyworlds_gate.config.schema import DynamicsConfig, TokenChoice
+from tinyworlds_gate.reference.data.clips import to_model_range
+from tinyworlds_gate.reference.models.dynamics import DynamicsModel
+from tinyworlds_gate.reference.models.latent_actions import LatentActionModel, code_balance_penalty
+from tinyworlds_gate.reference.models.maskgit import choice_of
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+from tinyworlds_gate.reference.rollout.rollout import rollout
+from tinyworlds_gate.reference.rollout.steps import EagerSteps
+from tinyworlds_gate.reference.rollout.world_models import WorldModels
+from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
+from tinyworlds_gate.reference.training.token_clips import cacheable, tokenize_all
+
+SIZES = sizes(num_heads=4, hidden_dim=48, n_actions=8, context_length=5)
+
+
+def settings(**values: object) -> DynamicsConfig:
+    fixed = {
+        "batch_size_per_gpu": 2,
+        "gradient_accumulation_steps": 1,
+        "n_updates": 4,
+        "learning_rate": 1e-3,
+        "log_interval": 2,
+        "masking": "next_frame",
+    }
+    return DynamicsConfig.model_validate(fixed | values)
+
+
+def objective(**values: object) -> NextFrameObjective:
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(SIZES, frame_by_frame=True).eval().requires_grad_(False)
+    latent_actions = LatentActionModel(SIZES, frame_pairs=True).eval().requires_grad_(False)
+    return NextFrameObjective(SIZES, tokenizer, latent_actions, settings(**values))
+
+
+def test_a_guess_is_what_a_rollout_predicts_from_the_same_known_frames() -> None:
+    torch.manual_seed(1)
+    model = DynamicsModel(SIZES).eval()
+    for parameter in model.parameters():  # FiLM starts close to nothing
+        torch.nn.init.normal_(parameter, std=0.2)
+    latents = torch.rand(2, 5, SIZES.patches, 3) * 2 - 1
+    known = torch.rand(2, 5, SIZES.patches, 3) * 2 - 1
+    actions = torch.randint(0, 2, (2, 4, 3)).float() * 2 - 1
+    mask = torch.rand(2, 5, SIZES.patches) < 0.7
+    guesses = model.guess(known, latents, actions, mask)
+    assert guesses.shape == (2, 4, SIZES.patches, SIZES.vocabulary)
+    for frame in range(1, 5):
+        past = model.remember(known[:, :frame], actions[:, : frame - 1] if frame > 1 else actions[:, :0])
+        alone, _ = model.extend(
+            latents[:, frame : frame + 1], actions[:, frame - 1 : frame], mask[:, frame : frame + 1], past
+        )
+        torch.testing.assert_close(guesses[:, frame - 1 : frame], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_no_guess_sees_its_own_hidden_tokens_nor_a_later_frame() -> None:
+    torch.manual_seed(2)
+    model = DynamicsModel(SIZES).eval()
+    latents = torch.rand(1, 5, SIZES.patches, 3) * 2 - 1
+    actions = torch.ones(1, 4, 3)
+    everything = torch.ones(1, 5, SIZES.patches, dtype=torch.bool)
+    before = model.guess(latents, latents, actions, everything)
+    changed = latents.clone()
+    changed[:, 3:] = -changed[:, 3:]
+    after = model.guess(changed, changed, actions, everything)
+    torch.testing.assert_close(before[:, :3], after[:, :3])  # frames 1 to 3, the last of them changed itself
+    assert not torch.allclose(before[:, 3], after[:, 3])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"own_context": 0.5, "context_noise": 0.3},
+        {"pixel_loss": 10.0},
+        {"own_context": 1.0, "token_choice": "mean", "pixel_loss": 10.0, "pixel_frames": 2},
+    ],
+)
+def test_the_loss_has_a_gradient_for_every_weight_and_training_lowers_it(extra: dict[str, object]) -> None:
+    torch.manual_seed(3)
+    stage = objective(whole_frame_share=0.5, **extra)
+    frames = torch.rand(4, 5, 3, 16, 16) * 2 - 1
+    optimizer = torch.optim.AdamW(stage.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        loss, codes = stage(*stage.prepare(frames))
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(one.grad is not None for one in stage.model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert codes.shape == (4, 5, SIZES.patches)
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_own_context_leaves_the_first_frames_true_and_changes_the_later_ones() -> None:
+    stage = objective(own_context=1.0, true_context=2)
+    known, latents, *_ = stage.prepare(torch.rand(3, 5, 3, 16, 16) * 2 - 1)
+    torch.testing.assert_close(known[:, :2], latents[:, :2])
+    for frame in range(2, 4):
+        assert not torch.equal(known[:, frame], latents[:, frame])
+
+
+@pytest.mark.parametrize("token_choice", ["likeliest", "nearest_mean", "mean"])
+def test_own_context_is_what_the_rollout_of_an_inference_run_makes(token_choice: TokenChoice) -> None:
+    stage = objective(own_context=0.5, true_context=2, token_choice=token_choice, context_noise=0.5)
+    for parameter in stage.dynamics.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokenizer, latent_actions = stage._frozen
+    frames = torch.rand(4, 5, 3, 16, 16, generator=torch.Generator().manual_seed(7)) * 2 - 1
+    known, latents, *_ = stage.prepare(frames)
+    assert not torch.equal(known[2:], latents[2:])  # the other half is disturbed
+    models = WorldModels(tokenizer, latent_actions, stage.dynamics)
+    steps = EagerSteps(models, choice_of(token_choice, tokenizer.quantizer))
+    dreamt = rollout(
+        models, frames[:2], context=2, generation_steps=2, decode_steps=1, space="tokens", memory=4, steps=steps
+    )
+    again = tokenizer.quantizer.indices_from_latents(known[:2, 2:4])
+    assert torch.equal(again, dreamt.token_indices)
+    torch.testing.assert_close(tokenizer.decode(known[:2, 2:4]).clamp(-1, 1), dreamt.predicted_BTCHW)
+
+
+def test_frames_alone_have_the_same_tokens_wherever_a_clip_begins() -> None:
+    torch.manual_seed(4)
+    frames = torch.rand(2, 5, 3, 16, 16) * 2 - 1
+    apart, together = VideoTokenizer(SIZES, frame_by_frame=True).eval(), VideoTokenizer(SIZES).eval()
+    together.load_state_dict(apart.state_dict())
+    torch.testing.assert_close(apart.encode(frames)[:, 2:], apart.encode(frames[:, 2:]))
+    torch.testing.assert_close(apart.encode(frames[:, :1]), together.encode(frames[:, :1]))
+    decoded = apart.decode(apart.encode(frames))
+    assert decoded.shape == frames.shape
+    torch.testing.assert_close(decoded[:, 3:4], together.decode(apart.encode(frames[:, 3:4])))
+
+
+def test_pairs_have_the_same_action_wherever_a_clip_begins() -> None:
+    torch.manual_seed(5)
+    frames = torch.rand(2, 5, 3, 16, 16) * 2 - 1
+    model = LatentActionModel(SIZES, frame_pairs=True).eval()
+    actions = model.encode(frames)
+    assert actions.shape == (2, 4, 3)
+    for first in range(4):
+        torch.testing.assert_close(actions[:, first : first + 1], model.encode(frames[:, first : first + 2]))
+
+
+def test_the_balance_of_codes_is_the_information_that_they_carry() -> None:
+    decided = torch.tensor([[a, b, c] for a in (-9.0, 9.0) for b in (-9.0, 9.0) for c in (-9.0, 9.0)])[None]
+    log8 = torch.log(torch.tensor(8.0))
+    torch.testing.assert_close(code_balance_penalty(decided, 2.5), 2.5 - log8, rtol=0, atol=1e-3)
+    assert code_balance_penalty(decided, 2.0) == 0
+    same = torch.full((1, 8, 3), 9.0)
+    torch.testing.assert_close(code_balance_penalty(same, 1.0), torch.tensor(1.0), rtol=0, atol=1e-3)
+    undecided = torch.zeros(1, 8, 3)
+    torch.testing.assert_close(code_balance_penalty(undecided, 1.0), torch.tensor(1.0), rtol=0, atol=1e-5)
+
+
+def test_a_table_of_tokens_gives_the_same_inputs_as_the_frames_do() -> None:
+    stage = objective()
+    tokenizer, latent_actions = stage._frozen
+    pixels = torch.randint(0, 256, (9, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(6))
+    table = tokenize_all(tokenizer, latent_actions, pixels, torch.device("cpu"), autocast=False)
+    starts = torch.tensor([0, 4])
+    frames = to_model_range(pixels[starts[:, None] + torch.arange(5)])
+    from_tokens, from_frames = stage.prepare(table.clips(starts, 5)), stage.prepare(frames)
+    assert (len(from_tokens), len(from_frames)) == (5, 6)
+    for cached, computed in zip(from_tokens[:4], from_frames[:4], strict=True):
+        torch.testing.assert_close(cached.to(computed.dtype), computed)
+
+
+def test_tokens_are_cached_only_where_no_clip_changes_them() -> None:
+    alone, in_clips = VideoTokenizer(SIZES, frame_by_frame=True), VideoTokenizer(SIZES)
+    pairs, windows = LatentActionModel(SIZES, frame_pairs=True), LatentActionModel(SIZES)
+    assert cacheable(alone, pairs)
+    assert not cacheable(in_clips, pairs)
+    assert not cacheable(alone, windows)

@@ -1,0 +1,202 @@
+"""The check at a session's end that no report is missing (H4), and the command that writes them again.
+
+Run: pytest tests/unit/reports/test_missing.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import journal_samples as samples
+from tests.helpers.journal_samples import STAMP, SampleRun
+from tinyworlds_gate.cli import report as command
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.reports.missing import missing_reports
+from tinyworlds_gate.reports.render import write_reports
+
+ACTION = "docs/action"
+FILES = {
+    "A1": f"{ACTION}/train-to-inference-report-{STAMP}.md",
+    "A2": f"{ACTION}/zelda-2025-git-evidence-{STAMP}.md",
+    "A3": f"{ACTION}/wandb-analysis-{STAMP}.md",
+    "A5": f"{ACTION}/train-to-inference-retrospective-{STAMP}.md",
+    "A6": f"{ACTION}/auto-training-loop-report-{STAMP}.md",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> SampleRun:
+    """A passing run with all of its reports."""
+    run = samples.passing(tmp_path)
+    write_reports(run.root, run.folder)
+    return run
+
+
+def missing(run: SampleRun, page: Path | None = None) -> list[tuple[str, str, str]]:
+    return [
+        (key, path.relative_to(run.root).as_posix(), reason)
+        for key, path, reason in missing_reports(run.root, run.folder, page)
+    ]
+
+
+@pytest.mark.requirement("H4", "A1", "A2", "A3", "A4", "A5", "A6", "A7")
+def test_nothing_is_missing_after_a_whole_run(run: SampleRun) -> None:
+    assert missing(run) == []
+
+
+@pytest.mark.requirement("H4")
+def test_a_failed_run_with_all_of_its_reports_misses_nothing(tmp_path: Path) -> None:
+    failed = samples.failing(tmp_path)
+    write_reports(failed.root, failed.folder)
+    assert missing(failed) == []
+
+
+@pytest.mark.requirement("H4")
+@pytest.mark.parametrize("key", list(FILES))
+def test_each_deleted_report_is_missed_with_its_path(run: SampleRun, key: str) -> None:
+    (run.root / FILES[key]).unlink()
+    assert missing(run) == [(key, FILES[key], "the file does not exist")]
+
+
+@pytest.mark.requirement("H4")
+@pytest.mark.parametrize("key", list(FILES))
+def test_each_empty_report_is_missed(run: SampleRun, key: str) -> None:
+    (run.root / FILES[key]).write_text("\n")
+    assert missing(run) == [(key, FILES[key], "the file is empty")]
+
+
+@pytest.mark.requirement("H4")
+def test_a_report_without_a_verdict_sentence_is_missed(run: SampleRun) -> None:
+    (run.root / FILES["A5"]).write_text("# Retrospective\n\nAll went well.\n")
+    assert missing(run) == [("A5", FILES["A5"], "it holds no verdict sentence")]
+
+
+@pytest.mark.requirement("H4")
+def test_a_report_of_another_run_under_this_name_is_missed(run: SampleRun) -> None:
+    path = run.root / FILES["A1"]
+    path.write_text(path.read_text(encoding="utf-8").replace("smoke_sample", "another_run"), encoding="utf-8")
+    assert missing(run) == [("A1", FILES["A1"], "it is not about the run smoke_sample")]
+
+
+@pytest.mark.requirement("H4", "A3")
+def test_the_json_of_the_analysis_is_needed_too(run: SampleRun) -> None:
+    name = FILES["A3"].replace(".md", ".json")
+    (run.root / name).write_text("{ half")
+    assert missing(run) == [("A3", name, "it is not JSON")]
+
+
+@pytest.mark.requirement("H4", "A4")
+def test_plots_that_are_gone_or_cut_short_are_missed(run: SampleRun) -> None:
+    folder = run.root / ACTION / "plots" / f"wandb-analysis-{STAMP}"
+    for plot in folder.glob("*.png"):
+        plot.write_bytes(plot.read_bytes()[:100])
+    assert missing(run) == [("A4", folder.relative_to(run.root).as_posix(), "it holds no plot")]
+
+
+@pytest.mark.requirement("H4", "A7")
+def test_an_inference_picture_that_is_no_image_is_missed(run: SampleRun) -> None:
+    [picture] = (run.root / "inference_results").glob("*.png")
+    picture.write_bytes(b"not a picture")
+    assert [(key, reason) for key, _, reason in missing(run)] == [("A7", "it does not exist or is no PNG image")]
+
+
+@pytest.mark.requirement("H4")
+def test_a_run_that_trained_nothing_misses_no_analysis(tmp_path: Path) -> None:
+    run = samples.no_training(tmp_path)
+    write_reports(run.root, run.folder)
+    assert [key for key, _, _ in missing(run) if key in ("A3", "A4")] == []
+
+
+@pytest.mark.requirement("H4")
+def test_an_analysis_that_was_switched_off_is_missed_with_its_reason(tmp_path: Path) -> None:
+    run = samples.passing(tmp_path)
+    off = {"verdict": "NOT-RUN", "reason": "switched off with --enable-wandb-analysis false"}
+    run.add("wandb_analysis", **off, source=None, json=None, plots=[])
+    write_reports(run.root, run.folder)
+    assert ("A3", FILES["A3"], f"it says NOT-RUN: {off['reason']}") in missing(run)
+
+
+@pytest.mark.requirement("H4")
+def test_a_git_audit_without_a_repository_is_missed_with_its_reason(tmp_path: Path) -> None:
+    from tinyworlds_gate.evidence.git_audit.audit import audit
+
+    (tmp_path / "elsewhere").mkdir()
+    evidence = audit(tmp_path / "elsewhere", 2025)
+    run = SampleRun(tmp_path / "project").prepare().train().infer(1, 0.02).evidence(git=evidence).finish()
+    write_reports(run.root, run.folder)
+    [(key, _, reason)] = missing(run)
+    assert key == "A2"
+    assert "it says INVALID: elsewhere is not in a git repository" in reason
+
+
+@pytest.mark.requirement("H4", "A8")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "the page does not exist"),
+        ("<html></html>", "it is not about the run smoke_sample"),
+        ("<html>smoke_sample</html>", "it holds no picture"),
+    ],
+)
+def test_a_page_that_is_missing_or_without_pictures_is_missed(run: SampleRun, content: str | None, reason: str) -> None:
+    page = run.root / "report.html"
+    if content is not None:
+        page.write_text(content)
+    assert missing(run, page) == [("A8", "report.html", reason)]
+
+
+@pytest.mark.requirement("A8")
+def test_a_page_with_the_run_and_its_pictures_is_there(run: SampleRun) -> None:
+    page = run.root / "report.html"
+    page.write_text('<html>smoke_sample <img src="data:image/png;base64,AAAA"></html>')
+    assert missing(run, page) == []
+
+
+def parsed(folder: Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args([str(folder)])
+
+
+@pytest.mark.requirement("L10")
+def test_the_command_writes_the_reports_again_and_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = samples.passing(tmp_path)
+    assert command.run(parsed(run.folder)) == 0
+    out = capsys.readouterr().out
+    assert f"A1  {FILES['A1']}" in out
+    assert "PASS: MSE 0.0187 <= 0.03 on 64 held-out clips" in out
+
+
+def test_the_command_exits_1_and_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(parsed(samples.interrupted(tmp_path).folder)) == 1
+    assert f"missing A2: {FILES['A2']}: it says NOT-RUN" in capsys.readouterr().out
+
+
+def test_the_command_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match="is not a run's folder: expected <project>/results/<run>"):
+        command.run(parsed(tmp_path))
+
+
+@pytest.mark.requirement("L10")
+def test_reports_are_written_without_torch(tmp_path: Path) -> None:
+    run = samples.passing(tmp_path)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tinyworlds_gate.reports.render import write_reports\n"
+        "from tinyworlds_gate.reports.model import load_record\n"
+        "from tinyworlds_gate.reports.page import summary_html\n"
+        "root, folder = map(Path, sys.argv[1:])\n"
+        "assert write_reports(root, folder) and summary_html(load_record(root, folder))\n"
+        "print(sorted({'torch', 'pynvml', 'git', 'wandb'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(run.root), str(run.folder)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

@@ -1,0 +1,39 @@
+"""The table of requirements and its page agree with each other and with the specification.
+
+Run: pytest tests/unit/reports/test_requirements.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tinyworlds_gate.reports.requirements import GROUPS, REQUIREMENTS, as_markdown
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SPECIFICATION = REPOSITORY.parent / "shared" / "spec" / "closed-loop.md"
+
+
+def test_the_page_of_requirements_is_the_one_that_the_table_writes() -> None:
+    assert (REPOSITORY / "docs" / "requirements.md").read_text(encoding="utf-8") == as_markdown()
+
+
+def test_the_table_holds_the_ids_of_the_specification_in_its_groups() -> None:
+    if not SPECIFICATION.is_file():
+        if os.environ.get("CI") == "true":
+            pytest.fail("under CI=true the specification ../shared/spec/closed-loop.md must be there")
+        pytest.skip("../shared/spec/closed-loop.md is not there")
+    text = SPECIFICATION.read_text(encoding="utf-8")
+    ids = re.findall(r"^\| ([A-Z]\d+) \|", text, flags=re.MULTILINE)
+    assert sorted(ids) == sorted(REQUIREMENTS)
+
+
+def test_every_requirement_has_a_group_and_one_short_sentence() -> None:
+    for key, text in REQUIREMENTS.items():
+        assert key[0] in GROUPS
+        assert text.endswith(".")
+        assert len(text) <= 110, key
+    assert len(set(REQUIREMENTS.values())) == len(REQUIREMENTS) == 56

@@ -1,0 +1,62 @@
+"""A full disk is known by what a child said, or by trying to write; other failures are none.
+
+pytest tests/unit/run/test_disk.py
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tinyworlds_gate.errors import DiskError
+from tinyworlds_gate.run.disk import full_disk, telling_full_disk, write_error
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OSError: [Errno 28] No space left on device",
+        "OSError: [Errno 28] No space left on device: 'Logs/x.csv'",
+        "[rank0]: OSError: [Errno 122] Disk quota exceeded",
+        "[dynamics] error: results/a/dynamics_step_5 was not written: File too large. Earlier checkpoints stay",
+        "OSError: Can't write data (file write failed: errno = 28, error message = 'No space left on device')",
+    ],
+)
+def test_what_a_child_says_of_a_full_disk_is_the_sentence(line: str) -> None:
+    assert full_disk(f"update 4/12\n{line}\nmore\n", []) == line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "RuntimeError: CUDA out of memory",
+        "a note: there may be no space left on device one day",
+        "the message `File too large` would be an error",
+        "OSError: [Errno 5] Input/output error",
+    ],
+)
+def test_other_words_and_a_folder_that_takes_data_are_no_full_disk(text: str, tmp_path: Path) -> None:
+    assert full_disk(text, [tmp_path]) is None
+    assert list(tmp_path.iterdir()) == [], "the try leaves nothing"
+
+
+def test_a_folder_that_is_no_folder_is_told_by_the_system(tmp_path: Path) -> None:
+    error = write_error(tmp_path / "gone")
+    assert error is not None
+    assert error.errno == errno.ENOENT
+    assert full_disk("", [tmp_path / "gone"]) is None
+
+
+def test_a_refused_write_becomes_one_sentence_with_its_file_and_the_way_on() -> None:
+    told = r"^Logs/x\.csv was not written: No space left on device\..*--resume-run"
+    with pytest.raises(DiskError, match=told), telling_full_disk():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "Logs/x.csv")
+
+
+def test_other_errors_of_the_system_stay_what_they_are() -> None:
+    with pytest.raises(PermissionError), telling_full_disk():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x")

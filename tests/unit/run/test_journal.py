@@ -1,0 +1,225 @@
+"""The journal keeps every acknowledged event, tolerates a torn tail and refuses what it cannot read.
+
+pytest tests/unit/run/test_journal.py
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.journal import Journal, events_of, last_event, read_journal
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "a" / "journal.jsonl"
+
+
+def test_events_carry_their_sequence_time_and_fields_in_order(path: Path) -> None:
+    with Journal(path) as journal:
+        returned = journal.append("run_started", run="a", options={"max_mse": 0.03})
+        journal.append("run_finished", status="passed")
+    events = read_journal(path)
+    assert [event["seq"] for event in events] == [0, 1]
+    assert events[0] == returned
+    assert events[0]["options"] == {"max_mse": 0.03}
+    assert events[0]["time"] <= events[1]["time"]
+
+
+def test_values_that_are_not_finite_become_null_at_any_depth(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("gate_verdict", mse=float("nan"), measures={"by_step": [1.0, float("inf")]})
+    assert "NaN" not in path.read_text()
+    event = read_journal(path)[0]
+    assert event["mse"] is None
+    assert event["measures"]["by_step"] == [1.0, None]
+
+
+def test_numpy_values_dataclasses_and_sets_become_plain_json(path: Path) -> None:
+    @dataclass
+    class Shape:
+        size: int
+        at: Path
+
+    with Journal(path) as journal:
+        journal.append(
+            "x",
+            count=np.int64(3),
+            loss=np.float32(0.5),
+            flag=np.bool_(True),
+            many=np.arange(3),
+            one=Shape(2, Path("a")),
+            ids={"b", "a"},
+        )
+    event = read_journal(path)[0]
+    assert (event["count"], event["loss"], event["flag"], event["many"]) == (3, 0.5, True, [0, 1, 2])
+    assert event["one"] == {"size": 2, "at": "a"}
+    assert event["ids"] == ["a", "b"]
+
+
+def test_paths_inside_the_project_are_written_relative_to_it(path: Path, tmp_path: Path) -> None:
+    with Journal(path, project_root=tmp_path) as journal:
+        event = journal.append("chunk_started", log=tmp_path / "results" / "log.txt", checkpoint=Path("/elsewhere/x"))
+    assert event["log"] == "results/log.txt"
+    assert event["checkpoint"] == "/elsewhere/x"
+
+
+def test_a_value_that_json_does_not_know_names_its_field_and_writes_nothing(path: Path) -> None:
+    with Journal(path) as journal:
+        with pytest.raises(TypeError, match=r"field 'measures\.raw'.*bytes"):
+            journal.append("gate_verdict", measures={"raw": b"\x00"})
+        with pytest.raises(TypeError, match=r"field 'thing'.*object"):
+            journal.append("gate_verdict", thing=object())
+    assert read_journal(path) == []
+
+
+def test_a_field_that_the_journal_writes_itself_is_refused(path: Path) -> None:
+    with Journal(path) as journal, pytest.raises(ValueError, match="seq"):
+        journal.append("x", seq=4)
+
+
+@pytest.mark.parametrize(
+    "tail", ['{"seq": 1, "event": "chu', '{"seq": 1, "time": 2.0, "event": "whole but unended"}', "\x00\x00\n"]
+)
+def test_a_torn_last_line_is_dropped_on_reading(path: Path, tail: str) -> None:
+    with Journal(path) as journal:
+        journal.append("run_started")
+    with open(path, "a") as file:
+        file.write(tail)
+    assert [event["event"] for event in read_journal(path)] == ["run_started"]
+
+
+def test_a_torn_tail_is_moved_aside_before_the_next_append(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("run_started")
+    with open(path, "a") as file:
+        file.write('{"seq": 1, "ev')
+    with Journal(path) as journal:
+        journal.append("interrupted", signal="SIGTERM")
+    assert [(event["seq"], event["event"]) for event in read_journal(path)] == [(0, "run_started"), (1, "interrupted")]
+    assert path.with_name("journal.jsonl.torn").read_text() == '{"seq": 1, "ev\n'
+
+
+def test_damage_before_the_last_line_is_refused_with_its_line(path: Path) -> None:
+    with Journal(path) as journal:
+        for name in ("a", "b", "c"):
+            journal.append(name)
+    lines = path.read_text().splitlines()
+    lines[1] = lines[1][:9]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(GateError, match="damaged in line 2"):
+        read_journal(path)
+    with pytest.raises(GateError, match="damaged in line 2"):
+        Journal(path)
+
+
+def test_a_missing_line_in_the_middle_is_noticed(path: Path) -> None:
+    with Journal(path) as journal:
+        for name in ("a", "b", "c"):
+            journal.append(name)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[2]]) + "\n")
+    with pytest.raises(GateError, match="seq 2 in line 2, expected 1"):
+        read_journal(path)
+
+
+def test_a_second_writer_is_refused(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("run_started")
+        with pytest.raises(GateError, match="written by another process"):
+            Journal(path)
+
+
+def test_a_missing_journal_is_one_sentence(path: Path) -> None:
+    with pytest.raises(GateError, match="No journal at"):
+        read_journal(path)
+
+
+def test_a_writer_that_is_killed_loses_no_acknowledged_event(path: Path) -> None:
+    script = (
+        "import sys, os, signal\n"
+        "from pathlib import Path\n"
+        "from tinyworlds_gate.run.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "for _ in range(20): journal.append('step')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False, timeout=60)
+    with Journal(path) as journal:
+        assert journal.append("resumed")["seq"] == 20
+    assert len(read_journal(path)) == 21
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_whole_lines(path: Path) -> None:
+    script = (
+        "import sys, resource\n"
+        "from pathlib import Path\n"
+        "from tinyworlds_gate.run.journal import Journal\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "for _ in range(20): journal.append('step', text='x' * 60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert "DiskError: Cannot write the journal" in done.stderr
+    assert "Free the disk" in done.stderr
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == list(range(len(lines)))
+    assert 1 <= len(lines) < 20
+
+
+def test_events_are_chosen_by_name_and_fields() -> None:
+    events = [
+        {"seq": 0, "event": "chunk_finished", "stage": "dynamics", "chunk": 1},
+        {"seq": 1, "event": "chunk_finished", "stage": "dynamics", "chunk": 2},
+        {"seq": 2, "event": "stage_gate", "stage": "dynamics"},
+    ]
+    assert [event["seq"] for event in events_of(events, "chunk_finished", stage="dynamics")] == [0, 1]
+    assert last_event(events, "chunk_finished") == events[1]
+    assert last_event(events, "run_finished") is None
+
+
+HARASSED = """
+import signal, sys
+from pathlib import Path
+from tinyworlds_gate.run.journal import Journal, read_journal
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+path, interrupts, acknowledged = Path(sys.argv[1]), 0, []
+signal.signal(signal.SIGALRM, interrupt)
+with Journal(path) as journal:
+    for number in range(100_000):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.00001 + number % 50 * 0.00001)
+            acknowledged.append(journal.append("step", number=number, filling="x" * 500)["number"])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            interrupts += 1
+        if interrupts == 300:
+            break
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    journal.append("last")
+numbers = [event.get("number") for event in read_journal(path)]
+assert interrupts == 300, interrupts
+assert set(acknowledged) <= set(numbers), "an acknowledged event is lost"
+assert len(numbers) == len(set(numbers)), "an event stands twice"
+assert numbers[-1] is None
+"""
+
+
+def test_a_signal_at_any_moment_of_an_append_leaves_a_whole_journal(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HARASSED, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr

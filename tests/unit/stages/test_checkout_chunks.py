@@ -1,0 +1,116 @@
+"""Chunks of a checkout that really train, and its hazards (tinyworlds.md §3): each is survived, or caught in its words.
+
+pytest tests/unit/stages/test_checkout_chunks.py -m "slow or not slow"
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.checkout_runs import checkout_run, chunks, train
+from tests.helpers.tiny_project import processes_of
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.targets.tree import changed_files, fingerprint
+
+
+@pytest.mark.requirement("S4", "M1", "M2", "M3", "H5")
+def test_two_workers_of_the_original_leave_whole_evidence_whatever_their_log_looks_like(tmp_path: Path) -> None:
+    """Hazards: every rank saves, the last updates are lost, and a log of Windows' line ends, bars and odd bytes."""
+    context = checkout_run(
+        tmp_path, "tinyworlds", "noisy_log", workers=2, latent_target_updates=8, latent_init_log_interval=5
+    )
+    assert train(context).verdict == "PASS"
+    (chunk,) = chunks(context)
+    assert (chunk["exit_code"], chunk["checkpoint"]["step"], chunk["history_rows"]) == (0, 7, 8)
+    assert {chunk["channels"][id]["verdict"] for id in ("M1", "M2", "M3")} == {"PASS"}
+    assert [worker["rank"] for worker in chunk["workers"]] == [0, 1]
+    assert chunk["notes"] == []
+    assert context.checkout is not None
+    assert changed_files(context.checkout.tree, fingerprint(context.target.root)) == []
+    assert (context.layout.root / "logs/chunk_001_latent_actions.log").read_bytes().count(b"\xff\xfe") > 3
+
+
+@pytest.mark.requirement("S4")
+def test_a_stage_that_exits_0_after_it_failed_does_not_count(tmp_path: Path) -> None:
+    context = checkout_run(tmp_path, "tinyworlds-fork", "exit_zero", latent_target_updates=8)
+    result = train(context)
+    assert result.verdict == "FAIL"
+    (chunk,) = chunks(context)
+    assert chunk["exit_code"] == 0
+    assert "no checkpoint latent_actions_step_7 was written: only step 0 was saved" in result.reason
+    assert "whatever its exit code is" in result.reason
+
+
+@pytest.mark.requirement("S4")
+def test_a_stage_that_dies_after_step_0_without_wandb_is_told_so(tmp_path: Path) -> None:
+    """Only a fork that is told to train without W&B gets here: the harness keeps it on."""
+    description = "kind: tinyworlds-fork\noverrides: {training: {use_wandb: false}}\n"
+    context = checkout_run(tmp_path, "tinyworlds-fork", description=description, latent_target_updates=8)
+    result = train(context)
+    assert result.verdict == "FAIL"
+    (chunk,) = chunks(context)
+    assert chunk["exit_code"] == 1
+    assert "without W&B such a stage dies there: hazard 4" in "; ".join(chunk["problems"])
+    assert (context.layout.checkpoint("latent_actions", 0)).is_dir(), "a checkpoint is there, the stage is dead"
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("S4")
+def test_a_fork_without_a_final_save_is_caught_and_its_description_mends_it(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"latent_target_updates": 8, "latent_init_log_interval": 5}
+    context = checkout_run(tmp_path / "a", "tinyworlds-fork", "no_final_save", **more)
+    result = train(context)
+    assert result.verdict == "FAIL"
+    assert "the newest is of step 5, so the last 2 updates are lost" in result.reason
+    assert "`capabilities: {saves_last_update: false}`" in result.reason
+    described = "kind: tinyworlds-fork\ncapabilities: {saves_last_update: false}\n"
+    mended = checkout_run(tmp_path / "b", "tinyworlds-fork", "no_final_save", description=described, **more)
+    assert train(mended).verdict == "PASS"
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("S4")
+def test_an_empty_state_that_another_rank_wrote_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    context = checkout_run(tmp_path, "tinyworlds", "empty_state", workers=2, latent_target_updates=6)
+    result = train(context)
+    assert result.verdict == "FAIL"
+    (chunk,) = chunks(context)
+    assert chunk["exit_code"] == 0
+    assert (
+        "the state of the other ranks is empty (hazard 2): with --nproc-per-node 1 there are no others" in result.reason
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("H7", "P1")
+def test_a_fork_that_is_cut_into_chunks_resumes_at_the_absolute_step_and_its_annealing_is_told(tmp_path: Path) -> None:
+    context = checkout_run(tmp_path, "tinyworlds-fork", latent_target_updates=40, latent_chunk=20)
+    assert train(context).verdict == "PASS"
+    first, second = chunks(context)
+    assert [chunk["checkpoint"]["step"] for chunk in (first, second)] == [19, 39]
+    assert "the next chunk anneals anew (hazard 10)" in first["notes"][0]
+    assert second["notes"] == []
+    words = (context.target.root / "results/words.txt").read_text().splitlines()
+    assert "checkpoint=" not in words[0]
+    assert words[1].split("checkpoint=")[1].split()[0].endswith("latent_actions_step_19")
+    assert verify_checkpoint(context.layout.checkpoint("latent_actions", 39)).step == 39
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("L2", "H5")
+def test_workers_that_hang_in_sessions_of_their_own_are_ended_with_term_and_kill_alone(tmp_path: Path) -> None:
+    context = checkout_run(tmp_path, "tinyworlds-fork", "hang", workers=2, latent_target_updates=8)
+    watchdog = context.settings.profile.watchdog.model_copy(update={"stall_s": 20.0})
+    profile = context.settings.profile.model_copy(update={"watchdog": watchdog})
+    object.__setattr__(context.settings, "profile", profile)
+    result = train(context)
+    assert result.verdict == "FAIL"
+    (chunk,) = chunks(context)
+    assert chunk["cause"] == "timeout"
+    assert "its log did not grow for" in result.reason
+    assert {one["signal"] for one in chunk["ended"]} <= {"SIGTERM", "SIGKILL"}
+    assert len(chunk["ended"]) >= 3, "the launcher and both workers"
+    assert processes_of(context.target.root) == []

@@ -1,0 +1,123 @@
+"""The command `tinyworlds-gate bench`: how fast this machine trains (`train`), rolls out (`rollout`), scores (`gate`)
+and audits (`audit`), and what the harness itself costs (`loop`).
+
+    make bench
+    tinyworlds-gate bench train --profile baseline --write docs/results/bench.json
+    tinyworlds-gate bench rollout --profile baseline --check docs/results/bench.json
+    tinyworlds-gate bench gate --clips 64 --steps 12
+    tinyworlds-gate bench audit --commits 10000
+
+`train`, `rollout`: `tinyworlds_gate/speed/`. `gate`: `tinyworlds_gate/bench/scoring.py`. `audit`:
+`tinyworlds_gate/bench/audit.py`. `loop`: `tinyworlds_gate/bench/loop.py`. Each prints one table or sentence
+with units and one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TRAIN_COLUMNS = {
+    "stage": "stage",
+    "batch": "clips",
+    "updates_per_s": "updates/s",
+    "slowest": "slowest",
+    "fastest": "fastest",
+    "first_update_s": "first update, s",
+    "peak_mem_gib": "memory, GiB",
+    "yardstick_updates_per_s": "plain, updates/s",
+    "yardstick_ratio": "ratio",
+    "ddp_speedup": "speedup of workers",
+}
+ROLLOUT_COLUMNS = {
+    "case": "case",
+    "clips": "clips",
+    "decode_steps": "passes",
+    "frames_per_s": "frames/s",
+    "yardstick_frames_per_s": "plain, frames/s",
+    "yardstick_ratio": "ratio",
+    "same_tokens": "same tokens",
+    "first_s": "first rollout, s",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what can be measured."""
+    from tinyworlds_gate.bench import audit, loop, rollout, train
+    from tinyworlds_gate.bench import scoring as speed
+
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|gate|audit|loop")
+    for name, module, what in (
+        ("train", train, "updates per second of each stage, launched as the loop launches it"),
+        ("rollout", rollout, "generated frames per second"),
+    ):
+        kind = kinds.add_parser(name, help=what)
+        module.add_arguments(kind)
+        kind.add_argument(
+            "--check", type=Path, metavar="FILE", help="fail when a ratio to the yardstick is lower than FILE has it"
+        )
+    loop.add_arguments(kinds.add_parser("loop", help="what the harness itself costs"))
+    speed.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
+    audit.add_arguments(kinds.add_parser("audit", help="seconds to audit a generated git history"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print a table and then one line of JSON with everything that was measured.
+
+    Raises:
+        GateError: the profile is wrong, or there is no CUDA device.
+    """
+    if args.what == "audit":
+        from tinyworlds_gate.bench import audit
+
+        return audit.run(args)
+    if args.what == "loop":
+        from tinyworlds_gate.bench import loop
+
+        return loop.run(args)
+    if args.what == "gate":
+        from tinyworlds_gate.bench import scoring as speed
+
+        return speed.run(args)
+    from tinyworlds_gate.bench import rollout, train
+    from tinyworlds_gate.bench.baseline import read_kept, regressions, write_kept
+
+    kept = read_kept(args.check) if args.check else None
+    record = (train if args.what == "train" else rollout).measure(args)
+    rows, columns = (record["stages"], TRAIN_COLUMNS) if args.what == "train" else (record["cases"], ROLLOUT_COLUMNS)
+    lacking = "" if record.get("bytecode", True) else " without bytecode: slow starts"
+    title = f"{args.what}, profile {args.profile}, {record['device']}, torch {record['torch']}{lacking}"
+    _print_table(title, rows, columns)
+    if args.write:
+        write_kept(args.write, record, _command(args))
+    print(json.dumps(record))
+    slower = regressions(kept, record) if kept else []
+    for sentence in slower:
+        print(f"slower than {args.check}: {sentence}")
+    return 1 if slower else 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What a person types to measure the same."""
+    words = ["tinyworlds-gate", "bench", args.what, "--profile", args.profile]
+    for name in ("batch", "updates", "workers"):  # those that are not set unless somebody sets them
+        if getattr(args, name, None) is not None:
+            words += [f"--{name}", str(getattr(args, name))]
+    return shlex.join(words)
+
+
+def _print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    shown = [key for key in columns if any(key in row for row in rows)]
+    for key in shown:
+        table.add_column(columns[key], justify="left" if key in ("stage", "case") else "right")
+    for row in rows:
+        table.add_row(*("" if row.get(key) is None else str(row[key]) for key in shown))
+    Console(width=140).print(table)

@@ -1,0 +1,177 @@
+"""The command ``tinyworlds-gate data make | fetch | import | hold-out | show``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tinyworlds_gate.errors import DataError
+
+DEFAULT_FRAME_SIZE = 128
+DEFAULT_NUM_FRAMES = 6000
+DEFAULT_EPISODE_LENGTH = 125
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the five subcommands."""
+    commands = parser.add_subparsers(dest="data_command", required=True, metavar="make|fetch|import|hold-out|show")
+    _add_make(commands.add_parser("make", help="generate frames of the embedded game"))
+    _add_fetch(commands.add_parser("fetch", help="download the original ZELDA frames from the hub"))
+    _add_import(commands.add_parser("import", help="turn a video into a frames file"))
+    _add_hold_out(
+        commands.add_parser("hold-out", help="cut a frames file into one to train on and one that is held out")
+    )
+    _add_show(commands.add_parser("show", help="write a contact sheet PNG and print the numbers of a frames file"))
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--project-root", type=Path, default=Path(), help="folder that holds data/ (default: here)")
+
+
+def _add_make(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("game", choices=["crafter"], help="the game to play")
+    parser.add_argument("--frame-size", type=int, default=DEFAULT_FRAME_SIZE, help="pixels (default: %(default)s)")
+    parser.add_argument("--num-frames", type=int, default=DEFAULT_NUM_FRAMES, help="default: %(default)s")
+    parser.add_argument(
+        "--episode-length", type=int, default=DEFAULT_EPISODE_LENGTH, help="frames of an episode (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="0 to 49999 (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=None, help="processes (default: the CPUs); same bytes with any")
+    parser.add_argument("--output", type=Path, default=None, help="default: data/crafter_<size>px_frames.h5")
+    _add_root(parser)
+    parser.set_defaults(data_run=_make)
+
+
+def _add_fetch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("game", choices=["zelda"], help="the dataset to download")
+    parser.add_argument("--endpoint", default=None, help="address of the hub (default: environment HF_ENDPOINT)")
+    _add_root(parser)
+    parser.set_defaults(data_run=_fetch)
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", type=Path, help="a video file that FFmpeg can read")
+    parser.add_argument("--name", required=True, help="dataset name; the file becomes data/<name>_frames.h5")
+    parser.add_argument(
+        "--frame-size",
+        type=int,
+        default=DEFAULT_FRAME_SIZE,
+        help="pixels; frames are cropped to their centre square first (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fps", type=float, default=None, help="frames kept a second (default: 15, or the video's rate)"
+    )
+    _add_root(parser)
+    parser.set_defaults(data_run=_import)
+
+
+def _add_hold_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="FILE", help="all frames; it stays as it is")
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="new file: what a checkout trains on")
+    parser.add_argument("--held-out", type=Path, required=True, metavar="FILE", help="new file: what no stage sees")
+    parser.add_argument("--fraction", type=float, default=0.1, help="part that is held out (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="which episodes, where the file knows them (default: 0)")
+    parser.add_argument(
+        "--spans", type=int, default=50, help="pieces to cut, where it knows none (default: %(default)s)"
+    )
+    parser.set_defaults(data_run=_hold_out)
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="FILE|NAME", help="a frames file, or a dataset's name such as CRAFTER")
+    parser.add_argument("--frame-size", type=int, default=None, help="show at this size (NAME: picks the Crafter file)")
+    parser.add_argument("--stride", type=int, default=1, help="show every n-th frame (ZELDA trains at 4; default: 1)")
+    parser.add_argument("--output", type=Path, default=None, help="PNG (default: <file>_contact_sheet.png beside it)")
+    _add_root(parser)
+    parser.set_defaults(data_run=_show)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen subcommand; returns the exit code. ``DataError`` is left to the caller."""
+    return int(args.data_run(args))
+
+
+def _make(args: argparse.Namespace) -> int:
+    from tinyworlds_gate.reference.data.crafter_dataset import make_crafter
+    from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
+    from tinyworlds_gate.reference.data.progress import console_progress
+
+    path = args.output or dataset_path(args.project_root, CRAFTER, args.frame_size)
+    with console_progress("Crafter frames") as progress:
+        make_crafter(
+            path,
+            num_frames=args.num_frames,
+            frame_size=args.frame_size,
+            episode_length=args.episode_length,
+            seed=args.seed,
+            workers=args.workers,
+            progress=progress,
+        )
+    print(f"{path}: {args.num_frames} frames")
+    return 0
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    from tinyworlds_gate.reference.data.fetch import fetch_zelda
+    from tinyworlds_gate.reference.data.frames_file import check_frames_file
+
+    path = fetch_zelda(args.project_root, args.endpoint)
+    info = check_frames_file(path)
+    print(f"{path}: {info.num_frames} frames of {info.height} x {info.width} px")
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from tinyworlds_gate.reference.data.frames_file import check_frames_file
+    from tinyworlds_gate.reference.data.import_video import import_video
+    from tinyworlds_gate.reference.data.progress import console_progress
+
+    with console_progress("video frames") as progress:
+        path = import_video(
+            args.video,
+            args.name,
+            project_root=args.project_root,
+            frame_size=args.frame_size,
+            fps=args.fps,
+            progress=progress,
+        )
+    info = check_frames_file(path)
+    print(f"{path}: {info.num_frames} frames at {info.attrs['fps']:g} a second; use `dataset: {args.name.upper()}`")
+    return 0
+
+
+def _hold_out(args: argparse.Namespace) -> int:
+    from tinyworlds_gate.reference.data.cut_held_out import hold_out
+
+    cut = hold_out(args.source, args.train, args.held_out, fraction=args.fraction, seed=args.seed, spans=args.spans)
+    print(f"{args.train}: {cut.train_frames} frames to train on")
+    print(f"{args.held_out}: {cut.held_out_frames} frames of {cut.held_out_episodes} episodes, held out")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from tinyworlds_gate.reference.data.contact_sheet import describe, measure, write_contact_sheet
+    from tinyworlds_gate.reference.data.frames_file import load_frames
+
+    path = _named_file(args)
+    data = load_frames(path, frame_size=args.frame_size, stride=args.stride)
+    output = args.output or path.with_name(f"{path.stem}_contact_sheet.png")
+    write_contact_sheet(data, output)
+    print(f"file              {path}\n{describe(measure(data))}\ncontact sheet     {output}")
+    return 0
+
+
+def _named_file(args: argparse.Namespace) -> Path:
+    """The file of that path or, failing that, of that dataset name."""
+    from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
+
+    given = Path(args.source)
+    if given.exists() or given.suffix or len(given.parts) > 1:
+        return given
+    if args.source.upper() == CRAFTER and args.frame_size is None:
+        made = sorted((args.project_root / "data").glob("crafter_*px_frames.h5"))
+        if len(made) > 1:
+            sizes = ", ".join(path.name for path in made)
+            raise DataError(f"CRAFTER names several files ({sizes}); fix: name one with --frame-size")
+        return made[0] if made else dataset_path(args.project_root, CRAFTER, DEFAULT_FRAME_SIZE)
+    return dataset_path(args.project_root, args.source, args.frame_size or DEFAULT_FRAME_SIZE)

@@ -1,0 +1,193 @@
+"""Audits a project's git history for one year: which commits changed the ZELDA training and inference path (L4, A2).
+
+A fixed number of git processes whatever the number of commits: one lists every commit with its date, one streams the
+year's diffs, and one or two small ones ask for HEAD and its files.
+`tinyworlds-gate audit REPO --year 2025 --mode strict --json` runs it alone; docs/git-audit.md has the rules.
+"""
+
+from __future__ import annotations
+
+import calendar
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from tinyworlds_gate.evidence.git_audit import sentences
+from tinyworlds_gate.evidence.git_audit.log import LOG_CONFIG, LOG_OPTIONS, CommitDiff, LogReader
+from tinyworlds_gate.evidence.git_audit.paths import MODES, WATCHED_KEYS, is_relevant
+from tinyworlds_gate.evidence.git_audit.repository import as_recorded, folder_in_repository
+from tinyworlds_gate.evidence.git_audit.result import GitEvidence, KeyChange, SelectedCommit
+from tinyworlds_gate.run.source_state import open_repository
+
+if TYPE_CHECKING:
+    import git
+
+__all__ = ["MODES", "GitEvidence", "KeyChange", "SelectedCommit", "audit"]
+
+REPLACEMENT = "\ufffd"
+"""Stands for bytes that are not UTF-8."""
+
+
+def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence:
+    """Read the history reachable from HEAD and select the commits of `year` that are evidence (L4).
+
+    Args:
+        repo_path: the project's folder; relevant paths are relative to it, also inside a larger repository.
+        year: committer date, UTC.
+        mode: one of `MODES`.
+
+    Returns:
+        The evidence; INVALID with its reason where there is no repository, no commit, or where git refuses to read.
+
+    Raises:
+        ValueError: `mode` is none of `MODES`.
+    """
+    if mode not in MODES:
+        raise ValueError(f"audit mode {mode!r} is unknown; allowed: {', '.join(MODES)}")
+    try:
+        import git
+    except ImportError:
+        return GitEvidence("INVALID", sentences.NO_GIT, year, mode)
+    path = Path(repo_path)
+    try:
+        with open_repository(path) as repo:
+            return _audit(repo, path, year, mode)
+    except git.NoSuchPathError:
+        reason = f"The folder {path} does not exist, so there is no history to audit."
+    except git.InvalidGitRepositoryError:
+        reason = f"{path.resolve().name or path} is not in a git repository, so there is no history to audit."
+    except git.GitCommandError as error:
+        reason = sentences.refusal(str(error.stderr or error))
+    return GitEvidence("INVALID", reason, year, mode)
+
+
+@dataclass
+class _Year:
+    """What is gathered while the year's commits stream past."""
+
+    selected: list[SelectedCommit] = field(default_factory=list)
+    changes: list[KeyChange] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    hidden_files: list[tuple[str, str]] = field(default_factory=list)
+    """(path, hash) of relevant files that are binary to git."""
+
+
+def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
+    as_recorded(repo)
+    head = _head(repo)
+    if head is None:
+        return GitEvidence("INVALID", sentences.NO_COMMIT, year, mode)
+    folder, notes = folder_in_repository(repo, project)
+    if folder and not repo.git.ls_tree(head, folder, name_only=True, full_tree=True):
+        return GitEvidence("INVALID", sentences.untracked(folder), year, mode, head)
+    first = calendar.timegm((year, 1, 1, 0, 0, 0))
+    end = first + (366 if calendar.isleap(year) else 365) * 86_400
+    dates = _dates(repo, head)
+    hashes = [sha for sha, when in dates.items() if first <= when < end]
+    cut = _shallow_commits(repo)
+    hidden = sorted(sha for sha in cut & dates.keys() if dates[sha] >= first)
+    found = _Year()
+    for commit in _stream(repo, hashes):
+        _take(commit, found, mode, folder, is_cut=commit.sha in cut)
+    touched = Counter(name for commit in found.selected for name in commit.files)
+    shallow = sentences.shallow_note(cut, hidden, year)
+    return GitEvidence(
+        verdict="INVALID" if hidden else "PASS",
+        reason=sentences.result(year, mode, len(hashes), len(found.selected), touched.total(), cut=bool(hidden)),
+        year=year,
+        mode=mode,
+        head=head,
+        commits_in_year=len(hashes),
+        merges_in_year=found.counts["merges"],
+        selected=tuple(found.selected),
+        file_touches=touched.total(),
+        relevant_file_touches=sum(len(commit.relevant_files) for commit in found.selected),
+        files=dict(sorted(touched.items())),
+        key_changes=tuple(sorted(reversed(found.changes), key=lambda one: (one.key, one.file, one.date))),
+        notes=(*notes, *sentences.notes(found.counts, found.hidden_files), *shallow),
+    )
+
+
+def _take(commit: CommitDiff, found: _Year, mode: str, folder: str, *, is_cut: bool) -> None:
+    """Count one commit of the year, and keep it when the mode selects it."""
+    found.counts["merges"] += commit.parents > 1
+    if is_cut:
+        return  # the parent is missing: git shows the whole tree as added, which is not this commit's diff
+    date = _utc(commit.committed_at)
+    relevant = [file.path for file in commit.files if is_relevant((file.path, file.old_path), mode, folder)]
+    changes = [
+        KeyChange(key, file, old, new, commit.sha, date)
+        for file, key, (old, new) in commit.settings.changes()
+        if file.startswith(folder)
+    ]
+    found.changes.extend(reversed(changes))  # the whole list is turned round at the end
+    found.counts["renames"] += sum(file.old_path is not None for file in commit.files)
+    found.counts["binary"] += len(commit.binary)
+    found.hidden_files += [(name, commit.sha) for name in commit.binary if name in relevant]
+    shown = [commit.subject, *(file.path for file in commit.files), *(str(one) for one in changes)]
+    found.counts["odd"] += any(REPLACEMENT in text for text in shown)
+    if relevant and (commit.word_in_changed_lines if mode == "strict" else commit.word_in_diff):
+        every = tuple(dict.fromkeys(file.path for file in commit.files))
+        renamed = {file.path: file.old_path for file in commit.files if file.old_path is not None}
+        found.selected.append(SelectedCommit(commit.sha, date, commit.subject, every, tuple(relevant), renamed))
+
+
+def _head(repo: git.Repo) -> str | None:
+    """The commit of HEAD; raises ``GitCommandError`` when git refuses to say (another owner, a damaged file)."""
+    import git
+
+    try:
+        return str(repo.git.rev_parse("HEAD", verify=True))
+    except git.GitCommandError as error:
+        if "single revision" not in str(error.stderr):
+            raise
+        return None
+
+
+def _dates(repo: git.Repo, head: str) -> dict[str, int]:
+    """Every reachable commit's committer time in Unix seconds, newest first.
+
+    Not `--since`: that stops walking at a commit with a skewed clock.
+    """
+    pairs = (line.split() for line in repo.git.rev_list(head, "--timestamp").splitlines())
+    return {sha: int(when) for when, sha in pairs}
+
+
+def _shallow_commits(repo: git.Repo) -> set[str]:
+    marker = Path(repo.common_dir) / "shallow"
+    return set(marker.read_text(encoding="ascii").split()) if marker.is_file() else set()
+
+
+def _stream(repo: git.Repo, hashes: list[str]) -> Iterator[CommitDiff]:
+    """The diffs of `hashes` from one git process, read as they come.
+
+    Raises:
+        git.GitCommandError: git stopped with an error (a missing object, for one).
+    """
+    if not hashes:
+        return
+    reader = LogReader(sentences.WORD.encode(), WATCHED_KEYS)
+    with tempfile.TemporaryFile() as wanted:
+        wanted.write("".join(f"{sha}\n" for sha in hashes).encode())
+        wanted.seek(0)
+        log = repo.git(c=list(LOG_CONFIG)).log
+        process = log("--no-walk=unsorted", "--stdin", *LOG_OPTIONS, istream=wanted, as_process=True)
+        errors: list[bytes] = []
+        drain = threading.Thread(target=_drain, args=(process.stderr, errors), daemon=True)
+        drain.start()
+        yield from reader.read(process.stdout)
+        drain.join()
+        process.wait(stderr=b"".join(errors))
+
+
+def _drain(stream: IO[bytes], into: list[bytes]) -> None:
+    into.append(stream.read())
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

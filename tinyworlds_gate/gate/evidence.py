@@ -1,0 +1,215 @@
+"""What the files of an inference run say, at the time of the attempt and when its verdict is looked at again."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyworlds_gate.checkpoints.agreement import check_agreement
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.errors import CheckpointError, DataError
+from tinyworlds_gate.gate.measures.claims import claim_conditions
+from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
+from tinyworlds_gate.gate.measures.recomputed_errors import Recomputed, recomputed
+from tinyworlds_gate.gate.measures.summary import GateMeasures, MeasuresError, read_raw, summarise
+from tinyworlds_gate.gate.thresholds import Condition
+from tinyworlds_gate.names import EVALUATION, INVALID, PASS, STAGES
+from tinyworlds_gate.reference.rollout.generated_frames import read_generated
+from tinyworlds_gate.run.journal import Event, last_event
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measures file is worth: its summary, the first frames of its clips, and how its statements held.
+
+    Without a summary it is no evidence at all, and ``problem`` says why.
+    """
+
+    measures: GateMeasures | None
+    starts: tuple[int, ...] = ()
+    problem: str = ""
+    claims: tuple[Condition, ...] = ()
+
+
+def measured(
+    path: Path,
+    root: Path,
+    frames: Path | None = None,
+    *,
+    asked: Mapping[str, Any] | None = None,
+    weights: Mapping[str, str] | None = None,
+) -> Measured:
+    """Read what the process wrote, held to what the harness finds itself (`claims.py`).
+
+    Args:
+        path: the measures file; the generated frames lie beside it.
+        root: the folder that a relative path of the frames file starts from.
+        frames: the frames file of the run, whatever the process says that it read; None believes the process.
+        asked: setting → value that the run was to be measured with; None does not look.
+        weights: stage → SHA-256 of the weights that were to be measured; None does not look.
+    """
+    try:
+        raw = read_raw(path)
+        if frames is not None and raw.get("data_path") is not None:
+            raw["data_path"] = str(frames)
+        facts = clip_facts(raw, root)
+        measures = summarise(raw, facts)
+    except MeasuresError as error:
+        return Measured(None, problem=str(error))
+    starts = tuple(int(clip["start"]) for clip in raw["clips"])
+    made, problem = _generated(path, raw, facts)
+    claims = [*claim_conditions(raw, facts, made, asked, weights)]
+    if problem:
+        claims.append(Condition("G5.recomputed", INVALID, problem))
+    return Measured(measures, starts, claims=tuple(claims))
+
+
+def _generated(path: Path, raw: Mapping[str, Any], facts: ClipFacts) -> tuple[Recomputed | None, str]:
+    name = raw.get("generated_frames")
+    if not isinstance(name, str) or Path(name).name != name:
+        return (
+            None,
+            "the inference run names no file with the frames that it generated, so its errors cannot be checked",
+        )
+    try:
+        return recomputed(read_generated(path.parent / name), facts.true_BSHWC), ""
+    except (DataError, MeasuresError) as error:
+        return None, f"its errors cannot be checked: {error}"
+
+
+def dataset_sha256(events: Iterable[Event]) -> str | None:
+    """SHA-256 of the frames file that the run was prepared on; None when it was not."""
+    ready = last_event(list(events), "dataset_ready")
+    return None if ready is None else str(ready["sha256"])
+
+
+def evaluation_sha256(events: Iterable[Event], draw: int) -> str | None:
+    """SHA-256 of the evaluation set that a draw's clips lie in; None for clips of the frames file."""
+    ready = last_event(list(events), "dataset_ready") if draw == EVALUATION else None
+    evaluation = (ready or {}).get("evaluation")
+    return None if evaluation is None else str(evaluation["sha256"])
+
+
+# What an inference run is asked to measure: its settings, and three checkpoints that belong together (C4).
+
+
+def asked_settings(settings: Settings, draw: int) -> dict[str, Any]:
+    """Setting → value, as a measures file must state them (docs/journal.md)."""
+    inference, training = settings.inference, settings.training
+    horizon = inference.prediction_horizon
+    context = inference.context_window or training.context_length - horizon
+    return {
+        "context": context,
+        "generation_steps": inference.generation_steps * horizon,
+        "prediction_horizon": horizon,
+        "decode_steps": inference.decode_steps,
+        "temperature": inference.temperature,
+        "teacher_forced": inference.teacher_forced,
+        "rollout": inference.rollout,
+        "memory_window": inference.memory_window or context,
+        "token_choice": inference.token_choice,
+        "frame_size": training.frame_size,
+        "n_actions": training.n_actions,
+        "seed": inference.seed,
+        "clip_seed": inference.clip_seed,
+        "clip_draw": draw,
+    }
+
+
+def agreement_conditions(checkpoints: Mapping[str, CheckpointRef | Path]) -> tuple[Condition, ...]:
+    """One INVALID condition for each disagreement or checkpoint that cannot be read, or one that holds."""
+    video, latent, dynamics = (checkpoints[stage] for stage in STAGES)
+    try:
+        problems = [told for _, holds, told in check_agreement(video, latent, dynamics) if not holds]
+    except CheckpointError as error:
+        problems = [str(error)]
+    if not problems:
+        return (Condition("C4", PASS, "the three checkpoints belong together"),)
+    return tuple(Condition("C4", INVALID, told) for told in problems)
+
+
+# Reading the log of an inference run: the lines of shared/spec/tinyworlds.md §2, unknown lines ignored.
+
+_CHECKPOINT = re.compile(r"^Using (video_tokenizer|latent_actions|dynamics) checkpoint:\s*(\S.*?)\s*$", re.MULTILINE)
+_FRAME = re.compile(r"^Inferring frame (\d+)/(\d+)", re.MULTILINE)
+_STATS = re.compile(r"^Inference stats", re.MULTILINE)
+_MSE = re.compile(r"^Mean Squared Error \(GT vs Pred\):\s*(\S+)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class InferenceLog:
+    """What an inference log states; ``None`` where it says nothing."""
+
+    checkpoints: Mapping[str, str]
+    frames_inferred: int
+    has_stats: bool
+    mse: float | None
+
+
+def parse_inference_log(text: str) -> InferenceLog:
+    """Read the markers of G2, G3 and G5; carriage returns of progress bars count as line ends."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    values = _MSE.findall(lines)
+    return InferenceLog(
+        checkpoints=dict(_CHECKPOINT.findall(lines)),
+        frames_inferred=len(_FRAME.findall(lines)),
+        has_stats=bool(_STATS.search(lines)),
+        mse=_number(values[-1]) if values else None,
+    )
+
+
+def read_inference_log(path: Path) -> InferenceLog:
+    """Parse a log file; bytes that are no UTF-8 are replaced, a missing file is an empty log."""
+    return parse_inference_log(path.read_text(encoding="utf-8", errors="replace") if path.exists() else "")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+# G4: the inference run left a picture that did not exist before and that decodes as an image.
+
+PATTERN = "inference_results_gt_vs_pred_*.png"
+
+
+@dataclass(frozen=True)
+class PictureCheck:
+    """The new picture, or why there is none."""
+
+    path: Path | None
+    problem: str
+
+
+def existing_pictures(folder: Path) -> frozenset[Path]:
+    """The pictures that lie there now; taken before the inference run starts."""
+    return frozenset(folder.glob(PATTERN))
+
+
+def check_new_picture(folder: Path, before: frozenset[Path]) -> PictureCheck:
+    """Find the picture that appeared since ``before`` and decode it."""
+    fresh = sorted(set(folder.glob(PATTERN)) - before)
+    if not fresh:
+        stale = f"{len(before)} older ones lie there" if before else "the folder holds none"
+        return PictureCheck(None, f"no new {PATTERN} appeared in {folder.name}/ ({stale})")
+    return check_picture(fresh[-1])
+
+
+def check_picture(path: Path) -> PictureCheck:
+    """Whether one file is a picture."""
+    import matplotlib.image
+
+    try:
+        pixels = matplotlib.image.imread(path)
+    except (OSError, ValueError, SyntaxError) as error:
+        return PictureCheck(None, f"{path.name} does not decode as an image ({error})")
+    if pixels.ndim < 2 or pixels.size == 0:
+        return PictureCheck(None, f"{path.name} is an empty image")
+    return PictureCheck(path, "")

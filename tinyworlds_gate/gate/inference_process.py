@@ -1,0 +1,101 @@
+"""The inference run as a child process: guarded, with a deadline, and with the cause of its end (L2, L6, G1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.launch.cause import KILLED, OK, OUT_OF_MEMORY, TIMEOUT, cause_of
+from tinyworlds_gate.launch.child import ChildResult, run_child
+from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
+from tinyworlds_gate.launch.processes.oom_kills import OomKills
+from tinyworlds_gate.launch.processes.tree import descendants
+from tinyworlds_gate.run.disk import full_disk
+from tinyworlds_gate.targets.base import Target
+
+KILLS_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class InferenceChild:
+    """How the process ended, why by evidence, and the sentence that shows a full disk (None: the disk takes data)."""
+
+    child: ChildResult
+    cause: str
+    disk_problem: str | None
+
+
+def run_inference(
+    context: RunContext, command: Sequence[str], log: Path, target: Target | None = None
+) -> InferenceChild:
+    """Run the command to its end, alone on the project: training that somebody starts beside it is ended (L2).
+
+    ``target``: whose inference it is; by default that of the run's target.
+
+    Raises:
+        LaunchError: it cannot be started.
+    """
+    settings, layout, kills = context.settings, context.layout, OomKills()
+    looked = -KILLS_INTERVAL_S
+
+    def look_for_kills(awake_s: float) -> None:
+        nonlocal looked
+        if awake_s - looked >= KILLS_INTERVAL_S:  # finding our children reads the whole process table
+            looked = awake_s
+            kills.look(descendants(os.getpid()))  # the process may sit in a cgroup of its own
+
+    whose = target or context.target
+    child = run_child(
+        command,
+        cwd=whose.root,
+        env=stage_environment(whose, LaunchFiles(layout.root), on_cpu=context.on_cpu),
+        log_path=log,
+        deadline_s=settings.profile.watchdog.inference_deadline_s,
+        on_poll=look_for_kills,
+        alone_in=context.target,
+        cleanup_extra=settings.options.cleanup_extra_processes,
+        guard_interval_s=settings.options.monitor_interval_sec,
+    )
+    text = "\n".join(child.log_tail)
+    cause = TIMEOUT
+    if child.stopped is None:
+        cause = cause_of(
+            exit_code=child.exit_code,
+            signal_name=child.signal,
+            log_text=text,
+            error_file=None,
+            oom_kills=kills.count(),
+        )
+    problem = None if cause == OK else full_disk(text, [layout.root, layout.inference_results])
+    return InferenceChild(child, cause, problem)
+
+
+# What follows an inference process that ended for a reason which says nothing of the model (pure).
+
+
+@dataclass(frozen=True)
+class NextTry:
+    """The same attempt once more."""
+
+    batch_size: int
+    """Clips that are rolled out at once."""
+    kills: int
+    """How often somebody has ended the process so far."""
+    reason: str
+
+
+def next_try(cause: str, batch_size: int, kills: int, max_kills: int) -> NextTry | None:
+    """Half the batch after running out of memory, the same batch after a signal from outside; None: no further try.
+
+    Fewer clips at once are the same rollouts in smaller portions. Every sequence of causes ends: the batch has a floor
+    of 1, and ``max_kills`` signals are answered.
+    """
+    if cause == OUT_OF_MEMORY and batch_size > 1:
+        half = batch_size // 2
+        return NextTry(half, kills, f"it ran out of memory and is run again with batch_size {batch_size} → {half}")
+    if cause == KILLED and kills < max_kills:
+        return NextTry(batch_size, kills + 1, "it was ended from outside and is run again")
+    return None

@@ -1,0 +1,157 @@
+"""What an inference run states, held to what the harness finds itself: each a condition with its own name (pure).
+
+The errors in a measures file are those of the process that wrote it. They are evidence only when the clips, the
+baselines, the generated frames, the settings and the weights are what the harness asked for and finds again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
+from tinyworlds_gate.gate.measures.recomputed_errors import WHITE, Recomputed
+from tinyworlds_gate.gate.thresholds import Condition
+from tinyworlds_gate.names import FAIL, INVALID, PASS
+
+BASELINE_AGREEMENT = 1e-3
+"""Relative: the process computes in float32."""
+LEAST_ERROR = 1e-7
+"""Absolute: where nothing moves."""
+ROUNDING = 0.5 / WHITE + 1e-4
+"""Of a frame's root mean squared error in [0, 1]: rounding to bytes moves it by half a level at most (triangle
+inequality), float32 by less than the rest."""
+MOST_CHANGED = 0.01
+"""The share of values that a probe may change: a token that flips where two are equally likely, on some GPUs."""
+
+
+def claim_conditions(
+    raw: Mapping[str, Any],
+    facts: ClipFacts,
+    made: Recomputed | None,
+    asked: Mapping[str, Any] | None = None,
+    weights: Mapping[str, str] | None = None,
+) -> list[Condition]:
+    """The conditions on one measures file.
+
+    Args:
+        raw: the measures as the process wrote them.
+        facts: of the clips that they name, read from the frames file.
+        made: what its generated frames say; None: it left none that can be read, which is told by the caller.
+        asked: setting → value that the harness asked for; None: nobody asked for any.
+        weights: stage → SHA-256 of the weights that were to be measured; None: as above.
+    """
+    conditions = [_clips(raw, facts), _baseline(raw, facts), _finite(raw)]
+    if asked is not None:
+        conditions.append(_settings(raw, asked))
+    if weights is not None:
+        conditions.append(_weights(raw, weights))
+    if made is not None:
+        conditions.append(_errors(raw, made))
+        conditions.append(_repeated(raw, made))
+        if not raw.get("teacher_forced"):
+            conditions.append(_withheld(made))
+    return conditions
+
+
+def _invalid(id: str, problem: str | None, holds: str) -> Condition:
+    return Condition(id, PASS, holds) if problem is None else Condition(id, INVALID, problem)
+
+
+def _clips(raw: Mapping[str, Any], facts: ClipFacts) -> Condition:
+    same = raw.get("clip_digest") == facts.clip_digest
+    problem = (
+        f"the clips in {facts.file} are not those that were measured (another digest): the file changed, or the "
+        "inference run read other frames; run inference again"
+    )
+    return _invalid("G5.frames", None if same else problem, f"the clips measured stand in {facts.file}, byte for byte")
+
+
+def _baseline(raw: Mapping[str, Any], facts: ClipFacts) -> Condition:
+    claimed = np.array([clip["copy_last_mse"] for clip in raw["clips"]], np.float64)
+    wrong = ~np.isclose(claimed, facts.copy_last_mse_BS, rtol=BASELINE_AGREEMENT, atol=LEAST_ERROR)
+    problem = None
+    if wrong.any():
+        clip, step = np.argwhere(wrong)[0]
+        problem = (
+            f"clip at {raw['clips'][clip]['start']}, step {step + 1}: the inference run states an error of "
+            f"{claimed[clip, step]:.6f} for copying the last frame, from the file it is "
+            f"{facts.copy_last_mse_BS[clip, step]:.6f}: its frames were scaled, cut or mixed up before they were "
+            "compared, so its other errors are no evidence"
+        )
+    return _invalid("G5.baseline", problem, "copying the last frame scores the same from the file")
+
+
+def _finite(raw: Mapping[str, Any]) -> Condition:
+    count = raw.get("non_finite_values")
+    if count is None:
+        return Condition("G5.finite", INVALID, "the inference run does not say whether its frames are finite numbers")
+    if count:
+        told = (
+            f"{count} values of the generated frames were no finite number before they were clamped: the model "
+            "overflows, and clamping hides it"
+        )
+        return Condition("G5.finite", FAIL, told)
+    return Condition("G5.finite", PASS, "every generated value is a finite number")
+
+
+def _settings(raw: Mapping[str, Any], asked: Mapping[str, Any]) -> Condition:
+    other = [f"{key}={raw.get(key)!r} instead of {wanted!r}" for key, wanted in asked.items() if raw.get(key) != wanted]
+    problem = f"the inference run measured with {', '.join(other)}: that is not what was asked for" if other else None
+    return _invalid("G5.settings", problem, "measured with the settings that were asked for")
+
+
+def _weights(raw: Mapping[str, Any], weights: Mapping[str, str]) -> Condition:
+    loaded = raw.get("checkpoints") or {}
+    other = [stage for stage, digest in weights.items() if loaded.get(stage) != digest]
+    problem = None
+    if other:
+        stage = other[0]
+        problem = (
+            f"the weights of {', '.join(other)} that were measured are not those that this run chose: "
+            f"{str(loaded.get(stage))[:12]} instead of {weights[stage][:12]}"
+        )
+    return _invalid("G2.weights", problem, "the weights measured are those that this run chose")
+
+
+def _errors(raw: Mapping[str, Any], made: Recomputed) -> Condition:
+    claimed = np.array([clip["rollout_mse"] for clip in raw["clips"]], np.float64)
+    known = np.isfinite(claimed)
+    apart = np.abs(np.sqrt(np.where(known, np.maximum(claimed, 0.0), made.mse_BS)) - np.sqrt(made.mse_BS))
+    problem = None
+    if (apart > ROUNDING).any():
+        clip, step = np.unravel_index(int(np.argmax(apart)), apart.shape)
+        problem = (
+            f"clip at {raw['clips'][clip]['start']}, step {step + 1}: the inference run states an error of "
+            f"{claimed[clip, step]:.6f}, from the frames that it generated it is {made.mse_BS[clip, step]:.6f}: what "
+            "it states is not the error of these frames"
+        )
+    return _invalid("G5.recomputed", problem, "the errors are those of the generated frames, computed once more")
+
+
+def _withheld(made: Recomputed) -> Condition:
+    problem = (
+        f"{_share(made.withheld_changed)} of the generated values change when the true future is withheld (first "
+        f"{made.probed_clips} clips): the rollout sees the frames that it is to predict, so it is not strict"
+    )
+    told = "the generated frames stay the same when the true future is withheld"
+    return _invalid("G5.blind", problem if made.withheld_changed > MOST_CHANGED else None, told)
+
+
+def _repeated(raw: Mapping[str, Any], made: Recomputed) -> Condition:
+    sampled = not math.isclose(float(raw.get("temperature") or 0.0), 0.0)
+    if sampled:
+        return Condition("G5.repeat", PASS, f"tokens are sampled (temperature {raw['temperature']}), as was asked for")
+    problem = (
+        f"{_share(made.repeated_changed)} of the generated values change from one rollout to the next (first "
+        f"{made.probed_clips} clips) although the temperature is 0: another run would give another error"
+    )
+    told = "a second rollout with another seed gives the same frames"
+    return _invalid("G5.repeat", problem if made.repeated_changed > MOST_CHANGED else None, told)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -1,0 +1,98 @@
+"""Reads what a run left and makes the kept files of it; what cannot be kept is told with its reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from tinyworlds_gate.keep.files import JOURNAL, Wanted
+from tinyworlds_gate.keep.machine_names import MachineNames, without_machine
+from tinyworlds_gate.keep.shrink import MAX_READ_BYTES, PICTURE_SUFFIXES, Fitted, TooLarge, fitted, size_told
+from tinyworlds_gate.run.journal import Event
+
+
+@dataclass(frozen=True)
+class KeptFile:
+    """A file of the folder, and where the run has it."""
+
+    file: Fitted
+    what: str
+    source: str
+
+    @property
+    def sha256(self) -> str:
+        """Of what is kept."""
+        return sha256(self.file.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What is not in the folder. ``size``: bytes in the project, None where the file is not there."""
+
+    what: str
+    source: str | None
+    size: int | None
+    reason: str
+
+
+@dataclass
+class Collected:
+    """Everything of a run, kept or not."""
+
+    kept: list[KeptFile] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def collect(root: Path, wanted: Iterable[Wanted], events: list[Event], names: MachineNames) -> Collected:
+    """Read the wanted files below ``root``, pictures first, since a large page links them.
+
+    The journal is made of ``events``: a line that was torn when its writer was killed is not kept.
+    """
+    collected = Collected()
+    pictures: dict[str, str] = {}
+    taken: set[str] = set()
+    numbered = sorted(enumerate(wanted), key=lambda one: (not one[1].name.endswith(PICTURE_SUFFIXES), one[0]))
+    found: dict[int, KeptFile] = {}
+    for number, one in numbered:
+        outcome = _read(root, one, events, names, pictures, taken)
+        if isinstance(outcome, LeftOut):
+            collected.left_out.append(outcome)
+            continue
+        found[number] = outcome
+        taken.add(one.name)
+        if one.name.endswith(PICTURE_SUFFIXES):
+            pictures[outcome.sha256] = outcome.file.name
+    collected.kept = [found[number] for number in sorted(found)]
+    return collected
+
+
+def _read(
+    root: Path, one: Wanted, events: list[Event], names: MachineNames, pictures: dict[str, str], taken: set[str]
+) -> KeptFile | LeftOut:
+    source = None if one.source is None else without_machine(one.source, names)
+    if one.source is None or source is None:
+        return LeftOut(one.what, None, None, "the run left none")
+    path = Path(os.path.normpath(root / one.source))
+    if not path.is_relative_to(root):
+        return LeftOut(one.what, source, None, "it lies outside the project")
+    if one.name in taken:
+        return LeftOut(one.what, source, None, f"another file of this run is kept as {one.name}")
+    try:
+        size = path.stat().st_size
+        if size > MAX_READ_BYTES:
+            return LeftOut(one.what, source, size, f"it has {size_told(size)}, too much even when compressed")
+        content = _journal_text(events) if one.name == JOURNAL else path.read_bytes()
+    except OSError as error:
+        return LeftOut(one.what, source, None, f"it cannot be read: {error.strerror}")
+    found = fitted(one.name, content, names, pictures)
+    if isinstance(found, TooLarge):
+        return LeftOut(one.what, source, size, found.reason)
+    return KeptFile(found, one.what, source)
+
+
+def _journal_text(events: list[Event]) -> bytes:
+    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode("utf-8", "backslashreplace")

@@ -1,0 +1,212 @@
+"""Ends processes for good: SIGTERM from the leaves up, a wait, the identity verified again, SIGKILL, a last look."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+import psutil
+
+from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch.command import TERM_AND_KILL_VARIABLE
+from tinyworlds_gate.launch.processes.find import (
+    ProcessFacts,
+    StageProcess,
+    find_launch,
+    find_left_over,
+    find_stage_processes,
+    own_ancestry,
+    parents_first,
+    tree_of,
+)
+from tinyworlds_gate.run.identity import ProcessIdentity, process_start
+from tinyworlds_gate.targets.base import Target
+
+GRACE_S = 5.0
+KILL_WAIT_S = 5.0
+_POLL_S = 0.02
+_ROUNDS = 5
+
+ENDED = "ended"
+GONE = "already gone"
+SURVIVED = "still alive"
+REFUSED = "not permitted"
+LEFT_ALONE = "left alone"
+
+
+@dataclass(frozen=True)
+class EndedProcess:
+    """One line of ``stale_processes.ended`` in docs/journal.md; ``signal`` is the one that ended it."""
+
+    pid: int
+    age_s: float
+    cmdline: str
+    signal: str | None
+    outcome: str
+
+    def as_record(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def end_processes(
+    found: Iterable[StageProcess | ProcessFacts],
+    *,
+    grace_s: float = GRACE_S,
+    kill_wait_s: float = KILL_WAIT_S,
+    more: Callable[[], Iterable[StageProcess | ProcessFacts]] | None = None,
+) -> list[EndedProcess]:
+    """End the given processes and all their descendants; returns what became of each, parents first.
+
+    Every process is snapshotted with its start, so that a PID that is reused meanwhile is never signalled. ``more``
+    names processes that came up while others were ending; it is asked until there are none. This process
+    and its ancestors are never signalled.
+    """
+    ended: dict[ProcessIdentity, EndedProcess] = {}
+    pending = _snapshot(found)
+    for _ in range(_ROUNDS):
+        fresh = [facts for facts in pending if facts.identity not in ended]
+        if not fresh:
+            break
+        for facts, record in zip(fresh, _end_round(fresh, grace_s, kill_wait_s), strict=True):
+            ended[facts.identity] = record
+        pending = _snapshot(more()) if more is not None else []
+    return list(ended.values())
+
+
+def end_stale(target: Target, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
+    """L1: end every training process of this project, and what earlier runs of the harness left behind."""
+
+    def stale() -> list[StageProcess]:
+        return [*find_stage_processes(target), *find_left_over(target)]
+
+    return end_processes(stale(), grace_s=grace_s, more=stale)
+
+
+def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
+    """End a launch of ours: the launcher's tree and every orphan that carries the launch's marker.
+
+    A PID that another process got after the launcher had been reaped is not the launcher.
+    """
+
+    def launched() -> list[StageProcess | ProcessFacts]:
+        tree = tree_of([launcher.pid]) if launcher is not None and launcher.is_alive() else []
+        return [*tree, *find_launch(token)]
+
+    return end_processes(launched(), grace_s=grace_s, more=launched)
+
+
+def require_ended(records: Iterable[EndedProcess]) -> None:
+    """Raise ``LaunchError`` when one of the processes is still there: a second launcher would share its GPUs (L1)."""
+    alive = [record for record in records if record.outcome in (SURVIVED, REFUSED)]
+    if alive:
+        first = alive[0]
+        raise LaunchError(
+            f"PID {first.pid} ({first.cmdline}) trains this project and is {first.outcome} after SIGTERM and SIGKILL. "
+            "It may hang in the kernel (a GPU driver, a network disk) or belong to a more privileged session; "
+            "end it, then start again."
+        )
+
+
+def left_alone(found: StageProcess) -> EndedProcess:
+    """The record of a process that was found and, as the user asked, not ended."""
+    return EndedProcess(found.pid, found.facts.age_s, found.facts.cmdline, None, LEFT_ALONE)
+
+
+def send(identity: ProcessIdentity, number: int) -> bool:
+    """Signal this very process; False when it is gone. Raises ``PermissionError`` when it is not ours to signal.
+
+    With a pidfd the kernel guarantees that the verified process is the signalled one.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return identity.is_alive() and _kill(identity.pid, number)
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a kernel or sandbox without pidfd
+        return identity.is_alive() and _kill(identity.pid, number)
+    try:
+        if process_start(identity.pid) != identity.start:
+            return False
+        signal.pidfd_send_signal(pidfd, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+
+
+def _kill(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _snapshot(found: Iterable[StageProcess | ProcessFacts]) -> list[ProcessFacts]:
+    """Facts of the processes and their descendants, parents before children, never our own ancestry."""
+    roots = [one.facts if isinstance(one, StageProcess) else one for one in found]
+    never = own_ancestry()
+    members = {facts.identity: facts for facts in tree_of(facts.pid for facts in roots if facts.identity.is_alive())}
+    for facts in roots:
+        members.setdefault(facts.identity, facts)
+    return parents_first(facts for facts in members.values() if facts.pid not in never)
+
+
+def _end_round(members: list[ProcessFacts], grace_s: float, kill_wait_s: float) -> list[EndedProcess]:
+    delivered: dict[ProcessIdentity, str] = {}
+    refused: set[ProcessIdentity] = set()
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, kill_wait_s)):
+        for facts in reversed(members):
+            try:
+                if facts.identity.is_alive() and send(facts.identity, number):
+                    delivered[facts.identity] = number.name
+                    _wake(facts.identity, number)
+            except PermissionError:
+                refused.add(facts.identity)
+        if _all_ended(members, wait_s):
+            break
+    for facts in members:
+        _reap_adopted(facts)
+    return [_record(facts, delivered.get(facts.identity), facts.identity in refused) for facts in members]
+
+
+def _wake(identity: ProcessIdentity, number: int) -> None:
+    """A stopped process (SIGSTOP, a debugger) acts on SIGTERM once it runs again; a checkout's is left to SIGKILL."""
+    try:
+        process = psutil.Process(identity.pid)
+        stopped = number == signal.SIGTERM and process.status() == psutil.STATUS_STOPPED
+        stopped = stopped and TERM_AND_KILL_VARIABLE not in process.environ()
+    except psutil.Error:
+        return
+    if stopped:
+        send(identity, signal.SIGCONT)
+
+
+def _all_ended(members: list[ProcessFacts], wait_s: float) -> bool:
+    deadline = time.monotonic() + wait_s
+    while any(facts.identity.is_alive() for facts in members):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _reap_adopted(facts: ProcessFacts) -> None:
+    """Reap an orphan that became our child (as PID 1 or a subreaper); other children are their starter's to reap."""
+    with suppress(psutil.Error, ChildProcessError):
+        if facts.parent != os.getpid() and psutil.Process(facts.pid).ppid() == os.getpid():
+            os.waitpid(facts.pid, os.WNOHANG)
+
+
+def _record(facts: ProcessFacts, signal_name: str | None, refused: bool) -> EndedProcess:
+    if facts.identity.is_alive():
+        outcome = REFUSED if refused else SURVIVED
+    else:
+        outcome = ENDED if signal_name else GONE
+    return EndedProcess(facts.pid, facts.age_s, facts.cmdline, signal_name, outcome)

@@ -1,0 +1,262 @@
+"""Finds the training processes of one project by what they are, never by a word in a command line (L1, L2, H5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from tinyworlds_gate.config.rendezvous import NODE_VARIABLE
+from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE, RUN_ROOT_VARIABLE
+from tinyworlds_gate.launch.processes.command_lines import Program, is_python, program_of
+from tinyworlds_gate.run.identity import ProcessIdentity, is_zombie, process_start
+from tinyworlds_gate.run.redact import redact_command
+from tinyworlds_gate.targets.base import Target
+
+
+@dataclass(frozen=True)
+class ProcessFacts:
+    """What the process table says about one process at one moment; ``cmdline`` is already without secrets."""
+
+    identity: ProcessIdentity
+    parent: int
+    age_s: float
+    cmdline: str
+
+    @property
+    def pid(self) -> int:
+        return self.identity.pid
+
+
+@dataclass(frozen=True)
+class StageProcess:
+    """A process that runs a stage of this project; ``stage`` is None for a helper that the run's marker betrays."""
+
+    facts: ProcessFacts
+    stage: str | None
+    launcher: bool
+
+    @property
+    def identity(self) -> ProcessIdentity:
+        return self.facts.identity
+
+    @property
+    def pid(self) -> int:
+        return self.facts.pid
+
+
+def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
+    """All training processes of this project on this machine that belong to this user, launchers first.
+
+    A process counts when it has our user, lives in our root file system, and runs (with Python or torchrun) a
+    program that resolves, from its own working directory, to a stage script or stage module of ``target``. This
+    process, its ancestors and the PIDs in ``exclude`` never count.
+    """
+    found = []
+    # What most processes are is told by their program alone; the guard looks every 2 s, at all of them.
+    for process in psutil.process_iter():
+        if process.pid in exclude or not _may_run_a_program(process.pid):
+            continue
+        with suppress(psutil.Error, OSError):
+            if process.uids().real != os.getuid() or not _shares_our_root(process.pid):
+                continue
+            stage = _stage_of(process, target)
+            if stage is not None and (facts := facts_of(process)) is not None:
+                found.append(StageProcess(facts, stage[0], stage[1]))
+    never = own_ancestry() if found else set()
+    return sorted((one for one in found if one.pid not in never), key=lambda one: (not one.launcher, one.pid))
+
+
+def find_left_over(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
+    """Processes that an earlier harness run of this project started (by the marker that children inherit).
+
+    They may be helpers whose command line says nothing: a data loader's worker, a compiler, inference.
+    """
+    project = str(target.root)
+    return _marked(exclude, lambda env: env.get(PROJECT_VARIABLE) == project)
+
+
+def find_launch(token: str, *, exclude: Collection[int] = ()) -> list[StageProcess]:
+    """Every process that inherited this launch's marker, orphans in sessions of their own included."""
+    return _marked(exclude, lambda env: env.get(LAUNCH_VARIABLE) == token)
+
+
+def carries_launch(pid: int, token: str) -> bool:
+    """Whether the process that has this PID inherited the launch's marker."""
+    with suppress(psutil.Error, OSError):
+        return psutil.Process(pid).environ().get(LAUNCH_VARIABLE) == token
+    return False
+
+
+def node_marker(pid: int) -> str | None:
+    """Which node of which run a process trains for (``NODE_VARIABLE``); None when it does not say."""
+    with suppress(psutil.Error, OSError):
+        return psutil.Process(pid).environ().get(NODE_VARIABLE)
+    return None
+
+
+def tree_of(pids: Iterable[int]) -> list[ProcessFacts]:
+    """The given processes and all their descendants, parents before children (PIDs that wrapped around too)."""
+    tree: dict[int, ProcessFacts] = {}
+    for pid in pids:
+        with suppress(psutil.Error):
+            root = psutil.Process(pid)
+            for process in [root, *root.children(recursive=True)]:
+                facts = facts_of(process)
+                if facts is not None:
+                    tree.setdefault(facts.pid, facts)
+    return parents_first(tree.values())
+
+
+def parents_first(members: Iterable[ProcessFacts]) -> list[ProcessFacts]:
+    """The processes in an order in which none comes before its parent; otherwise as they came."""
+    members = list(members)
+    by_pid = {facts.pid: facts for facts in members}
+
+    def depth(facts: ProcessFacts) -> int:
+        seen = {facts.pid}
+        while (parent := by_pid.get(facts.parent)) is not None and parent.pid not in seen:
+            seen.add(parent.pid)
+            facts = parent
+        return len(seen)
+
+    return sorted(members, key=depth)
+
+
+def facts_of(process: psutil.Process) -> ProcessFacts | None:
+    """The facts of a live process, None when it is gone or a zombie."""
+    try:
+        start = process_start(process.pid)
+        if start is None or is_zombie(process.pid):
+            return None
+        with process.oneshot():
+            argv = process.cmdline()
+            facts = ProcessFacts(
+                identity=ProcessIdentity(process.pid, start),
+                parent=process.ppid(),
+                age_s=round(ProcessIdentity(process.pid, start).age_s, 3),
+                cmdline=redact_command(argv) if argv else f"[{process.name()}]",
+            )
+    except psutil.Error:
+        return None
+    return facts
+
+
+def own_ancestry() -> set[int]:
+    """This process and its ancestors: never to be ended."""
+    pids, pid = {os.getpid()}, os.getppid()
+    while pid > 0 and pid not in pids:
+        pids.add(pid)
+        try:
+            pid = psutil.Process(pid).ppid()
+        except psutil.Error:
+            break
+    return pids
+
+
+def _marked(exclude: Collection[int], matches: Callable[[dict[str, str]], bool]) -> list[StageProcess]:
+    found = []
+    for process in _own_users_processes(exclude):
+        with suppress(psutil.Error, OSError):
+            if matches(process.environ()) and (facts := facts_of(process)) is not None:
+                found.append(StageProcess(facts, None, False))
+    return sorted(found, key=lambda one: one.pid)
+
+
+def _own_users_processes(exclude: Collection[int]) -> Iterator[psutil.Process]:
+    """Processes of our user in our root file system (a container's paths mean other files), our ancestry left out."""
+    never = own_ancestry() | set(exclude)
+    user = os.getuid()
+    for process in psutil.process_iter():
+        if process.pid in never:
+            continue
+        try:
+            if process.uids().real == user and _shares_our_root(process.pid):
+                yield process
+        except (psutil.Error, OSError):
+            continue
+
+
+def _may_run_a_program(pid: int) -> bool:
+    """Whether `program_of` could find a program in a process, told by two cheap looks; unknown counts as yes."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+            words = file.read()
+    except OSError:
+        return not os.path.exists("/proc/self/cmdline") or os.path.exists(f"/proc/{pid}")
+    if not words:  # the kernel's own threads, and the dead
+        return False
+    if b"torchrun" in words:
+        return True
+    try:
+        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    except OSError:
+        return b"py" in words
+    return _is_interpreter(executable)
+
+
+@cache
+def _is_interpreter(executable: str) -> bool:
+    return is_python(executable)
+
+
+def _shares_our_root(pid: int) -> bool:
+    theirs = Path(f"/proc/{pid}/root")
+    return os.path.samefile(theirs, "/") if Path("/proc/self/root").exists() else True
+
+
+def _stage_of(process: psutil.Process, target: Target) -> tuple[str, bool] | None:
+    """The stage that a process runs and whether it is a launcher; None for every other process."""
+    argv = process.cmdline()
+    try:
+        executable: str | None = process.exe() or None
+    except psutil.Error:
+        executable = None
+    program = program_of(argv, executable)
+    if program is None:
+        return None
+    cwd = Path(process.cwd())
+    file = _file_of(program, cwd, process)
+    stage = _stage_of_module(program, target) if file is None else _stage_of_file(file, target)
+    if stage is None:
+        return None
+    # A file of this project tells the project. One that others run too, or that lies where we cannot see, does not.
+    shared = target.shared_scripts or file is None or not file.is_relative_to(target.root)
+    return None if shared and not _runs_in_project(process, cwd, target) else (stage, program.launcher)
+
+
+def _file_of(program: Program, cwd: Path, process: psutil.Process) -> Path | None:
+    """The file that a program's name means to its process: a script from its working directory, a module from there
+    or its PYTHONPATH; None for a module that is installed elsewhere."""
+    if program.script is not None:
+        return (cwd / program.script).resolve()
+    if program.module is None:
+        return None
+    entries = process.environ().get("PYTHONPATH", "").split(os.pathsep)
+    for folder in [cwd, *(cwd / entry for entry in entries if entry)]:
+        base = folder.joinpath(*program.module.split("."))
+        for file in (base.with_name(f"{base.name}.py"), base / "__main__.py"):
+            if file.is_file():
+                return file.resolve()
+    return None
+
+
+def _stage_of_file(file: Path, target: Target) -> str | None:
+    return next((stage for stage, script in target.stage_scripts.items() if Path(script).resolve() == file), None)
+
+
+def _stage_of_module(program: Program, target: Target) -> str | None:
+    return next((stage for stage, name in target.stage_modules.items() if name == program.module), None)
+
+
+def _runs_in_project(process: psutil.Process, cwd: Path, target: Target) -> bool:
+    """By its working directory (a project's stages start in its root), or by the run root in its environment."""
+    if cwd.resolve() == target.root:
+        return True
+    run_root = process.environ().get(RUN_ROOT_VARIABLE)
+    return bool(run_root) and (cwd / str(run_root)).resolve().is_relative_to((target.root / "results").resolve())

@@ -1,0 +1,143 @@
+"""The closed loop: from stopping stale training to a verdict with evidence. Reads like the table L1 to L10.
+
+The steps are pulled by the fixtures of `validation/`: asking for a stage trains the stages before it first, asking for
+inference trains all. Each step runs once, and writes its events to the run's journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tinyworlds_gate.checkpoints.agreement import check_agreement
+from tinyworlds_gate.config.alignment import Check
+from tinyworlds_gate.config.schema import SHARED_KEYS
+from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.gate.attempt import InferenceAttempt
+from tinyworlds_gate.gate.checkout_attempt import why_not_computable
+from tinyworlds_gate.loop.evidence import analyse_metrics
+from tinyworlds_gate.loop.inference_gate import InferenceGate, RetrainAnswer
+from tinyworlds_gate.loop.preparation import Preparation
+from tinyworlds_gate.loop.resume import RunSoFar
+from tinyworlds_gate.loop.training import StageTraining
+from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN
+from tinyworlds_gate.stages.controller import StageResult
+
+
+class ClosedLoop:
+    """One run over one target project. Create it with a started context, then call :meth:`prepare`.
+
+    A resumed run brings what its journal says (``so_far``): what is done is taken from there, the rest is done.
+    """
+
+    def __init__(self, context: RunContext, stamp: str, so_far: RunSoFar | None = None) -> None:
+        self.context, self.stamp = context, stamp
+        so_far = so_far or RunSoFar()
+        self._preparation = Preparation(context, so_far)
+        self._training = StageTraining(context, self._preparation, so_far)
+        self._gate = InferenceGate(context, self._training, so_far)
+        self._analysed = False
+
+    # L1-L4 and the configs: nothing trains before all of this holds.
+
+    def prepare(self) -> str | None:
+        """Take the project's lock, end stale training, check configs and checkpoints, make the data ready.
+
+        Returns:
+            The sentence that says why nothing can be trained, or None. It is also kept in ``problem``.
+        """
+        return self._preparation.ensure()
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be trained; None when the preparation succeeded, or was not asked for yet."""
+        return self._preparation.problem
+
+    @property
+    def problem_is_missing_evidence(self) -> bool:
+        """Whether the problem is that a verdict could not be taken for lack of clips: INVALID, not FAIL."""
+        return self._preparation.problem_is_missing_evidence
+
+    @property
+    def config_checks(self) -> Sequence[Check]:
+        """C1 to C3 as they were found."""
+        return self._preparation.config_checks
+
+    # L5: the three stages in order.
+
+    def stage(self, stage: str) -> StageResult:
+        """The result of a stage; trains it, and the stages before it, when that has not happened yet."""
+        return self._training.stage(stage)
+
+    @property
+    def results(self) -> Mapping[str, StageResult]:
+        """The results of the stages that were asked for so far."""
+        return self._training.results
+
+    def checkpoint_findings(self) -> list[tuple[str, bool, str]]:
+        """C4: whether the three checkpoints agree with the configs and with each other."""
+        inputs = self._training.checkpoints
+        if self.context.checkout is not None and (unreadable := why_not_computable(inputs)) is not None:
+            return [("C4", False, f"what the checkpoints are cannot be read: {unreadable}")]
+        expected = {key: getattr(self.context.settings.training, key) for key in SHARED_KEYS}
+        return check_agreement(inputs["video_tokenizer"], inputs["latent_actions"], inputs["dynamics"], expected)
+
+    # L6-L8: inference, its gate, and dynamics again when it fails.
+
+    def inference(self) -> InferenceAttempt | str:
+        """The newest attempt at the inference gate, made on the checkpoints that stand now; or why there is none."""
+        return self._gate.newest()
+
+    @property
+    def attempts(self) -> Sequence[InferenceAttempt]:
+        """All attempts so far, in order; after retraining the final verdict is the last of them."""
+        return self._gate.attempts
+
+    def may_retrain(self) -> RetrainAnswer:
+        """T5 and T7: whether a failed gate may be answered by training dynamics on."""
+        return self._gate.may_retrain()
+
+    def retrain_dynamics(self) -> InferenceAttempt | None:
+        """T5: train dynamics on, then try the gate again; None when the retraining itself failed."""
+        return self._gate.retrain()
+
+    @property
+    def retrain_problem(self) -> str | None:
+        """Why the newest retraining led to no attempt; None when it did, or when there was none."""
+        return self._gate.retrain_problem
+
+    @property
+    def final_problem(self) -> str | None:
+        """Why a pass after retraining is no verdict of the run: its second draw was not measured; None elsewhere."""
+        return self._gate.final_problem
+
+    # L9.
+
+    def analyse(self) -> None:
+        """Analyse the stages' metrics once, after the last training."""
+        if not self._analysed:
+            self._analysed = True
+            trained = [stage for stage, result in self.results.items() if result.verdict != NOT_RUN]
+            analyse_metrics(self.context, self.stamp, trained)
+
+    # The end.
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the machine, not the model, ended the run (a full disk); it can be resumed. None when it did not."""
+        return self._training.stopped or self._gate.stopped
+
+    @property
+    def degraded(self) -> bool:
+        """H8: whether a stage had to fall to one clip per GPU."""
+        return any(result.verdict == DEGRADED for result in self.results.values())
+
+    def stages_failed(self) -> Sequence[StageResult]:
+        """Stages that were trained and did not pass."""
+        return [result for result in self.results.values() if result.verdict == FAIL]
+
+    def close(self) -> None:
+        """Release the project for the next run; nothing of this one is running."""
+        if self.context.nodes is not None:
+            self.context.nodes.close()
+        self._preparation.release()
+        self.context.journal.close()

@@ -1,0 +1,217 @@
+"""The beginning of a run: resolve the settings, find the devices, make the folder, open the journal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tinyworlds_gate.config.load import Settings, resolve_settings, trained_stages
+from tinyworlds_gate.config.run_copy import keep_checkout_settings, keep_settings, kept_settings
+from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
+from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.launch.devices.nvml import gpu_count, gpu_inventory, keep_gpus_awake
+from tinyworlds_gate.loop.checkout import begin_checkout, resolve_checkout
+from tinyworlds_gate.loop.resume import ResumedRun, settings_after
+from tinyworlds_gate.names import SHORT_NAMES
+from tinyworlds_gate.run.identity import host_name
+from tinyworlds_gate.run.journal import Event, Journal, last_event
+from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.redact import redact, redact_command
+from tinyworlds_gate.run.source_state import source_state
+from tinyworlds_gate.targets.base import Target
+from tinyworlds_gate.targets.embedded import embedded_target
+
+JOURNAL_SCHEMA = 1
+
+
+def resolve_run(
+    profile: str | Path, explicit: Mapping[str, Any], project_root: Path, checkout: Target | None = None
+) -> tuple[Settings, int]:
+    """The settings of a run fitted to the GPUs of this machine and to a checkout, and how many GPUs there are.
+
+    Raises:
+        ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
+        CheckpointError: a checkpoint that a person named as a start is missing or damaged.
+    """
+    keep_gpus_awake()
+    gpus = gpu_count()  # of MIG slices a launch can use one
+    resumed = resumed_values(explicit, project_root)
+    if checkout is not None:
+        return resolve_checkout(profile, explicit, resumed, checkout, project_root, gpus), gpus
+    settings = resolve_settings(profile, explicit, resumed, project_root=project_root).with_gpus(gpus)
+    for stage in settings.stages.values():
+        require_supported_stage(settings.training, stage)
+    require_supported_inference(settings.inference)
+    return settings, gpus
+
+
+def start_run(
+    settings: Settings,
+    gpus: int,
+    *,
+    explicit: Mapping[str, Any],
+    command: Sequence[str],
+    stamp: str,
+    say: Callable[[str], None],
+    show_progress: Callable[[str, int, int, int, float], None],
+    checkout: Target | None = None,
+) -> RunContext:
+    """Make ``results/<run>/`` and write the first events. ``stamp`` names the run and all its reports.
+
+    Raises:
+        GateError: a folder cannot be written.
+    """
+    layout = RunLayout(
+        settings.project_root, _free_name(settings.project_root, f"{settings.profile.name}_{stamp}")
+    ).create()
+    journal = Journal(layout.journal, project_root=layout.project_root)
+    if checkout is None:
+        target = embedded_target(layout.project_root, keep_settings(settings, layout.configs))
+    else:
+        keep_checkout_settings(settings, layout.configs)
+        target = checkout
+    target.check_files()
+    _journal_start(journal, layout, settings, target, command, explicit, stamp)
+    journal.append(
+        "settings_resolved",
+        settings=settings.table(),
+        files=settings.file_digests,
+        thresholds=settings.profile.thresholds.model_dump(),
+        notes=settings.notes,
+    )
+    context = RunContext(settings, target, layout, journal, gpus, say, show_progress)
+    if checkout is not None:
+        context.checkout = begin_checkout(context, explicit)
+    return context
+
+
+def resume_run(
+    settings: Settings,
+    gpus: int,
+    resumed: ResumedRun,
+    *,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    show_progress: Callable[[str, int, int, int, float], None],
+    checkout: Target | None = None,
+) -> RunContext:
+    """Open the journal of a run again and go on in its folder; a second ``run_started`` marks the place.
+
+    Raises:
+        GateError: another process writes this run, or a folder cannot be written.
+    """
+    layout = RunLayout(settings.project_root, resumed.folder.name).create()
+    journal = Journal(layout.journal, project_root=layout.project_root)
+    recorded = last_event(resumed.events, "settings_resolved") or {}
+    if checkout is None:
+        target = embedded_target(layout.project_root, kept_settings(settings, layout.configs, recorded.get("files")))
+    else:
+        target = checkout
+    target.check_files()
+    stamp = str(resumed.started["timestamp"])
+    event = _journal_start(journal, layout, settings, target, command, resumed.options, stamp, resumed=True)
+    was = resumed.started
+    say(f"going on with {layout.run} after {len(resumed.events)} events of its journal")
+    if event["commit"] != was["commit"] or event["dirty"] or was["dirty"]:
+        say(f"the code may differ: the run began at commit {was['commit']}, now it is {event['commit']}")
+    so_far = resumed.so_far
+    context = RunContext(settings, target, layout, journal, gpus, say, show_progress)
+    context.settings = settings_after(settings, so_far.events)
+    context.chunks_started = so_far.chunks_started
+    if checkout is not None:
+        context.checkout = begin_checkout(context, resumed.options)
+    return context
+
+
+def _journal_start(
+    journal: Journal,
+    layout: RunLayout,
+    settings: Settings,
+    target: Target,
+    command: Sequence[str],
+    explicit: Mapping[str, Any],
+    stamp: str,
+    *,
+    resumed: bool = False,
+) -> Event:
+    source = source_state(target.root)
+    return journal.append(
+        "run_started",
+        schema=JOURNAL_SCHEMA,
+        run=layout.run,
+        timestamp=stamp,
+        resumed=resumed,
+        profile=settings.profile.name,
+        kind=settings.profile.kind,
+        command=shlex.split(redact_command(command)),
+        project_root=redact(str(layout.project_root)),
+        target=target.kind,
+        options={name: str(value) if isinstance(value, Path) else value for name, value in explicit.items()},
+        seed=settings.profile.seed,
+        versions=source.versions,
+        machine=_machine(),
+        commit=source.commit,
+        dirty=source.dirty,
+    )
+
+
+def _free_name(project_root: Path, wanted: str) -> str:
+    name, number = wanted, 2
+    while (project_root / "results" / name).exists():
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "hostname_hash": sha256(host_name().encode()).hexdigest()[:12],
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": gpu_inventory(),
+    }
+
+
+# What a checkpoint that a person named as a start says of its training (P1: it stands above the profile).
+
+
+def resumed_values(explicit: Mapping[str, Any], project_root: Path) -> dict[str, Any]:
+    """Dotted setting → value, read from the `--*-checkpoint` starts of the stages that will be trained.
+
+    Only the peak learning rate of the schedule is a setting that a checkpoint's state carries; optimizer, step and
+    random states are restored by the stage itself. Explicit options stand above it, the profile below.
+
+    Raises:
+        CheckpointError: a named checkpoint is missing or damaged.
+    """
+    trained = trained_stages(str(explicit.get("train_stage", "all")))
+    values: dict[str, Any] = {}
+    for short, stage in SHORT_NAMES.items():
+        given = explicit.get(f"{short}_checkpoint")
+        if given is None or stage not in trained:
+            continue
+        from tinyworlds_gate.checkpoints.read import read_state
+        from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
+
+        reference = resolve_checkpoint(project_root / str(given), stage)
+        rate = peak_rate(read_state(reference.path).get("scheduler_state_dict"))
+        if rate is not None:
+            values[f"stages.{stage}.learning_rate"] = rate
+    return values
+
+
+def peak_rate(scheduler_state: object) -> float | None:
+    """The peak learning rate of a scheduler's state: ours calls it ``peak``, PyTorch's schedulers ``base_lrs``."""
+    if not isinstance(scheduler_state, Mapping):
+        return None
+    rates = scheduler_state.get("base_lrs")
+    found = scheduler_state.get("peak", rates[0] if isinstance(rates, list) and rates else None)
+    return float(found) if isinstance(found, int | float) and 0 < found <= 1 else None

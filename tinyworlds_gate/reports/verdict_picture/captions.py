@@ -1,0 +1,220 @@
+"""What the picture of a verdict says in words: reasons, cards and headings, from a `gate_verdict` event (pure).
+
+Measures are those of the journal: a number that was not finite, or not measured, is None there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tinyworlds_gate.gate.conditions import MOST_DIGITS, apart
+from tinyworlds_gate.gate.measures.information import USED_SHARE
+from tinyworlds_gate.gate.thresholds import GateThresholds, thresholds_of
+from tinyworlds_gate.names import EVALUATION, FAIL, FINALS, INVALID, PASS
+from tinyworlds_gate.run.attempts import attempt_name, attempt_of
+from tinyworlds_gate.run.journal import Event
+from tinyworlds_gate.run.redact import redact
+
+HOLDS, FAILS, UNPROVEN, SHOWN, WARNS = "holds", "fails", "unproven", "shown", "warns"
+"""State of a card. ``unproven``: it would hold, but the evidence is INVALID. ``shown``: the profile does not ask for
+it, and it would hold where the long-run profiles ask; ``warns``: not asked for, and there it would fail."""
+
+STRICT = GateThresholds(require_mse_upper=True, require_skill=True, min_delta_psnr_db=0.5, min_action_codes=3)
+"""What the long-run profiles ask for, to say what a number is worth where a profile asks for less."""
+
+NO_NUMBER = "no number"
+NOT_ASKED = "not asked for"
+NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G5.control", "G5.codes")
+"""The conditions on the size of a number; each has its card."""
+Measures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One condition in short lines: its name, its value, what it is held to."""
+
+    name: str
+    value: str
+    against: tuple[str, ...]
+    state: str
+
+
+def plain(text: object) -> str:
+    """One line without secrets and control characters."""
+    return redact("".join(one if one.isprintable() else "?" for one in " ".join(str(text).split())))
+
+
+def mse_text(value: float | None) -> str:
+    """An error with four decimals, or with as many that a small one has two digits."""
+    if value is None or not math.isfinite(value):
+        return NO_NUMBER
+    digits = 1 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{min(max(digits, 4), MOST_DIGITS)}f}"
+
+
+def reasons(event: Event) -> list[str]:
+    """The verdict's sentence, a line for each of its reasons, without the word of the verdict."""
+    told = plain(event.get("sentence") or "no sentence was recorded").removeprefix(f"{event.get('verdict')}: ")
+    return [part[:1].upper() + part[1:] for part in told.split(" Also: ")]
+
+
+def subtitle(event: Event, run: str, profile: str | None) -> str:
+    """Which run, attempt, rollout and clips the verdict is about."""
+    number, draw = attempt_of(event)
+    parts = [run, f"profile {profile}" if profile else "", attempt_name(number, draw)]
+    measures: Measures = event.get("measures") or {}
+    if measures:
+        mode = "teacher-forced (not strict)" if measures.get("teacher_forced") else "strict autoregressive"
+        told = "clips of the evaluation set," if draw == EVALUATION else "held-out clips of"
+        unseen = ", which no attempt has seen" if draw in FINALS else ""
+        parts += [
+            f"{measures['clips']} {told} {measures['episodes']} episodes{unseen}",
+            f"{mode} rollout, {measures['generation_steps']} frames from {measures['context']}",
+        ]
+    return plain(" · ".join(part for part in parts if part))
+
+
+def cards(event: Event) -> list[Card]:
+    """What a person looks at first: the numbers of the rule, each beside its limit; without measures the evidence."""
+    measures: Measures | None = event.get("measures")
+    if not measures:
+        return [_evidence(event)] if event.get("conditions") else []
+    asked = thresholds_of(event) or GateThresholds()
+    return [
+        _error(event, measures, asked),
+        _interval(event, measures, asked),
+        _skill(event, measures),
+        _control(event, measures, asked),
+        _codes(event, measures, asked),
+        _evidence(event),
+    ]
+
+
+def _state(event: Event, meets: bool | None, *ids: str) -> str:
+    """``meets``: whether the number would do for the long-run profiles; None: it is no number."""
+    found = [one["verdict"] for one in event.get("conditions") or [] if one["id"] in ids]
+    if not found:
+        return SHOWN if meets else WARNS
+    if any(verdict != PASS for verdict in found):
+        return FAILS
+    return UNPROVEN if event.get("verdict") == INVALID else HOLDS
+
+
+def _error(event: Event, measures: Measures, asked: GateThresholds) -> Card:
+    mse = measures.get("mse")
+    value = NO_NUMBER if mse is None else apart(mse, asked.max_mse)
+    return Card("rollout error", value, (f"at most {asked.max_mse:g}",), _state(event, None, "G5"))
+
+
+def _interval(event: Event, measures: Measures, asked: GateThresholds) -> Card:
+    low, high = measures.get("mse_low"), measures.get("mse_high")
+    held_to = [f"upper end at most {asked.max_mse:g}"] if asked.require_mse_upper else []
+    if asked.require_upper_below_mean_frame:
+        held_to.append(f"below mean frame {mse_text(measures.get('mean_frame_mse'))}")
+    return Card(
+        "its 95 % interval",
+        NO_NUMBER if low is None or high is None else f"{mse_text(low)} to {mse_text(high)}",
+        tuple(held_to) or (NOT_ASKED,),
+        _state(event, high is not None and high <= asked.max_mse, "G5.interval", "G5.mean_frame"),
+    )
+
+
+def _skill(event: Event, measures: Measures) -> Card:
+    low = measures.get("skill_low")
+    state = _state(event, low is not None and low > 0, "G5.skill")
+    end = "" if low is None else f"from {_signed(low)}"
+    told = (NOT_ASKED, end) if state in (SHOWN, WARNS) else (end, "to be above 0")
+    copied = f"copying scores {mse_text(measures.get('copy_last_mse'))}"
+    against = "; ".join(part for part in told if part)
+    return Card("skill against copying", _signed(measures.get("skill")), (against, copied), state)
+
+
+def _control(event: Event, measures: Measures, asked: GateThresholds) -> Card:
+    cost, least = measures.get("delta_psnr_db"), asked.min_delta_psnr_db
+    state = _state(event, cost is not None and cost >= _least_db(STRICT), "G5.control")
+    return Card("random actions cost", _signed(cost, " dB"), (_asked(least, " dB"),), state)
+
+
+def _codes(event: Event, measures: Measures, asked: GateThresholds) -> Card:
+    used, shares = measures["action_codes_used"], measures.get("action_shares")
+    state = _state(event, used >= (STRICT.min_action_codes or 0), "G5.codes")
+    value = f"{used} of {len(shares)}" if shares else f"{used}"
+    return Card("action codes in use", value, (_asked(asked.min_action_codes),), state)
+
+
+def _asked(least: float | None, unit: str = "") -> str:
+    return NOT_ASKED if least is None else f"at least {least:g}{unit}"
+
+
+def _least_db(asked: GateThresholds) -> float:
+    return asked.min_delta_psnr_db or STRICT.min_delta_psnr_db or 0.0
+
+
+def _evidence(event: Event) -> Card:
+    """All conditions that are about evidence, not about the size of a number."""
+    others = [one for one in event.get("conditions") or [] if one["id"] not in NUMBERS]
+    broken = [str(one["id"]) for one in others if one["verdict"] in (FAIL, INVALID)]
+    told = f"not {', '.join(broken)}" if broken else "log, clips, weights, picture"
+    value = f"{len(others) - len(broken)} of {len(others)}"
+    return Card("checks of the evidence", value, (plain(told),), FAILS if broken else HOLDS)
+
+
+def _signed(value: float | None, unit: str = "") -> str:
+    return NO_NUMBER if value is None else f"{round(value, 2) + 0.0:.2f}{unit}".replace("-", "−")
+
+
+def chart_heading(event: Event) -> str:
+    """What the curves show, against a copied frame; of evidence that is INVALID they show nothing."""
+    measures: Measures = event.get("measures") or {}
+    mine, copied = measures.get("mse_by_step") or [], measures.get("copy_last_mse_by_step") or []
+    if not mine or any(value is None for value in mine):
+        return "Error by step: the model's is no finite number"
+    if event.get("verdict") == INVALID:
+        return "Error by step, as stated: not proven"
+    better, steps = sum(one < other for one, other in zip(mine, copied, strict=True)), len(mine)
+    if better == 0:
+        return "Error by step: no better than copying the last frame at any step"
+    where = "every step" if better == steps else f"{better} of {steps} steps"
+    return f"Error by step: better than copying the last frame at {where}"
+
+
+def control_heading(event: Event) -> str:
+    """Whether the actions steer what the model generates."""
+    cost = (event.get("measures") or {}).get("delta_psnr_db")
+    if cost is None:
+        return "What actions do: no number"
+    if event.get("verdict") == INVALID:
+        return "What actions do: not proven"
+    if cost >= _least_db(thresholds_of(event) or STRICT):
+        return "The actions steer the model"
+    return "The actions steer nothing" if cost <= 0 else "The actions hardly steer the model"
+
+
+def control_notes(measures: Measures) -> tuple[str, ...]:
+    """ΔPSNR in words, and its interval."""
+    cost, low, high = (measures.get(f"delta_psnr_{part}db") for part in ("", "low_", "high_"))
+    if cost is None:
+        return ()
+    told = f"random actions do better, by {-cost:.2f} dB" if cost < 0 else f"random actions cost {cost:.2f} dB"
+    return told, f"ΔPSNR, 95 % interval {_signed(low)} to {_signed(high)} dB"
+
+
+def codes_heading(measures: Measures) -> str:
+    """How many of the action codes occur."""
+    return f"{measures.get('action_codes_used')} of {len(measures['action_shares'])} action codes are in use"
+
+
+CODES_NOTE = f"share of the transitions; in use from {100 * USED_SHARE:g} % on"
+
+
+def memory_note(measures: Measures) -> str | None:
+    """Why there are no memory references, or how to read them."""
+    told = measures.get("memory_references")
+    if told is None:
+        return None
+    if measures.get("memory_sharp_mse") is None:
+        return plain(f"Memory references: {told}")
+    return "Memory references (what remembering every tile of the context would score) are no bounds."

@@ -1,0 +1,104 @@
+"""The code and the libraries of a run: the project's commit, whether tracked files differ from it, versions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import git
+
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+RECORDED_PACKAGES = (
+    "tinyworlds_gate",
+    "torch",
+    "numpy",
+    "h5py",
+    "crafter",
+    "pytest",
+    "pytest-html",
+    "wandb",
+    "safetensors",
+    "torchmetrics",
+    "pillow",
+)
+
+
+def source_state(project_root: Path) -> SourceState:
+    """As they lie on the disk now; what a child process that starts now would run on."""
+    commit, dirty = _commit(project_root)
+    return SourceState(commit, dirty, _versions())
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _commit(project_root: Path) -> tuple[str | None, bool | None]:
+    """The commit of the validated project and whether tracked files differ from it; None where git cannot say."""
+    try:
+        import git
+    except ImportError:  # GitPython's word for: there is no git program
+        return None, None
+    try:
+        repository = open_repository(project_root)
+        return repository.head.commit.hexsha, repository.is_dirty(untracked_files=False)
+    except (git.GitError, ValueError):
+        return None, None
+
+
+def open_repository(path: Path) -> git.Repo:
+    """The repository that holds ``path``, also inside a git hook, whose environment names another one.
+
+    GitPython expands ``$NAME`` in paths, and a folder may be called so: here it is taken as it is written.
+
+    Raises:
+        ImportError: the git program was not found.
+        git.InvalidGitRepositoryError, git.NoSuchPathError: there is none.
+    """
+    import git
+
+    class ExactGit(git.Git):
+        """Runs git in the folder as it is called; only text is expanded, a path is not."""
+
+        def __init__(self, working_dir: str | Path | None = None) -> None:
+            super().__init__(None if working_dir is None else Path(working_dir))
+
+    class ExactRepository(git.Repo):
+        GitCommandWrapperType = ExactGit  # type: ignore[assignment]
+
+    repo = ExactRepository(path, search_parent_directories=True, expand_vars=False)
+    own = {
+        "GIT_DIR": repo.git_dir,
+        "GIT_WORK_TREE": repo.working_tree_dir or "",
+        "GIT_INDEX_FILE": os.path.join(repo.git_dir, "index"),
+        "GIT_OBJECT_DIRECTORY": os.path.join(repo.common_dir, "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
+        "GIT_NAMESPACE": "",
+    }
+    # Set only where a hook set them: with GIT_DIR git does not ask who owns the repository.
+    repo.git.update_environment(**{name: str(value) for name, value in own.items() if name in os.environ})
+    return repo
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """The code and the libraries as they lie on the disk."""
+
+    commit: str | None = None
+    """Of the validated project; None where git cannot say."""
+    dirty: bool | None = None
+    """Whether tracked files differ from the commit."""
+    versions: Mapping[str, str] = field(default_factory=dict)
