@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.helpers.workers import longest_first, made_once
+from tests.helpers.workers import longest_first, make_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 HOSTILE = "<script>alert('tiny')</script>"
-"""Stands in the command line of the passing session, which the journal, the reports and the page show."""
+"""Part of the passing session's command line, which the journal, the reports and the page show."""
 
 
 @pytest.fixture(scope="session")
@@ -62,4 +62,4 @@ def passing(tmp_path_factory: pytest.TempPathFactory) -> Session:
         job = {"GITHUB_STEP_SUMMARY": str(project / STEP_SUMMARY)}
         return run_pytest(project, "validation", "-m", "smoke", "-o", f"junit_suite_name={HOSTILE}", variables=job)
 
-    return made_once(tmp_path_factory, "passing", run)
+    return make_once(tmp_path_factory, "passing", run)

@@ -1,16 +1,16 @@
-"""What the steps of one closed loop share: settings, target, folders, journal, and the voice to the terminal."""
+"""What the steps of one closed loop share: settings, target, folders, journal, and output to the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.config.rendezvous import Rendezvous
+from tinyworlds_gate.gate.clip_plan import ClipPlan
+from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.launch.nodes import Nodes
-from tinyworlds_gate.launch.wandb_run import WandbRun
-from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
@@ -18,22 +18,15 @@ from tinyworlds_gate.targets.base import Target
 
 @dataclass
 class CheckoutRun:
-    """What only a run on somebody's checkout has."""
+    """What only a run on a TinyWorlds checkout has."""
 
     gate_target: Target
     """The embedded reference, whose inference is the trusted gate on the checkout's checkpoints."""
     tree: Mapping[str, str]
-    """The files of the checkout before anything was started (``targets/tree.py``)."""
-    read_history: Callable[[RunContext, str, WandbRun, tuple[int, int], float], str | None]
-    """Brings the metrics of one chunk from W&B's files into ``Logs/``; what is wrong with them, or None.
-
-    Called with the stage, the chunk's W&B run, its updates and its start (Unix seconds).
-    """
+    """The files of the checkout before the run (``targets/fingerprint.py``)."""
     growth: Mapping[str, int] = field(default_factory=dict)
     """Stage → updates that are added where its gate is not met at the target: the profile's own chunk."""
     held_out_option: Path | None = None
-    frames: Path | None = None
-    """What the stages train on; the trusted gate measures on ``RunContext.data_path``."""
     no_trusted_gate: str | None = None
     """Why the trusted gate cannot be run; None when it can."""
 
@@ -49,29 +42,24 @@ class RunContext:
     gpus: int
     say: Callable[[str], None]
     show_progress: Callable[[str, int, int, int, float], None]
-    data_path: Path | None = None
-    evaluation_path: Path | None = None
-    """The fixed evaluation set of the final verdict; None where the run draws its clips."""
+    clips: ClipPlan = field(default_factory=ClipPlan)
+    """The frames file and the clips that are measured; set by the preparation."""
     nodes: Nodes | None = None
     """The other machines of this run; None where it has one."""
     chunks_started: int = field(default=0)
-    clip_draws: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """Draw → the first frames of its clips, as the preparation drew them, or as the evaluation set names them."""
     checkout: CheckoutRun | None = None
-    """Of a run on somebody's checkout; None for the embedded reference."""
-
-    def frames_of(self, draw: int) -> Path | None:
-        """The frames file that the clips of a draw lie in; None before the preparation."""
-        return self.evaluation_path if draw == EVALUATION else self.data_path
+    """None for the embedded reference."""
+    custom: Sequence[ClipMetric] = ()
+    """Conditions and metrics of the project's conftest.py."""
 
     @property
     def on_cpu(self) -> bool:
         """Whether the children train without a GPU."""
-        return self.gpus == 0 or self.settings.training.device == "cpu"
+        return runs_on_cpu(self.settings, self.gpus)
 
     @property
     def gate_target(self) -> Target:
-        """Whose inference is the trusted gate: the embedded reference's, also for a checkout."""
+        """The target whose inference is the trusted gate: the embedded reference, also for a checkout."""
         return self.target if self.checkout is None else self.checkout.gate_target
 
     @property
@@ -90,7 +78,7 @@ class RunContext:
         return self.settings.options.nnodes
 
     def progress_of(self, stage: str, start: int, end: int) -> Callable[[int, float], None]:
-        """A callback for the launcher: (newest 0-based update, seconds) becomes a line on the terminal."""
+        """A callback for the launcher: shows (newest 0-based update, seconds) as a line on the terminal."""
 
         def show(step: int, seconds: float) -> None:
             self.show_progress(stage, start, min(step + 1, end), end, seconds)
@@ -98,7 +86,7 @@ class RunContext:
         return show
 
     def wandb_environment(self, inherited: Mapping[str, str]) -> Mapping[str, str]:
-        """The environment that decides how a chunk's metrics go to W&B; a checkout's stay on this machine."""
+        """The environment with W&B's mode; a checkout's metrics stay on this machine by default."""
         if self.checkout is None:
             return inherited
         return {**inherited, "WANDB_MODE": inherited.get("WANDB_MODE") or "offline"}
@@ -107,3 +95,8 @@ class RunContext:
         """The number of the next chunk of this run, from 1."""
         self.chunks_started += 1
         return self.chunks_started
+
+
+def runs_on_cpu(settings: Settings, gpus: int) -> bool:
+    """Whether the children of a run compute without a GPU, on a machine with ``gpus`` GPUs."""
+    return gpus == 0 or settings.training.device == "cpu"

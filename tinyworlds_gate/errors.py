@@ -1,13 +1,13 @@
-"""The errors that a user reads: what is wrong, the value, what is allowed, the fix."""
+"""Errors for users: what is wrong, the value, what is allowed, the fix."""
 
 from __future__ import annotations
 
 
 class GateError(Exception):
-    """A mistake or a fault told in a sentence for the person who runs the gate.
+    """Base class of errors that are shown to the user as one sentence, without a traceback.
 
-    The message names the setting or file, the value found, what is allowed and the fix. It is shown
-    without a traceback; anything that is not a ``GateError`` is a defect of ours and keeps its traceback.
+    The message names the setting or file, the value found, what is allowed and the fix. Any other exception is a bug
+    in the harness and keeps its traceback.
     """
 
 
@@ -20,7 +20,7 @@ class DataError(GateError):
 
 
 class TooFewClipsError(DataError):
-    """The held-out episodes hold too few clips for the verdicts that a run may need; nothing can be claimed then."""
+    """The held-out episodes have too few clips for the verdicts that a run may need."""
 
 
 class CheckpointError(GateError):
@@ -28,7 +28,7 @@ class CheckpointError(GateError):
 
 
 class DivergedWeightsError(CheckpointError):
-    """The weights of a checkpoint are NaN or infinite: the file is whole, the training was not."""
+    """The weights of a checkpoint are NaN or infinite: the file is intact, but the training diverged."""
 
 
 class LaunchError(GateError):
@@ -36,8 +36,8 @@ class LaunchError(GateError):
 
 
 class DiskError(GateError):
-    """A disk takes nothing more or cannot be written; what was written before stays."""
+    """A disk is full or cannot be written; files written before are unchanged."""
 
 
 class TrainingError(GateError):
-    """A training or inference stage stopped for a reason that it can name."""
+    """A training or inference stage stopped for a known reason."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.runs import begin_journal, reports_of
 from tests.helpers.fake_stages import PROGRAM, fake_project
-from tinyworlds_gate.stages.controller import StageController
+from tinyworlds_gate.loop.stage_controller import StageController
 
 STAGE = "video_tokenizer"
 

@@ -1,4 +1,4 @@
-"""Holds every row of the fault matrix to the same promises, and records what was measured (--record-faults)."""
+"""Fixtures that check every fault test for leftovers and losses, and the option --record-faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PASSED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option exists when pytest is started with tests/faults as an argument."""
+    """Declare the option; it exists when pytest gets tests/faults as an argument."""
     parser.addoption(
         "--record-faults",
         type=Path,
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record, where that was asked for."""
+    """Register the recorder when --record-faults is set."""
     path = config.getoption("--record-faults", None)
     if path is not None:
         config.pluginmanager.register(Recorder(path), "fault-recorder")
@@ -34,9 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_left_running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """After each test nothing of any temporary project of this session may run; what does is named and ended.
+    """Fail a test that leaves processes of a temporary project running, name them and end them.
 
-    A row's test without ``scene`` says why: ``@pytest.mark.fault("id", no_scene="why")``.
+    A fault test without ``scene`` needs a reason: ``@pytest.mark.fault("id", no_scene="why")``.
     """
     mark = request.node.get_closest_marker("fault")
     if mark is not None and "scene" not in request.fixturenames and not mark.kwargs.get("no_scene"):
@@ -52,7 +52,7 @@ def nothing_left_running(request: pytest.FixtureRequest, tmp_path_factory: pytes
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note whether a test passed, so that what is asked of it at its end is not asked of one that failed before."""
+    """Store whether a test passed; the checks at its end apply to passed tests only."""
     report = yield
     if report.when == "call":
         item.stash[PASSED] = report.passed
@@ -61,7 +61,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest, nothing_left_running: None) -> Iterator[BeginScene]:
-    """``scene(root, script)`` begins the scene of a project: a bystander and a ledger, both checked at the end."""
+    """Return ``scene(root, script)``: it starts a project's bystander and ledger, both checked at the end."""
     begun: list[Scene] = []
     with ExitStack() as stack:
 

@@ -1,7 +1,7 @@
-"""A project whose two ranks work on GPUs of a stand-in for NVIDIA's library, under torchrun and the real controller.
+"""A project whose two ranks use GPUs of a stand-in for NVML, under torchrun and the real controller.
 
 The ranks are real processes with real heartbeats; the GPUs are those of ``tests/helpers/live_nvml.py``, and what a rank
-does on which GPU stands in ``devices.json``, one entry a life: ``gpus`` (by rank), ``beats``, ``seconds``, ``torn``.
+does on which GPU is in ``devices.json``, one entry a life: ``gpus`` (by rank), ``beats``, ``seconds``, ``torn``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.faults.runs import faulty_project
 from tests.helpers.fake_stages import PROGRAM, FakeProject
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.findings.processes import devices
-from tinyworlds_gate.stages.controller import StageController, StageResult
+from tinyworlds_gate.loop.stage_controller import StageController, StageResult
 
 STAGE = "video_tokenizer"
 
@@ -64,13 +64,13 @@ if rank != 0:
 def on_gpus(
     *gpus: int, beats: bool = True, seconds: float = 2.5, torn: bool = False, prefix: str = "GPU"
 ) -> dict[str, Any]:
-    """One life: the GPU of each rank, and how it shows itself."""
+    """One try: the GPU of each rank, and how it is visible."""
     return {"gpus": gpus, "beats": beats, "seconds": seconds, "torn": torn, "prefix": prefix}
 
 
 def device_project(root: Path, scene: BeginScene, *lives: dict[str, Any], gpus: int = 2) -> FakeProject:
-    """A started run with two workers, one chunk long."""
-    project = faulty_project(root, STAGE, scene, chunk=4, target=4)
+    """Start a run with two workers and one chunk."""
+    project = faulty_project(root, STAGE, scene, chunk=4, target=4, steps=[3, 7])
     for script in project.scripts.glob("train_*.py"):
         script.write_text(RANKS + PROGRAM)
     (project.scripts / "devices.json").write_text(json.dumps(lives))
@@ -86,12 +86,12 @@ def device_project(root: Path, scene: BeginScene, *lives: dict[str, Any], gpus: 
 
 
 def train(project: FakeProject) -> StageResult:
-    """The stage to its target, under the controller."""
+    """Train the stage to its target with the controller."""
     return StageController(project.context, STAGE, {}).train(4)
 
 
 def finding(project: FakeProject, requirement: str) -> tuple[str, str]:
-    """Verdict and reason of L3 or H6 from the journal, as a run's report states them."""
+    """Return verdict and reason of L3 or H6 from the journal."""
     found = devices(list(project.context.journal.events()), project.context.gpus, 2, False)
     (one,) = [each for each in found if each.id == requirement]
     return one.verdict, one.reason

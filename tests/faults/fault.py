@@ -12,38 +12,36 @@ NOTHING = "nothing"
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault and what is promised about it; each text is a cell of docs/faults.md, at most a sentence or two."""
+    """A fault and the required behaviour; each text is an item of docs/faults.md, at most a sentence or two."""
 
     id: str
-    """Lower-case words joined by hyphens; tests name it: ``@pytest.mark.fault("kill-rank-0")``."""
+    """Lower-case words joined by hyphens, as in ``@pytest.mark.fault("kill-rank-0")``."""
     title: str
     """What happens to the run."""
     injected: str
-    """How the test does it: the real process, file or device that is hit."""
+    """How the test causes it: the real process, file or device that breaks."""
     loop: str
-    """What the loop does then."""
+    """How the loop reacts."""
     report: str
-    """The words of the report (or of the terminal, where the run has no report)."""
+    """The sentences of the report (or of the terminal, when the run has no report)."""
     requirements: tuple[str, ...]
     """IDs of docs/requirements.md."""
-    running: str = NOTHING
-    """What is left running; ``nothing``, or the row has failed."""
     lost: str = NOTHING
-    """What is lost; ``nothing``, or exactly what."""
+    """What is lost: ``nothing``, or exactly what."""
     slow: bool = False
-    """Every test of the row carries ``slow``, so that a bare ``pytest`` leaves it out."""
+    """Whether every test of the fault is marked ``slow``, so that a bare ``pytest`` skips it."""
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
-            raise ValueError(f"fault id {self.id!r}: lower-case words joined by hyphens are needed")
+            raise ValueError(f"fault id {self.id!r}: use lower-case words joined by hyphens")
         empty = [one.name for one in fields(self) if isinstance(text := getattr(self, one.name), str) and not text]
         if empty or not self.requirements:
-            raise ValueError(f"fault {self.id}: it says nothing for {', '.join(empty) or 'requirements'}")
+            raise ValueError(f"fault {self.id}: empty fields: {', '.join(empty) or 'requirements'}")
 
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that belong together."""
+    """A group of faults, a heading of docs/faults.md."""
 
     title: str
     rows: tuple[Fault, ...]

@@ -1,4 +1,4 @@
-"""Whole sessions of the tiny project in surroundings that a person's shell does not have."""
+"""Whole sessions of the tiny project in unusual environments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PYTEST = (sys.executable, "-m", "pytest", "validation", "-m", "smoke")
 
 
 def bare_environment(**variables: str) -> dict[str, str]:
-    """Nothing but where programs and our code are: no HOME, no USER, no locale, no terminal."""
+    """Return an environment with PATH and PYTHONPATH only: no HOME, USER, locale or terminal."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": str(REPOSITORY),
@@ -34,7 +34,7 @@ def bare_environment(**variables: str) -> dict[str, str]:
 
 
 def run_without_terminal(project: Path, env: Mapping[str, str], *words: str) -> Session:
-    """A session whose standard input is closed (not merely empty) and whose output goes into a pipe."""
+    """Run a session with closed standard input and its output in a pipe."""
     began = time.monotonic()
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" <&-', "sh", *PYTEST, *words],
@@ -49,7 +49,7 @@ def run_without_terminal(project: Path, env: Mapping[str, str], *words: str) -> 
 
 
 def run_on_terminal(project: Path, env: Mapping[str, str], *words: str, columns: int, lines: int) -> Session:
-    """A session on a real terminal of this size."""
+    """Run a session on a real pseudo-terminal of this size."""
     began = time.monotonic()
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -77,7 +77,7 @@ def run_on_terminal(project: Path, env: Mapping[str, str], *words: str, columns:
 
 
 def run_with_reader_that_leaves(project: Path, env: Mapping[str, str], *words: str) -> Session:
-    """A session whose output goes into a pipe that is closed after the run's first words, as by ``| grep -m1 gate``."""
+    """Run a session whose output pipe is closed after the run's first lines, as by ``| grep -m1 gate``."""
     began = time.monotonic()
     process = subprocess.Popen(
         [*PYTEST, *words],

@@ -21,9 +21,11 @@ from tests.helpers.config_files import REPOSITORY
 from tests.helpers.tiny_project import GAME, write_game, write_smoke_profile
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.gate.clip_plan import ClipPlan
+from tinyworlds_gate.loop.stage_controller import StageController, StageResult
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.journal import Journal
-from tinyworlds_gate.run.layout import STAGES, RunLayout
-from tinyworlds_gate.stages.controller import StageController, StageResult
+from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
 
 STAGE = "video_tokenizer"
@@ -60,14 +62,14 @@ main(STAGE)
 
 @dataclass
 class RankProject:
-    """A started run of the project."""
+    """Start a run of the project."""
 
     context: RunContext
     scripts: Path
     said: list[str]
 
     def arm(self, code: str, *, rank: int, update: int = SAVED_EVERY + 2, launch: int = 0) -> None:
-        """Let a rank of a launch (0, 1, …; each before it had its fault) run ``code`` once.
+        """Let a rank of a launch (0, 1, …) run ``code`` once.
 
         It runs after the optimizer step of the absolute 0-based ``update``. The first launch starts at update 0, a
         later one at ``SAVED_EVERY``. The code knows ``kill(signal_name, pid)`` (by another process), ``weights`` (the
@@ -85,14 +87,14 @@ class RankProject:
 
     @property
     def weights(self) -> str:
-        """SHA-256 of the weights and the optimizer after the last update."""
+        """Return the SHA-256 of weights and optimizer after the last update."""
         folder = self.context.layout.checkpoint(STAGE, UPDATES - 1)
         files = (folder / "model_state_dict.pt", folder / "optim_state_dict.pt")
         return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def rank_project(root: Path, scene: BeginScene | None = None, *, stall_s: float = 100.0, batch: int = 4) -> RankProject:
-    """A run of the tiny game whose stages train with two gloo workers; on a scene unless it is a reference run."""
+    """Create a run of the tiny game with two gloo workers; with a scene unless it is a reference run."""
     configs, scripts = root / "configs", root / "scripts"
     write_smoke_profile(configs)
     write_game(root / "data" / f"{GAME.lower()}_frames.h5", episodes=8)
@@ -125,7 +127,7 @@ def rank_project(root: Path, scene: BeginScene | None = None, *, stall_s: float 
         gpus=0,
         say=said.append,
         show_progress=lambda *_: None,
-        data_path=root / "data" / f"{GAME.lower()}_frames.h5",
+        clips=ClipPlan(root / "data" / f"{GAME.lower()}_frames.h5"),
     )
     begin_journal(context)
     if scene is not None:

@@ -1,4 +1,4 @@
-"""What was measured: the outcome of every marked test, merged into one JSON file (docs/results/faults.json)."""
+"""The recorded outcome of every marked test, merged into one JSON file (docs/results/faults.json)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tests = dict[str, dict[str, Any]]
 
 
 def read_record(path: Path) -> dict[str, Tests]:
-    """Row → its tests as recorded; empty where there is no file yet."""
+    """Return fault → its recorded tests; empty when there is no file yet."""
     if not path.exists():
         return {}
     rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["rows"]
@@ -23,10 +23,10 @@ def read_record(path: Path) -> dict[str, Tests]:
 
 
 def merge(old: Mapping[str, Tests], new: Mapping[str, Tests], collected: Mapping[str, set[str]]) -> dict[str, Tests]:
-    """The record after a session: what ran replaces what stood, except that a skip never replaces a measurement.
+    """Merge a session into the record: new outcomes replace old ones, but a skip never replaces a measurement.
 
-    ``collected`` holds, for every row, the node IDs that this session saw, also those that were deselected. An old
-    test that its file no longer holds is dropped; one of a file that was not collected stays.
+    ``collected`` has the node IDs that this session collected for each fault, deselected ones too. An old test that its
+    file no longer contains is dropped; one of a file that was not collected stays.
     """
     files = {_file(node) for nodes in collected.values() for node in nodes}
     merged: dict[str, Tests] = {}
@@ -45,7 +45,7 @@ def merge(old: Mapping[str, Tests], new: Mapping[str, Tests], collected: Mapping
 
 
 def verdict_of(tests: Tests) -> tuple[str, str]:
-    """The verdict of a row and its reason: FAIL when one test failed, NOT-RUN when none ran."""
+    """Return the verdict of a fault and its reason: FAIL when one test failed, NOT-RUN when none ran."""
     failed = [node for node, test in tests.items() if test["outcome"] == FAIL]
     skipped = [test["reason"] for test in tests.values() if test["outcome"] == NOT_RUN]
     if failed:
@@ -56,7 +56,7 @@ def verdict_of(tests: Tests) -> tuple[str, str]:
 
 
 def write_record(path: Path, rows: Mapping[str, Tests]) -> None:
-    """Write the record with the verdict of each row beside its tests."""
+    """Write the record with the verdict of each fault and its tests."""
     data: dict[str, Any] = {}
     for id in sorted(rows):
         verdict, reason = verdict_of(rows[id])

@@ -1,41 +1,39 @@
-"""The pytest plugin behind --record-faults: outcome and seconds of each test that carries a row's mark."""
+"""The pytest plugin of --record-faults: outcome and seconds of each test with a ``fault`` mark."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.faults.record import FAIL, NOT_RUN, PASS, Tests, merge, read_record, write_record
 from tinyworlds_gate.launch.devices.nvml import gpu_inventory
+from tinyworlds_gate.run.machine import total_memory_gib, usable_cpus
 
 
 class Recorder:
-    """Collects while a session runs, and merges into the file at its end."""
+    """Collects outcomes during a session and merges them into the file at its end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, set[str]] = {}
-        """Node ID → the rows that it carries."""
+        """Node ID → the faults that it tests."""
         self.outcomes: dict[str, tuple[str, str]] = {}
         self.seconds: dict[str, float] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Look before -m and -k deselect."""
+        """Collect the marks before -m and -k deselect tests."""
         for item in items:
             rows = {str(id) for mark in item.iter_markers("fault") for id in mark.args}
             if rows:
                 self.rows[item.nodeid] = rows
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Setup, call and teardown: the worst counts (a process that is left running fails the teardown)."""
+        """Keep the worst outcome of setup, call and teardown (a leftover process fails the teardown)."""
         if report.nodeid not in self.rows:
             return
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
@@ -47,12 +45,12 @@ class Recorder:
             self.outcomes.setdefault(report.nodeid, (PASS, ""))
 
     def pytest_sessionfinish(self) -> None:
-        """Write."""
+        """Merge the outcomes into the file."""
         collected: dict[str, set[str]] = {}
         fresh: dict[str, Tests] = {}
         same: dict[str, Any] = {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "machine": machine_words(),
+            "machine": machine_text(),
             "commit": _commit(),
         }
         for node, rows in self.rows.items():
@@ -60,17 +58,16 @@ class Recorder:
                 collected.setdefault(id, set()).add(node)
                 if node in self.outcomes:
                     outcome, reason = self.outcomes[node]
-                    told = {"outcome": outcome, "reason": reason, "seconds": round(self.seconds[node], 1)}
-                    fresh.setdefault(id, {})[node] = told | same
+                    measured = {"outcome": outcome, "reason": reason, "seconds": round(self.seconds[node], 1)}
+                    fresh.setdefault(id, {})[node] = measured | same
         write_record(self.path, merge(read_record(self.path), fresh, collected))
 
 
-def machine_words() -> str:
-    """``2 CPU cores, 24 GiB, no GPU``."""
-    cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+def machine_text() -> str:
+    """Return this machine as text: ``2 CPU cores, 24 GiB, no GPU``."""
     gpus = gpu_inventory()
-    told = f"{len(gpus)} × {gpus[0].name}" if gpus else "no GPU"
-    return f"{cpus} CPU cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {told}"
+    gpu_text = f"{len(gpus)} × {gpus[0].name}" if gpus else "no GPU"
+    return f"{usable_cpus()} CPU cores, {total_memory_gib():.0f} GiB, {gpu_text}"
 
 
 def _commit() -> str:
@@ -85,5 +82,5 @@ def _commit() -> str:
 
 
 def _skip_reason(report: pytest.TestReport) -> str:
-    told = report.longrepr
-    return str(told[2]).removeprefix("Skipped: ") if isinstance(told, tuple) else str(told)
+    cause = report.longrepr
+    return str(cause[2]).removeprefix("Skipped: ") if isinstance(cause, tuple) else str(cause)

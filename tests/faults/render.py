@@ -1,12 +1,13 @@
-"""docs/faults.md from the table and the record: python -m tests.faults.render"""
+"""Generate docs/faults.md from the table and the record: python -m tests.faults.render"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
-from tests.faults.fault import Fault
+from tests.faults.fault import NOTHING, Fault
 from tests.faults.record import Tests, read_record, verdict_of
 from tests.faults.table import FAULTS, SECTIONS
 
@@ -14,53 +15,77 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RECORD = REPOSITORY / "docs" / "results" / "faults.json"
 PAGE = REPOSITORY / "docs" / "faults.md"
 
+WIDTH = 120
 NOT_MEASURED = "not measured yet"
 HEAD = """\
-# The fault matrix
+# Fault matrix
 
-What can happen to a long run, and what is there afterwards: what the loop does, what the report says, what is left
-running and what is lost. Every row is at least one test in `tests/faults/` that breaks a real process, file or
-device, never the code that would notice; its verdict is what was measured. After every test nothing of its project may
-run, every checkpoint and every line of journal and logs from before the fault must be there, and a bystander
-(`tail -f` on a stage script) must be alive.
+What the harness does when something breaks during a long run. Every fault has at least one test in `tests/faults/` that
+breaks a real process, file or device, not the code under test.
 
-This page is written from `tests/faults/table.py` and [results/faults.json](results/faults.json), which also holds each
-test's duration, date, commit and machine. `make faults` measures every row and writes the page again;
-`python -m tests.faults.render` only writes it.
+After every test, three things must hold:
+
+- No process of the test's project is still running.
+- Every earlier checkpoint, and every earlier line of the journal and the logs, is still there.
+- A bystander process (`tail -f` on a stage script) is still alive.
+
+`python -m tests.faults.render` generates this page from `tests/faults/table.py` and
+[results/faults.json](results/faults.json), which records the duration, date, commit and machine of each test.
+`make faults` runs all tests, updates the record and generates the page.
+
+Each entry says how the test causes the fault, what the loop does, what the report (or the terminal) says and what is
+lost, and names its requirements and tests. A1, A5 and A6 are [reports](requirements.md#artifacts); T1 to T7 are
+[retune rules](requirements.md#retuning).
 """
-COLUMNS = ("Fault", "What happens, and how the test does it", "The loop", "The report", "Running", "Lost", "Verdict")
 
 
 def page(record: Mapping[str, Tests]) -> str:
-    """The whole page."""
-    counts = Counter(_verdict(record, row)[0] for row in FAULTS)
-    measured = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
+    """Return the whole page."""
     machines = sorted({test["machine"] for tests in record.values() for test in tests.values()})
-    lines = [HEAD, f"{len(FAULTS)} rows: {measured or 'none'}."]
-    lines += [f"Measured on: {'; '.join(machines)}."] if machines else []
-    lines += ["", _row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    parts = [HEAD, "## Overview\n", f"{len(FAULTS)} faults: {_counts(record, FAULTS)}."]
+    parts += [f"Measured on: {'; '.join(machines)}."] if machines else []
+    parts += ["", "| Section | Faults | Slow | Verdicts |", "| --- | --- | --- | --- |"]
+    parts += [
+        f"| [{section.title}](#{section.title.lower().replace(',', '').replace(' ', '-')}) | {len(section.rows)} | "
+        f"{sum(row.slow for row in section.rows)} | {_counts(record, section.rows)} |"
+        for section in SECTIONS
+    ]
+    parts.append("\nA bare `pytest` does not run the slow ones.")
     for section in SECTIONS:
-        if section.rows:
-            lines.append(_row([f"**{section.title}**", *[""] * (len(COLUMNS) - 1)]))
-        lines += [_row(_cells(record, row)) for row in section.rows]
-    return "\n".join(lines) + "\n"
+        parts += [f"\n## {section.title}"]
+        parts += [_entry(record.get(row.id, {}), row) for row in section.rows]
+    return "\n".join(parts) + "\n"
 
 
-def _cells(record: Mapping[str, Tests], row: Fault) -> list[str]:
-    verdict, reason = _verdict(record, row)
-    told = f"**{verdict}**" + (f" ({reason})" if reason else "") + (", slow" if row.slow else "")
-    requirements = f"`{row.id}` <br> {' '.join(row.requirements)}"
-    return [requirements, f"{row.title} <br> *{row.injected}*", row.loop, row.report, row.running, row.lost, told]
+def _entry(tests: Tests, row: Fault) -> str:
+    verdict, reason = _verdict(tests)
+    lines = [f"\n### {row.id}\n", _wrapped(row.title), ""]
+    texts = {"Cause in the test": row.injected, "Loop": row.loop, "Report": row.report}
+    if row.lost != NOTHING:
+        texts["Lost"] = row.lost[0].upper() + row.lost[1:] + "."
+    texts |= {
+        "Requirements": ", ".join(row.requirements),
+        "Verdict": f"**{verdict}**" + (f" ({reason})" if reason else "") + (", slow" if row.slow else ""),
+    }
+    lines += [_wrapped(f"- {label}: {text}", indent="  ") for label, text in texts.items()]
+    for path in dict.fromkeys(node.partition("::")[0] for node in sorted(tests)):
+        names = {node.partition("[")[0].rpartition("::")[2] for node in tests if node.startswith(f"{path}::")}
+        listed = ", ".join(f"`{name}`" for name in sorted(names))
+        lines.append(_wrapped(f"- Tests in `{path}`: {listed}", indent="  "))
+    return "\n".join(lines)
 
 
-def _verdict(record: Mapping[str, Tests], row: Fault) -> tuple[str, str]:
-    tests = record.get(row.id)
+def _counts(record: Mapping[str, Tests], rows: Sequence[Fault]) -> str:
+    counts = Counter(_verdict(record.get(row.id, {}))[0] for row in rows)
+    return ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
+
+
+def _verdict(tests: Tests) -> tuple[str, str]:
     return verdict_of(tests) if tests else (NOT_MEASURED, "")
 
 
-def _row(cells: list[str] | tuple[str, ...]) -> str:
-    escaped = (" ".join(cell.replace("|", "\\|").split()) for cell in cells)
-    return f"| {' | '.join(escaped)} |"
+def _wrapped(text: str, indent: str = "") -> str:
+    return fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> None:

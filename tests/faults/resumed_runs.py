@@ -1,4 +1,4 @@
-"""Whole loops that are killed and resumed, and what must be the same afterwards."""
+"""Kill and resume whole loops, and compare their results."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SELDOM_S = 0.05
 
 @dataclass(frozen=True)
 class Outcome:
-    """What two runs that trained the same have in common, whatever happened to them on the way."""
+    """The results that two equal runs have in common, with or without interruptions."""
 
     weights: dict[str, tuple[int, str]]
-    """stage → (step, SHA-256 of the weights) of its newest checkpoint."""
+    """Stage → (step, SHA-256 of the weights) of its newest checkpoint."""
     verdicts: list[tuple[str, dict[str, Any]]]
-    """Verdict and measures of each attempt at the gate and of the final verdict, without the seconds it took."""
+    """Verdict and measurements of each attempt and of the final verdict, without their duration."""
     status: str
 
 
@@ -51,7 +51,7 @@ def outcome_of(run: Path) -> Outcome:
 
 @dataclass(frozen=True)
 class Kill:
-    """Which process was killed, when, and whether the harness itself was it."""
+    """Which process was killed, when, and whether it was the harness."""
 
     what: str
     after_s: float
@@ -59,7 +59,7 @@ class Kill:
 
 
 def is_over(run: Path) -> bool:
-    """Whether the session wrote its last word, the page, into the journal."""
+    """Return whether the journal has the session's last event, the page."""
     events = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     return any(event["event"] == "report_written" and event["id"] == "A8" for event in events)
 
@@ -99,6 +99,6 @@ def _others(project: Path, spared: set[int]) -> list[psutil.Process]:
 
 
 def resume(project: Path, run: Path, *words: str) -> Session:
-    """`--resume-run` to the end."""
+    """Resume the run with `--resume-run` until it ends."""
     session = run_pytest(project, "validation", "-m", "smoke", "--resume-run", f"results/{run.name}", *words)
     return Session(project, session.exit_status, session.output, session.seconds, run)

@@ -1,4 +1,4 @@
-"""A run in a temporary project that can be reported: its journal begins as a run's does."""
+"""A run in a temporary project whose journal starts like a real one, so that reports can be written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def faulty_project(root: Path, stage: str, scene: BeginScene, **keywords: Any) -
 
 
 def hold_at_every_word(context: RunContext, scene: Scene) -> None:
-    """Enter what is there into the ledger whenever the loop says something."""
+    """Update the ledger whenever the loop prints a line."""
     say = context.say
 
     def say_and_hold(sentence: str) -> None:
@@ -39,7 +39,7 @@ def hold_at_every_word(context: RunContext, scene: Scene) -> None:
 
 
 def begin_journal(context: RunContext) -> None:
-    """The first two events of a run."""
+    """Write the first two events of a run."""
     settings = context.settings
     context.journal.append(
         "run_started",
@@ -67,6 +67,6 @@ def begin_journal(context: RunContext) -> None:
 
 
 def reports_of(layout: RunLayout, ids: Sequence[str] = ("A1", "A5", "A6")) -> dict[str, str]:
-    """The reports of the run as they are written from its journal now: ID → text with single blanks."""
+    """Write the reports from the current journal and return ID → text with single spaces."""
     written = write_reports(layout.project_root, layout.root)
     return {id: " ".join(written[id].read_text(encoding="utf-8").split()) for id in ids}

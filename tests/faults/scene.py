@@ -1,4 +1,4 @@
-"""What every row of the fault matrix is held to: nobody hurt, nothing lost, nothing left running."""
+"""Checks of every fault test: bystanders unharmed, nothing lost, nothing left running."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from tinyworlds_gate.launch.command import PROJECT_VARIABLE, RUN_ROOT_VARIABLE
 from tinyworlds_gate.launch.processes.find import own_ancestry
 
 GONE_WITHIN_S = 5.0
-"""A process that has been signalled gets this long to be gone, on a busy machine."""
+"""Time for a signalled process to end on a busy machine."""
 
 
 @dataclass
 class Scene:
-    """A project under a fault: its bystander, and the ledger of what it must still hold afterwards."""
+    """A project in a fault test, with its bystander and the ledger of files that must survive."""
 
     root: Path
     bystander: subprocess.Popen[bytes]
     ledger: Ledger
 
     def hold(self) -> None:
-        """Enter everything that exists now into the ledger; call it again whenever more is there to lose."""
+        """Add everything that exists now to the ledger; call it again when there are new files."""
         self.ledger.hold()
 
 
 @contextmanager
 def scene_of(root: Path, script: Path) -> Iterator[Scene]:
-    """The project in ``root`` with a bystander on one of its stage scripts; at the end nothing may be missing.
+    """Start a bystander on a stage script of the project in ``root``; at the end nothing may be missing.
 
     The ledger takes a first entry at once. Afterwards the bystander must be alive and the ledger must be kept; raises
     AssertionError otherwise (only where the block itself has raised nothing).
@@ -58,16 +58,16 @@ def scene_of(root: Path, script: Path) -> Iterator[Scene]:
 
 @dataclass
 class Ledger:
-    """Checkpoints by content, journals and logs by their bytes."""
+    """Checkpoints by hash, journals and logs by their bytes."""
 
     root: Path
     checkpoints: dict[tuple[Path, str], dict[str, str]] = field(default_factory=dict)
-    """(folder of checkpoints, name) → file name → SHA-256."""
+    """(Checkpoint folder, name) → file name → SHA-256."""
     texts: dict[Path, bytes] = field(default_factory=dict)
-    """Journals and logs: what was there must stay the beginning of what is there."""
+    """Journals and logs; the recorded bytes must stay the beginning of the file."""
 
     def hold(self) -> None:
-        """Enter what exists now: whole checkpoints below results/, journals, logs."""
+        """Add the current complete checkpoints below results/, journals and logs."""
         for folder in self.root.glob("results/*/*/checkpoints/*"):
             if parse_folder_name(folder.name):
                 self.checkpoints[folder.parent, folder.name] = _content(folder)
@@ -77,7 +77,7 @@ class Ledger:
                 self.texts[path] = content[: content.rfind(b"\n") + 1]
 
     def problems(self) -> list[str]:
-        """A sentence for each thing that is gone or altered; a checkpoint may have been set aside by another name."""
+        """Return a sentence for each missing or altered item; a checkpoint may have been renamed."""
         found = []
         for (parent, name), content in self.checkpoints.items():
             if not any(_content(folder) == content for folder in parent.iterdir() if folder.is_dir()):
@@ -121,13 +121,13 @@ def _is_below(process: psutil.Process, base: Path) -> bool:
 
 
 def left_running(base: Path, within_s: float = GONE_WITHIN_S) -> list[str]:
-    """What still runs after so many seconds, told and ended; empty when nothing does."""
+    """Return the processes that still run after ``within_s`` seconds, and end them."""
     deadline = time.monotonic() + within_s
     while (left := processes_below(base)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    told = []
+    found = []
     for process in left:
         with suppress(psutil.Error):
-            told.append(f"PID {process.pid} ({process.status()}): {' '.join(process.cmdline())}")
+            found.append(f"PID {process.pid} ({process.status()}): {' '.join(process.cmdline())}")
             process.kill()
-    return told
+    return found

@@ -1,4 +1,4 @@
-"""The fault matrix: every row, in the order of docs/faults.md."""
+"""The fault matrix: every fault, in the order of docs/faults.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.fault import Fault, Section
 SECTIONS = (
     Section("Processes", rows_processes.ROWS),
     Section("Memory", rows_memory.ROWS),
-    Section("One launcher, one harness, and who stands by", rows_launchers.ROWS),
+    Section("Launchers, harnesses and bystanders", rows_launchers.ROWS),
     Section("Hangs and interrupts", rows_interrupts.ROWS),
     Section("Checkpoints and other artifacts", rows_artifacts.ROWS),
     Section("Disk", rows_disk.ROWS),

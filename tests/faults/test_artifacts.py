@@ -18,10 +18,11 @@ from tests.faults.conftest import BeginScene
 from tests.faults.runs import faulty_project, reports_of
 from tests.helpers.checkpoint_files import copy_foreign, optimizer_state, write_ours
 from tests.helpers.fake_stages import RUN, FakeProject
-from tests.helpers.small_worlds import SMALL
+from tests.helpers.small_models import SMALL
 from tests.helpers.tiny_project import make_project, no_checkpoint_in, run_pytest
-from tinyworlds_gate.checkpoints import read_model_state, write_checkpoint
-from tinyworlds_gate.stages.controller import StageController
+from tinyworlds_gate.checkpoints.read import read_model_state
+from tinyworlds_gate.checkpoints.write import write_checkpoint
+from tinyworlds_gate.loop.stage_controller import StageController
 from tinyworlds_gate.targets.embedded import embedded_target
 
 STAGE = "video_tokenizer"
@@ -226,9 +227,9 @@ def went_on_from_update_5(project: FakeProject, reason: str) -> None:
     folder = project.context.layout.checkpoints(STAGE)
     assert (folder / f".superseded-{STAGE}_step_{BAD}-1").exists(), "what is refused is kept under another name"
     reports = reports_of(project.context.layout)
-    told = reports["A6"].partition("Refused as a start of the next try: ")[2]
-    assert told.startswith(f"results/{RUN}/{STAGE}/checkpoints/{STAGE}_step_{BAD}: ")
-    assert reason in told.partition("The next try starts from")[0]
+    refusal = reports["A6"].partition("Refused as the start of the next try: ")[2]
+    assert refusal.startswith(f"results/{RUN}/{STAGE}/checkpoints/{STAGE}_step_{BAD}: ")
+    assert reason in refusal.partition("The next try starts from")[0]
     assert f"The next try starts from [results/{RUN}/{STAGE}/checkpoints/{STAGE}_step_{GOOD}]" in reports["A6"]
     assert "T1: runtime_error: it exited with code 1" in reports["A5"]
 

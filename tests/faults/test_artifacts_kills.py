@@ -14,8 +14,9 @@ from tests.faults.runs import faulty_project, reports_of
 from tests.helpers.checkpoint_files import names_in
 from tests.helpers.fake_stages import RUN
 from tests.helpers.killed_writers import Job, wrapped_boundaries
-from tinyworlds_gate.checkpoints import verify_checkpoint
-from tinyworlds_gate.stages.controller import StageController
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.loop.stage_controller import StageController
+from tinyworlds_gate.run.formats import duration_text
 
 STAGE = "video_tokenizer"
 BEFORE, NEW, LAST = 5, 6, 7
@@ -73,5 +74,5 @@ def test_a_stage_that_is_killed_in_its_writer_goes_on_from_the_newest_whole_chec
     left_over = [name for name in names_in(folder) if name.startswith((".pruned", f".{STAGE}"))]
     assert left_over == [], "the next write removes what a dead writer left"
     reports = reports_of(project.context.layout)
-    assert "It was ended from outside; " in reports["A6"]
+    assert f"It was killed from outside the harness after {duration_text(failed['wall_s'])}. " in reports["A6"]
     assert "T6: killed: it was ended by SIGKILL" in reports["A5"]

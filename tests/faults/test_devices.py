@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,25 @@ def library_of(project: FakeProject, **keywords: object) -> FakeNvml:
 
 
 def trained(project: FakeProject, library: object, monkeypatch: pytest.MonkeyPatch) -> tuple[bool | None, str, str]:
-    """Train the one chunk that counts with this library; what it says of the devices, and A6."""
+    """Train one chunk with this library; what it says of the devices, and A6.
+
+    Without evidence where it is needed, a probe looks for it, the stage stops, and the trained checkpoint is kept.
+    """
     monkeypatch.setitem(sys.modules, "pynvml", library)
     result = train(project)
-    assert (result.verdict, result.updates) == ("PASS", 4), "\n".join(project.said)
     (chunk,) = project.events("chunk_finished")
+    needed = project.context.gpus > 0 and chunk["dual_gpu_ok"] is not True
+    assert (result.verdict, result.updates) == ("INVALID" if needed else "PASS", 4), "\n".join(project.said)
     assert chunk["cause"] == "ok"
-    assert project.events("retune") == []
+    assert result.checkpoint is not None
+    assert result.checkpoint.path.is_dir()
+    probes, retunes = project.events("device_probe"), project.events("retune")
+    assert [probe["dual_gpu_ok"] for probe in probes] == ([None] if needed else [])
+    assert [(retune["id"], retune["proceed"], retune["changes"]) for retune in retunes] == [("T6", False, {})] * needed
+    if needed:
+        assert not result.usable
+        assert chunk["dual_gpu_reason"] in result.reason
+        assert probes[0]["dual_gpu_reason"].split(" (the probe")[0] in result.reason
     report = reports_of(project.context.layout)["A6"]
     assert " ".join(chunk["dual_gpu_reason"].split()) in report
     word = {True: "True", False: "False", None: "unknown"}[chunk["dual_gpu_ok"]]
@@ -123,7 +136,7 @@ def test_a_container_that_shows_the_hosts_pids_is_judged_by_heartbeats(
     project = device_project(tmp_path, scene, on_gpus(0, 1, beats=beats, seconds=SLOW_S))
     ok, reason, _ = trained(project, library_of(project, host_pids=3_000_000), monkeypatch)
     assert ok is expected, reason
-    assert ("memory over the baseline" if beats else "do not tell whose work the GPUs did") in reason
+    assert ("memory over the baseline" if beats else "do not show whose work the GPUs did") in reason
 
 
 @pytest.mark.fault("heartbeats-missing")
@@ -134,7 +147,7 @@ def test_workers_without_heartbeats_are_known_by_their_own_utilisation(
     project = device_project(tmp_path, scene, on_gpus(0, 1, beats=False, seconds=SLOW_S))
     ok, reason, _ = trained(project, library_of(project), monkeypatch)
     assert ok is True, reason
-    assert "by utilisation of this launcher's own processes)" in reason
+    assert "by utilisation of this launcher's own processes" in reason
 
 
 @pytest.mark.fault("heartbeats-torn")
@@ -179,9 +192,38 @@ def test_ranks_on_one_gpu_beside_a_busy_stranger_are_tried_again_without_a_knob_
     assert result.verdict == "PASS", "\n".join(project.said)
     shared, good = project.events("chunk_finished")
     assert (shared["dual_gpu_ok"], good["dual_gpu_ok"]) == (False, True), good["dual_gpu_reason"]
+    (probe,) = project.events("device_probe")
+    assert probe["dual_gpu_ok"] is True, probe["dual_gpu_reason"]
+    first, again = project.events("chunk_started")
+    assert first["reason"], again["reason"] == ("planned", "retune")
+    assert (again["start_update"], again["end_update"]) == (4, 8), "nothing is trained again"
+    assert again["resumed_from"] == shared["checkpoint"]["path"]
     (retune,) = project.events("retune")
     assert (retune["id"], retune["changes"], retune["stage"]) == ("T6", {}, STAGE)
     reports = reports_of(project.context.layout)
     assert "the ranks share GPUs: rank 0 on GPU-0, rank 1 on GPU-0" in reports["A6"]
     assert "T6: guard: the device check failed: the ranks share GPUs" in reports["A5"]
-    assert finding(project, "H6")[0] == "PASS"
+    verdict, h6 = finding(project, "H6")
+    assert verdict == "PASS"
+    assert "chunk 1 (video_tokenizer) had no evidence of its own, and a probe of the same command showed it" in h6
+
+
+@pytest.mark.fault("ranks-share-a-gpu")
+@pytest.mark.requirement("L3", "H6", "T6")
+def test_a_target_that_restarts_is_tried_once_more_and_its_newest_training_is_kept(
+    tmp_path: Path, scene: BeginScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe sees evidence and two trainings have none: the second is the last."""
+    project = device_project(tmp_path, scene, on_gpus(0, 0), on_gpus(0, 1), on_gpus(0, 0))
+    can = replace(project.context.target.can, resumes=False)
+    project.context.target = replace(project.context.target, can=can)
+    monkeypatch.setitem(sys.modules, "pynvml", library_of(project))
+    result = train(project)
+    assert result.verdict == "INVALID", "\n".join(project.said)
+    assert [(one["start_update"], one["end_update"]) for one in project.events("chunk_started")] == [(0, 4)] * 2
+    assert [probe["dual_gpu_ok"] for probe in project.events("device_probe")] == [True]
+    assert [(one["id"], one["proceed"]) for one in project.events("retune")] == [("T6", True), ("T6", False)]
+    assert "2 chunks in a row have none; the trained checkpoint is kept" in result.reason
+    assert result.checkpoint is not None
+    assert (result.checkpoint.step, result.usable) == (3, False)
+    assert finding(project, "H6")[0] == finding(project, "L3")[0] == "INVALID"

@@ -36,7 +36,9 @@ from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.errors import DiskError
 from tinyworlds_gate.gate.attempt import run_attempt
-from tinyworlds_gate.stages.controller import StageController
+from tinyworlds_gate.loop.inference_gate import inference_job
+from tinyworlds_gate.loop.stage_controller import StageController
+from tinyworlds_gate.run.formats import duration_text
 from tinyworlds_gate.targets.embedded import embedded_target
 
 DISKS = ["file-size limit", "small disk"]
@@ -103,7 +105,7 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_due_stops_the_run_and_keeps_th
     assert project.events("retune") == [], "no smaller batch makes a disk larger"
     assert failed["continue_from"]["step"] == 11
     reports = reports_of(project.context.layout)
-    assert "It stopped on a full disk; " in reports["A6"]
+    assert f"It stopped on a full disk after {duration_text(failed['wall_s'])}. " in reports["A6"]
     if kind == "small disk":
         free_the_disk(project.context.layout.root)
     train_on(project, UPDATES)
@@ -187,7 +189,7 @@ def test_a_disk_that_is_full_when_inference_writes_stops_the_run_without_a_verdi
     nowhere = {stage: CheckpointRef(stage, 0, tmp_path / stage, "0" * 64, 1) for stage in context.target.stage_scripts}
     try:
         with pytest.raises(DiskError, match=r"(The disk is full: free some space|Cannot write the journal)"):
-            run_attempt(context, 1, nowhere)
+            run_attempt(inference_job(context), 1, nowhere)
     finally:
         if kind == "small disk":
             free_the_disk(context.layout.root)

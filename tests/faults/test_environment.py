@@ -26,13 +26,14 @@ from tests.helpers.fake_stages import PROGRAM, FakeProject
 from tests.helpers.stepped_clock import stepped_clock
 from tests.helpers.tiny_project import read_journal
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.config.run_copy import keep_settings
+from tinyworlds_gate.config.run_copy import copy_settings
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.gate.attempt import run_attempt
 from tinyworlds_gate.launch.processes.end import end_stale
+from tinyworlds_gate.loop.inference_gate import inference_job
+from tinyworlds_gate.loop.stage_controller import StageController
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.layout import RunLayout
-from tinyworlds_gate.stages.controller import StageController
 
 HOUR_S = 3600
 
@@ -99,7 +100,7 @@ def test_a_settings_file_that_is_edited_during_the_run_changes_no_chunk_and_is_t
 ) -> None:
     project = faulty_project(tmp_path, STAGE, scene)
     context = project.context
-    context.target = replace(context.target, config_dir=keep_settings(context.settings, context.layout.configs))
+    context.target = replace(context.target, config_dir=copy_settings(context.settings, context.layout.configs))
     (project.scripts / f"train_{STAGE}.py").write_text(CONFIG_EDIT + PROGRAM)
     assert StageController(context, STAGE, {}).train(8).verdict == "PASS"
 
@@ -108,9 +109,9 @@ def test_a_settings_file_that_is_edited_during_the_run_changes_no_chunk_and_is_t
     assert "max_grad_norm" not in second
     (event,) = project.events("settings_edited")
     assert event["files"] == ["configs/video_tokenizer.yaml"]
-    told = "configs/video_tokenizer.yaml was changed during the run; this run goes on with the values"
-    assert any(told in sentence for sentence in project.said)
-    assert told in reports_of(context.layout)["A5"]
+    message = "configs/video_tokenizer.yaml was changed during the run; this run goes on with the values"
+    assert any(message in sentence for sentence in project.said)
+    assert message in reports_of(context.layout)["A5"]
 
 
 def with_frames(project: FakeProject) -> Path:
@@ -139,9 +140,9 @@ FRAMES_FAULTS: list[Any] = [
 
 
 @pytest.mark.requirement("S4", "H7")
-@pytest.mark.parametrize(("fault", "told"), FRAMES_FAULTS)
+@pytest.mark.parametrize(("fault", "message"), FRAMES_FAULTS)
 def test_other_frames_stop_the_run_before_the_next_chunk_and_it_can_go_on_with_the_old_ones(
-    tmp_path: Path, scene: BeginScene, fault: str, told: str
+    tmp_path: Path, scene: BeginScene, fault: str, message: str
 ) -> None:
     project = faulty_project(tmp_path, STAGE, scene)
     frames = with_frames(project)
@@ -150,7 +151,7 @@ def test_other_frames_stop_the_run_before_the_next_chunk_and_it_can_go_on_with_t
         f"import pathlib\nframes = pathlib.Path('data/bars_frames.h5')\n{fault}\n{PROGRAM}"
     )
     controller = StageController(project.context, STAGE, {})
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         controller.train(8)
     assert "--resume-run results/run_1" in str(caught.value)
     assert [event["cause"] for event in project.events("chunk_finished")] == ["ok"]
@@ -171,7 +172,7 @@ def test_inference_is_not_measured_on_other_frames(tmp_path: Path, scene: BeginS
     with_frames(project).write_bytes(b"others" * 1000)
     given = {stage: write_ours(tmp_path / "given", stage, 4) for stage in STAGES}
     with pytest.raises(DataError, match=r"The frames file data/bars_frames\.h5 was changed during the run"):
-        run_attempt(project.context, 1, given)
+        run_attempt(inference_job(project.context), 1, given)
     assert project.events("inference_started") == project.events("gate_verdict") == []
 
 

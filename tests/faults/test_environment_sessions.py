@@ -165,9 +165,9 @@ def test_a_whole_loop_whose_settings_files_are_edited_goes_on_with_its_own(
 ) -> None:
     """The edits would change the weights, and the last one would be refused by the inference run."""
     assert outcome_of(disturbed.run) == outcome_of(passing.run)
-    told = "configs/profiles/smoke/dynamics.yaml, configs/profiles/smoke/inference.yaml were changed during the run"
-    assert told in disturbed.output
-    assert told in " ".join(disturbed.report("A5").split())
+    message = "configs/profiles/smoke/dynamics.yaml, configs/profiles/smoke/inference.yaml were changed during the run"
+    assert message in disturbed.output
+    assert message in " ".join(disturbed.report("A5").split())
 
 
 @pytest.mark.slow
@@ -186,9 +186,9 @@ def test_a_whole_loop_that_lost_its_frames_says_so_and_goes_on_once_they_are_bac
     session = Session(project, process.returncode, output, 0.0, runs(project)[-1])
     held.hold()
     assert session.exit_status == 1, session.output
-    told = f"The frames file data/{GAME.lower()}_frames.h5 is gone"
-    assert told in session.output
-    assert told in session.report("A1")
+    message = f"The frames file data/{GAME.lower()}_frames.h5 is gone"
+    assert message in session.output
+    assert message in session.report("A1")
     assert {event["stage"] for event in session.events("chunk_started")} == {"video_tokenizer"}
     assert session.events("retune") == []
     os.rename(away, frames)

@@ -235,7 +235,7 @@ def test_a_terminal_that_is_closed_ends_the_session_with_its_reports(tmp_path: P
         held.hold()
         close()
         process.wait(timeout=60)
-    assert process.returncode != 0, "what stands on a terminal that is gone cannot be written"
+    assert process.returncode != 0, "output to a terminal that is gone cannot be written"
     session = Session(project, 2, "", 0.0)
     check_interrupted(session, "SIGHUP")
     assert workers_of(project, held.bystander.pid) == []
@@ -259,7 +259,7 @@ threading.Thread(target=_signal_at, args=("EVENT", signal.NUMBER), daemon=True).
 
 
 def signal_at(project: Path, event: str, name: str) -> None:
-    """Let the project's sessions send themselves a signal when this event stands in their journal."""
+    """Let the project's sessions send themselves a signal once this event is in their journal."""
     conftest = project / "conftest.py"
     conftest.write_text(conftest.read_text() + AT_AN_EVENT.replace("EVENT", event).replace("NUMBER", name))
 
@@ -304,15 +304,15 @@ def test_workers_of_a_harness_that_was_killed_are_ended_and_their_log_says_so(
         process.wait()
         wait_for(lambda: workers_of(project, held.bystander.pid) == [], "the end of the workers")
     (log,) = project.glob("results/*/logs/chunk_001_video_tokenizer.log")
-    told = f"[tinyworlds_gate] the harness (PID {process.pid}) died while this ran; ended: PID "
-    wait_for(lambda: told in log.read_text(), "the tether's last words")
-    (line,) = [line for line in log.read_text().splitlines() if told in line]
+    note = f"[tinyworlds_gate] the harness (PID {process.pid}) died while this ran; ended: PID "
+    wait_for(lambda: note in log.read_text(), "the tether's last words")
+    (line,) = [line for line in log.read_text().splitlines() if note in line]
     assert sum(f"PID {pid} (" in line for pid in workers) >= 3
 
     session = run_pytest(project, "validation", "-m", "smoke", "-k", "preparation")
     assert session.exit_status == 0, session.output
     assert f"took over the lock of a run that died: PID {process.pid} on " in session.output
-    assert session.found("L1") == ("PASS", "no stale training process was there")
+    assert session.found("L1") == ("PASS", "no stale training process was found")
 
 
 @pytest.mark.fault("sigkill-harness-and-tether")
@@ -334,5 +334,5 @@ def test_workers_that_nobody_could_end_are_ended_by_the_next_run(tmp_path: Path,
     assert session.exit_status == 0, session.output
     (event,) = session.events("stale_processes")
     assert [(record["pid"], record["outcome"]) for record in event["ended"]] == [(worker, "ended")]
-    assert session.found("L1") == ("PASS", "1 stale training process(es) found and ended")
+    assert session.found("L1") == ("PASS", f"1 stale training process(es) found and ended (PID {worker})")
     assert f"| {worker} | before | " in session.report("A1")

@@ -1,4 +1,4 @@
-"""One launcher, one harness, and who stands by: the rows of rows_launchers.py.
+"""One launcher, one harness, and unrelated processes: the rows of rows_launchers.py.
 
 pytest tests/faults/test_launchers.py
 """
@@ -37,6 +37,7 @@ from tests.helpers.process_projects import (
 )
 from tests.helpers.reused_pids import why_no_pid_can_be_chosen, with_pid
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.config.run_copy import copy_settings
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.findings.processes import single_launcher, stale_processes
 from tinyworlds_gate.gate.attempt import run_attempt
@@ -44,18 +45,20 @@ from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE
 from tinyworlds_gate.launch.processes.end import end_processes, send
 from tinyworlds_gate.launch.processes.find import ProcessFacts, find_stage_processes
 from tinyworlds_gate.loop.closed_loop import ClosedLoop
+from tinyworlds_gate.loop.inference_gate import inference_job
+from tinyworlds_gate.loop.stage_controller import StageController
 from tinyworlds_gate.reference.data.datasets import dataset_path
 from tinyworlds_gate.run.identity import ProcessIdentity, identify, is_zombie
 from tinyworlds_gate.run.lock import ProjectLock
-from tinyworlds_gate.stages.controller import StageController
 
 SECRET = "0123456789abcdef"
-NOTHING_STALE = ("PASS", "no stale training process was there")
+NOTHING_STALE = ("PASS", "no stale training process was found")
 
 
 def prepared(project: FakeProject) -> ClosedLoop:
     """The loop after its preparation (lock, stale processes, configs, git, data), with nothing trained and closed."""
     context = project.context
+    copy_settings(context.settings, context.layout.configs)
     training = context.settings.training
     path = dataset_path(context.layout.project_root, training.dataset, training.frame_size)
     path.parent.mkdir(exist_ok=True)
@@ -183,7 +186,7 @@ def test_another_launcher_is_ended_and_the_chunks_count(
     assert list(extra.values()) == [[]]
     assert [one.verdict for one in single_launcher(project.context.journal.events())] == ["PASS", "PASS"]
     reports = reports_of(project.context.layout)
-    assert f"| {intruder.pid} | chunk {chunk}, not of it | " in reports["A1"]
+    assert f"| {intruder.pid} | chunk {chunk}, not part of it | " in reports["A1"]
     assert "Extra stage processes that were ended: 1." in reports["A6"]
 
 
@@ -196,7 +199,7 @@ def test_training_that_starts_during_inference_is_ended(tmp_path: Path, scene: B
     intruders: list[subprocess.Popen[bytes]] = []
     when_said(project, "rolling out", lambda: intruders.append(intrude(project)))
     nowhere = {stage: CheckpointRef(stage, 0, tmp_path / stage, "0" * 64, 1) for stage in context.target.stage_scripts}
-    run_attempt(context, 1, nowhere)
+    run_attempt(inference_job(context), 1, nowhere)
     (intruder,) = intruders
     assert intruder.wait(timeout=5) == -signal.SIGTERM
 
@@ -204,7 +207,7 @@ def test_training_that_starts_during_inference_is_ended(tmp_path: Path, scene: B
     assert (finished["exit_code"], finished["ended"]) == (0, [])
     (record,) = finished["extra_launchers"]
     assert (record["pid"], record["outcome"]) == (intruder.pid, "ended")
-    assert f"| {intruder.pid} | inference attempt 1, not of it | " in reports_of(context.layout)["A1"]
+    assert f"| {intruder.pid} | inference attempt 1, not part of it | " in reports_of(context.layout)["A1"]
 
 
 # The lock.
@@ -222,9 +225,9 @@ def test_the_lock_of_a_killed_run_is_taken_over_and_told(tmp_path: Path, scene: 
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         assert prepared(project).problem is None
-    (told,) = [sentence for sentence in project.said if "took over the lock" in sentence]
-    assert f"of a run that died: PID {first.pid} on " in told
-    assert told.endswith("run first")
+    (message,) = [sentence for sentence in project.said if "took over the lock" in sentence]
+    assert f"of a run that died: PID {first.pid} on " in message
+    assert message.endswith("run first")
 
 
 GARBAGE = {
@@ -432,7 +435,7 @@ def test_a_bystander_that_got_the_pid_of_a_stale_process_is_not_signalled(tmp_pa
     assert (record.pid, record.signal, record.outcome) == (stale.pid, None, "already gone")
 
 
-@pytest.mark.fault("pid-reuse", no_scene="a process with an altered start stands for the reused PID; nothing is run")
+@pytest.mark.fault("pid-reuse", no_scene="a process with an altered start represents the reused PID; nothing is run")
 @pytest.mark.requirement("L1", "L2")
 def test_a_process_with_another_start_is_not_signalled(tmp_path: Path) -> None:
     target = make_project(tmp_path)

@@ -76,8 +76,13 @@ def test_the_record_names_only_rows_of_the_table() -> None:
     assert set(read_record(RECORD)) - {row.id for row in FAULTS} == set()
 
 
-def test_nothing_left_running_is_promised_by_every_row() -> None:
-    assert {row.running for row in FAULTS} == {"nothing"}
+def test_every_fault_has_an_entry_with_its_verdict_and_lines_of_at_most_120_characters() -> None:
+    record = read_record(RECORD)
+    entries = dict(part.partition("\n")[::2] for part in PAGE.read_text(encoding="utf-8").split("\n### ")[1:])
+    assert list(entries) == [row.id for row in FAULTS]
+    for id, entry in entries.items():
+        assert f"- Verdict: **{verdict_of(record[id])[0]}**" in entry
+    assert [line for line in PAGE.read_text(encoding="utf-8").splitlines() if len(line) > 120] == []
 
 
 @pytest.mark.parametrize("broken", [{"id": "Kill Rank"}, {"loop": ""}, {"requirements": ()}])
@@ -97,8 +102,8 @@ def test_a_row_that_says_too_little_is_refused(broken: dict[str, Any]) -> None:
 def test_a_process_that_stays_in_a_project_is_named_and_ended(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], cwd=tmp_path)
     try:
-        (told,) = left_running(tmp_path.resolve(), within_s=0.5)
-        assert told.startswith(f"PID {process.pid} ")
+        (found,) = left_running(tmp_path.resolve(), within_s=0.5)
+        assert found.startswith(f"PID {process.pid} ")
         assert process.wait(timeout=10) == -9
     finally:
         process.kill()
@@ -138,7 +143,7 @@ def test_the_ledger_is_kept_when_a_checkpoint_is_set_aside_and_the_journal_grows
     assert ledger.problems() == []
 
 
-def test_the_ledger_tells_an_altered_checkpoint_and_a_rewritten_journal(tmp_path: Path) -> None:
+def test_the_ledger_reports_an_altered_checkpoint_and_a_rewritten_journal(tmp_path: Path) -> None:
     folder = project_with_one_checkpoint(tmp_path)
     ledger = Ledger(tmp_path)
     ledger.hold()

@@ -27,8 +27,9 @@ from tinyworlds_gate.findings.inference import inference_run
 from tinyworlds_gate.findings.training import degraded
 from tinyworlds_gate.gate.attempt import run_attempt
 from tinyworlds_gate.launch.cause import read_error_file
+from tinyworlds_gate.loop.inference_gate import inference_job
+from tinyworlds_gate.loop.stage_controller import StageController
 from tinyworlds_gate.names import STAGES
-from tinyworlds_gate.stages.controller import StageController
 
 TOKENIZER = "video_tokenizer"
 
@@ -73,16 +74,16 @@ def test_one_clip_that_does_not_fit_ends_the_stage_at_once_with_the_remedy(tmp_p
     make_hungry(project, TOKENIZER, TENSORS, mib=32, mib_per_clip=64)
     result = StageController(project.context, TOKENIZER, {}).train(8)
 
-    told = "Out of memory at batch_size_per_gpu 1, the floor: a smaller model or more memory is needed."
+    message = "Out of memory at batch_size_per_gpu 1, the floor: a smaller model or more memory is needed."
     assert result.verdict == "FAIL"
-    assert told in result.reason
+    assert message in result.reason
     assert (batches(project), causes(project)) == ([(1, 2)], ["out_of_memory"])
     layout = project.context.layout
     assert "can't allocate memory" in layout.chunk_log(1, TOKENIZER).read_text()
     assert "can't allocate memory" in str(read_error_file(layout.chunk_error_file(1)))
     (retune,) = project.events("retune")
-    assert (retune["proceed"], retune["changes"], retune["reason"]) == (False, {}, told)
-    assert told in reports_of(layout)["A5"]
+    assert (retune["proceed"], retune["changes"], retune["reason"]) == (False, {}, message)
+    assert message in reports_of(layout)["A5"]
 
 
 @pytest.mark.fault("memory-library-abort")
@@ -159,7 +160,7 @@ def infer(
 @pytest.mark.requirement("L6", "H9", "G1")
 def test_inference_that_does_not_fit_rolls_fewer_clips_out_at_once(tmp_path: Path, scene: BeginScene) -> None:
     project, checkpoints = infer(tmp_path, scene, batch_size=8, mib=96, mib_per_clip=40)
-    attempt = run_attempt(project.context, 1, checkpoints)
+    attempt = run_attempt(inference_job(project.context), 1, checkpoints)
 
     (g1,) = [one for one in attempt.verdict.conditions if one.id == "G1"]
     assert g1.verdict == "PASS", "the process that fitted is judged; it is a stand-in that generates no frames"
@@ -169,9 +170,9 @@ def test_inference_that_does_not_fit_rolls_fewer_clips_out_at_once(tmp_path: Pat
     found = {one.id: one.verdict for one in inference_run(project.context.journal.events())}
     assert found == {"L6": "PASS", "L7": "PASS"}
     report = reports_of(project.context.layout)
-    told = "Inference attempt 1: it ran out of memory and is run again with batch_size 4 → 2."
-    assert told in report["A5"]
-    assert told in report["A6"] or told in report["A1"]
+    message = "Inference attempt 1: it ran out of memory and is run again with batch_size 4 → 2."
+    assert message in report["A5"]
+    assert message in report["A6"] or message in report["A1"]
 
 
 @pytest.mark.fault("memory-inference-floor")
@@ -184,7 +185,7 @@ def test_inference_that_cannot_take_one_clip_judges_nothing_and_says_how_to_go_o
     with pytest.raises(
         LaunchError, match=r"ran out of memory with a single clip at a time .* --resume-run results/run"
     ):
-        run_attempt(project.context, 1, checkpoints)
+        run_attempt(inference_job(project.context), 1, checkpoints)
 
     assert [event["batch_size"] for event in project.events("inference_started")] == [2, 1]
     assert project.events("gate_verdict") == []

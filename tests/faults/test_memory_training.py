@@ -64,7 +64,7 @@ def test_real_training_that_does_not_fit_falls_to_one_clip_and_passes_degraded(
 @pytest.mark.fault("kernel-oom-kill-rank")
 @pytest.mark.requirement("T1", "H9", "L2")
 def test_a_rank_that_the_kernel_kills_for_its_memory_is_out_of_memory(tmp_path: Path, scene: BeginScene) -> None:
-    """Torchrun tells of an exit code -9; the rank's own cgroup tells who sent it."""
+    """Torchrun reports an exit code -9; the rank's cgroup shows who sent the signal."""
     project = rank_project(tmp_path, scene)
     with memory_cgroup(256 * MIB) as group:
         join = f"open({str(group.members)!r}, 'w').write('0')"

@@ -19,7 +19,8 @@ from tests.faults.conftest import BeginScene
 from tests.faults.ranks import SAVED_EVERY, STAGE, UPDATES, RankProject, rank_project
 from tests.faults.runs import faulty_project, reports_of
 from tests.faults.scene import scene_of
-from tinyworlds_gate.stages.controller import StageController
+from tinyworlds_gate.loop.stage_controller import StageController
+from tinyworlds_gate.run.formats import duration_text
 
 KILLS = {
     "kill-launcher": ('kill("KILL", os.getppid())', 1),
@@ -38,7 +39,7 @@ FAILURES = {
 BATCH = 16
 """Of the failing run: three halvings leave it above 1."""
 
-IN_A_RUN = "the fixture's run stands on a scene"
+IN_A_RUN = "the fixture's run uses a scene"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
 
 @pytest.mark.requirement("T6", "S4", "H7", "H9")
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         pytest.param(
             "kill-launcher",
@@ -131,16 +132,16 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
     ],
 )
 def test_whoever_is_ended_from_outside_the_weights_at_the_end_are_the_same(
-    undisturbed: str, killed: FaultyRun, fault: str, told: str
+    undisturbed: str, killed: FaultyRun, fault: str, message: str
 ) -> None:
     assert killed.project.weights == undisturbed
     chunk, retune = killed.chunk(fault), killed.retune(fault)
     assert (chunk["cause"], chunk["checkpoint"], len(chunk["workers"])) == ("killed", None, 2)
     assert chunk["continue_from"]["step"] == SAVED_EVERY - 1
     assert (retune["id"], retune["changes"], retune["effective_batch"]) == ("T6", {}, [8, 8])
-    assert told in retune["cause"]
-    assert "It was ended from outside; " in killed.section(fault)
-    assert told in killed.reports["A5"]
+    assert message in retune["cause"]
+    assert f"It was killed from outside the harness after {duration_text(chunk['wall_s'])}. " in killed.section(fault)
+    assert message in killed.reports["A5"]
     assert any("Somebody ended the chunk from outside" in sentence for sentence in killed.project.said)
 
 
@@ -159,12 +160,12 @@ def test_five_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> 
     spans = [(event["start_update"], event["end_update"]) for event in killed.project.events("chunk_started")]
     assert spans == [(0, UPDATES)] + [(SAVED_EVERY, UPDATES)] * 5
     assert [event["cause"] for event in killed.project.events("chunk_finished")] == ["killed"] * 5 + ["ok"]
-    assert "It helped: the gate of chunk 6 said continue" in killed.reports["A5"]
+    assert "It helped: the gate decision of chunk 6 is continue, final loss " in killed.reports["A5"]
 
 
 @pytest.mark.requirement("T1", "H9", "S4")
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         pytest.param(
             "exception-in-rank",
@@ -183,21 +184,21 @@ def test_five_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> 
         ),
     ],
 )
-def test_a_worker_that_fails_by_itself_halves_the_batch(failed: FaultyRun, fault: str, told: str) -> None:
+def test_a_worker_that_fails_by_itself_halves_the_batch(failed: FaultyRun, fault: str, message: str) -> None:
     chunk, retune = failed.chunk(fault), failed.retune(fault)
     assert (chunk["exit_code"], chunk["cause"], chunk["checkpoint"]) == (1, "runtime_error", None)
     batch = BATCH >> list(FAILURES).index(fault)
     assert (retune["id"], retune["changes"]) == ("T1", {"batch_size_per_gpu": [batch, batch // 2]})
     assert retune["effective_batch"] == [2 * batch, batch]
     assert retune["cause"].startswith("runtime_error: it exited with code 1 after ")
-    assert told in retune["cause"]
-    assert "It stopped with an error; " in failed.section(fault)
-    assert told in failed.reports["A5"]
+    assert message in retune["cause"]
+    assert f"It stopped with an error after {duration_text(chunk['wall_s'])}. " in failed.section(fault)
+    assert message in failed.reports["A5"]
 
 
 @pytest.mark.requirement("S4", "T2", "H9")
 @pytest.mark.parametrize(
-    ("fault", "exit_code", "told"),
+    ("fault", "exit_code", "message"),
     [
         pytest.param(
             "nan-loss",
@@ -214,7 +215,7 @@ def test_a_worker_that_fails_by_itself_halves_the_batch(failed: FaultyRun, fault
     ],
 )
 def test_a_training_that_diverged_turns_its_learning_rate_and_keeps_its_batch(
-    failed: FaultyRun, fault: str, exit_code: int, told: str
+    failed: FaultyRun, fault: str, exit_code: int, message: str
 ) -> None:
     chunk, retune = failed.chunk(fault), failed.retune(fault)
     assert (chunk["exit_code"], chunk["checkpoint"], chunk["failure"]["cause"]) == (exit_code, None, "stage_gate")
@@ -222,9 +223,9 @@ def test_a_training_that_diverged_turns_its_learning_rate_and_keeps_its_batch(
     old, new = retune["changes"]["learning_rate"]
     assert new == old / 2
     assert "batch_size_per_gpu" not in retune["changes"]
-    assert told in retune["cause"]
-    assert told in failed.section(fault)
-    assert told in failed.reports["A5"]
+    assert message in retune["cause"]
+    assert message in failed.section(fault)
+    assert message in failed.reports["A5"]
 
 
 @pytest.mark.slow
@@ -242,7 +243,7 @@ def test_a_worker_that_waits_for_one_that_has_left_is_ended_by_the_watchdog(tmp_
     (retune,) = project.events("retune")
     assert (retune["id"], retune["changes"]) == ("T1", {"batch_size_per_gpu": [4, 2]})
     reports = reports_of(project.context.layout)
-    assert "It ran too long and was ended; " in reports["A6"]
+    assert f"It ran too long and was ended after {duration_text(hung['wall_s'])}. " in reports["A6"]
     assert "in after_step" in reports["A6"]
     assert "T1: timeout: it was stopped by the harness" in reports["A5"]
     assert "it made no step for 30 s after step " in reports["A5"]

@@ -31,8 +31,8 @@ from tests.helpers.tiny_project import (
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.findings.training import absolute_steps, chunk_checkpoints
 from tinyworlds_gate.loop.resume import RunSoFar, settings_after
+from tinyworlds_gate.loop.stage_controller import StageController
 from tinyworlds_gate.run.journal import Journal
-from tinyworlds_gate.stages.controller import StageController
 
 TOKENIZER = "video_tokenizer"
 KILLS, SERIES = 2, 10
@@ -77,8 +77,8 @@ def test_a_training_that_is_cut_after_any_event_ends_as_if_it_never_was(tmp_path
     assert whole.train(8).updates == 12
     events = project.context.journal.events()
     first = next(number for number, event in enumerate(events) if event["event"] == "chunk_started")
-    told = [event["id"] for event in events if event["event"] == "retune"]
-    assert told == ["T1", "T2"]
+    retunes = [event["id"] for event in events if event["event"] == "retune"]
+    assert retunes == ["T1", "T2"]
     kept = tmp_path / "kept"
     shutil.copytree(tmp_path / "results", kept / "results")
     shutil.copytree(project.scripts, kept / "scripts")
@@ -90,7 +90,7 @@ def test_a_training_that_is_cut_after_any_event_ends_as_if_it_never_was(tmp_path
         after = project.context.journal.events()
         where = f"cut after event {cut}, {events[cut - 1]['event']}"
         assert again.progress.checkpoint == whole.progress.checkpoint, where
-        assert [event["id"] for event in after if event["event"] == "retune"] == told, where
+        assert [event["id"] for event in after if event["event"] == "retune"] == retunes, where
         assert project.context.settings.stages == settings_after(settings, events).stages, where
         assert absolute_steps(after).verdict == chunk_checkpoints(after).verdict == "PASS", where
         if events[cut - 1]["event"] == "chunk_started":
@@ -176,8 +176,8 @@ def test_a_damaged_checkpoint_is_replaced_by_an_older_one_on_resume(tmp_path: Pa
     (refused,) = project.events("checkpoint_refused")
     assert refused["used"]["step"] == 1
     assert "has 900 bytes" in refused["refused"][0]["reason"]
-    told = reports_of(project.context.layout)["A1"]
-    assert "A checkpoint of video_tokenizer was refused on resume; update 1 is used instead." in told
+    report = reports_of(project.context.layout)["A1"]
+    assert "A checkpoint of video_tokenizer was refused on resume; update 1 is used instead." in report
     assert absolute_steps(project.context.journal.events()).verdict == "PASS"
 
 

@@ -1,4 +1,4 @@
-"""A project whose stage is a light process that takes its time, shows heartbeats, and meets a fault where it is told.
+"""A project whose stage is a light process with heartbeats and a fault at a given update.
 
 It is the program of ``fake_stages.py`` behind a few lines: a life's plan may also hold ``seconds_per_update``, ``at``
 and ``do`` (an update, and the code that the process itself runs before it), and ``before`` (code at the very start).
@@ -20,7 +20,7 @@ from tests.faults.runs import begin_journal, hold_at_every_word
 from tests.helpers.fake_stages import PROGRAM, FakeProject, fake_project
 from tests.helpers.process_projects import wait_for
 from tinyworlds_gate.config.load import resolve_settings
-from tinyworlds_gate.run.heartbeat import Beat, read_heartbeats
+from tinyworlds_gate.run.heartbeat import Beat, HeartbeatReader
 
 STAGE = "video_tokenizer"
 
@@ -51,7 +51,7 @@ def walking_project(
     inference_deadline_s: float = 60.0,
     **keywords: Any,
 ) -> FakeProject:
-    """``fake_project`` (its keywords) with that program, looked at every 0.5 s, on a scene where one is given."""
+    """Create a ``fake_project`` (same keywords) with that program, polled every 0.5 s, with an optional scene."""
     project = fake_project(root, STAGE, **keywords)
     assert _LOOP in PROGRAM
     for path in project.context.target.stage_scripts.values():
@@ -73,7 +73,7 @@ def walking_project(
 
 
 def when_said(project: FakeProject, word: str, act: Callable[[], object]) -> None:
-    """Do something once, at the moment when the loop says a sentence with ``word`` in it."""
+    """Call a function once, when the loop prints a line that contains ``word``."""
     say, done = project.context.say, threading.Event()
 
     def say_and_act(sentence: str) -> None:
@@ -87,14 +87,14 @@ def when_said(project: FakeProject, word: str, act: Callable[[], object]) -> Non
 
 @contextmanager
 def while_it_walks(project: FakeProject, act: Callable[[], object], *, chunk: int = 1) -> Iterator[None]:
-    """Inside, ``act`` is called from another thread once the chunk's process has shown its first step."""
+    """Call ``act`` from another thread after the first step of the chunk's process."""
     problems: list[BaseException] = []
 
     def watch() -> None:
         try:
             wait_for(lambda: any(beat.step >= 0 for beat in beats_of(project, chunk)), "the chunk's first step")
             act()
-        except BaseException as problem:  # noqa: BLE001 - told below, in the test's own thread
+        except BaseException as problem:  # noqa: BLE001 - raised below, in the test's own thread
             problems.append(problem)
 
     thread = threading.Thread(target=watch)
@@ -108,5 +108,5 @@ def while_it_walks(project: FakeProject, act: Callable[[], object], *, chunk: in
 
 
 def beats_of(project: FakeProject, chunk: int = 1) -> list[Beat]:
-    """What the chunk's process has shown so far."""
-    return read_heartbeats(project.context.layout.chunk_heartbeats(chunk))
+    """Return the heartbeats of the chunk's process so far."""
+    return HeartbeatReader(project.context.layout.chunk_heartbeats(chunk)).poll()

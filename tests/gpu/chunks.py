@@ -1,4 +1,4 @@
-"""One chunk on real GPUs: a plan for each rank, ``run_chunk`` as the loop calls it, and the evidence as it was kept."""
+"""Run one chunk on real GPUs with a plan per rank, and collect its device evidence."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from typing import Any
 
 from tests.gpu import programs
 from tests.helpers.process_projects import make_project
+from tinyworlds_gate.launch.chunk_watch import ChunkSettings
 from tinyworlds_gate.launch.command import stage_command, stage_environment
-from tinyworlds_gate.launch.devices.monitor import DeviceSample, read_samples
-from tinyworlds_gate.launch.devices.together import Judgement, judge_dual_gpu
-from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, failure_text, run_chunk
-from tinyworlds_gate.run.heartbeat import Beat, read_heartbeats
+from tinyworlds_gate.launch.devices.concurrency import Judgement, judge_dual_gpu
+from tinyworlds_gate.launch.devices.nvml import DeviceSample
+from tinyworlds_gate.launch.devices.samples_file import read_samples
+from tinyworlds_gate.launch.failure_text import failure_text
+from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
+from tinyworlds_gate.run.heartbeat import Beat, HeartbeatReader
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
 
@@ -38,7 +41,7 @@ def plan(
     backend: str | None = None,
     reduce: bool = False,
 ) -> dict[str, Any]:
-    """What one rank does (``programs.STAGE``)."""
+    """Return the plan of one rank (see ``programs``)."""
     return {
         "gpu": gpu,
         "work": work,
@@ -52,7 +55,7 @@ def plan(
 
 @dataclass(frozen=True)
 class Evidence:
-    """A chunk that has run, with its raw samples and heartbeats."""
+    """A finished chunk with its raw device samples and heartbeats."""
 
     result: ChunkResult
     samples: list[DeviceSample]
@@ -83,7 +86,7 @@ class Evidence:
 
 
 def hide_pids(sample: DeviceSample, tree: Collection[int]) -> DeviceSample:
-    """The sample as NVML gives it where it reports the host's PIDs for processes of another PID namespace."""
+    """Return the sample as NVML reports it in a container: host PIDs instead of the container's PIDs."""
 
     def host(pids: dict[int, Any] | None) -> dict[int, Any] | None:
         return None if pids is None else {pid + 5_000_000 if pid in tree else pid: v for pid, v in pids.items()}
@@ -95,7 +98,7 @@ def hide_pids(sample: DeviceSample, tree: Collection[int]) -> DeviceSample:
 def gpu_chunk(
     root: Path, ranks: Sequence[dict[str, Any]], *, progress: Callable[[int, float], None] | None = None
 ) -> Evidence:
-    """Run one chunk whose ranks follow their plans; a chunk that fails is an assertion with its last lines."""
+    """Run one chunk whose ranks follow their plans; fail with the last log lines if the chunk fails."""
     target = replace(make_project(root, programs.STAGE), import_paths=(REPOSITORY,))
     layout = RunLayout(target.root, "a").create()
     evidence = launched(
@@ -121,13 +124,7 @@ def launched(
     progress: Callable[[int, float], None] | None = None,
 ) -> Evidence:
     """``run_chunk`` with the options' default values and short deadlines."""
-    result = run_chunk(
-        target,
-        stage,
-        command,
-        {**stage_environment(target, chunk_files(layout, 1), on_cpu=False), **(extra or {})},
-        layout=layout,
-        chunk=1,
+    settings = ChunkSettings(
         nproc=nproc,
         monitor_interval_s=MONITOR_INTERVAL_S,
         gpu_util_threshold=THRESHOLD_PCT,
@@ -135,14 +132,28 @@ def launched(
         cleanup_extra=True,
         deadline_s=DEADLINE_S,
         stall_s=DEADLINE_S,
+    )
+    result = run_chunk(
+        target,
+        layout,
+        settings,
+        stage=stage,
+        chunk=1,
+        command=command,
+        env={**stage_environment(target, chunk_files(layout, 1), on_cpu=False), **(extra or {})},
         progress=progress,
     )
-    return Evidence(result, read_samples(result.device_samples), read_heartbeats(layout.chunk_heartbeats(1)), nproc)
+    return Evidence(
+        result,
+        list(read_samples(result.device_samples).samples),
+        HeartbeatReader(layout.chunk_heartbeats(1)).poll(),
+        nproc,
+    )
 
 
 @contextmanager
 def foreign(program: str, gpu: int, *arguments: float) -> Iterator[str]:
-    """A process outside the launcher's tree that holds a GPU; yields the first line that it says. Always ended."""
+    """Run a process outside the launcher's tree that uses a GPU; yield its first output line; kill it at the end."""
     command = [sys.executable, "-c", program, str(gpu), *map(str, arguments)]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     lines: list[str] = []
@@ -166,6 +177,6 @@ def foreign(program: str, gpu: int, *arguments: float) -> Iterator[str]:
 
 @contextmanager
 def busy_stranger(gpu: int) -> Iterator[str]:
-    """A foreign process that keeps a GPU busy."""
+    """Run a foreign process that keeps a GPU busy."""
     with foreign(programs.FOREIGN, gpu, FOREIGN_S) as said:
         yield said

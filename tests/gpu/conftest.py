@@ -1,4 +1,4 @@
-"""GPUs for these tests, and the record of what was measured (``--record-devices FOLDER``).
+"""Fixtures for the GPUs, and the option that records the measurements (``--record-devices FOLDER``).
 
 python -m pytest tests/gpu -m gpu --record-devices results/devices
 """
@@ -44,7 +44,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def gpus() -> list[GpuInfo]:
-    """The GPUs that a launch can use; a test that needs more skips and says so."""
+    """The GPUs that a launch can use; skip the test when there are too few."""
     with Nvml() as nvml:
         found = [device for device in nvml.devices if not device.mig]
         if not found:
@@ -61,5 +61,5 @@ def two_gpus(gpus: list[GpuInfo]) -> list[GpuInfo]:
 
 @pytest.fixture
 def control(request: pytest.FixtureRequest) -> Control:
-    """Where a test puts what it measured."""
+    """The record into which a test writes its measurements."""
     return request.config.stash[RECORD].control(request.node.name)

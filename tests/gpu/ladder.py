@@ -1,4 +1,4 @@
-"""A project whose reference stage needs gigabytes for each clip, and its run on a GPU that is nearly full."""
+"""A project whose stage needs gigabytes per clip, to test the batch-size ladder on a nearly full GPU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.helpers.config_files import copy_profile
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.launch.command import stage_command
+from tinyworlds_gate.loop.stage_controller import StageController, StageResult
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
-from tinyworlds_gate.stages.controller import StageController, StageResult
 from tinyworlds_gate.targets.embedded import embedded_target
 
 STAGE = "video_tokenizer"
@@ -45,14 +45,14 @@ SMALL: dict[str, object] = {
 
 @dataclass
 class Ladder:
-    """The project and what its run said."""
+    """The project and the progress lines of its run."""
 
     root: Path
     configs: Path
     said: list[str]
 
     def probe(self, batch: int, gpus: int) -> Evidence:
-        """One chunk of this batch in a run of its own, to see what it needs."""
+        """Run one chunk with this batch size in a separate run, to measure its memory."""
         target = embedded_target(self.root, self.configs)
         layout = RunLayout(self.root, f"probe_{batch}").create()
         device = "cuda" if gpus else "cpu"
@@ -61,7 +61,7 @@ class Ladder:
         return launched(target, layout, command, nproc=1, stage=STAGE)
 
     def train(self, gpus: int) -> tuple[StageResult, RunContext]:
-        """The stage under the controller, from a batch of 8."""
+        """Train the stage with `StageController`, starting with a batch of 8."""
         layout = RunLayout(self.root, "run_1").create()
         context = RunContext(
             settings=resolve_settings(self.configs, {}, project_root=self.root),
@@ -76,7 +76,7 @@ class Ladder:
 
 
 def make_ladder(root: Path, sizes: dict[str, object]) -> Ladder:
-    """Settings, frames and folders below ``root``."""
+    """Create settings, frames and folders below ``root``."""
     configs = copy_profile("smoke", root / "configs")
     _edit(configs / "profile.yaml", _lenient_profile)
     _edit(configs / "inference.yaml", lambda values: values.update(dataset="TINY"))

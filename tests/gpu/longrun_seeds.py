@@ -1,4 +1,4 @@
-"""Trains a long-run profile from several seeds on a machine that is lent for minutes, and brings back what is kept.
+"""Train a long-run profile with several seeds on a machine with short time slots, and collect the results.
 
     python -m tests.gpu.longrun_seeds ROOT --source REPOSITORY --evaluation F.h5 --for 560 --out FOLDER \\
         --seeds 0 1 --gpus-each 2
@@ -34,12 +34,12 @@ LOOK_S = 2.0
 TELL_S = 60.0
 INTERRUPTED = 2
 STARTS = 3
-"""A seed whose session ended without a verdict is resumed; after so many starts it is given up."""
+"""Maximum number of starts of a seed; a session that ends without a verdict is resumed."""
 
 
 @dataclass
 class Session:
-    """One seed's session of pytest, as the next call of this command finds it again."""
+    """The pytest session of one seed, stored so that the next call of this command finds it."""
 
     seed: int
     gpus: str
@@ -54,7 +54,7 @@ class Session:
 
 
 class Seeds:
-    """All seeds of one root folder."""
+    """The sessions of all seeds in one root folder."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.root = args, args.root.resolve()
@@ -223,7 +223,7 @@ class Seeds:
 
 
 def main() -> None:
-    """Parse the arguments, and watch until the time is over or every seed is done."""
+    """Parse the arguments, and watch until the time is up or every seed is done."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("root", type=Path)
     parser.add_argument("--source", type=Path, required=True)

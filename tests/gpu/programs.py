@@ -1,4 +1,4 @@
-"""What runs on the GPUs in these tests: a stage program that follows a plan, and processes that are not the launcher's.
+"""Programs that run on the GPUs in these tests: a stage that follows a plan, and processes outside the launcher.
 
 The plan is a list with one entry a rank: ``gpu`` (index, or null for the CPU), ``seconds`` of life after all ranks are
 ready, ``work`` (spans of those seconds with matrix products, each followed by a step; always, with ``reduce``),

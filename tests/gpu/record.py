@@ -1,4 +1,4 @@
-"""What the tests on GPUs measured, as files that others can read: raw samples, a summary, a table.
+"""Write the measurements of the GPU tests to files: raw samples, a JSON summary and a table.
 
 Neither names the machine: no host, no path, only GPU names, driver and versions.
 """
@@ -25,7 +25,7 @@ COMMAND = "python -m pytest tests/gpu -m gpu --record-devices FOLDER"
 
 @dataclass
 class Control:
-    """One test: what it must show, what the judge said (by way of judging), facts, and how the test ended."""
+    """One test: the expected result, the verdicts by method of judging, measured facts, and the outcome."""
 
     test: str
     must: str = ""
@@ -37,14 +37,14 @@ class Control:
     raw: dict[str, Evidence] = field(default_factory=dict)
 
     def keep(self, name: str, evidence: Evidence) -> Evidence:
-        """The samples and heartbeats under a short name, and the verdict of the run itself."""
+        """Store samples and heartbeats under a short name, and the verdict of the run."""
         self.raw[name] = evidence
         self.said["as it ran"] = (evidence.result.dual_gpu_ok, evidence.result.dual_gpu_reason)
         return evidence
 
 
 class DeviceRecord:
-    """Collects the controls of a session and writes them; without a folder it writes nothing."""
+    """Collects the controls of a session and writes them, if a folder is set."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ class DeviceRecord:
         return self.controls.setdefault(test, Control(test))
 
     def note(self, test: str, report: pytest.TestReport) -> None:
-        """How a phase of the test ended; the first phase that did not pass stays."""
+        """Record how a phase of the test ended; the first phase that did not pass counts."""
         control = self.control(test)
         control.seconds += report.duration
         if control.outcome in ("failed", "skipped"):
@@ -93,7 +93,7 @@ class DeviceRecord:
 
 
 def raw_lines(evidence: Evidence) -> str:
-    """Samples and heartbeats in the order of time, one JSON object a line; the host's name is left out."""
+    """Return samples and heartbeats ordered by time, one JSON object per line, without the host name."""
     records = [(one.monotonic, {"kind": "sample", **asdict(one)}) for one in evidence.samples]
     for beat in evidence.beats:
         fields = asdict(beat)
@@ -104,7 +104,7 @@ def raw_lines(evidence: Evidence) -> str:
 
 
 def machine_words() -> dict[str, Any]:
-    """GPU names, driver, CUDA and versions; None for what is not known."""
+    """Return GPU names, driver and versions; None for unknown ones."""
     words: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "gpus": [],
@@ -128,7 +128,7 @@ def machine_words() -> dict[str, Any]:
 
 
 def table(controls: list[Control], machine: Mapping[str, Any]) -> str:
-    """The summary as markdown."""
+    """Return the summary as markdown."""
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     lines = [
         "# Device evidence on real GPUs",
@@ -158,6 +158,6 @@ def _cell(value: object) -> str:
 
 
 def _last_line(text: str) -> str:
-    """The assertion's own line, without the places in files that pytest adds."""
+    """Return the line of the failed assertion, without file paths."""
     wrong = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
     return re.sub(r"(?<![\w.])/[^\s'\",]+", "…", wrong[0])[:300] if wrong else "see the output of pytest"

@@ -1,4 +1,4 @@
-"""The program of the GPU controls and their record, on a machine without a GPU: plans, turns, heartbeats, files.
+"""The stage program and the record of the GPU tests, on a machine without a GPU.
 
 pytest tests/gpu/test_controls_on_cpu.py
 """
@@ -14,8 +14,8 @@ import pytest
 
 from tests.gpu.chunks import Evidence, gpu_chunk, hide_pids, plan
 from tests.gpu.record import DeviceRecord
-from tests.helpers.process_evidence import FOREIGN, GPU0, TREE, WORKER0, beats, gpu, look
-from tinyworlds_gate.launch.devices.together import judge_cpu_workers
+from tests.helpers.process_evidence import FOREIGN, GPU0, TREE, WORKER0, beats, gpu, sample_at
+from tinyworlds_gate.launch.devices.concurrency import judge_cpu_workers
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_a_rank_without_heartbeats_follows_its_plan_in_silence(tmp_path: Path) -
 
 
 def test_hidden_pids_are_only_the_launchers_own() -> None:
-    hidden = hide_pids(look(1.0, gpu(GPU0, 90, [WORKER0, FOREIGN])), TREE)
+    hidden = hide_pids(sample_at(1.0, gpu(GPU0, 90, [WORKER0, FOREIGN])), TREE)
     assert set(hidden.gpus[0].processes or ()) == {WORKER0 + 5_000_000, FOREIGN}
     assert set(hidden.gpus[0].activity or ()) == {WORKER0 + 5_000_000, FOREIGN}
 
@@ -55,7 +55,7 @@ def test_hidden_pids_are_only_the_launchers_own() -> None:
 def test_the_record_holds_samples_verdicts_and_facts_but_no_host_and_no_path(tmp_path: Path) -> None:
     folder = tmp_path / "record"
     record = DeviceRecord(folder)
-    evidence = Evidence(_result(), [look(1.0, gpu(GPU0, 90, [WORKER0]))], beats(0, GPU0, end=10.0), nproc=2)
+    evidence = Evidence(_result(), [sample_at(1.0, gpu(GPU0, 90, [WORKER0]))], beats(0, GPU0, end=10.0), nproc=2)
     control = record.control("test_a_control")
     control.must = "not pass"
     control.keep("a-control", evidence)

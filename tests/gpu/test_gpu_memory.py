@@ -1,4 +1,4 @@
-"""Out of memory on a real GPU: the ladder 8 → 4 → 2 → 1 of the real reference stage, then degraded with its cause.
+"""Out of memory on a real GPU: a reference stage halves its batch 8 → 4 → 2 → 1 and ends DEGRADED.
 
 python -m pytest tests/gpu/test_gpu_memory.py -m gpu --record-devices results/devices
 """
@@ -15,7 +15,7 @@ from tests.gpu.chunks import Evidence, foreign
 from tests.gpu.ladder import LARGE, SMALL, make_ladder
 from tests.gpu.record import Control
 from tinyworlds_gate.launch.devices.nvml import GpuInfo
-from tinyworlds_gate.launch.launcher import failure_text
+from tinyworlds_gate.launch.failure_text import failure_text
 
 BALLAST_S = 200.0
 # Of what a second clip needs, so much is left free beyond what one clip needs.
@@ -23,7 +23,7 @@ ROOM = 0.3
 
 
 def peak_gib(evidence: Evidence) -> float:
-    """The memory that the chunk's process held at most; where its PID is hidden, what the GPU gained."""
+    """Return the peak memory of the chunk's process, or of the whole GPU if the PID is hidden."""
     assert evidence.result.ok, failure_text(evidence.result)
     if evidence.result.peak_gpu_mem_gib is not None:
         return evidence.result.peak_gpu_mem_gib
@@ -70,7 +70,7 @@ def test_a_batch_that_does_not_fit_the_gpu_goes_down_the_ladder_to_degraded(
 @pytest.mark.slow
 @pytest.mark.requirement("T1")
 def test_the_project_of_the_ladder_trains_where_memory_is_enough(tmp_path: Path) -> None:
-    """Without a GPU, and small: what the test above needs besides memory."""
+    """Small and without a GPU: everything the test above needs except memory."""
     ladder = make_ladder(tmp_path, SMALL)
     probe = ladder.probe(2, gpus=0)
     assert probe.result.ok, failure_text(probe.result)

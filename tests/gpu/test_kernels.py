@@ -1,4 +1,4 @@
-"""Our attention kernels, captured updates and captured rollouts against the library's plain operations, on one GPU.
+"""Compare attention kernels, captured updates and captured rollouts with PyTorch's eager operations, on one GPU.
 
 python -m pytest tests/gpu/test_kernels.py -m gpu
 """
@@ -54,7 +54,7 @@ TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 6e-3}
 
 @pytest.fixture(autouse=True)
 def exact_products(gpus: list[GpuInfo]) -> None:
-    assert spatial_attention.why_not() is None
+    assert spatial_attention.unavailable_reason() is None
     torch.set_float32_matmul_precision("highest")
 
 
@@ -107,7 +107,7 @@ def test_frames_after_a_past_equal_the_whole_clip(past: int, frames: int) -> Non
     torch.manual_seed(0)
     qkv = torch.randn(2, past + frames, 49, 3, 2, 4, device="cuda")
     whole = temporal_attention.attend(qkv)
-    after = temporal_attention.attend_to_past(qkv[:, past:], qkv[:, :past, :, 1], qkv[:, :past, :, 2])
+    after = temporal_attention.attend_with_cache(qkv[:, past:], qkv[:, :past, :, 1], qkv[:, :past, :, 2])
     assert distance(after, whole[:, past:]) < 1e-6
 
 
@@ -134,18 +134,18 @@ def test_inference_blocks_equal_the_plain_ones(action_dim: int | None) -> None:
     with plain_attention():
         plain = in_pieces()
     transformer.fuse(torch.float32)
-    assert transformer.in_one is not None
+    assert transformer.fused_blocks is not None
     for fused, expected in zip(in_pieces(), plain, strict=True):
         assert distance(fused, expected) < 2e-6
 
 
 class Clips:
-    """A source of fixed random clips, in the place of `BatchSource`."""
+    """A source of fixed random clips that replaces `BatchSource`."""
 
     def __init__(self) -> None:
         self.frames = torch.rand(64, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1)).cuda() * 2 - 1
         self.frames_on_device = self.frames
-        self.starts, self.by_starts = np.arange(64), True
+        self.starts, self.sends_starts = np.arange(64), True
         self.batch_size, self.device, self.drawn = 8, torch.device("cuda", 0), 0
 
     def draw(self) -> np.ndarray:
@@ -167,7 +167,7 @@ def tokenizer_objective() -> Objective:
 
 
 def next_frame_objective() -> Objective:
-    """Half of the contexts rolled out, and no chance in anything."""
+    """Next-frame objective with half of the contexts generated and nothing random."""
     fixed = {"batch_size_per_gpu": 8, "gradient_accumulation_steps": 1, "n_updates": 8, "log_interval": 8}
     asked = {"masking": "next_frame", "whole_frame_share": 1.0, "own_context": 0.5, "true_context": 1, "pixel_loss": 10}
     settings = DynamicsConfig.model_validate(fixed | asked | {"learning_rate": 1e-3, "token_choice": "mean"})
@@ -184,18 +184,18 @@ def trained(
     state: dict[str, Any] | None = None,
     build: Callable[[], Objective] = tokenizer_objective,
 ) -> tuple[list[float], dict[str, Any]]:
-    """The losses of so many updates, and the optimizer's state after them."""
+    """Train ``updates`` updates; return their losses and the final optimizer state."""
     torch.manual_seed(0)
     device = torch.device("cuda", 0)
     objective = build().to_device(device)
     if compiled:
-        compile_regions(objective.all_models, by_rule=True)
+        compile_regions(objective.all_models, deterministic=True)
     optimizer = build_optimizer(objective.model, 1e-3, graphed=kind is GraphedUpdates)
     if state:
         load_portable_state(optimizer, deepcopy(state))  # else the updates would change the state in place
     stage = cast(Any, SimpleNamespace(gradient_accumulation_steps=2, batch_size_per_gpu=8, max_grad_norm=1.0))
     taker = kind(objective, optimizer, cast(Any, Clips()), stage, Worker(0, 1, device), autocast=False)
-    found = [taker.take(1e-3).settled()[LOSS] for _ in range(updates)]
+    found = [taker.take(1e-3).wait()[LOSS] for _ in range(updates)]
     return found, portable_state(optimizer)
 
 

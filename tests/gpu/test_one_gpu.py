@@ -1,4 +1,4 @@
-"""Device evidence on one real GPU: what the driver tells, whose work it was, and a library that fails in mid-run.
+"""Device evidence on one real GPU: driver data, attribution of work, and NVML failing during a run.
 
 python -m pytest tests/gpu/test_one_gpu.py -m gpu --record-devices results/devices
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.gpu.chunks import DeviceSample, Evidence, busy_stranger, gpu_chunk, plan
+from tests.gpu.chunks import Evidence, busy_stranger, gpu_chunk, plan
 from tests.gpu.record import Control
-from tinyworlds_gate.launch.devices.nvml import GpuInfo, Nvml
-from tinyworlds_gate.launch.devices.together import Moment, judge_moments
+from tinyworlds_gate.launch.devices.concurrency import Moment, judge_moments
+from tinyworlds_gate.launch.devices.nvml import DeviceSample, GpuInfo, Nvml
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(200)]
 
@@ -29,13 +29,13 @@ def moments(evidence: Evidence, *, beats: bool = True) -> list[Moment]:
 
 
 def seen(found: list[Moment], gpu: GpuInfo) -> dict[str, int]:
-    """In how many samples the GPU's work was ours, was not, or is not known."""
+    """Count the samples in which the GPU's work was ours, was not, or is unknown."""
     said = [moment.work[gpu.uuid].ours for moment in found if gpu.uuid in moment.work]
     return {"ours": said.count(True), "not ours": said.count(False), "not known": said.count(None)}
 
 
 def first(samples: list[DeviceSample], sign: str) -> float | None:
-    """Seconds from the first look until the sign was there."""
+    """Return the seconds from the first sample until the field ``sign`` was set."""
     for sample in samples:
         if any(getattr(gpu, sign) for gpu in sample.gpus):
             return round(sample.monotonic - samples[0].monotonic, 2)
@@ -138,7 +138,7 @@ def test_a_library_that_is_shut_down_in_mid_run_leaves_unknown_and_the_chunk_goe
 
 
 @pytest.mark.requirement("L3")
-def test_what_the_driver_tells_by_process_is_written_down(control: Control, gpus: list[GpuInfo]) -> None:
+def test_the_driver_s_values_per_process_are_recorded(control: Control, gpus: list[GpuInfo]) -> None:
     import pynvml
 
     control.must = "hold for the look back of 1.2 s: entries carry wall-clock microseconds"

@@ -1,4 +1,4 @@
-"""H6 on two real GPUs: what must pass, and what must not (needs 2 NVIDIA GPUs; NCCL for the good case).
+"""H6 on two real GPUs: cases that must pass and cases that must not (needs 2 NVIDIA GPUs and NCCL).
 
 python -m pytest tests/gpu/test_two_gpus.py -m gpu --record-devices results/devices
 """
@@ -11,8 +11,8 @@ import pytest
 
 from tests.gpu.chunks import Evidence, busy_stranger, gpu_chunk, plan
 from tests.gpu.record import Control
+from tinyworlds_gate.launch.devices.concurrency import judge_moments
 from tinyworlds_gate.launch.devices.nvml import GpuInfo
-from tinyworlds_gate.launch.devices.together import judge_moments
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(240), pytest.mark.usefixtures("two_gpus")]
 
@@ -21,7 +21,7 @@ PASS, MUST_NOT = "pass", "not pass"
 
 
 def judged_again(control: Control, evidence: Evidence, *, hidden_pids: bool = True) -> None:
-    """The same samples without the heartbeats, and as a container shows them that hides the PIDs."""
+    """Judge the same samples without heartbeats, and with PIDs hidden as in a container."""
     control.said["without heartbeats"] = evidence.judged(beats=False)
     if hidden_pids:
         control.said["with hidden PIDs"] = evidence.judged(beats=True, hidden_pids=True)

@@ -1,4 +1,4 @@
-"""Opens a page in a headless Chromium at a given width and measures it there."""
+"""Open a page in a headless Chromium at a chosen width and measure it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ frame.addEventListener("load", () => {
 
 
 def find_chromium() -> str:
-    """The browser's path; skips the test where there is none."""
+    """Return the path of Chromium; skip the test if there is none."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
             return path

@@ -1,4 +1,4 @@
-"""Real checkpoints for tests: the committed ones of a TinyWorlds fork, and ours written from the same weights."""
+"""Real checkpoints for tests: those of a TinyWorlds fork, and ours with the same weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.checkpoints import CheckpointRef, read_model_state, read_state, write_checkpoint
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.read import read_model_state, read_state
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 
 FOREIGN_RUN = Path(__file__).parent.parent / "data" / "foreign_run" / "tinyworlds_fork"
 FOREIGN_STEPS = {"video_tokenizer": 1099, "latent_actions": 299, "dynamics": 899}
@@ -20,7 +22,7 @@ def foreign_folder(stage: str) -> Path:
 
 
 def copy_foreign(parent: Path, stage: str, step: int | None = None, *, optimizer: bool = True) -> Path:
-    """A writable copy of a stage's foreign checkpoint, with a real optimizer state unless told otherwise."""
+    """Copy a stage's foreign checkpoint to a writable folder, by default with a real optimizer state."""
     folder = parent / f"{stage}_step_{FOREIGN_STEPS[stage] if step is None else step}"
     shutil.copytree(foreign_folder(stage), folder)
     if optimizer:
@@ -31,7 +33,7 @@ def copy_foreign(parent: Path, stage: str, step: int | None = None, *, optimizer
 
 
 def optimizer_state() -> dict[str, Any]:
-    """The state of an AdamW that made one real step."""
+    """Return the state of an AdamW after one real step."""
     import torch
 
     layer = torch.nn.Linear(3, 2)
@@ -44,7 +46,7 @@ def optimizer_state() -> dict[str, Any]:
 def write_ours(
     parent: Path, stage: str, step: int, *, manifest: dict[str, Any] | None = None, **config: Any
 ) -> CheckpointRef:
-    """A checkpoint of ours that holds the foreign run's weights of ``stage``; ``config`` overrides its config."""
+    """Write a checkpoint of ours with the foreign run's weights of ``stage``; ``config`` overrides its config."""
     foreign = read_state(foreign_folder(stage))
     return write_checkpoint(
         parent,
@@ -62,7 +64,7 @@ def write_ours(
 
 
 def rewrite_pickle(file: Path, edit: Callable[[bytes], bytes]) -> None:
-    """Replace the pickle in a torch zip file by ``edit`` of it; every other record stays."""
+    """Replace the pickle in a torch zip file by ``edit(pickle)``; keep every other record."""
     with zipfile.ZipFile(file) as archive:
         records = [(info.filename, archive.read(info)) for info in archive.infolist()]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -78,5 +80,5 @@ def flip_byte(file: Path, offset: int) -> None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names in a folder, sorted; hidden ones too."""
+    """Return the sorted names in a folder, with hidden ones."""
     return sorted(entry.name for entry in folder.iterdir())

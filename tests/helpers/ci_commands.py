@@ -1,4 +1,4 @@
-"""The commands of CI files: what a `run:` step calls, taken apart as a shell does."""
+"""Parse the commands in the `run:` steps of CI files, as a shell does."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ SEPARATORS = frozenset((";", "&&", "||", "|", "{", "}", ">>", ">", "&"))
 
 
 def steps_of(workflow: dict[Any, Any]) -> Iterator[dict[str, Any]]:
-    """Every step of every job."""
+    """Return every step of every job."""
     for job in workflow["jobs"].values():
         yield from job["steps"]
 
 
 def calls_in(script: str) -> list[list[str]]:
-    """The words of each simple command of a script; redirections and braces are left out."""
+    """Return the words of each simple command of a script, without redirections and braces."""
     calls: list[list[str]] = [[]]
     for line in script.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|><")
@@ -32,8 +32,8 @@ def calls_in(script: str) -> list[list[str]]:
     return [call for call in calls if call]
 
 
-def unwrapped(call: Sequence[str]) -> list[str]:
-    """A command without `timeout …` and `VARIABLE=value` before it."""
+def unwrap(call: Sequence[str]) -> list[str]:
+    """Return a command without a leading `timeout …` and `VARIABLE=value`."""
     words = list(call)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
@@ -46,22 +46,22 @@ def unwrapped(call: Sequence[str]) -> list[str]:
 
 
 def pytest_words(call: Sequence[str]) -> list[str] | None:
-    """What pytest is given by `python -m pytest …` or `pytest …`; None for another command."""
-    words = unwrapped(call)
+    """Return the arguments of `python -m pytest …` or `pytest …`; None for another command."""
+    words = unwrap(call)
     if words[1:3] == ["-m", "pytest"]:
         return words[3:]
     return words[1:] if words and words[0].rpartition("/")[2] == "pytest" else None
 
 
 def gate_words(call: Sequence[str]) -> list[str] | None:
-    """What `tinyworlds-gate` is given; None for another command."""
-    words = unwrapped(call)
+    """Return the arguments of `tinyworlds-gate …`; None for another command."""
+    words = unwrap(call)
     return words[1:] if words and words[0].rpartition("/")[2] == "tinyworlds-gate" else None
 
 
 def make_target(call: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The target of `make TARGET ARGS="…"` and the words of ARGS; None for another command."""
-    words = unwrapped(call)
+    """Return the target of `make TARGET ARGS="…"` and the words of ARGS; None for another command."""
+    words = unwrap(call)
     if words[:1] != ["make"]:
         return None
     named = dict(word.split("=", 1) for word in words[2:])

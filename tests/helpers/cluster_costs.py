@@ -39,7 +39,7 @@ ZELDA = ModelSizes(
 
 
 def median_s(what: Callable[[int], object]) -> float:
-    """Seconds of one call, median of a few."""
+    """Return the median duration of a few calls, seconds."""
     seconds = []
     for number in range(ROUNDS):
         began = time.perf_counter()

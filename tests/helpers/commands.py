@@ -1,4 +1,4 @@
-"""For the tests of the command line: a subcommand that a person interrupts, and a clean Python process."""
+"""For the tests of the command line: a subcommand that is interrupted, and a clean Python process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ TEST_DATA = REPOSITORY / "tests" / "data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """This module stands in for a subcommand; it takes no arguments."""
+    """Add no arguments; this module is a subcommand for tests."""
     parser.set_defaults(stands_in=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    """What Ctrl-C does in the middle of a command."""
+    """Raise what Ctrl-C raises during a command."""
     raise KeyboardInterrupt
 
 

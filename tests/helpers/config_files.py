@@ -1,4 +1,4 @@
-"""Complete settings folders in a temporary place, for tests that change one line of them."""
+"""Complete settings folders for tests that change single lines of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROFILES = {
 
 
 def copy_profile(name: str, destination: Path) -> Path:
-    """A copy of a profile's six files; returns the folder."""
+    """Copy a profile's six files and return the folder."""
     destination.mkdir(parents=True, exist_ok=True)
     for path in PROFILES[name].glob("*.yaml"):
         shutil.copy(path, destination / path.name)
@@ -29,14 +29,14 @@ def append(path: Path, text: str) -> None:
 
 
 def replace_line(path: Path, key: str, line: str) -> None:
-    """Replace the one top-level line that sets a key."""
+    """Replace the top-level line that sets a key."""
     lines = path.read_text().splitlines()
     hits = [index for index, old in enumerate(lines) if old.startswith(f"{key}:")]
-    assert len(hits) == 1, f"{key} stands {len(hits)} times in {path}"
+    assert len(hits) == 1, f"{key} is set {len(hits)} times in {path}"
     lines[hits[0]] = line
     path.write_text("\n".join(lines) + "\n")
 
 
 def set_values(path: Path, **values: object) -> None:
-    """Set top-level keys of a settings file, whether they stand there or not; comments are lost."""
+    """Set top-level keys of a settings file, existing or new; comments are lost."""
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))

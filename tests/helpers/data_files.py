@@ -13,7 +13,7 @@ from tinyworlds_gate.reference.data.frames_file import FramesData
 
 
 def numbered_frames(count: int, size: int = 8) -> np.ndarray:
-    """uint8 [N, S, S, 3]: frame i holds i (modulo 256) in every red value and i // 256 in every green one."""
+    """Return uint8 [N, S, S, 3]; frame i has i modulo 256 in every red value and i // 256 in every green one."""
     frames = np.zeros((count, size, size, 3), np.uint8)
     frames[..., 0] = (np.arange(count) % 256)[:, None, None]
     frames[..., 1] = (np.arange(count) // 256)[:, None, None]
@@ -21,12 +21,12 @@ def numbered_frames(count: int, size: int = 8) -> np.ndarray:
 
 
 def frame_numbers(frames: np.ndarray) -> np.ndarray:
-    """The numbers that ``numbered_frames`` wrote, of shape frames.shape[:-3]."""
+    """Return the frame numbers that ``numbered_frames`` wrote, of shape frames.shape[:-3]."""
     return frames[..., 0, 0, 1].astype(int) * 256 + frames[..., 0, 0, 0]
 
 
 def write_h5(path: Path, **datasets: Any) -> Path:
-    """Write datasets to a new HDF5 file, wrong ones too."""
+    """Write datasets to a new HDF5 file, without checking them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         for name, values in datasets.items():
@@ -35,7 +35,7 @@ def write_h5(path: Path, **datasets: Any) -> Path:
 
 
 def frames_data(episode: list[int] | np.ndarray, size: int = 8) -> FramesData:
-    """Numbered frames in memory, with these episode ids."""
+    """Return numbered frames in memory with these episode IDs."""
     ids = np.asarray(episode, np.int64)
     return FramesData(Path("made_up.h5"), numbered_frames(len(ids), size), ids, None, None, 1, True)
 

@@ -1,4 +1,4 @@
-"""A hub on 127.0.0.1 that answers what the hub's client asks of one file: HEAD with its headers, then GET."""
+"""A dataset hub on 127.0.0.1 that serves one file as its client requests it: HEAD with headers, then GET."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE_PATH = "/datasets/AlmondGod/tinyworlds/resolve/main/zelda_frames.h5"
 
 @dataclass
 class Hub:
-    """What the server has and how it fails; ``requests`` collects (method, path, headers) as they come."""
+    """The served file and the faults of the server; ``requests`` collects (method, path, headers)."""
 
     body: bytes | None
     send_only: int | None = None
@@ -25,7 +25,7 @@ class Hub:
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
     def gets(self) -> list[dict[str, str]]:
-        """Headers of every GET, in order."""
+        """Return the headers of every GET, in order."""
         return [headers for method, _, headers in self.requests if method == "GET"]
 
 
@@ -80,7 +80,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
-    """Serve ``hub`` while the block runs; ``hub.endpoint`` is its address."""
+    """Serve ``hub`` during the block; ``hub.endpoint`` is its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -1,7 +1,7 @@
-"""Stage programs that obey the command-line contract without training, and the run that the controller needs.
+"""Stage programs that follow the command-line contract without training, and a run for the stage controller.
 
-The program reads what each of its lives shall do from a plan beside it; without an entry it trains well. Checkpoints
-are real ones: they lie in a stock, since writing them needs torch, which a quick child must not import.
+A plan file beside the program says what each launch does; without an entry the launch succeeds. Its checkpoints are
+real: it copies prepared ones, because writing them needs torch, which takes seconds to import.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import yaml
 
 from tests.helpers.checkpoint_files import foreign_folder, write_ours
 from tests.helpers.config_files import copy_profile
-from tinyworlds_gate.checkpoints import describe_checkpoint
+from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.journal import Journal
-from tinyworlds_gate.run.layout import STAGES, RunLayout
+from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
 
 RUN = "run_1"
@@ -79,7 +80,7 @@ for update in range(start, end):
         history.flush()
         if str(update) in plan.get("write", {}):
             write(update, plan["write"][str(update)])
-        elif not plan.get("no_checkpoint"):
+        elif not plan.get("no_checkpoint") and "-probe_" not in run.name:
             save(update)
     if update == plan.get("kill_at"):
         if "tear" in plan:  # the end of the last row never reaches the disk, as a power cut leaves it
@@ -105,11 +106,11 @@ class FakeProject:
     said: list[str] = field(default_factory=list)
 
     def plan(self, stage: str, *lives: Mapping[str, Any]) -> None:
-        """What the first, second, … life of the stage's program shall do."""
+        """Set what the first, second, … launch of the stage's program does."""
         (self.scripts / "plan.json").write_text(json.dumps({stage: list(lives)}))
 
     def lives(self, stage: str) -> list[dict[str, str]]:
-        """The overrides that each life of the stage's program was given."""
+        """Return the overrides of each launch of the stage's program."""
         paths = sorted(self.scripts.glob(f"life_{stage}_*.json"), key=lambda path: int(path.stem.rsplit("_", 1)[1]))
         return [json.loads(path.read_text()) for path in paths]
 
@@ -118,7 +119,7 @@ class FakeProject:
 
 
 def small_picture(path: Path) -> Path:
-    """A whole PNG of one colour."""
+    """Return a PNG of one colour."""
     from matplotlib.image import imsave
 
     imsave(path, [[[0.1, 0.5, 0.9]]])
@@ -126,13 +127,13 @@ def small_picture(path: Path) -> Path:
 
 
 def stock_of(folder: Path, stage: str, steps: Sequence[int]) -> None:
-    """Real checkpoints of these updates, for the program to take."""
+    """Prepare real checkpoints of these updates for the program to copy."""
     for step in steps:
         write_ours(folder / "stock", stage, step, manifest={"run": RUN})
 
 
 def write_profile(root: Path, stage: str, *, chunk: int, target: int, retries: int, batch: int) -> Path:
-    """The smoke profile with one worker and small numbers for one stage."""
+    """Write the smoke profile with one worker and small numbers for one stage."""
     folder = copy_profile("smoke", root / "configs")
     profile = yaml.safe_load((folder / "profile.yaml").read_text())
     profile["stages"][stage] = {"chunk": chunk, "target_updates": target}

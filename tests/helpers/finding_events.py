@@ -1,4 +1,4 @@
-"""Hand-written journals for the tests of the findings: good events, with what a test changes."""
+"""Hand-written journals for the tests of the findings: events of a good run, with a test's changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GATES = dict(zip(STAGES, ("S1", "S2", "S3"), strict=True))
 
 
 def journal(*events: Event) -> list[Event]:
-    """The events in order, numbered as the journal does."""
+    """Return the events, numbered as in a journal."""
     return [{"seq": number, **event} for number, event in enumerate(events)]
 
 
@@ -66,7 +66,7 @@ def finished(chunk: int, stage: str, end: int = 10, **changes: Any) -> Event:
 
 
 def failed(cause: str = "runtime_error", *, continue_at: int = 0) -> Event:
-    """The changes of a finished chunk that does not count; the next try starts at the update ``continue_at``."""
+    """Return the changes of a finished chunk that is not valid; the next one starts at the update ``continue_at``."""
     start = {"step": continue_at - 1} if continue_at else None
     return {"failure": {"cause": cause, "reason": "it failed"}, "continue_from": start}
 
@@ -85,7 +85,7 @@ def good_chunk(chunk: int, stage: str, start: int = 0, end: int = 10) -> list[Ev
 
 
 def good_training() -> list[Event]:
-    """Three stages in four chunks, numbered from 0; ``run_started`` first."""
+    """Return the events of three stages in four chunks, numbered from 0, with ``run_started`` first."""
     return journal(
         event("run_started", options={}),
         *good_chunk(1, "video_tokenizer", 0, 5),
@@ -99,14 +99,14 @@ def good_training() -> list[Event]:
 
 
 def by_id(findings: list[Finding]) -> dict[str, Finding]:
-    """Findings by requirement; a requirement twice is a defect."""
+    """Return findings by requirement; each may occur once."""
     found = {one.id: one for one in findings}
     assert len(found) == len(findings)
     return found
 
 
 def holds(found: Finding, verdict: str, said: str) -> None:
-    """The finding has this verdict, and its reason matches."""
+    """Assert that the finding has this verdict and that its reason matches."""
     assert found.verdict == verdict, found
     assert re.search(said, found.reason), found.reason
 

@@ -1,4 +1,4 @@
-"""Raw measures and inference evidence for the tests of the gate: good unless a test changes something."""
+"""Raw measures and inference evidence for the tests of the gate: good by default."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def clip(
     codes: Sequence[int] | None = None,
     start: int = 0,
 ) -> dict[str, Any]:
-    """One clip of an inference run; each step follows two codes, the first repeats the context's."""
+    """Return one clip of an inference run with two action codes a step; the first repeats the context's."""
     steps = len(rollout)
     return {
         "start": start,
@@ -41,7 +41,7 @@ def clip(
 
 
 def raw(clips: Sequence[dict[str, Any]], **changes: Any) -> dict[str, Any]:
-    """The measures file of an inference run as plain data."""
+    """Return the content of an inference run's measures file."""
     return {
         "schema": 1,
         "clips": list(clips),
@@ -70,7 +70,7 @@ def measures(
     codes: int = 4,
     episodes: int = 4,
 ) -> GateMeasures:
-    """Measures of eight clips in four episodes (or as told) whose errors spread by a tenth around ``mse``."""
+    """Return measures of clips (default: eight in four episodes) whose errors spread by a tenth around ``mse``."""
     spread = (0.9, 1.1, 1.05, 0.95)
     clips = [
         clip(
@@ -88,13 +88,13 @@ def measures(
 
 
 def log(**changes: Any) -> InferenceLog:
-    """What a good inference log states."""
+    """Return the values of a good inference log."""
     fields: dict[str, Any] = {"checkpoints": CHECKPOINTS, "frames_inferred": 8, "has_stats": True, "mse": 0.01}
     return InferenceLog(**{**fields, **changes})
 
 
 def evidence(**changes: Any) -> InferenceEvidence:
-    """What a good inference run leaves; the log states the same error as the measures unless told otherwise."""
+    """Return the evidence of a good inference run; by default the log has the same error as the measures."""
     found = changes.get("measures", measures())
     fields: dict[str, Any] = {
         "exit_code": 0,

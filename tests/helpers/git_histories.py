@@ -11,7 +11,7 @@ IN_2025 = "2025-06-01T12:00:00 +0000"
 
 
 class History:
-    """A repository in a temporary folder; each commit's committer date is given."""
+    """A repository in a temporary folder, with chosen committer dates."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class History:
         return self.repo.head.commit.hexsha
 
     def commit_object(self, *parents: str, seconds: int, subject: bytes = b"raw") -> str:
-        """A commit with the tree of HEAD that git would not write itself: any time, any bytes; `main` then is it."""
+        """Write a commit object that git would not: any time, any bytes, the tree of HEAD; `main` then points to it."""
         tree = self.repo.head.commit.tree.hexsha
         lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
         who = f"A <a@example.invalid> {seconds} +0000"

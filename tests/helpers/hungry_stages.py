@@ -1,7 +1,6 @@
-"""Stage programs whose memory is limited for real, so that a batch fits or does not; prefixes of fake_stages.PROGRAM.
+"""Stage programs with a real memory limit, so that a batch fits or not; prefixes of fake_stages.PROGRAM.
 
-The device is limited, never the detector: each process sets the limit on itself before it trains, as a smaller machine
-would.
+Each process limits its own memory before it trains, as on a smaller machine; the detection of the failure is unchanged.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ print(f"Mean Squared Error (GT vs Pred): {mean:.8f}", flush=True)
 
 
 def make_hungry(project: FakeProject, stage: str, prefix: str, **limits: object) -> None:
-    """Let the stage's program need memory before it trains; ``limits`` are the prefix's numbers (MiB)."""
+    """Make the stage's program allocate memory before it trains; ``limits`` are the prefix's numbers (MiB)."""
     (project.scripts / "limits.json").write_text(json.dumps({k: _plain(v) for k, v in limits.items()}))
     (project.scripts / f"train_{stage}.py").write_text(prefix + PROGRAM)
 

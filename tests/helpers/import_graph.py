@@ -1,4 +1,4 @@
-"""Count what the map of the package costs: modules, lines, import arrows between packages, import circles.
+"""Print figures of the package's structure: modules, lines, imports between packages, import circles.
 
     python -m tests.helpers.import_graph [FOLDER]
 
@@ -18,7 +18,7 @@ PACKAGE = "tinyworlds_gate"
 
 
 def module_name(path: Path, package: Path) -> str:
-    """``tinyworlds_gate/run/lock.py`` → ``tinyworlds_gate.run.lock``; a package is named by its folder."""
+    """Return the dotted name of a module: ``tinyworlds_gate/run/lock.py`` → ``tinyworlds_gate.run.lock``."""
     parts = path.relative_to(package.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -36,7 +36,7 @@ def _imported(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
 
 
 def import_graph(package: Path) -> dict[str, set[str]]:
-    """Module → the modules of this package that it imports anywhere, lazily and for types included."""
+    """Return module → the modules of this package that it imports, also lazily or under ``TYPE_CHECKING``."""
     modules = modules_of(package)
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
@@ -50,7 +50,7 @@ def import_graph(package: Path) -> dict[str, set[str]]:
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that import one another, directly or not (strongly connected components of two or more)."""
+    """Return groups of modules that import one another (strongly connected components of two or more)."""
     reachable = {start: _reach(graph, start) for start in graph}
     groups = {frozenset(two for two in reachable[one] if one in reachable[two]) for one in graph}
     return sorted(sorted(group) for group in groups if len(group) > 1)
@@ -67,7 +67,7 @@ def _reach(graph: dict[str, set[str]], start: str) -> set[str]:
 
 
 def part_of(module: str) -> str:
-    """The package directly below the root that a module belongs to; a module of the root is its own part."""
+    """Return the top-level package of a module; a module of the root is its own part."""
     return [*module.split("."), "__init__"][1]
 
 

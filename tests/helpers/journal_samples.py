@@ -1,4 +1,4 @@
-"""Builds run folders with realistic journals, histories and pictures, for the tests of the reports."""
+"""Build run folders with realistic journals, histories and pictures, for the tests of the reports."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.evidence.git_audit.audit import GitEvidence, KeyChange, SelectedCommit
+from tinyworlds_gate.evidence.git_audit.result import GitEvidence, KeyChange, SelectedCommit
 from tinyworlds_gate.evidence.metrics.analysis import WandbAnalysis, analyse
+from tinyworlds_gate.evidence.metrics.inputs import StageInput
 from tinyworlds_gate.evidence.metrics.local import local_histories
-from tinyworlds_gate.evidence.metrics.wanted import Sought
 from tinyworlds_gate.run.layout import RunLayout
 
 STAMP = "2026_11_23_04_00_00"
@@ -28,7 +28,7 @@ Event = dict[str, Any]
 
 
 class SampleRun:
-    """A run under `root`: each method appends what the loop would journal and leaves the files that it names."""
+    """A run under `root`: each method appends the loop's events to the journal and writes the files that they name."""
 
     def __init__(self, root: Path, run: str = "smoke_sample", **started: Any) -> None:
         self.root, self.run = root, run
@@ -56,7 +56,7 @@ class SampleRun:
         self.add("run_started", **{**fields, **started})
 
     def add(self, event: str, **fields: Any) -> Event:
-        """Append one event to the journal file; the clock moves on three seconds."""
+        """Append one event to the journal file; the clock advances three seconds."""
         record: Event = {"seq": len(self.events), "time": self.clock, "event": event, **fields}
         self.events.append(record)
         self.clock += 3.0
@@ -65,7 +65,7 @@ class SampleRun:
         return record
 
     def prepare(self) -> SampleRun:
-        """Settings, config checks, stale processes, data."""
+        """Append the events of the preparation: settings, config checks, stale processes, data."""
         settings = {
             "max_mse": (0.03, "option --max-mse"),
             "patch_size": (8, "configs/profiles/smoke/training.yaml"),
@@ -104,7 +104,7 @@ class SampleRun:
         return self
 
     def start_chunk(self, stage: str, reason: str = "planned", **params: Any) -> Event:
-        """`chunk_started` for the stage's next updates."""
+        """Append `chunk_started` for the stage's next updates."""
         self.chunk += 1
         values = {"batch_size_per_gpu": 8, "gradient_accumulation_steps": 2, "learning_rate": 5e-4, "log_interval": 100}
         values.update(params)
@@ -120,14 +120,14 @@ class SampleRun:
             end_update=UPDATES[stage],
             target_updates=UPDATES[stage],
             params=values,
-            param_sources={"learning_rate": "profile smoke", "batch_size_per_gpu": "configs/dynamics.yaml"},
+            param_sources=dict.fromkeys(values, "profile smoke"),
             nproc_per_node=2,
             effective_batch=values["batch_size_per_gpu"] * values["gradient_accumulation_steps"] * 2,
             resumed_from=None,
         )
 
     def finish_chunk(self, stage: str, cause: str = "ok", final_loss: float | None = 0.0071, **fields: Any) -> Event:
-        """`chunk_finished`; writes the stage's history and picture when it went well."""
+        """Append `chunk_finished`; if the chunk is valid, also write the stage's history and picture."""
         done = cause == "ok"
         last = UPDATES[stage] - 1
         path = f"results/{self.run}/{stage}/checkpoints/{stage}_step_{last}"
@@ -167,7 +167,7 @@ class SampleRun:
         return self.add("chunk_finished", chunk=self.chunk, stage=stage, cause=cause, **{**values, **fields})
 
     def judge_chunk(self, stage: str, decision: str = "continue", reason: str = "The loss is low and flat.") -> Event:
-        """`stage_gate` of the chunk just finished."""
+        """Append `stage_gate` for the last chunk."""
         rule = {"video_tokenizer": "S1", "latent_actions": "S2", "dynamics": "S3"}[stage]
         return self.add(
             "stage_gate",
@@ -183,12 +183,12 @@ class SampleRun:
     def finish_stage(
         self, stage: str, verdict: str = "PASS", reason: str = "Reached its target.", **fields: Any
     ) -> Event:
-        """`stage_finished` with the newest checkpoint."""
+        """Append `stage_finished` with the newest checkpoint."""
         done = {"updates": UPDATES[stage], "checkpoint": self.checkpoint(stage), "degraded": False, "seconds": 50.0}
         return self.add("stage_finished", stage=stage, verdict=verdict, reason=reason, **{**done, **fields})
 
     def train(self, *stages: str) -> SampleRun:
-        """Each stage in one good chunk."""
+        """Train each stage in one good chunk."""
         for stage in stages or STAGES:
             self.start_chunk(stage)
             self.finish_chunk(stage, final_loss=1.92 if stage == "dynamics" else 0.0071)
@@ -200,7 +200,7 @@ class SampleRun:
         return f"results/{self.run}/{stage}/checkpoints/{stage}_step_{UPDATES[stage] - 1}"
 
     def infer(self, attempt: int, mse: float, verdict: str | None = None, draw: int = 1, **measures: Any) -> SampleRun:
-        """One inference attempt, or the final verdict (draw 2), with its verdict; PASS at `mse` ≤ 0.03 unless told."""
+        """Append an inference attempt, or the final one (draw 2), and its verdict; by default PASS at `mse` ≤ 0.03."""
         judged = verdict or ("PASS" if mse <= 0.03 else "FAIL")
         paths = {stage: self.checkpoint(stage) for stage in STAGES}
         log = f"results/{self.run}/logs/inference_{attempt:02d}{'_final' if draw == 2 else ''}.log"
@@ -246,7 +246,7 @@ class SampleRun:
         return self
 
     def retrain(self, retry: int, learning_rate: float, final_loss: float = 1.85) -> SampleRun:
-        """The retraining of dynamics after a failed gate."""
+        """Retrain dynamics after a failed gate."""
         at = UPDATES["dynamics"]
         self.add(
             "dynamics_retrain",
@@ -262,7 +262,7 @@ class SampleRun:
         return self
 
     def evidence(self, stages: tuple[str, ...] = STAGES, git: GitEvidence | None = None) -> SampleRun:
-        """Git evidence and stage analysis, with their files."""
+        """Append git evidence and stage analysis, with their files."""
         found = git or git_evidence()
         name = f"docs/action/zelda-{found.year}-git-evidence-{STAMP}.json"
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ class SampleRun:
         return self
 
     def require(self, skip: tuple[str, ...] = (), **verdicts: tuple[str, str]) -> SampleRun:
-        """`requirement` events: PASS for all but `skip` and those given as `H6=("NOT-RUN", "why")`."""
+        """Append `requirement` events: PASS except for `skip` and for keywords like `H6=("NOT-RUN", "why")`."""
         from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
         for key in REQUIREMENTS:
@@ -301,10 +301,10 @@ _DRAWN: dict[tuple[str, tuple[str, ...]], tuple[WandbAnalysis, dict[str, bytes]]
 
 
 def _analysis(root: Path, run: str, stages: tuple[str, ...]) -> WandbAnalysis:
-    """The real analysis of the run's histories, drawn once a session and copied after that (drawing takes seconds)."""
+    """Analyse the run's histories; the plots are drawn once a session (it takes seconds) and copied after that."""
     key = (run, stages)
     if key not in _DRAWN:
-        sought = [Sought(stage, path) for stage, path in local_histories(root, run, stages).items()]
+        sought = [StageInput(stage, path) for stage, path in local_histories(root, run, stages).items()]
         analysis = analyse(RunLayout(root, run), STAMP, "api_first", sought)
         names = [*analysis.plots, f"docs/action/wandb-analysis-{STAMP}.json"]
         _DRAWN[key] = analysis, {name: (root / name).read_bytes() for name in names}
@@ -316,7 +316,7 @@ def _analysis(root: Path, run: str, stages: tuple[str, ...]) -> WandbAnalysis:
 
 
 def measures_of(mse: float) -> Event:
-    """Gate measures around an MSE, for 64 clips."""
+    """Return gate measures of 64 clips around an MSE."""
     copy_last = 0.0142
     return {
         "clips": 64,
@@ -347,7 +347,7 @@ def measures_of(mse: float) -> Event:
 
 
 def git_evidence() -> GitEvidence:
-    """Two selected commits in 2025 and one backbone change."""
+    """Return git evidence with two selected commits in 2025 and one backbone change."""
     shas = ("a" * 40, "b" * 40)
     commits = (
         SelectedCommit(
@@ -379,7 +379,7 @@ def git_evidence() -> GitEvidence:
 
 
 def write_history(path: Path, stage: str, updates: int, final_loss: float) -> Path:
-    """A history CSV whose loss falls from 0.31 (dynamics: 5.1) to about `final_loss`, with noise from a fixed seed."""
+    """Write a history CSV whose loss falls from 0.31 (dynamics: 5.1) to about `final_loss`, with seeded noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = random.Random(stage)
     first = 5.1 if stage == "dynamics" else 0.31
@@ -403,7 +403,7 @@ def write_history(path: Path, stage: str, updates: int, final_loss: float) -> Pa
 
 
 def write_picture(path: Path) -> Path:
-    """A small PNG with three rows of tiles, like the picture of true, predicted and error."""
+    """Write a small PNG with three rows of tiles, like the picture of truth, prediction and error."""
     import numpy as np
     from matplotlib.image import imsave
 
@@ -428,7 +428,7 @@ def passing_after_retry(root: Path) -> SampleRun:
 
 
 def failing(root: Path) -> SampleRun:
-    """Three attempts, two retrainings, budget spent."""
+    """Fail three attempts with two retrainings, until the budget is spent."""
     run = SampleRun(root).prepare().train().infer(1, 0.0412).retrain(0, 5e-4).infer(2, 0.0371)
     run.retrain(1, 3.5e-4).infer(3, 0.0384).evidence()
     run.require(G5=("FAIL", "MSE 0.0384 > 0.03"), H3=("FAIL", "The gate did not pass."), **NO_GPUS)
@@ -436,14 +436,14 @@ def failing(root: Path) -> SampleRun:
 
 
 def tokenizer_floor(root: Path) -> SampleRun:
-    """The tokenizer alone is worse than the limit (T7)."""
+    """Fail because the tokenizer alone is worse than the limit (T7)."""
     run = SampleRun(root).prepare().train().infer(1, 0.0561, tokenizer_recon_mse=0.0387).evidence()
     run.require(G5=("FAIL", "MSE 0.0561 > 0.03"), **NO_GPUS)
     return run.finish("failed", "The tokenizer's own error 0.0387 is above 0.03.")
 
 
 def degraded(root: Path) -> SampleRun:
-    """The tokenizer ran out of memory at batch 2 and passed with batch 1."""
+    """Pass after the tokenizer ran out of memory at batch 2 and was trained with batch 1."""
     run = SampleRun(root).prepare()
     run.start_chunk("video_tokenizer", batch_size_per_gpu=2)
     run.finish_chunk("video_tokenizer", cause="out_of_memory", log_tail=["torch.OutOfMemoryError: CUDA out of memory"])
@@ -466,7 +466,7 @@ def degraded(root: Path) -> SampleRun:
 
 
 def interrupted(root: Path) -> SampleRun:
-    """Ctrl-C while dynamics trained."""
+    """Interrupt the run (Ctrl-C) while dynamics trains."""
     run = SampleRun(root).prepare().train("video_tokenizer", "latent_actions")
     run.start_chunk("dynamics")
     run.add("interrupted", signal="SIGINT", reason="keyboard interrupt")
@@ -480,10 +480,29 @@ def teacher_forced(root: Path) -> SampleRun:
 
 
 def no_training(root: Path) -> SampleRun:
-    """`--train-stage none`: given checkpoints, nothing trained, so nothing to analyse."""
+    """Pass with `--train-stage none` and existing checkpoints: no training, so no analysis."""
     run = SampleRun(root, options={"--train-stage": "none"}).prepare().infer(1, 0.0211).evidence(stages=())
     run.require(H4=("FAIL", "A3 is NOT-RUN: no stage was trained in this run."), **NO_GPUS)
     return run.finish("failed", "The gate passed on the given checkpoints, but the stage analysis is missing (H4).")
+
+
+def single_stage(root: Path, stage: str = "video_tokenizer", **options: Any) -> SampleRun:
+    """Pass with `--only-stage`: the inference gate was not requested."""
+    run = SampleRun(root, options={"train_stage": stage, **options}).prepare().train(stage).evidence(stages=(stage,))
+    run.require(G5=("NOT-RUN", f"by choice (--train-stage {stage}): inference was not run"), **NO_GPUS)
+    sentence = f"PASS (stage {stage}): its gate decided continue. The inference gate was not requested."
+    return run.finish("passed", sentence)
+
+
+def failed_stage(root: Path) -> SampleRun:
+    """Fail with `--only-stage video_tokenizer`: its gate does not pass, and its history is plotted."""
+    run = SampleRun(root, options={"train_stage": "video_tokenizer"}).prepare()
+    run.start_chunk("video_tokenizer")
+    run.finish_chunk("video_tokenizer", final_loss=0.5)
+    run.judge_chunk("video_tokenizer", "retune", "The final loss is too high.")
+    run.finish_stage("video_tokenizer", verdict="FAIL", reason="The retune budget is spent.")
+    run.evidence(stages=("video_tokenizer",)).require(S1=("FAIL", "video_tokenizer: The retune budget is spent."))
+    return run.finish("failed", "FAIL: video_tokenizer: The retune budget is spent.")
 
 
 SAMPLES: dict[str, Callable[[Path], SampleRun]] = {
@@ -497,5 +516,7 @@ SAMPLES: dict[str, Callable[[Path], SampleRun]] = {
         interrupted,
         teacher_forced,
         no_training,
+        single_stage,
+        failed_stage,
     )
 }

@@ -1,7 +1,7 @@
-"""The rules of junit-10.xsd that a JUnit file can break, as data: which element holds which attributes and children.
+"""The rules of junit-10.xsd as data: attributes, children and text of each element.
 
-pytest's own tests hold its family `xunit2` to that schema (testing/example_scripts/junit-10.xsd there). Its order of
-elements is free, so names, attributes and texts are all that there is to check.
+pytest's own tests validate its family `xunit2` with that schema (testing/example_scripts/junit-10.xsd there). The order
+of elements is free, so names, attributes and texts are all that can be wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 @dataclass(frozen=True)
 class Rule:
-    """What an element may hold; ``text``: characters other than white space too."""
+    """What an element may contain; ``text``: whether it may have characters other than white space."""
 
     required: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
@@ -48,13 +48,13 @@ SECONDS = re.compile(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]{0,3})?")
 
 
 def junit_problems(path: Path) -> list[str]:
-    """Every place where a file breaks the rules, a sentence each; none when it is valid."""
+    """Return a sentence for every violation in a file."""
     root = ElementTree.parse(path).getroot()
     problems = [] if root.tag in ("testsuites", "testsuite") else [f"the root is <{root.tag}>"]
     for parent in root.iter():
         rule = RULES.get(parent.tag)
         if rule is None:
-            continue  # told at its parent
+            continue  # reported at its parent
         names = set(parent.attrib)
         problems += [f"<{parent.tag}> lacks {name}" for name in sorted(rule.required - names)]
         problems += [f"<{parent.tag}> has {name}" for name in sorted(names - rule.required - rule.optional)]
@@ -67,7 +67,7 @@ def junit_problems(path: Path) -> list[str]:
 
 
 def suite_properties(path: Path) -> list[tuple[str, str]]:
-    """(name, value) of the properties of the test suites, in order."""
+    """Return (name, value) of the test suites' properties, in order."""
     return [
         (str(one.get("name")), str(one.get("value")))
         for one in ElementTree.parse(path).getroot().findall("./testsuite/properties/property")

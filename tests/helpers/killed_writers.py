@@ -1,8 +1,8 @@
-"""Real processes that write a checkpoint and prune, and are killed at a boundary of their choice or of strace's.
+"""Real processes that write a checkpoint and prune, and are killed at a chosen boundary, with or without strace.
 
-A boundary is a system call that changes the disk: a write, an fsync, a rename, the making or removal of a file or a
-folder. The writer is killed before the call and, where it is wrapped in Python, also in the middle of a write; all of
-them together are the states in which a kill can leave the disk.
+A boundary is a system call that changes the disk: a write, an fsync, a rename, the creation or removal of a file or
+folder. The writer is killed before the call; with the Python wrappers also in the middle of a write. Together these
+are all states in which a kill can leave the disk.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from typing import Any
 
 from tests.helpers.checkpoint_files import foreign_folder
 from tests.helpers.warm_python import PRELOADED
-from tinyworlds_gate.checkpoints import mark_gated, read_model_state, read_state, write_checkpoint
-from tinyworlds_gate.checkpoints.retention import Retention
+from tinyworlds_gate.checkpoints.read import read_model_state, read_state
+from tinyworlds_gate.checkpoints.retention import Retention, mark_gated
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 
 LIMIT_S = 60.0
 SYSCALLS: tuple[str, ...] = (
@@ -48,7 +49,7 @@ _PTRACER, _ANY_PROCESS = 0x59616D61, ctypes.c_ulong(-1)
 
 @dataclass(frozen=True)
 class Boundary:
-    """One system call on the way of a writer: the call, and the names of the files or folders it works on."""
+    """A system call of a writer: the call, and the names of its files or folders."""
 
     call: str
     names: tuple[str, ...]
@@ -67,7 +68,7 @@ class Boundary:
 
 @dataclass(frozen=True)
 class Job:
-    """What a run does at the end of a chunk: one checkpoint into ``parent``, pruning, the gate's mark on it."""
+    """The work at the end of a chunk: write a checkpoint into ``parent``, prune, mark it as gated."""
 
     parent: Path
     stage: str
@@ -78,7 +79,7 @@ class Job:
     protect: tuple[Path, ...] = ()
 
     def do(self) -> None:
-        """Write and prune as a training does, mark as the loop does."""
+        """Write and prune as training does, and mark the checkpoint as the loop does."""
         weights = read_model_state(foreign_folder(self.stage))
         reference = write_checkpoint(
             self.parent,
@@ -95,7 +96,7 @@ class Job:
 
 
 def trained_optimizer(weights: dict[str, Any]) -> dict[str, Any]:
-    """The state of an AdamW that made a step on weights of these shapes: two moments a parameter."""
+    """Return the state of an AdamW after a step on weights of these shapes: two moments per parameter."""
     import torch
 
     parameters = [torch.nn.Parameter(value.clone()) for value in weights.values() if value.is_floating_point()]
@@ -110,7 +111,7 @@ def trained_optimizer(weights: dict[str, Any]) -> dict[str, Any]:
 
 
 def strace() -> str | None:
-    """The path of a strace that may attach here, else None."""
+    """Return the path of strace if it may attach here, else None."""
     found = shutil.which("strace")
     if found is None:
         return None
@@ -129,8 +130,8 @@ def _attaches(found: str, child: BaseProcess) -> bool:
     return attached
 
 
-def traced_to(job: Job, log: Path, kill: tuple[str, int] | None = None) -> int | None:
-    """Run ``job`` under strace, killed at the entry of its n-th call of a kind (1, 2, …), or to its end.
+def run_traced(job: Job, log: Path, kill: tuple[str, int] | None = None) -> int | None:
+    """Run ``job`` under strace; kill it at the entry of its n-th call of a kind (1, 2, …), or let it end.
 
     Returns the writer's exit code (-9 when it was killed); ``log`` receives every call.
     """
@@ -155,7 +156,7 @@ def traced_to(job: Job, log: Path, kill: tuple[str, int] | None = None) -> int |
 
 
 def traced_boundaries(log: Path) -> list[Boundary]:
-    """The calls in a log of strace, in order."""
+    """Return the calls in a log of strace, in order."""
     found = []
     for line in log.read_text(encoding="utf-8").splitlines():
         match = _LINE.match(line)
@@ -174,8 +175,8 @@ Kill = int | tuple[str, str] | None
 """Where a writer kills itself: before its n-th boundary (0, 1, …), or before the first call on a name (its start)."""
 
 
-def wrapped_to(job: Job, log: Path, kill: Kill = None) -> int | None:
-    """Run ``job`` in a process that tells its boundaries and kills itself before one of them, or to its end."""
+def run_wrapped(job: Job, log: Path, kill: Kill = None) -> int | None:
+    """Run ``job`` in a process that logs its boundaries and kills itself before the one of ``kill``, if given."""
     with _child(_do_wrapped, (job, log, kill)) as (child, go):
         go.send(None)
         child.join(LIMIT_S)
@@ -183,7 +184,7 @@ def wrapped_to(job: Job, log: Path, kill: Kill = None) -> int | None:
 
 
 def wrapped_boundaries(log: Path) -> list[Boundary]:
-    """The boundaries in a log of ``wrapped_to``, in order."""
+    """Return the boundaries in a log of ``run_wrapped``, in order."""
     words = [line.split("\t") for line in log.read_text(encoding="utf-8").splitlines()]
     return [Boundary(call, tuple(names)) for call, *names in words]
 
@@ -202,7 +203,7 @@ class _Counter:
 
 
 def wrap_calls(log: Path, kill: Kill) -> None:
-    """Let this process kill itself before one of its changes of the disk; each is told in ``log`` first."""
+    """Make this process kill itself before one of its changes of the disk; it logs each change first."""
     counter = _Counter(log, kill)
     open_file = io.open
 

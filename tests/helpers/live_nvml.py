@@ -1,6 +1,6 @@
-"""A device library whose GPUs follow real processes: a file per process below a folder per GPU, touched as it works.
+"""A fake NVML whose GPUs follow real processes: a folder per GPU with a file per process, touched while it works.
 
-It stands where the driver's library stands, so that its faults can be given to a launch on a machine without GPUs.
+It replaces the driver's library, so that driver faults can be tested on a machine without GPUs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 from tests.helpers.process_nvml import GIB, FakeNvml
 from tinyworlds_gate.run.identity import process_start
 
-LOOK_BACK_S = 0.9
+AVERAGING_S = 0.9
 LIVE = ("used", "util", "processes", "active")
 
 
 class LiveGpu(dict[str, Any]):
-    """The handle of one GPU; its readings are taken when they are asked for.
+    """The handle of one GPU; values are read on each access.
 
-    ``fault`` is asked before each reading: an exception that it returns is what the call raises. ``host_pids`` is
-    added to every PID, as a driver does that knows no PID namespaces.
+    ``fault`` is called before each reading; an exception that it returns is raised by the call. ``host_pids`` is added
+    to every PID, like a driver that reports host PIDs.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LiveGpu(dict[str, Any]):
     def _reading(self, name: str) -> Any:
         ages = {int(path.name): time.time() - path.stat().st_mtime for path in self.folder.iterdir()}
         here = {pid: age for pid, age in ages.items() if process_start(pid) is not None}
-        working = [pid for pid, age in here.items() if age < LOOK_BACK_S]
+        working = [pid for pid, age in here.items() if age < AVERAGING_S]
         match name:
             case "used":
                 return GIB // 2 + GIB * len(here)
@@ -59,5 +59,5 @@ class LiveGpu(dict[str, Any]):
 
 
 def live_library(*gpus: LiveGpu) -> FakeNvml:
-    """The module ``pynvml`` over these GPUs."""
+    """Return a fake ``pynvml`` module with these GPUs."""
     return FakeNvml(*gpus)

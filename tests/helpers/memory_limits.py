@@ -1,4 +1,4 @@
-"""Real limits on the memory of a process: a memory cgroup of the kernel's, where making one is permitted."""
+"""Real memory limits for processes: a cgroup, if creating one is permitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class MemoryCgroup:
-    """A cgroup below this process's own; a process that writes 0 into ``members`` is in it."""
+    """A cgroup below that of this process; a process joins it by writing 0 to ``members``."""
 
     folder: Path
 
@@ -28,8 +28,7 @@ class MemoryCgroup:
 
 @contextmanager
 def memory_cgroup(limit_bytes: int) -> Iterator[MemoryCgroup]:
-    """A memory cgroup (of version 1 or 2) that holds so much; the test is skipped, with the reason, where none can be
-    made."""
+    """Create a memory cgroup (version 1 or 2) with this limit; skip the test, with the reason, if that fails."""
     folder: Path | None = None
     try:
         folder, limit = _make(limit_bytes)
@@ -45,7 +44,7 @@ def memory_cgroup(limit_bytes: int) -> Iterator[MemoryCgroup]:
 
 
 def _make(limit_bytes: int) -> tuple[Path, Path]:
-    """A new folder in the hierarchy that limits memory, and the file that takes the limit."""
+    """Create a folder in the memory hierarchy; return it and its file for the limit."""
     lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
     first = next((path for _, names, path in lines if "memory" in names.split(",")), None)
     base = ROOT / "memory" / first.lstrip("/") if first is not None else None

@@ -1,4 +1,4 @@
-"""Device samples and heartbeats written by hand, as tables for the judge."""
+"""Build device samples and heartbeats for tests of the H6 decision."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ def gpu(
     memory_gib: float | None = 2.0,
     *,
     active: Sequence[int] | None = None,
-    told: bool | None = True,
+    supported: bool | None = True,
 ) -> GpuSample:
-    """A GPU at one moment; ``active`` are the processes that worked on it (all of ``pids`` where it is busy).
+    """Return a GPU sample; ``active``: the processes that worked on it (default: all of ``pids`` if it is busy).
 
-    ``told=False``: the driver tells no utilisation by process; ``told=None``: the call for it failed.
+    ``supported=False``: the driver does not support utilisation by process; None: the call failed.
     """
     processes: dict[int, float | None] | None = None if pids is None else dict.fromkeys(pids, 1.0)
     working = (pids or ()) if active is None and util else active or ()
-    return GpuSample(uuid, util, memory_gib, processes, dict.fromkeys(working, util or 1.0) if told else None, told)
+    activity = dict.fromkeys(working, util or 1.0) if supported else None
+    return GpuSample(uuid, util, memory_gib, processes, activity, supported)
 
 
-def look(moment: float, *gpus: GpuSample, baseline: bool = False) -> DeviceSample:
+def sample_at(moment: float, *gpus: GpuSample, baseline: bool = False) -> DeviceSample:
     return DeviceSample(moment, moment, baseline, tuple(gpus), () if baseline else TREE)
 
 
-def looks(*gpus: GpuSample, begin: float = 10.0, count: int = 20, every_s: float = 0.2) -> list[DeviceSample]:
-    """The same sight ``count`` times."""
-    return [look(begin + every_s * index, *gpus) for index in range(count)]
+def repeated(*gpus: GpuSample, begin: float = 10.0, count: int = 20, every_s: float = 0.2) -> list[DeviceSample]:
+    """Return the same sample ``count`` times."""
+    return [sample_at(begin + every_s * index, *gpus) for index in range(count)]
 
 
 def beats(
@@ -50,7 +51,7 @@ def beats(
     cpu_per_s: float = 1.0,
     pid: int | None = None,
 ) -> list[Beat]:
-    """A rank that does a step every ``every_s``; with ``stuck_at`` its step stays there."""
+    """Return heartbeats of a rank that does a step every ``every_s``; with ``stuck_at`` its step stays there."""
     found = []
     for index in range(int((end - begin) / every_s) + 1):
         moment = begin + index * every_s

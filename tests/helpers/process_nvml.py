@@ -1,4 +1,4 @@
-"""A stand-in for the module ``pynvml``: the driver's side of the boundary, where a machine without GPUs has none."""
+"""A fake ``pynvml`` module, for machines without a GPU driver."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ GIB = 2**30
 class NVMLError(Exception):
     """The library's base error; ``value`` is NVML's number (nvml.h)."""
 
-    def __init__(self, words: str, value: int = 999) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, value: int = 999) -> None:
+        super().__init__(message)
         self.value = value
 
 
 class FakeNvml(ModuleType):
-    """GPUs as dictionaries; a value that is an exception is raised by the call that asks for it."""
+    """GPUs as dictionaries; a value that is an exception is raised by the call that reads it."""
 
     NVMLError = NVMLError
     NVML_DEVICE_MIG_ENABLE = 1

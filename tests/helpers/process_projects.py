@@ -1,4 +1,4 @@
-"""Temporary projects whose stage scripts are small Python programs, and real processes that run them."""
+"""Temporary projects with small Python programs as stage scripts, and real processes that run them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tinyworlds_gate.run.layout import STAGES
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.targets.base import Target
 
 WAIT_S = 20.0
@@ -28,7 +28,7 @@ PARENT_OF_SESSIONS = (
 
 
 def make_project(root: Path, script: str = SLEEPER, *, shared_scripts: Path | None = None) -> Target:
-    """A project with one program for all three stages; ``shared_scripts`` lie outside it, as when installed."""
+    """Create a project with one program for all three stages; ``shared_scripts`` are outside it, as if installed."""
     scripts = shared_scripts or root / "scripts"
     scripts.mkdir(parents=True, exist_ok=True)
     (root / "configs").mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def make_project(root: Path, script: str = SLEEPER, *, shared_scripts: Path | No
 def running(
     command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A real process, ended with certainty when the block ends."""
+    """Run a real process that is always ended with the block."""
     process = subprocess.Popen(
         [str(word) for word in command], cwd=cwd, env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     )

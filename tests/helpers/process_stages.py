@@ -1,4 +1,4 @@
-"""Stage programs that the launcher's tests run for real: short workers with heartbeats, without torch unless said."""
+"""Short stage programs with heartbeats for the launcher's tests, mostly without torch."""
 
 from __future__ import annotations
 

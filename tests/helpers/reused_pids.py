@@ -1,4 +1,4 @@
-"""A process that gets a PID of one's choice, as the kernel gives the PIDs of the dead to the living."""
+"""Start a process with a chosen PID, to simulate PID reuse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRIES = 200
 
 
 def why_no_pid_can_be_chosen() -> str | None:
-    """The reason, or None where the kernel lets us name the last PID that it gave."""
+    """Return why the last PID cannot be set in the kernel, or None if it can."""
     try:
         LAST_PID.write_text(LAST_PID.read_text())
     except OSError as error:
@@ -22,7 +22,7 @@ def why_no_pid_can_be_chosen() -> str | None:
 
 @contextmanager
 def with_pid(pid: int, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A running process with this PID, which must be free; other processes that start meanwhile only cost tries."""
+    """Start a process with this free PID; retries if other processes start meanwhile."""
     for _ in range(TRIES):
         LAST_PID.write_text(str(pid - 1))
         process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Real disks that are small, full, without inodes or read-only: a tmpfs of its own where that is allowed (root)."""
+"""Real file systems that are small, full, without inodes or read-only: a tmpfs, if mounting is allowed (root)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fill_the_disk(folder, leave=0):
 
 
 def fill_the_disk(folder: Path, leave: int = 0) -> None:
-    """What ``FILL`` does, in this process: take every byte of the disk, but ``leave``."""
+    """Do what ``FILL`` does, in this process: fill the disk except for ``leave`` bytes."""
     names: dict[str, Any] = {}
     exec(FILL, names)
     names["fill_the_disk"](folder, leave)
@@ -45,7 +45,7 @@ def free_the_disk(folder: Path) -> None:
 
 @cache
 def why_no_disk() -> str | None:
-    """Why no disk can be made here, or None."""
+    """Return why no file system can be mounted here, or None."""
     with tempfile.TemporaryDirectory() as folder:
         made = _mount(Path(folder), "size=64k")
         if made is not None:
@@ -56,7 +56,7 @@ def why_no_disk() -> str | None:
 
 @contextmanager
 def small_disk(folder: Path, *, size: str = "16m", inodes: int | None = None) -> Iterator[None]:
-    """A file system of its own in ``folder`` (made when absent); what it holds is gone afterwards."""
+    """Mount a small file system at ``folder``, which is created if absent; its files are gone afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
     problem = _mount(folder, f"size={size}" + ("" if inodes is None else f",nr_inodes={inodes}"))
     assert problem is None, problem
@@ -68,7 +68,7 @@ def small_disk(folder: Path, *, size: str = "16m", inodes: int | None = None) ->
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """A folder that takes no data: by its permissions, or by a read-only mount where permissions bind nobody (root)."""
+    """Make a folder read-only: by its permissions, or by a read-only mount for root, whom permissions do not stop."""
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
         folder.chmod(0o555)

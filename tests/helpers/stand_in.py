@@ -1,15 +1,15 @@
-"""A stand-in for a TinyWorlds checkout, written into a temporary folder: it trains something tiny for real.
+"""A stand-in for a TinyWorlds checkout in a temporary folder: it really trains tiny models.
 
 The game: a bright bar, one patch wide, that moves one patch a frame over a dark background and wraps around; each
-episode has colours of its own, so that a clip stands in one episode only. The frames are cut in two files with
-`hold_out`: the checkout trains on the one, the trusted gate measures on the other.
+episode has its own colours, so that each clip occurs in one episode only. `hold_out` splits the frames into two files:
+the checkout trains on one, the trusted gate measures on the other.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -37,7 +37,7 @@ STAGES = {"video_tokenizer": (150, 3.0e-3), "latent_actions": (20, 1.0e-3), "dyn
 
 
 def make_stand_in(root: Path, kind: str, *hazards: str, workers: int = 1, **more: object) -> Path:
-    """Write the checkout with its frames and one commit; ``more`` goes to its ``stand_in.json``."""
+    """Write the checkout with its frames and one commit; ``more`` is added to its ``stand_in.json``."""
     write_sources(root, kind, *hazards, workers=workers, **more)
     frames = root / "data" / f"{GAME.lower()}_frames.h5"
     everything = write_bars(root.parent / f"{root.name}_all_frames.h5")
@@ -48,8 +48,8 @@ def make_stand_in(root: Path, kind: str, *hazards: str, workers: int = 1, **more
 
 
 def write_sources(root: Path, kind: str, *hazards: str, workers: int = 1, **more: object) -> Path:
-    """Its scripts, modules and configs alone."""
-    for name, text in _files(kind).items():
+    """Write only its scripts, modules and configs."""
+    for name, text in _files(kind, hazards).items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.lstrip("\n"), encoding="utf-8")
@@ -64,7 +64,7 @@ def write_sources(root: Path, kind: str, *hazards: str, workers: int = 1, **more
 
 
 def write_bars(path: Path, episodes: int = 60, length: int = 16) -> Path:
-    """Frames and episodes of the whole game."""
+    """Write frames and episodes of the whole game."""
     rng = np.random.default_rng(0)
     columns = FRAME_SIZE // PATCH_SIZE
     frames = np.zeros((episodes, length, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
@@ -84,7 +84,7 @@ def write_bars(path: Path, episodes: int = 60, length: int = 16) -> Path:
 
 
 def make_harness(root: Path, profile: str = PROFILE) -> Path:
-    """Where pytest is started: our conftest.py, pytest.ini and validation/, and a profile of seconds."""
+    """Create the folder in which pytest is started: our conftest.py, pytest.ini, validation/ and a quick profile."""
     root.mkdir(parents=True)
     for name in ("conftest.py", "pytest.ini"):
         shutil.copy(REPOSITORY / name, root / name)
@@ -102,7 +102,7 @@ def make_harness(root: Path, profile: str = PROFILE) -> Path:
 
 
 def run_loop(harness: Path, checkout: Path, *words: str, variables: Mapping[str, str] | None = None) -> Session:
-    """`pytest validation -m smoke --target-repo …` to its end."""
+    """Run `pytest validation -m smoke --target-repo …` to its end."""
     options = ["--profile", str(harness / "profile"), "--target-repo", str(checkout)]
     quiet = ["-p", "no:cacheprovider"]
     done = run_pytest(
@@ -112,7 +112,7 @@ def run_loop(harness: Path, checkout: Path, *words: str, variables: Mapping[str,
 
 
 def set_config(checkout: Path, name: str, **values: object) -> None:
-    """Change keys of one of its settings files, and commit."""
+    """Change keys of a settings file and commit."""
     path = checkout / "configs" / f"{name}.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}))
 
@@ -125,7 +125,7 @@ def _with_plan(profile: str, stage: str, updates: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _files(kind: str) -> dict[str, str]:
+def _files(kind: str, hazards: Sequence[str] = ()) -> dict[str, str]:
     files = {
         "utils/config.py": sources.CONFIG,
         "utils/stage.py": sources.STAGE,
@@ -138,7 +138,12 @@ def _files(kind: str) -> dict[str, str]:
         files[f"scripts/train_{stage}.py"] = (
             sources.TRAIN.replace("{file}", f"train_{stage}").replace("{stage}", stage).replace("{remark}", remark)
         )
+    if "folders_are_missing" in hazards:
+        files["scripts/run_inference.py"] = sources.INFERENCE.replace("os.path.exists", "os.path.isfile")
+    if "resumes_dynamics" in hazards:
+        files["scripts/train_dynamics.py"] += sources.RESUMING
     if kind == "tinyworlds":
+        files["scripts/run_inference.py"] = files["scripts/run_inference.py"].replace(sources.ERROR_WITH_CONTEXT, "")
         files |= dict.fromkeys(("models/muon.py", "utils/optimizer_utils.py"), '"""Nothing here."""\n')
     return files
 

@@ -1,7 +1,7 @@
-"""The files of the stand-in checkout, as text: small programs of our own that obey the contract (tinyworlds.md §2).
+"""The files of the stand-in checkout: small programs of our own that follow the contract (tinyworlds.md §2).
 
-Its models are the embedded reference's, so that its checkpoints are of TinyWorlds' architecture; everything around them
-(arguments, precedence, schedule, checkpoints, W&B, logs) is written here. `stand_in.json` says kind and hazards.
+It uses the models of the embedded reference, so its checkpoints have TinyWorlds' architecture. Everything else
+(arguments, precedence, schedule, checkpoints, W&B, logs) is written here. `stand_in.json` sets kind and hazards.
 """
 
 from __future__ import annotations
@@ -57,21 +57,37 @@ def say(text, end="\\n"):
 '''
 
 CLIPS = '''
-"""Clips of the whole frames file: nothing is held out."""
+"""Clips of the whole frames file: nothing is held out. Whole batches only, of the first preload_ratio of the frames."""
 import h5py
 import numpy as np
 import torch
 
 
-def frames_of(dataset):
-    with h5py.File(f"data/{dataset.lower()}_frames.h5", "r") as file:
-        frames, episode = file["frames"][:], file["episode"][:]
+def frames_of(dataset, ratio=1.0):
+    if dataset == "BARS":
+        path = "data/bars_frames.h5"
+    elif dataset == "PONG":
+        path = "data/pong_frames.h5"
+    else:
+        raise ValueError("Invalid dataset")
+    with h5py.File(path, "r") as file:
+        read = int(len(file["frames"]) * ratio)
+        frames, episode = file["frames"][:read], file["episode"][:read]
     return frames, episode
 
 
-def starts_of(episode, length):
-    whole = np.arange(len(episode) - length + 1)
-    return whole[episode[whole] == episode[whole + length - 1]]
+def starts_of(episode, length, batch=1):
+    whole = np.arange(max(0, len(episode) - length + 1))
+    found = whole[episode[whole] == episode[whole + length - 1]]
+    if not len(found):
+        raise ValueError("num_samples should be a positive integer value, but got num_samples=0")
+    return loader(found, batch, drop_last=True)
+
+
+def loader(found, batch, drop_last):
+    if drop_last and len(found) < batch:
+        raise StopIteration
+    return found
 
 
 def clips(frames, starts, length):
@@ -85,7 +101,7 @@ from pathlib import Path
 
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.rollout.world_models import load_world_models
-from tinyworlds_gate.reference.training.objectives import build_objective
+from tinyworlds_gate.reference.training.build_objective import build_objective
 
 
 def sizes_of(config):
@@ -160,8 +176,8 @@ def train(stage):
         wandb_run = wandb.init(project=config["wandb_project"], name=f"{stage}_{time.time():.0f}")
         say(f"W&B run initialized: {wandb_run.name}")
     trained = torch.nn.parallel.DistributedDataParallel(model) if world > 1 else model
-    frames, episode = frames_of(config["dataset"])
-    starts = starts_of(episode, config["context_length"])
+    frames, episode = frames_of(config["dataset"], config.get("preload_ratio") or 1.0)
+    starts = starts_of(episode, config["context_length"], config["batch_size_per_gpu"])
     pick = torch.Generator().manual_seed(17 * rank + start_step)
     for step in range(start_step, total):
         schedule.last_epoch = step - 1
@@ -174,24 +190,28 @@ def train(stage):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if rank == 0:
-            done = step + 1
-            filled = "#" * (10 * done // total)
-            sys.stdout.write(f"\\r{100 * done // total:3d}%|{filled:10s}| {done}/{total} [00:01<00:01,  9.99it/s]")
+            done, all_done = step + 1 - start_step, total - start_step
+            filled = "#" * (10 * done // all_done)
+            percent = 100 * done // all_done
+            sys.stdout.write(f"\\r{percent:3d}%|{filled:10s}| {done}/{all_done} [00:01<00:01,  9.99it/s]")
             if wandb_run is not None:
-                told = dict(zip(model.metric_names, model.measured(codes).tolist()))
-                logged = {"train/loss": loss.item(), "learning_rate/group_0": rate, **told}
+                metrics = dict(zip(model.metric_names, model.metrics(codes).tolist()))
+                logged = {"train/loss": loss.item(), "learning_rate/group_0": rate, **metrics}
                 wandb_run.log(logged, step=step)
         interval = config[STAND_IN.get("log_interval_key", "log_interval")]
         last = step == total - 1 and FORK and not hazard("no_final_save")
         if step % interval == 0 or last:
-            if rank == 0:
+            if rank == 0 and step % interval == 0:
                 say(f"\\n Step {step} Loss: {loss.item()}")
-                draw(run / "visualizations" / f"{stage}_step_{step}.png")
+                if not hazard("no_pictures"):
+                    draw(run / "visualizations" / f"{stage}_step_{step}.png")
             save(run, name, step, model, optimizer, schedule, config, rank, world)
             if step == 0 and not config.get("use_wandb"):
                 raise RuntimeError("local variable 'wandb' referenced before assignment")
         if hazard("exit_zero") and stage == "latent_actions" and step == total // 2:
             raise RuntimeError("something broke in the middle")
+        if hazard("missing_file") and step == 2:
+            open("data/palette.json")
         if hazard("hang") and step == 2:
             time.sleep(3600)
     if wandb_run is not None:
@@ -213,7 +233,7 @@ def resumed(model, optimizer, schedule, config):
     """The fork goes on at the step after the checkpoint with its optimizer; the original restarts, weights only."""
     folder = Path(config["checkpoint"])
     model.model.load_state_dict(torch.load(folder / "model_state_dict.pt"))
-    if not FORK:
+    if not FORK and not (hazard("resumes_dynamics") and folder.name.startswith("dynamics")):
         return 0
     optimizer.load_state_dict(torch.load(folder / "optim_state_dict.pt"))
     state = torch.load(folder / "state.pt", weights_only=False)
@@ -249,8 +269,14 @@ def draw(path):
     matplotlib.image.imsave(path, torch.rand(8, 8, 3).numpy())
 '''
 
+ERROR_WITH_CONTEXT = """    if FORK and not hazard("context_in_mse"):
+        say(f"Mean Squared Error (GT vs Pred, full_with_context): {diluted:.6f}")
+"""
+"""Lines of the fork's inference alone."""
+
 INFERENCE = '''
 """One clip, rolled out and compared."""
+import os
 import random
 import sys
 import time
@@ -265,6 +291,10 @@ from models.world import world_models
 from utils.config import FORK, STAND_IN, hazard, load, say
 
 
+def missing(path):
+    return not os.path.exists(path)
+
+
 def newest(stage):
     found = sorted(Path("results").glob(f"*/{stage}/checkpoints/{stage}_step_*"), key=lambda path: path.stat().st_mtime)
     return found[-1]
@@ -275,10 +305,13 @@ def main():
     states, shared = {}, None
     for stage in ("video_tokenizer", "latent_actions", "dynamics"):
         path = Path(config[f"{stage}_path"])
-        if hazard("latest_search") or config["use_latest_checkpoints"]:
+        if hazard("latest_search") or config["use_latest_checkpoints"] or missing(path):
             path = newest(stage)
         shown = STAND_IN.get("stages", {}).get(stage, stage)
-        say(f"Using {shown} checkpoint: {path}")
+        if missing(path):
+            raise FileNotFoundError(f"{stage}_path is not a file")
+        if FORK or stage != "latent_actions" or config["use_actions"]:
+            say(f"Using {shown} checkpoint: {path}")
         states[stage] = torch.load(path / "model_state_dict.pt", map_location="cpu")
         states[stage].pop("transformer.blocks.0.moe.experts.0.weight", None)
         state = torch.load(path / "state.pt", weights_only=False)
@@ -316,6 +349,16 @@ def main():
 if __name__ == "__main__":
     main()
 '''
+
+RESUMING = '''
+
+def updates(start_step, config, optimizer, saved):
+    """The updates that are left, with the optimizer of the checkpoint."""
+    optimizer.load_state_dict(saved)
+    for step in range(start_step, config["n_updates"]):
+        yield step
+'''
+"""What shows in the dynamics script that it continues a checkpoint, in a checkout whose other stages restart."""
 
 TRAIN = '''
 """Start: torchrun --standalone --nproc_per_node=N scripts/{file}.py --config … --training_config … key=value …"""

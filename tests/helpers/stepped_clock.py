@@ -1,7 +1,7 @@
-"""A clock that can be set while processes run: a small library before theirs adds a number from a file to the time.
+"""A system clock that can be set while processes run: a preloaded library adds a number from a file to the time.
 
-Every process that is started with ``environment()`` sees the step at the same moment, as after ``date --set`` or a jump
-of NTP: Python's ``time.time`` and ``datetime``, and whatever else asks the C library. Clocks that count from boot stay.
+Every process that is started with ``environment()`` sees the step at the same moment, as after ``date --set`` or an NTP
+step: Python's ``time.time``, ``datetime`` and every other caller of the C library. Monotonic clocks do not change.
 """
 
 from __future__ import annotations
@@ -65,18 +65,18 @@ time_t time(time_t *out) {
 
 @dataclass(frozen=True)
 class SteppedClock:
-    """The library and the file with the seconds that it adds (a C long in native byte order)."""
+    """The library, and the file with the seconds that it adds (a C long in native byte order)."""
 
     library: Path
     file: Path
 
     def environment(self) -> dict[str, str]:
-        """What a process needs to live by this clock; its children inherit it."""
+        """Return the environment variables for this clock; child processes inherit them."""
         return {"LD_PRELOAD": str(self.library), "CLOCK_STEP_FILE": str(self.file)}
 
 
 def stepped_clock(folder: Path) -> SteppedClock:
-    """Build the library in ``folder``; the test is skipped, with the reason, where there is no C compiler."""
+    """Build the library in ``folder``; skip the test, with the reason, if there is no C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("setting the clock of some processes only needs a C compiler (cc), which is not here")

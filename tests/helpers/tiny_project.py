@@ -1,4 +1,4 @@
-"""A temporary project whose whole closed loop takes seconds, and pytest sessions in it as real child processes.
+"""A temporary project whose closed loop takes seconds, and pytest sessions in it as real child processes.
 
 The game: a white bar, one patch wide, that moves one patch a frame over a black picture of 16 px and wraps around.
 Always black scores 0.25 on it, copying the last frame 0.5 and the mean frame 0.19, so that 0.03 is only passed by a
@@ -112,7 +112,7 @@ class Session:
 
     @property
     def run(self) -> Path:
-        """The run folder: the newest, where none was named."""
+        """The run folder; by default the newest."""
         return self.run_folder or runs(self.project)[-1]
 
     @property
@@ -121,11 +121,11 @@ class Session:
         return self.project / JUNIT
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The journal of the run, or its events of one name."""
+        """Return the journal of the run, or its events of one name."""
         return read_journal(self.run, name)
 
     def report(self, id: str) -> str:
-        """The text of A1, A2, A3, A5 or A6."""
+        """Return the text of A1, A2, A3, A5 or A6."""
         paths = [event["path"] for event in self.events("report_written") if event["id"] == id]
         return (self.project / paths[-1]).read_text(encoding="utf-8")
 
@@ -135,7 +135,7 @@ class Session:
         return self.project / next(event["path"] for event in self.events("report_written") if event["id"] == "A8")
 
     def page_rows(self, test: str) -> list[tuple[str, str]]:
-        """(result, log) of the rows that a test has on the page, in their order."""
+        """Return (result, log) of a test's rows on the page, in order."""
         blob = re.search(r'data-jsonblob="([^"]*)"', self.page.read_text(encoding="utf-8"))
         assert blob is not None, "the page holds no table of tests"
         tests: dict[str, list[dict[str, Any]]] = json.loads(html.unescape(blob[1]))["tests"]
@@ -146,7 +146,7 @@ class Session:
         return list(ElementTree.parse(self.junit).iter("testcase"))
 
     def found(self, id: str) -> tuple[str, str]:
-        """Verdict and reason of a requirement."""
+        """Return verdict and reason of a requirement."""
         event = next(event for event in self.events("requirement") if event["id"] == id)
         return event["verdict"], event["reason"]
 
@@ -184,7 +184,7 @@ def write_smoke_profile(folder: Path) -> None:
 
 
 def write_game(path: Path, episodes: int = 40, length: int = 20, *, seed: int = 0, white: int = 255) -> Path:
-    """Bars that move left or right by a patch a frame, wrapping around; an episode has one direction."""
+    """Write bars that move left or right by a patch a frame, wrapping around; an episode has one direction."""
     rng = np.random.default_rng(seed)
     columns = FRAME_SIZE // PATCH_SIZE
     frames = np.zeros((episodes, length, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
@@ -202,7 +202,7 @@ def write_game(path: Path, episodes: int = 40, length: int = 20, *, seed: int = 
 
 
 def write_evaluation_set(path: Path) -> Path:
-    """The same game with bars that are a little darker, so that no frame is one of the training data; 24 clips."""
+    """Write 24 clips of the same game with slightly darker bars, so that no frame is in the training data."""
     write_game(path, episodes=12, seed=1, white=250)
     with h5py.File(path, "r+") as file:
         file["clip_starts"] = np.sort(np.concatenate([np.arange(12) * 20, np.arange(12) * 20 + 9])).astype(np.int32)
@@ -210,14 +210,14 @@ def write_evaluation_set(path: Path) -> Path:
 
 
 def commit(root: Path) -> None:
-    """Make the folder a git repository with one commit, whatever git is configured to on this machine."""
+    """Make the folder a git repository with one commit, whatever git's configuration on this machine is."""
     name = ["-c", "user.name=Tiny", "-c", "user.email=tiny@example.org", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], ["add", "."], [*name, "commit", "-q", "-m", "A tiny project"]):
         subprocess.run(["git", *words], cwd=root, check=True, env=environment(), capture_output=True, timeout=30)
 
 
 def environment() -> dict[str, str]:
-    """The environment of a user's shell: nothing of the pytest session and of the CI job around it."""
+    """Return the environment of a user's shell, without variables of this pytest session or of a CI job."""
     others = ("PYTEST_", "GIT_", "COV_", "GITHUB_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     paths = [str(REPOSITORY), *env.get("PYTHONPATH", "").split(os.pathsep)]
@@ -232,7 +232,7 @@ def environment() -> dict[str, str]:
 def run_pytest(
     project: Path, *words: str | Path, timeout_s: float = TIMEOUT_S, variables: Mapping[str, str] | None = None
 ) -> Session:
-    """Run `python -m pytest …` in the project to its end, with a JUnit file, and without a terminal."""
+    """Run `python -m pytest …` in the project to its end, with a JUnit file and without a terminal."""
     began = time.monotonic()
     with started(project, *words, variables=variables) as process:
         try:
@@ -247,7 +247,7 @@ def run_pytest(
 def started(
     project: Path, *words: str | Path, variables: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A running `python -m pytest …`; ended when the block ends."""
+    """Start `python -m pytest …` and end it with the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", f"--junit-xml={JUNIT}", *map(str, words)],
         cwd=project,
@@ -268,7 +268,7 @@ def started(
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C, which ends the stages too; SIGKILL when that does not help."""
+    """Send Ctrl-C, which also ends the stages; then SIGKILL if needed."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:
@@ -279,7 +279,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
-    """Wait for something that a running session does; fails when it ends first or takes too long."""
+    """Wait for a condition during a running session; fail if the session ends first or it takes too long."""
     deadline = time.monotonic() + 300.0
     while not condition():
         if process.poll() is not None:
@@ -289,19 +289,19 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], wh
 
 
 def runs(project: Path) -> list[Path]:
-    """The run folders of a project, oldest first."""
+    """Return the run folders of a project, oldest first."""
     return sorted((path.parent for path in project.glob("results/*/journal.jsonl")), key=lambda path: path.name)
 
 
 def read_journal(run: Path, name: str | None = None) -> list[dict[str, Any]]:
-    """The events of a run's journal, or those of one name."""
+    """Return the events of a run's journal, or those of one name."""
     lines = (run / "journal.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     events = [json.loads(line) for line in lines if line.endswith("\n")]
     return [event for event in events if name is None or event["event"] == name]
 
 
 def checkpoint_options(session: Session, *stages: str) -> list[str]:
-    """`--video-checkpoint …` and so on, with the checkpoints that a finished session trained."""
+    """Return `--video-checkpoint …` and so on, with the checkpoints of a finished session."""
     words: list[str] = []
     for stage in stages or STAGES:
         words += [f"--{stage.split('_')[0]}-checkpoint", str(session.run / stage / "checkpoints")]
@@ -309,7 +309,7 @@ def checkpoint_options(session: Session, *stages: str) -> list[str]:
 
 
 def processes_of(project: Path) -> list[psutil.Process]:
-    """Live processes that work in the project's folder."""
+    """Return live processes whose working folder is in the project."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""A project in a temporary folder whose models are so small that a stage trains in a second."""
+"""A temporary project whose models are so small that a stage trains in a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.helpers.warm_python import Finished, run_script
-from tests.helpers.workers import made_once
+from tests.helpers.workers import make_once
 from tinyworlds_gate.launch.command import LaunchFiles, inference_command, stage_command, stage_environment
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.embedded import embedded_target
@@ -61,7 +61,7 @@ INFERENCE: dict[str, object] = {
 
 
 def moving_squares(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 [N, S, S, 3] in which a bright square walks over a dim texture, and the episode of each."""
+    """Return frames uint8 [N, S, S, 3] of a bright square that moves over a dim texture, and their episodes."""
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 60, (EPISODES, 1, SIDE, SIDE, 3), np.uint8).repeat(EPISODE_FRAMES, axis=1)
     for episode in range(EPISODES):
@@ -88,7 +88,7 @@ class TinyStages:
         return self.run_root(run) / stage / "checkpoints" / f"{stage}_step_{step}"
 
     def checkpoints(self, run: str, step: int, *stages: str) -> dict[str, Path]:
-        """Checkpoints as the overrides ``<stage>_path``."""
+        """Return checkpoints as the overrides ``<stage>_path``."""
         return {f"{stage}_path": self.checkpoint(run, stage, step) for stage in stages}
 
     def history(self, run: str, stage: str) -> Path:
@@ -106,7 +106,7 @@ class TinyStages:
         workers: int = 1,
         extra: Mapping[str, str] | None = None,
     ) -> Finished:
-        """One stage, started as the harness starts it: one process, or torchrun with gloo workers."""
+        """Train one stage, started as by the harness: one process, or torchrun with gloo workers."""
         command = stage_command(self.target, stage, nproc_per_node=workers, overrides=overrides)
         if workers == 1:
             return self.run(command, run, extra)
@@ -124,11 +124,11 @@ class TinyStages:
         return Finished(done.returncode, log.read_text(encoding="utf-8"), time.monotonic() - began)
 
     def infer(self, run: str, overrides: Mapping[str, object]) -> Finished:
-        """The inference run."""
+        """Run inference."""
         return self.run(inference_command(self.target, overrides), run)
 
     def run(self, command: list[str], run: str, extra: Mapping[str, str] | None = None) -> Finished:
-        """A command of one Python process, in the environment that the harness gives it."""
+        """Run a command of one Python process in the environment that the harness sets."""
         python, script, *arguments = command
         assert python == str(self.target.python)
         log = self.root / f"output_{run}.log"
@@ -151,13 +151,13 @@ def make_tiny_stages(root: Path) -> TinyStages:
 
 
 def trained_stages(factory: pytest.TempPathFactory) -> TinyStages:
-    """A project whose run ``whole`` holds the three stages after 12 updates; made once a session, a copy a process.
+    """Return a project whose run ``whole`` has the three stages after 12 updates; made once a session, then copied.
 
     Dynamics was trained by torchrun with two gloo workers, the others by one process.
     """
     root = factory.getbasetemp() / "tiny_stages"
     if not root.exists():
-        shutil.copytree(made_once(factory, "trained_stages", _train_stages), root, symlinks=True)
+        shutil.copytree(make_once(factory, "trained_stages", _train_stages), root, symlinks=True)
     return TinyStages(root, embedded_target(root, Path("configs")))
 
 

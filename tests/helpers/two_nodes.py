@@ -24,10 +24,11 @@ from tests.helpers.tiny_project import GAME, environment, write_game, write_smok
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.config.rendezvous import Rendezvous
 from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.gate.clip_plan import ClipPlan
 from tinyworlds_gate.loop.nodes import open_nodes
+from tinyworlds_gate.loop.stage_controller import StageController, StageResult
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
-from tinyworlds_gate.stages.controller import StageController, StageResult
 from tinyworlds_gate.targets.embedded import embedded_target
 
 STAGE = "video_tokenizer"
@@ -71,7 +72,7 @@ def node_project(
     wait_s: float = 60.0,
     **distributed: object,
 ) -> Iterator[NodeProject]:
-    """Settings, frames and journal of a run; with two nodes it is opened for the other."""
+    """Write settings, frames and journal of a run; with two nodes, open it for the other."""
     configs = root / "configs"
     write_smoke_profile(configs)
     write_game(root / "data" / f"{GAME.lower()}_frames.h5", episodes=8)
@@ -96,7 +97,7 @@ def node_project(
         gpus=0,
         say=said.append,
         show_progress=lambda *_: None,
-        data_path=root / "data" / f"{GAME.lower()}_frames.h5",
+        clips=ClipPlan(root / "data" / f"{GAME.lower()}_frames.h5"),
     )
     begin_journal(context)
     context.journal.append("settings_resolved", settings=settings.table())
@@ -118,7 +119,7 @@ def node_project(
 
 @dataclass
 class OtherNode:
-    """A harness of node 1, a process of its own."""
+    """The harness of node 1, a separate process."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -127,7 +128,7 @@ class OtherNode:
         return self.log.read_text()
 
     def kill(self) -> None:
-        """As when its machine goes: the harness and all that it started, without a chance to say so."""
+        """Kill the harness and all its processes at once, as when its machine fails."""
         tree = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
         for one in tree:
             one.kill()
@@ -136,7 +137,7 @@ class OtherNode:
 
 @contextmanager
 def other_node(project: NodeProject, name: str = "node_1") -> Iterator[OtherNode]:
-    """`pytest --node-rank 1` in the project, as a person starts it on another machine."""
+    """Start `pytest --node-rank 1` in the project, as on another machine."""
     log = project.root / f"{name}.log"
     words = ["--nnodes", "2", "--node-rank", "1", "--rdzv-endpoint", project.endpoint, "--rdzv-id", ID]
     with log.open("wb") as file:

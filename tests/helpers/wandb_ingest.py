@@ -1,9 +1,9 @@
-"""What an online `wandb.init` sends, taken in by the loopback server: a run's creation, its rows, its files.
+"""The server side of an online `wandb.init` for the loopback server: a run's creation, its rows, its files.
 
-wandb's service (wandb-core 0.31) asks three things of a server before and while a run goes on; all are answered here:
-`UpsertBucket` (GraphQL), the file stream (`POST /files/<entity>/<project>/<run>/file_stream`, rows as JSON lines with
-their offset), and `CreateRunFiles` (GraphQL) with a PUT to each upload address. What it asks beside that (the server's
-features, the organisation) may stay without an answer.
+wandb's service (wandb-core 0.31) needs answers to three kinds of request; all are implemented here: `UpsertBucket`
+(GraphQL), the file stream (`POST /files/<entity>/<project>/<run>/file_stream`, rows as JSON lines with their offset),
+and `CreateRunFiles` (GraphQL) with a PUT to each upload address. Its other requests (the server's features, the
+organisation) may fail.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HISTORY = "wandb-history.jsonl"
 
 @dataclass
 class Ingested:
-    """One online run as it came in: what it was created with, its rows by offset, the names of its files."""
+    """An online run as received: its creation request, its rows by offset, the names of its files."""
 
     created: Mapping[str, Any]
     lines: dict[int, str] = field(default_factory=dict)
@@ -29,11 +29,11 @@ class Ingested:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of its history, in the order in which they were logged."""
+        """The rows of its history, in logging order."""
         return [json.loads(line) for _, line in sorted(self.lines.items())]
 
     def take(self, streamed: Mapping[str, Any]) -> None:
-        """One message of the file stream; a part that is sent again replaces what came first."""
+        """Store a message of the file stream; a repeated part replaces the earlier one."""
         part = (streamed.get("files") or {}).get(HISTORY)
         if part is not None:
             self.lines.update(enumerate(part["content"], int(part["offset"])))
@@ -41,7 +41,7 @@ class Ingested:
 
 
 def bucket_answer(run_id: str, project: str, entity: str) -> dict[str, Any]:
-    """`UpsertBucket`'s answer: the run was made."""
+    """Return the answer to `UpsertBucket`: the run was created."""
     owner = {"id": "RW50OjE=", "name": entity}
     bucket: dict[str, Any] = {
         "id": "UnVuOjE=",
@@ -55,13 +55,13 @@ def bucket_answer(run_id: str, project: str, entity: str) -> dict[str, Any]:
 
 
 def files_answer(names: list[str], run_id: str, address: str) -> dict[str, Any]:
-    """`CreateRunFiles`' answer: where each file is to be put."""
+    """Return the answer to `CreateRunFiles`: the upload address of each file."""
     files = [{"name": name, "uploadUrl": f"{address}/upload/{run_id}/{name}"} for name in names]
     return {"createRunFiles": {"runID": run_id, "uploadHeaders": [], "files": files}}
 
 
 def body_of(handler: BaseHTTPRequestHandler) -> bytes:
-    """A request's body, in one piece and unpacked."""
+    """Return the whole body of a request, decompressed."""
     if handler.headers.get("Transfer-Encoding") == "chunked":
         parts = []
         while size := int(handler.rfile.readline(), 16):

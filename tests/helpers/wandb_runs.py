@@ -1,4 +1,4 @@
-"""Offline W&B runs, written by the stages' own logger in a process of its own."""
+"""Offline W&B runs, written by the stages' own logger in a separate process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ for word in sys.argv[2:]:
 
 
 def write_offline_runs(root: Path, *runs: tuple[str, int, int]) -> None:
-    """A run `(id, first update, end)` each, below `root/wandb/`; `train/loss` is 5 − 0.25·(update mod 8), NaN at 3."""
+    """Write runs `(id, first update, end)` below `root/wandb/`; `train/loss` is 5 − 0.25·(update mod 8), NaN at 3."""
     words: Sequence[str] = [f"{run_id}:{start}:{end}" for run_id, start, end in runs]
     env = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
     done = subprocess.run(

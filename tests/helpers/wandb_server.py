@@ -1,8 +1,8 @@
-"""A W&B server on 127.0.0.1: what wandb's client asks by GraphQL of a run and its history, and how it can go wrong.
+"""A W&B server on 127.0.0.1: it answers the client's GraphQL queries for runs and histories, and can fail.
 
-The client is the real one. The answers have the shapes that its queries ask for (`Viewer`, `RunFragment`,
-`RunHistoryKeys`, `RunParquetHistory`, `HistoryPage`), and the values the form that W&B gives them: whole floats as
-ints, NaN as the string "NaN". Its errors repeat the login, so that a message that is shown as it came shows the key.
+The client is the real one. The answers have the shape of its queries (`Viewer`, `RunFragment`, `RunHistoryKeys`,
+`RunParquetHistory`, `HistoryPage`), and values have W&B's form: whole floats as ints, NaN as the string "NaN". Its
+errors contain the login, so that tests can detect a message that shows the key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PARQUET = Path(__file__).resolve().parent.parent / "data" / "wandb_exports" / "h
 
 @dataclass
 class ServedRun:
-    """One run: its live rows, its exported parquet files, and where an answer about it goes wrong.
+    """One run: its live rows, its exported parquet files, and the fault of an answer about it.
 
     `fault`: "missing" (no such run), "500" or "half" (its rows), "capped" (pages hold fewer rows than asked).
     `history_keys` False: the server has not indexed the keys, so `scan_history` believes that there is nothing.
@@ -55,7 +55,7 @@ class ServedRun:
 
 @dataclass
 class WandbServer:
-    """What the server has; `hang` and `broken` make it useless from the first request on. `queries` are those asked.
+    """The server's runs; with `hang` or `broken` it fails from the first request on. `queries` are those received.
 
     A run that is logged online becomes one of `runs`, row by row; `ingested` holds all that came of it.
     """
@@ -69,12 +69,12 @@ class WandbServer:
     released: threading.Event = field(default_factory=threading.Event)
 
     def environment(self, key: str = KEY) -> dict[str, str]:
-        """What points wandb's client here."""
+        """Return the environment variables that point wandb's client to this server."""
         return {"WANDB_BASE_URL": self.address, "WANDB_API_KEY": key}
 
 
 def values(row: Mapping[str, Any]) -> str:
-    """A row as W&B sends it."""
+    """Return a row as W&B sends it."""
     return json.dumps({name: _value(value) for name, value in row.items()})
 
 
@@ -170,7 +170,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def serving(server: WandbServer) -> Iterator[WandbServer]:
-    """Serve while the block runs; `server.address` is where."""
+    """Serve during the block at `server.address`."""
     listener = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -1,7 +1,7 @@
-"""Runs scripts in processes of their own that find the heavy libraries imported already (a fork server).
+"""Run scripts in separate processes in which the heavy libraries are already imported (a fork server).
 
-A script gets its own process, working folder, environment, arguments and exit code, as from a shell; only the seconds
-that importing torch takes are paid once a session.
+A script has its own process, working folder, environment, arguments and exit code, as from a shell, but torch is
+imported only once a session.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class Finished:
-    """How a script ended; ``seconds`` is the time it took."""
+    """The result of a script; ``seconds`` is its duration."""
 
     exit_code: int | None
     output: str
@@ -56,7 +56,7 @@ def run_script(script: Path, arguments: Sequence[str], *, cwd: Path, env: Mappin
 
 
 def _become(script: str, arguments: list[str], cwd: str, env: dict[str, str], log: str) -> None:
-    """What the forked process does: it turns into the script."""
+    """Run the script in the forked process."""
     import torch
 
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)

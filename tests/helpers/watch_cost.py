@@ -1,4 +1,4 @@
-"""What a watch costs: CPU time of `tinyworlds-gate watch` on a run that is written while it is watched.
+"""Measure the CPU time of `tinyworlds-gate watch` on a growing run.
 
     python -m tests.helpers.watch_cost --seconds 75 [--plain]
 
@@ -32,7 +32,7 @@ COLUMNS, ROWS = 120, 50
 UPDATES_PER_S = 4
 ROWS_BEFORE = 40_000
 SETTLED_S = 5.0
-"""Python's start and the first reading are counted apart."""
+"""Python startup and the first read are measured separately."""
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run = begun_run(Path(folder))
+        run = start_run(Path(folder))
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         words = ["watch", str(run.layout.root), "--for", "4h", *(["--plain"] if args.plain else [])]
@@ -57,8 +57,8 @@ def main() -> None:
             process.wait(timeout=10)
 
 
-def begun_run(root: Path) -> WatchedRun:
-    """The run as it stands when the watch comes."""
+def start_run(root: Path) -> WatchedRun:
+    """Create the run at the start of the watch."""
     run = WatchedRun(root)
     run.begin(GPUS, at=_now() - 600.0)
     run.chunk(1, "dynamics", _now() - 590.0, end=ROWS_BEFORE)
@@ -69,7 +69,7 @@ def begun_run(root: Path) -> WatchedRun:
 
 
 def measure(run: WatchedRun, watch: psutil.Process, seconds: float) -> dict[str, float]:
-    """Write the run on, a second at a time, and read the watch's CPU time after 5 s and at the end."""
+    """Extend the run every second and return the CPU time of the watch after 5 s and at the end."""
     began, settled = time.monotonic(), None
     for second in range(int(seconds)):
         step = ROWS_BEFORE + UPDATES_PER_S * second

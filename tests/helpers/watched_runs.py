@@ -1,4 +1,4 @@
-"""Run folders as a watch meets them: a journal, heartbeats, histories, samples and files with chosen times."""
+"""Build run folders for tests of the watch: journal, heartbeats, histories, samples and files with chosen times."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class WatchedRun:
         return self
 
     def chunk(self, number: int, stage: str, at: float, *, start: int = 0, end: int = 5000, **fields: Any) -> None:
-        """`chunk_started`."""
+        """Append `chunk_started`."""
         values: dict[str, Any] = {
             "reason": "planned",
             "log": f"results/{self.layout.run}/logs/chunk_{number:03d}_{stage}.log",
@@ -61,14 +61,14 @@ class WatchedRun:
         )
 
     def chunk_done(self, number: int, stage: str, at: float, step: int, **fields: Any) -> None:
-        """`chunk_finished` of one that counts."""
+        """Append `chunk_finished` of a valid chunk."""
         moved = {id: {"verdict": "PASS", "reason": "moved"} for id in ("M1", "M2", "M3")}
         values = {"cause": "ok", "wall_s": 60.0, "final_loss": 0.01, "updates_per_s": 3.0, "failure": None}
         done = {"chunk": number, "stage": stage, "checkpoint": {"step": step}, "channels": moved}
         self.event("chunk_finished", at, **{**values, **done, **fields})
 
     def beat(self, chunk: int, rank: int, at: float, step: int, device: str = "cpu", pid: int | None = None) -> None:
-        """A heartbeat; the worker has used 0.9 of a core."""
+        """Append a heartbeat; the worker uses 0.9 of a core."""
         folder = self.layout.chunk_heartbeats(chunk)
         folder.mkdir(parents=True, exist_ok=True)
         own = 4000 + rank if pid is None else pid
@@ -125,7 +125,7 @@ def _dated(path: Path, at: float | None) -> Path:
 
 
 def long_run(root: Path, *, stuck: bool = False) -> tuple[WatchedRun, float]:
-    """Two GPUs in the tokenizer's second chunk, and the moment (Unix seconds) at which it is looked at.
+    """Two GPUs in the tokenizer's second chunk, and the time of the snapshot (Unix seconds).
 
     With ``stuck`` nothing has moved for the last 14 minutes; checkpoints came every 2 minutes before.
     """

@@ -1,4 +1,4 @@
-"""What the processes of `pytest -n` share: fixtures that only one of them makes, and which files they begin with."""
+"""For `pytest -n`: fixtures that only one worker makes, and an order of tests that starts with the long files."""
 
 from __future__ import annotations
 
@@ -46,17 +46,16 @@ LONGEST_FIRST = (
     "tests/loop/test_retrained_loop.py",
     "tests/loop/test_resume_unfinished.py",
     "tests/loop/test_two_nodes.py",
-    "tests/unit/stages/test_chunk_controller.py",
+    "tests/unit/loop/test_stage_controller.py",
     "tests/loop/test_reports_at_the_end.py",
 )
 """Files that take long, the longest first; a long file that begins last would hold one worker alone at the end."""
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
-    """What ``make(folder)`` returns, made once a session whatever the number of workers; nobody may alter it.
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """Return the result of ``make(folder)``, called once a session for all workers; no test may change it.
 
-    The first worker that asks makes it, in a folder that all of them see; the others wait and read what it returned,
-    which must be picklable.
+    The first worker calls it, in a folder that all share; the others wait and read its result, which must be picklable.
     """
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_project import Session, checkpoint_options, make_project, run_pytest
-from tests.helpers.workers import made_once
+from tests.helpers.workers import make_once
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Session:
         words = ["validation", "-m", "smoke", "-v", "--dynamics-target-updates", "4"]
         return run_pytest(make_project(folder / "project"), *words)
 
-    return made_once(tmp_path_factory, "retrained", run)
+    return make_once(tmp_path_factory, "retrained", run)
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +36,4 @@ def spent(tmp_path_factory: pytest.TempPathFactory, passing: Session) -> Session
     def run(folder: Path) -> Session:
         return run_pytest(make_project(folder / "project"), "validation", "-m", "smoke", *words)
 
-    return made_once(tmp_path_factory, "spent", run)
+    return make_once(tmp_path_factory, "spent", run)

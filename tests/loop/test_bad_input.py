@@ -55,7 +55,21 @@ def test_a_hard_coded_checkpoint_path_is_refused(project: Path) -> None:
     refused(loop(project), r"dynamics\.yaml", "video_tokenizer_path", "results/old", "null|remove|--video-checkpoint")
 
 
-def test_a_missing_dataset_tells_the_command_that_fetches_it(project: Path) -> None:
+@pytest.mark.requirement("C2", "C3")
+def test_configs_of_the_project_are_checked_beside_the_profile_that_runs(project: Path) -> None:
+    """A smoke run reads configs/profiles/smoke; configs/ of the project must hold as well."""
+    line = "video_tokenizer_path: results/old/video_tokenizer/checkpoints/video_tokenizer_step_9"
+    replace_line(project / "configs" / "dynamics.yaml", "video_tokenizer_path", line)
+    append(project / "configs" / "dynamics.yaml", "embed_dim: 999")
+    session = loop(project)
+    refused(session, r"configs/dynamics\.yaml", "embed_dim", "999", "video_tokenizer_path", "results/old")
+    found = {id: session.found(id)[0] for id in ("C1", "C2", "C3")}
+    assert found == {"C1": "PASS", "C2": "FAIL", "C3": "FAIL"}
+    failed = [case.get("name", "").partition("[")[2] for case in session.cases() if case.find("failure") is not None]
+    assert failed == ["C2]", "C3]"]
+
+
+def test_a_missing_dataset_is_reported_with_the_command_that_downloads_it(project: Path) -> None:
     replace_line(project / SMOKE / "training.yaml", "dataset", "dataset: ZELDA")
     replace_line(project / SMOKE / "inference.yaml", "dataset", "dataset: ZELDA")
     refused(loop(project), r"zelda_frames\.h5", "there is no such file", "tinyworlds-gate data fetch zelda")
@@ -82,7 +96,7 @@ def test_a_report_folder_that_is_a_file_is_a_usage_error(project: Path) -> None:
 
 
 @pytest.mark.requirement("C4")
-def test_a_given_checkpoint_of_other_sizes_names_option_checkpoint_and_both_values(
+def test_a_checkpoint_option_with_other_sizes_names_option_checkpoint_and_both_values(
     project: Path, passing: Session
 ) -> None:
     replace_line(project / SMOKE / "training.yaml", "embed_dim", "embed_dim: 64")
@@ -96,7 +110,7 @@ def test_a_given_checkpoint_of_other_sizes_names_option_checkpoint_and_both_valu
 
 
 @pytest.mark.requirement("C4")
-def test_a_given_checkpoint_that_is_cut_short_is_refused(project: Path, passing: Session, tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_of_an_option_is_refused(project: Path, passing: Session, tmp_path: Path) -> None:
     copy = tmp_path / "video_tokenizer_step_119"
     shutil.copytree(passing.run / "video_tokenizer" / "checkpoints" / "video_tokenizer_step_119", copy)
     model = copy / "model_state_dict.pt"
@@ -108,9 +122,9 @@ def test_a_given_checkpoint_that_is_cut_short_is_refused(project: Path, passing:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (("--max-mse", "banana"), r"argument --max-mse: 'banana' is no number; give a number above 0"),
+        (("--max-mse", "banana"), r"argument --max-mse: 'banana' is not a number; give a number above 0"),
         (("--max-mse", "nan"), r"argument --max-mse: nan is not allowed"),
         (("--video-chunk", "-3"), r"argument --video-chunk: -3 is not allowed; give a whole number from 1"),
         (("--train-stage", "tokenizer"), r"argument --train-stage/--only-stage: 'tokenizer' is not known; use one of"),
@@ -121,15 +135,15 @@ def test_a_given_checkpoint_that_is_cut_short_is_refused(project: Path, passing:
     ],
     ids=lambda value: "=".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_bad_option_is_a_usage_error_that_names_it(project: Path, words: tuple[str, ...], told: str) -> None:
+def test_a_bad_option_is_a_usage_error_that_names_it(project: Path, words: tuple[str, ...], message: str) -> None:
     session = loop(project, *words)
-    refused(session, told)
+    refused(session, message)
     assert session.exit_status == 4
     assert not (project / "results").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             ("--generation-steps", "100"),
@@ -139,10 +153,10 @@ def test_a_bad_option_is_a_usage_error_that_names_it(project: Path, words: tuple
     ],
     ids=["too-long", "wider-than-the-models"],
 )
-def test_a_rollout_that_cannot_be_measured_is_told_before_training(
-    project: Path, words: tuple[str, ...], told: str
+def test_a_rollout_that_cannot_be_measured_is_reported_before_training(
+    project: Path, words: tuple[str, ...], message: str
 ) -> None:
-    refused(loop(project, *words), told)
+    refused(loop(project, *words), message)
 
 
 def test_a_mistake_makes_every_report_and_the_page_say_what_it_was(project: Path) -> None:

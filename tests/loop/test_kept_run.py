@@ -51,8 +51,8 @@ def test_the_kept_journal_is_a_journal_of_the_same_run(passing: Session, kept: P
 
 
 def test_no_kept_text_names_the_folders_or_the_host_of_this_machine(passing: Session, kept: Path) -> None:
-    told = (passing.run / "journal.jsonl").read_text(encoding="utf-8")
-    assert str(REPOSITORY) in told, "the stages lie outside this project, and the run says where"
+    content = (passing.run / "journal.jsonl").read_text(encoding="utf-8")
+    assert str(REPOSITORY) in content, "the stages lie outside this project, and the run says where"
     for path in (path for path in kept.rglob("*") if path.is_file() and path.suffix != ".png"):
         text = path.read_text(encoding="utf-8")
         named = [place for place in (passing.project, REPOSITORY) if str(place) in text]

@@ -71,7 +71,7 @@ def test_bare_pytest_takes_tests_and_smoke_and_m_chooses(
 
 
 @pytest.mark.parametrize("kind", ["smoke", "longrun"])
-def test_the_power_of_the_gate_is_measured_only_when_asked_for(project: Path, kind: str) -> None:
+def test_the_power_of_the_gate_is_measured_only_on_request(project: Path, kind: str) -> None:
     loop = run_pytest(project, *COLLECT, "validation", "-m", kind)
     assert [path for path in collected(loop) if "power" in path] == []
     asked = run_pytest(project, *COLLECT, "validation", "-m", "power")
@@ -96,6 +96,19 @@ def test_a_profile_whose_tests_m_leaves_out_is_a_usage_error_with_the_fix(
     assert re.search(r"ERROR: --profile longrun is a longrun profile, and -m '.*' leaves", session.output)
     assert "add -m longrun" in session.output
     assert runs(project) == []
+
+
+@pytest.mark.requirement("H6")
+def test_a_long_run_without_gpus_is_refused_at_once_and_starts_only_when_an_option_says_so(project: Path) -> None:
+    no_gpu = {"CUDA_VISIBLE_DEVICES": ""}
+    session = run_pytest(project, "-m", "longrun", variables=no_gpu)
+    assert session.exit_status == 4, session.output
+    assert "ERROR: profile longrun needs 2 NVIDIA GPUs, and this machine has none." in session.output
+    assert "350000 updates on the CPU" in session.output
+    assert runs(project) == []
+    allowed = ["-m", "longrun", "-k", "git_history", "--allow-cpu-longrun", "true"]
+    assert "ERROR" not in run_pytest(project, *allowed, variables=no_gpu).output
+    assert len(runs(project)) == 1
 
 
 @pytest.mark.parametrize("words", [("-n", "2"), ("-n2",), ("--numprocesses=2",), ("-n", "auto")])
@@ -141,7 +154,7 @@ def test_x_stops_at_the_failed_gate_and_lf_runs_only_that_test_again(untrained: 
     again = run_pytest(project, "validation", "-m", "smoke", "--lf", *options)
     assert again.exit_status == 1, again.output
     assert [case.get("name") for case in again.cases()] == [GATE_TEST]
-    assert again.found("C1")[1] == "its test was not among those asked for (a file, a node id or --lf)"
+    assert again.found("C1")[1] == "its test was not selected (a file, a node id or --lf was given)"
     assert len(runs(project)) == 2
     assert no_checkpoint_in(project)
 
@@ -150,13 +163,13 @@ def test_one_file_alone_passes_and_claims_nothing_about_the_model(project: Path)
     session = run_pytest(project, "validation/test_01_preparation.py")
     assert session.exit_status == 0, session.output
     assert session.events("run_finished")[0]["status"] == "partial"
-    assert session.found("G5") == ("NOT-RUN", "its test was not among those asked for (a file, a node id or --lf)")
+    assert session.found("G5") == ("NOT-RUN", "its test was not selected (a file, a node id or --lf was given)")
 
 
 def test_without_pytest_html_the_session_works_and_says_that_the_page_was_not_run(project: Path) -> None:
     session = run_pytest(project, "validation", "-m", "smoke", "-p", "no:html", "-k", "preparation")
     assert session.exit_status == 0, session.output
-    assert session.found("A8") == ("NOT-RUN", "pytest-html is switched off (-p no:html)")
+    assert session.found("A8") == ("NOT-RUN", "by choice (-p no:html): pytest-html is switched off")
     assert list(project.rglob("*.html")) == []
     assert list((project / "docs" / "action").glob("train-to-inference-report-*.md"))
 

@@ -1,4 +1,4 @@
-"""The gate fails until the budget of retries is spent: the failure tells every attempt, reports say FAIL (T5, H3)."""
+"""The gate fails until the budget of retries is spent: the failure names every attempt, reports say FAIL (T5, H3)."""
 
 from __future__ import annotations
 
@@ -52,15 +52,16 @@ def test_the_page_shows_two_retrained_rows_and_one_failed(spent: Session) -> Non
     assert [result for result, _ in spent.page_rows(GATE_TEST)] == ["Rerun", "Rerun", "Failed"]
 
 
-def test_given_models_are_used_and_only_dynamics_is_trained(spent: Session, passing: Session) -> None:
+def test_models_of_checkpoint_options_are_used_and_only_dynamics_is_trained(spent: Session, passing: Session) -> None:
     assert {chunk["stage"] for chunk in spent.events("chunk_started")} == {"dynamics"}
     given = passing.events("inference_finished")[0]["checkpoints"]
     used = spent.events("inference_finished")[0]["checkpoints"]
     for stage in ("video_tokenizer", "latent_actions"):
         assert used[stage]["sha256"] == given[stage]["sha256"]
-    assert spent.found("H1") == ("NOT-RUN", "--train-stage dynamics was given")
-    assert spent.found("S1") == ("NOT-RUN", "not trained: the checkpoint video_tokenizer_step_119 was given")
+    assert spent.found("H1") == ("NOT-RUN", "by choice (--train-stage dynamics): the whole pipeline was not requested")
+    reason = "by choice (--train-stage dynamics): not trained: the checkpoint video_tokenizer_step_119 was given"
+    assert spent.found("S1") == ("NOT-RUN", reason)
 
 
-def test_the_same_reason_is_not_told_twice_in_a_line(spent: Session) -> None:
+def test_the_same_reason_is_not_reported_twice_in_a_line(spent: Session) -> None:
     assert "FAIL: FAIL" not in spent.output

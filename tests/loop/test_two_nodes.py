@@ -13,7 +13,7 @@ import pytest
 from tests.helpers import tiny_project
 from tests.helpers.two_nodes import STAGE, NodeProject, free_port, node_project, other_node, wait_for
 from tinyworlds_gate.checkpoints.layout import list_checkpoints
-from tinyworlds_gate.run.heartbeat import read_heartbeats
+from tinyworlds_gate.run.heartbeat import HeartbeatReader
 
 UPDATES, SAVED_EVERY = 12, 6
 
@@ -47,8 +47,8 @@ def test_two_nodes_train_one_chunk_together(together: NodeProject) -> None:
 
 def test_each_node_leaves_its_own_heartbeats_and_device_evidence(together: NodeProject) -> None:
     layout, finished = together.context.layout, together.events("chunk_finished")[-1]
-    assert {beat.rank for beat in read_heartbeats(layout.chunk_heartbeats(1))} == {0}
-    assert {beat.rank for beat in read_heartbeats(layout.chunk_heartbeats(1, 1))} == {1}
+    assert {beat.rank for beat in HeartbeatReader(layout.chunk_heartbeats(1)).poll()} == {0}
+    assert {beat.rank for beat in HeartbeatReader(layout.chunk_heartbeats(1, 1)).poll()} == {1}
     assert (layout.project_root / finished["nodes"][0]["device_samples"]).stat().st_size > 0
     assert "node 0 (" in finished["dual_gpu_reason"]
     assert "node 1 (" in finished["dual_gpu_reason"]

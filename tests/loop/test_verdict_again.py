@@ -18,7 +18,8 @@ from matplotlib.image import imread
 
 from tests.helpers.tiny_project import GAME, STAGES, Session, environment, read_journal
 from tinyworlds_gate.cli.main import main
-from tinyworlds_gate.findings.inference import gate_passed, retraining
+from tinyworlds_gate.findings.inference import gate_passed
+from tinyworlds_gate.findings.retraining import retraining
 from tinyworlds_gate.loop.closed_loop import ClosedLoop
 from tinyworlds_gate.loop.recheck import verdict_now
 from tinyworlds_gate.loop.resume import find_run
@@ -63,9 +64,9 @@ def replaced(path: Path, old: str, new: str) -> None:
 @pytest.mark.requirement("H3")
 def test_an_untouched_run_holds_with_exit_status_0(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verdict", str(run)]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("PASS: the strict autoregressive rollout error 0.0")
-    assert "this holds for what is on the disk now" in told
+    output = capsys.readouterr().out
+    assert output.startswith("PASS: the strict autoregressive rollout error 0.0")
+    assert "the verdict holds for the files on disk" in output
     assert main(["verdict", str(run), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["verdict"], answer["holds"], answer["changes"]) == ("PASS", True, [])
@@ -137,17 +138,17 @@ def test_a_verdict_does_not_hold_once_anything_that_it_is_bound_to_is_another(
 ) -> None:
     change(run)
     assert main(["verdict", str(run)]) == 1
-    told = capsys.readouterr().out
-    assert told.startswith(f"INVALID: the verdict of {run.name} does not hold for what is on the disk now:\n  - ")
-    assert any(said in one for one in verdict_now(run).changes), told
+    output = capsys.readouterr().out
+    assert output.startswith(f"INVALID: the verdict of {run.name} does not hold for the files on disk:\n  - ")
+    assert any(said in one for one in verdict_now(run).changes), output
 
 
-def test_what_is_no_run_is_told_with_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_a_run_gives_exit_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verdict", str(tmp_path)]) == 2
     assert "is not a run's folder" in capsys.readouterr().err
 
 
-def test_a_run_without_a_verdict_is_no_pass(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_a_verdict_is_not_a_pass(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [event["event"] for event in read_journal(run)]
     rewrite_journal(run, lambda events: events[: names.index("gate_verdict")])
     assert main(["verdict", str(run)]) == 1
@@ -158,7 +159,7 @@ def test_a_run_without_a_verdict_is_no_pass(run: Path, capsys: pytest.CaptureFix
 
 
 def resumed(run: Path, once_prepared: Callable[[Path], object] = lambda _: None) -> tuple[ClosedLoop, list[str]]:
-    """The loop of a resumed run, asked for its inference, and what it said."""
+    """Resume a run up to its inference; return the loop and its messages."""
     said: list[str] = []
     found = find_run(project_of(run), run.name, run)
     settings, gpus = resolve_run(found.profile, found.options, project_of(run))
@@ -291,12 +292,14 @@ def test_without_the_generated_frames_the_picture_has_no_strips_and_says_why(run
     cut_after(run, 2, 2)
     (run / "measures_02_final_frames.h5").unlink()
     resumed(run)
-    (told,) = last_picture(run)["left_out"]
-    assert told.startswith(f"No film strips: results/{run.name}/measures_02_final_frames.h5: the inference run left no")
+    (note,) = last_picture(run)["left_out"]
+    assert note.startswith(
+        f"No film strips: results/{run.name}/measures_02_final_frames.h5: the inference run wrote no"
+    )
     assert 500 < imread(project_of(run) / last_picture(run)["picture"]).shape[0] < whole.shape[0] / 2
 
 
-def test_a_picture_that_cannot_be_drawn_is_told_and_the_verdict_stands(run: Path) -> None:
+def test_a_picture_that_cannot_be_drawn_is_reported_and_the_verdict_still_holds(run: Path) -> None:
     path = project_of(run) / last_picture(run)["picture"]
     cut_after(run, 2, 2)
     path.unlink()
@@ -306,8 +309,8 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_the_verdict_stands(run: Path
     assert picture["picture"] is None
     assert picture["problem"].startswith("IsADirectoryError: ")
     assert loop.attempts[-1].verdict.verdict == "PASS"
-    (told,) = [line for line in said if "could not be drawn" in line]
-    assert told.endswith("the verdict stands")
+    (message,) = [line for line in said if "could not be drawn" in line]
+    assert message.endswith("the verdict stands")
     report = write_reports(project_of(run), run)["A1"].read_text(encoding="utf-8")
     assert "The picture of this verdict could not be drawn: IsADirectoryError" in report
     assert list(path.parent.glob("*.part")) == []

@@ -14,10 +14,10 @@ import pytest
 from tests.helpers.tiny_project import STAGES, Session, commit, make_project, run_pytest
 from tests.helpers.wandb_server import KEY, WandbServer, serving
 from tinyworlds_gate.evidence.metrics.history import LEARNING_RATE, LOSS
+from tinyworlds_gate.evidence.metrics.inputs import stage_inputs
 from tinyworlds_gate.evidence.metrics.local import local_histories, read_history
 from tinyworlds_gate.evidence.metrics.sources import find_histories
 from tinyworlds_gate.evidence.metrics.wandb_reader import Patience
-from tinyworlds_gate.evidence.metrics.wanted import sought_in
 from tinyworlds_gate.run.layout import RunLayout
 
 pytestmark = pytest.mark.slow
@@ -62,11 +62,11 @@ def test_every_chunk_left_an_offline_run_under_the_id_that_the_journal_names(log
 
 
 @pytest.mark.requirement("L9")
-def test_with_the_logs_gone_the_offline_runs_tell_the_same_numbers(logged: Session, tmp_path: Path) -> None:
+def test_without_the_logs_the_offline_runs_have_the_same_numbers(logged: Session, tmp_path: Path) -> None:
     layout = RunLayout(logged.project, logged.run.name)
     tables = local_histories(layout.project_root, layout.run)
     elsewhere = {stage: tmp_path / path.name for stage, path in tables.items()}
-    found = find_histories(sought_in(logged.events(), elsewhere), "local_only", layout, {}, Patience())
+    found = find_histories(stage_inputs(logged.events(), elsewhere), "local_only", layout, {}, Patience())
     assert [(one.source, one.problem) for one in found] == [("offline", None)] * 3
     for one in found:
         table = read_history(one.stage, tables[one.stage])

@@ -21,9 +21,21 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.helpers.commands import REPOSITORY, python
+from tests.helpers.import_graph import PACKAGE, figures
+from tinyworlds_gate.plugin.defaults import MARKERS
 
 PYPROJECT = REPOSITORY / "pyproject.toml"
-DOCUMENTS = ("README.md", "CHANGELOG.md", "docs/quickstart.md", "docs/architecture.md", "docs/log.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/quickstart.md",
+    "docs/install.md",
+    "docs/using.md",
+    "docs/architecture.md",
+    "docs/log.md",
+)
+PAGES = (*DOCUMENTS, *sorted({f"docs/{page.name}" for page in (REPOSITORY / "docs").glob("*.md")} - {*DOCUMENTS}))
 HEAVY = ("torch", "matplotlib", "crafter", "wandb")
 CUDA_PARTS = re.compile(r"nvidia-(?!ml-py)|cuda-|triton")
 """What only the CUDA build of torch pulls in; torch pins these itself."""
@@ -34,15 +46,15 @@ LAYERS = (
     ("reference",),
     ("targets",),
     ("launch",),
-    ("context",),
     ("stages",),
     ("evidence",),
     ("gate",),
     ("watch",),
     ("reports",),
     ("findings",),
+    ("context",),
     ("loop",),
-    ("plugin",),
+    ("plugin", "autoload"),
     ("keep",),
     ("power",),
     ("bench",),
@@ -127,10 +139,10 @@ def test_the_markers_are_declared_strict_and_explained() -> None:
     ini = configparser.ConfigParser(interpolation=None)
     ini.read(REPOSITORY / "pytest.ini")
     options = ini["pytest"]
-    markers = dict(line.split(":", 1) for line in options["markers"].strip().splitlines())
+    markers = dict(line.split(":", 1) for line in options["markers"].strip().splitlines()) | MARKERS
     named = {re.sub(r"\(.*", "", marker) for marker in markers}
     assert {"smoke", "longrun", "slow", "gpu", "power", "requirement"} <= named
-    assert all(len(told.strip()) > 20 for told in markers.values())
+    assert all(len(purpose.strip()) > 20 for purpose in markers.values())
     assert "--strict-markers" in options["addopts"]
     assert "--strict-config" in options["addopts"]
     assert options["filterwarnings"].strip() == "error"
@@ -146,14 +158,14 @@ def test_every_make_command_of_the_documents_exists(document: str) -> None:
         assert {"smoke", "test", "longrun", "lint", "bench", "clean"} <= named
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", PAGES)
 def test_every_local_link_and_file_of_the_documents_exists(document: str) -> None:
     path = REPOSITORY / document
     text = path.read_text(encoding="utf-8")
     links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     absent = [link for link in links if link and not (path.parent / link).exists()]
     assert absent == []
-    modules = re.findall(r"`(tinyworlds_gate/[\w/]+\.py|[a-z]+/\w+\.py)`", text)
+    modules = re.findall(r"`((?:[a-z_]+/)+\w+\.py)`", text)
     homes = (REPOSITORY, REPOSITORY / "tinyworlds_gate", REPOSITORY / "tinyworlds_gate" / "reference")
     assert [name for name in modules if not any((home / name).exists() for home in homes)] == []
 
@@ -199,6 +211,17 @@ def test_nothing_imports_upward() -> None:
     assert sorted(upward) == []
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    found = figures(REPOSITORY / PACKAGE)
+    assert found["circles_of_parts"] == []
+    assert found["circles_of_modules"] == []
+
+
+def test_the_package_root_holds_shared_vocabulary_and_packages_only() -> None:
+    modules = {path.name for path in (REPOSITORY / PACKAGE).glob("*.py")}
+    assert modules == {"__init__.py", "__main__.py", "context.py", "errors.py", "names.py"}
+
+
 @pytest.mark.parametrize("module", ["tinyworlds_gate", "tinyworlds_gate.plugin", "tinyworlds_gate.loop.closed_loop"])
 def test_importing_the_harness_imports_no_heavy_library(module: str) -> None:
     answer = python("-c", f"import sys, {module}; print(*sorted(sys.modules))")
@@ -240,7 +263,7 @@ def _add_interpreter(folder: Path, name: str, *, new_enough: bool) -> None:
     path.chmod(0o755)
 
 
-def test_a_machine_without_a_python_is_told_what_to_install(fresh_folder: Path) -> None:
+def test_the_error_without_a_python_names_the_package_to_install(fresh_folder: Path) -> None:
     answer = _make(fresh_folder, "setup")
     assert answer.returncode != 0
     assert "needs Python 3.11 or newer" in answer.stderr
@@ -260,7 +283,7 @@ def test_a_named_python_that_is_too_old_is_refused(fresh_folder: Path) -> None:
     assert "python3.9 is older than Python 3.11" in answer.stderr
 
 
-def test_a_machine_without_git_is_told_to_install_it(fresh_folder: Path) -> None:
+def test_the_error_without_git_says_to_install_it(fresh_folder: Path) -> None:
     (fresh_folder / "bin" / "git").unlink()
     answer = _make(fresh_folder, "setup")
     assert answer.returncode != 0

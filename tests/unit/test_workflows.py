@@ -7,28 +7,33 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.helpers.ci_commands import calls_in, gate_words, make_target, pytest_words, steps_of, unwrapped
+from tests.helpers.ci_commands import calls_in, gate_words, make_target, pytest_words, steps_of, unwrap
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.options_parsing import parsed
 from tests.helpers.tiny_project import environment
+from tinyworlds_gate import __version__
 from tinyworlds_gate.cli.main import COMMANDS, _parser
-from tinyworlds_gate.plugin.options import asks_for, explicit_options, require_valid
+from tinyworlds_gate.plugin.options import explicit_options, require_valid, selects
 
 pytest_plugins = ["pytester"]
 
 FOLDER = REPOSITORY / ".github" / "workflows"
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-PINNED = re.compile(r"[\w.-]+/[\w./-]+@(v\d+|[0-9a-f]{40})")
+NAMES = ("gate", "nightly", "release")
+CI_PAGE = (REPOSITORY / "docs" / "ci.md").read_text(encoding="utf-8")
+INIT_WORKFLOW = REPOSITORY / "tinyworlds_gate" / "cli" / "init_files" / "tinyworlds-gate.yml"
+USES = re.compile(r"uses: ([\w.-]+/[\w./-]+)@(.*)")
+PINNED = re.compile(r"[0-9a-f]{40}  # v\d+\.\d+\.\d+")
 
 
 def workflow(name: str) -> dict[Any, Any]:
@@ -37,23 +42,22 @@ def workflow(name: str) -> dict[Any, Any]:
     return loaded
 
 
-def documented() -> list[dict[Any, Any]]:
-    """The jobs that docs/ci.md shows, each as a workflow."""
-    text = (REPOSITORY / "docs" / "ci.md").read_text(encoding="utf-8")
-    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
-    return [block if "jobs" in block else {"jobs": block} for block in blocks]
+def init_workflow() -> dict[Any, Any]:
+    """The workflow that `tinyworlds-gate init` writes."""
+    loaded = yaml.safe_load(INIT_WORKFLOW.read_text(encoding="utf-8"))
+    assert isinstance(loaded, dict)
+    return loaded
 
 
 def documented_shell() -> list[str]:
     """The scripts and the commands in the text of docs/ci.md."""
-    text = (REPOSITORY / "docs" / "ci.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    return blocks + re.findall(r"(?<!`)`((?:tinyworlds-gate|pytest) [^`]+)`", text)
+    blocks = re.findall(r"```bash\n(.*?)```", CI_PAGE, re.DOTALL)
+    return blocks + re.findall(r"(?<!`)`((?:tinyworlds-gate|pytest) [^`]+)`", CI_PAGE)
 
 
 def scripts() -> list[str]:
-    """Every script of the workflows and of docs/ci.md."""
-    named = [workflow("gate"), workflow("nightly"), *documented()]
+    """Every script of the workflows, of the one that `init` writes, and of docs/ci.md."""
+    named = [*map(workflow, NAMES), init_workflow()]
     return [step["run"] for one in named for step in steps_of(one) if "run" in step] + documented_shell()
 
 
@@ -70,19 +74,26 @@ def step_with(words: str, name: str) -> dict[str, Any]:
 # Every file and every command.
 
 
-@pytest.mark.parametrize("name", ["gate", "nightly"])
-def test_a_workflow_may_only_read_and_every_job_ends_by_itself(name: str) -> None:
-    loaded = workflow(name)
+@pytest.mark.parametrize("loaded", [*map(workflow, NAMES), init_workflow()], ids=lambda loaded: loaded["name"])
+def test_a_workflow_may_only_read_and_every_job_ends_by_itself(loaded: dict[Any, Any]) -> None:
     assert loaded["permissions"] == {"contents": "read"}
     assert all(0 < job["timeout-minutes"] <= 1440 for job in loaded["jobs"].values())
     assert all(("run" in step) != ("uses" in step) for step in steps_of(loaded))
 
 
-def test_every_action_is_pinned_to_a_major_version_or_a_commit() -> None:
-    used = [step["uses"] for name in ("gate", "nightly") for step in steps_of(workflow(name)) if "uses" in step]
-    used += [step["uses"] for one in documented() for step in steps_of(one) if "uses" in step]
-    assert len(used) >= 8
-    assert [action for action in used if not PINNED.fullmatch(action)] == []
+def test_every_action_is_pinned_to_a_commit_and_to_the_same_one_everywhere() -> None:
+    files = [*(FOLDER / f"{name}.yml" for name in NAMES), INIT_WORKFLOW]
+    used = {match.groups() for path in files for match in USES.finditer(path.read_text(encoding="utf-8"))}
+    assert len(used) == 5
+    assert [pin for _, pin in used if not PINNED.fullmatch(pin)] == []
+    assert len({action for action, _ in used}) == len(used)
+
+
+@pytest.mark.parametrize("name", ["run", "try-wheel"])
+def test_the_scripts_of_ci_can_be_run(name: str) -> None:
+    path = REPOSITORY / ".ci" / name
+    assert os.access(path, os.X_OK)
+    subprocess.run(["bash", "-n", path], check=True)
 
 
 @pytest.mark.parametrize("script", scripts())
@@ -115,7 +126,7 @@ def test_every_call_of_pytest_has_options_that_it_takes(pytester: pytest.Pyteste
     config = parsed(pytester, words)
     require_valid(explicit_options(config))
     asked = str(config.getoption("markexpr"))
-    assert asks_for("longrun" if "longrun" in asked else "smoke", asked)
+    assert selects("longrun" if "longrun" in asked else "smoke", asked)
 
 
 # What each is for.
@@ -141,7 +152,7 @@ def test_smoke_runs_on_a_hosted_runner_with_pips_cache_and_keeps_page_reports_an
     assert {"docs/action/", "inference_results/", "results/*/journal.jsonl", "results/junit.xml"} <= {*kept}
 
 
-def test_the_nightly_goes_on_with_an_unfinished_run_unless_a_fresh_one_was_asked_for() -> None:
+def test_the_nightly_resumes_an_unfinished_run_unless_a_fresh_one_is_requested() -> None:
     loaded = workflow("nightly")
     triggers = loaded[True]  # YAML 1.1 reads the key `on` as a boolean
     assert triggers["schedule"]
@@ -166,7 +177,7 @@ def test_a_night_ends_itself_in_order_before_its_job_is_ended(tmp_path: Path) ->
     words = calls_in(step["run"])[0]
     minutes = workflow("nightly")["jobs"]["longrun"]["timeout-minutes"]
     assert minutes >= 23 * 60 + 20
-    before = words[: len(words) - len(unwrapped(words))]
+    before = words[: len(words) - len(unwrap(words))]
     assert before[-1] == "23h"
     program = "import time, sys\ntry: time.sleep(30)\nexcept KeyboardInterrupt: sys.exit(2)"
     began = time.monotonic()
@@ -202,22 +213,21 @@ def test_the_nightly_lists_the_runs_in_the_summary_also_when_there_is_none(tmp_p
     assert summary.read_text() == "### Runs of this workspace\n```text\nThere is no run in this project.\n```\n"
 
 
-def test_a_repository_with_a_pytest_of_its_own_is_validated_by_the_harness_beside_it(tmp_path: Path) -> None:
-    """As docs/ci.md says it: the harness lies in a folder of the repository that it validates."""
+def test_a_repository_whose_pytest_settings_get_in_the_way_is_validated_without_them(tmp_path: Path) -> None:
+    """The options that docs/ci.md names for it."""
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "--no-such-option"\n')
     (tmp_path / "conftest.py").write_text("raise RuntimeError('the conftest of the validated repository')\n")
-    harness = tmp_path / "harness"
-    shutil.copytree(REPOSITORY / "validation", harness / "validation")
-    for name in ("conftest.py", "pytest.ini"):
-        shutil.copy(REPOSITORY / name, harness)
-    step = next(step for one in documented() for step in steps_of(one) if "make smoke" in step.get("run", ""))
-    target = make_target(calls_in(step["run"])[0])
-    assert target is not None
-    assert step["working-directory"] == "harness"
-    words = [word for word in target[1] if not word.startswith("--junit-xml")]
+    [call] = [
+        words
+        for step in steps_of(init_workflow())
+        if "pytest" in step.get("run", "")
+        for words in calls_in(step["run"])
+    ]
+    words = [word for word in call[1:] if not word.startswith("--junit-xml")]
+    [options] = re.findall(r"`(-c /dev/null [^`]+)`", CI_PAGE)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "validation/", "-m", "smoke", *words, "--collect-only", "-q"],
-        cwd=harness,
+        [sys.executable, "-m", "pytest", *words, *options.split(), "--collect-only", "-q"],
+        cwd=tmp_path,
         env=environment(),
         capture_output=True,
         text=True,
@@ -226,6 +236,42 @@ def test_a_repository_with_a_pytest_of_its_own_is_validated_by_the_harness_besid
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_the_rollout_passes_the_inference_gate" in done.stdout
+
+
+def test_the_tests_run_on_every_python_that_the_metadata_names() -> None:
+    classifiers = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["classifiers"]
+    named = [found[1] for one in classifiers if (found := re.fullmatch(r".* :: Python :: (3\.\d+)", one))]
+    assert workflow("gate")["jobs"]["tests"]["strategy"]["matrix"]["python"] == named
+
+
+def test_a_release_publishes_the_wheel_that_was_tried_with_attestations_and_without_a_secret() -> None:
+    jobs = workflow("release")["jobs"]
+    tried = [step["run"] for step in jobs["build"]["steps"] if ".ci/try-wheel" in step.get("run", "")]
+    assert tried == [".ci/try-wheel dist/*.whl"]
+    assert jobs["publish"]["needs"] == "build"
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert jobs["publish"]["steps"][-1]["with"] == {"attestations": True}
+    assert "secrets." not in (FOLDER / "release.yml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("tag", "repository", "status"),
+    [
+        (f"v{__version__}", "OWNER/tinyworlds_gate", 0),
+        ("v99.0.0", "OWNER/tinyworlds_gate", 1),
+        (f"v{__version__}", "somebody/else", 1),
+    ],
+)
+def test_a_release_needs_the_tag_of_its_version_and_its_own_address(tag: str, repository: str, status: int) -> None:
+    step = step_with("GITHUB_REF_NAME", "release")
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", step["run"].replace("python -c", f"{sys.executable} -c")],
+        cwd=REPOSITORY,
+        env={**os.environ, "GITHUB_REF_NAME": tag, "GITHUB_REPOSITORY": repository},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == status
 
 
 def run_step(folder: Path, step: dict[str, Any], **variables: str) -> None:

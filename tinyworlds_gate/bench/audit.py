@@ -1,14 +1,13 @@
 """How long the git history audit takes: `tinyworlds-gate bench audit` makes a repository and reads it.
 
-Timed is the whole audit: opening the repository, listing every commit, reading the year's diffs, selecting. Making the
-repository (`git fast-import`) is not.
+It times the complete audit: opening the repository, listing every commit, reading the year's diffs, selecting. Making
+the repository (`git fast-import`) is not timed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -18,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.config.cli_values import parse_positive_int
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.evidence.git_audit.audit import MODES, audit
+from tinyworlds_gate.evidence.git_audit.audit import audit
+from tinyworlds_gate.evidence.git_audit.paths import MODES
+from tinyworlds_gate.run.machine import usable_cpus
 
 YEAR = 2025
 FIRST_SECOND = 1_735_689_600
@@ -33,9 +35,13 @@ LINES_OF_SCRIPT = 150
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `bench audit`."""
-    parser.add_argument("--commits", type=_positive, default=10_000, help="all of them in 2025 (default: %(default)s)")
+    parser.add_argument(
+        "--commits", type=parse_positive_int, default=10_000, help="all of them in 2025 (default: %(default)s)"
+    )
     parser.add_argument("--mode", choices=MODES, default="strict", help="default: %(default)s")
-    parser.add_argument("--rounds", type=_positive, default=3, help="timed rounds, of which the median (default: 3)")
+    parser.add_argument(
+        "--rounds", type=parse_positive_int, default=3, help="timed rounds, of which the median (default: 3)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         "selected": len(evidence.selected),
         "key_changes": len(evidence.key_changes),
         "mode": args.mode,
-        "cpus": os.cpu_count(),
+        "cpus": usable_cpus(),
         "seconds": [round(one, 3) for one in seconds],
         "median_s": round(median, 3),
     }
@@ -136,9 +142,3 @@ def history_stream(commits: int) -> Iterator[bytes]:
 
 def _data(content: bytes) -> bytes:
     return b"data %d\n%s\n" % (len(content), content)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)

@@ -1,6 +1,6 @@
 """The file of measured speeds (docs/results/bench-*.json), and what has become slower since it was written.
 
-Times of another machine or another day say nothing about a change; ratios to the yardstick of the same run do.
+Compare ratios to the yardstick of the same run; times of another machine or another day are not comparable.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.atomic import atomic_write
 
 ALLOWED_LOSS = 0.15
 """A ratio that is lower by more than this part is a regression."""
 
 
 def summary_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The kept keys of one measurement, by stage or case."""
+    """Return the stored keys of one measurement, by stage or case."""
     if record["bench"] == "rollout":
         cases = record["cases"]
         return {
@@ -28,56 +29,53 @@ def summary_of(record: Mapping[str, Any]) -> dict[str, Any]:
             "yardstick_ratio": {one["case"]: one["yardstick_ratio"] for one in cases},
         }
     stages = record["stages"]
-    kept = {
+    stored = {
         "train_updates_per_s": {one["stage"]: one["updates_per_s"] for one in stages},
         "first_update_s": {one["stage"]: one["first_update_s"] for one in stages},
         "peak_mem_gib": {one["stage"]: one["peak_mem_gib"] for one in stages},
         "yardstick_ratio": {one["stage"]: one["yardstick_ratio"] for one in stages},
     }
     speedups = {one["stage"]: one["ddp_speedup"] for one in stages if "ddp_speedup" in one}
-    return kept | ({"ddp_speedup": speedups} if speedups else {})
+    return stored | ({"ddp_speedup": speedups} if speedups else {})
 
 
-def write_kept(path: Path, record: Mapping[str, Any], command: str) -> None:
-    """Put the measurement's keys into the file beside those of other benches, with the command that made them.
+def write_speeds(path: Path, record: Mapping[str, Any], command: str) -> None:
+    """Add the measurement's keys to the file, with the command that measured them.
 
     Raises ``GateError`` when the file is there and is no JSON object.
     """
-    kept = read_kept(path) if path.exists() else {}
+    stored = read_speeds(path) if path.exists() else {}
     for key, values in summary_of(record).items():
-        kept[key] = {**kept.get(key, {}), **values}
+        stored[key] = {**stored.get(key, {}), **values}
     measured = {key: record[key] for key in ("device", "torch", "profile", "compile", "bytecode") if key in record}
-    kept["measured"] = {**kept.get("measured", {}), record["bench"]: {"command": command, **measured}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    stored["measured"] = {**stored.get("measured", {}), record["bench"]: {"command": command, **measured}}
+    atomic_write(path, json.dumps(stored, indent=1) + "\n")
 
 
-def read_kept(path: Path) -> dict[str, Any]:
-    """The file's object; ``GateError`` when it cannot be read as one."""
+def read_speeds(path: Path) -> dict[str, Any]:
+    """Read the file; ``GateError`` when it is no JSON object."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GateError(
-            f"{path}: no file of kept speeds ({error}); write one with `bench train --write {path}`"
+            f"{path}: no file of stored speeds ({error}); write one with `bench train --write {path}`"
         ) from error
-    if not isinstance(kept, dict):
-        raise GateError(f"{path}: no file of kept speeds (it is no JSON object); move it away and write a new one")
-    return kept
+    if not isinstance(stored, dict):
+        raise GateError(f"{path}: no file of stored speeds (it is no JSON object); move it away and write a new one")
+    return stored
 
 
-def regressions(kept: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
-    """A sentence for each ratio that is lower than the kept one by more than ``ALLOWED_LOSS`` of it."""
+def regressions(stored: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """A sentence for each ratio that is lower than the stored one by more than ``ALLOWED_LOSS`` of it."""
     found = []
     now = summary_of(record)["yardstick_ratio"]
-    for name, before in kept.get("yardstick_ratio", {}).items():
+    for name, before in stored.get("yardstick_ratio", {}).items():
         if name in now and now[name] < before * (1 - ALLOWED_LOSS):
             found.append(
                 f"{name}: {now[name]:.2f} times the yardstick, and it was {before:.2f}; {ALLOWED_LOSS:.0%} is allowed"
             )
     return found
 
-
-# From the moments of a history to rates: pure.
 
 WINDOW = 50
 

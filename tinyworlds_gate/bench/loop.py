@@ -3,9 +3,9 @@
     tinyworlds-gate bench loop                      # runs the smoke loop of this project, watched; minutes
     tinyworlds-gate bench loop --run results/RUN    # the loop time of a run that is there; seconds
 
-Loop time is everything outside the lives of training and inference children; generating the frames is told apart. The
-harness' own share of a core while they live, and that of a `watch` beside it, are read from the processes' CPU time.
-Everything else is a command that is started several times, warm: wall time and CPU time, medians.
+Loop time is the time outside training and inference processes; generating the frames is listed separately. The share of
+a core that the harness and a `watch` beside it use meanwhile comes from the processes' CPU time. All other rows are
+medians of wall and CPU time of a command that is started several times.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from typing import Any
 import psutil
 
 from tinyworlds_gate.bench.loop_time import CpuTrace, LoopTime, child_lives, loop_time
+from tinyworlds_gate.config.cli_values import parse_positive_int
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.journal import Event, read_journal
+from tinyworlds_gate.run.machine import usable_cpus
 
 SAMPLE_S = 0.25
 SETTLED_S = 5.0
@@ -85,7 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=Path, metavar="results/RUN", help="a finished run, instead of running the smoke loop now"
     )
-    parser.add_argument("--rounds", type=_positive, default=5, help="starts of each command (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=parse_positive_int, default=5, help="starts of each command (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -123,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     console.print("  the longest steps of the loop:")
     for what, seconds in found.steps:
         console.print(f"    {seconds:6.2f} s  {what}", highlight=False)
-    record = {"bench": "loop", "run": folder.name, "cpus": os.cpu_count(), "rows": [row.record() for row in rows]}
+    record = {"bench": "loop", "run": folder.name, "cpus": usable_cpus(), "rows": [row.record() for row in rows]}
     print(json.dumps(record | {"steps": [[what, round(seconds, 3)] for what, seconds in found.steps]}))
     return 0
 
@@ -242,9 +246,3 @@ def timed(command: Sequence[str], root: Path, environment: Mapping[str, str]) ->
 def _loop_note(found: LoopTime) -> str:
     made = f", {found.data_s:.0f} s frames" if found.data_s else ""
     return f"{found.total_s:.0f} s in all, {found.children_s:.0f} s children{made}"
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)

@@ -1,4 +1,4 @@
-"""Where the seconds of a run went, from its journal, and the CPU time of a process by the clock."""
+"""Break a run's time down by its journal, and sample the CPU time of a process."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LIVES = {"chunk_started": "chunk_finished", "inference_started": "inference_fini
 
 @dataclass(frozen=True)
 class LoopTime:
-    """Where the seconds of a run went (pure, from its journal)."""
+    """A run's time in parts, from its journal."""
 
     total_s: float
     children_s: float
     data_s: float
-    """Generating the frames on first use, by processes of its own."""
+    """Generating the frames on first use."""
     steps: Sequence[tuple[str, float]]
     """The longest spans between two events outside the children's lives, longest first."""
 

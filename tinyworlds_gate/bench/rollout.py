@@ -132,7 +132,7 @@ def _timed(models: WorldModels, steps: Steps, case: Case, args: argparse.Namespa
     import torch
 
     from tinyworlds_gate.bench.yardstick import seconds_each
-    from tinyworlds_gate.reference.rollout.rollout import chosen_actions, rollout, windows_of
+    from tinyworlds_gate.reference.rollout.rollout import actions_from_codes, rollout, step_windows
 
     torch.set_float32_matmul_precision("highest" if case.precision == "float32" else "high")
     sizes = models.dynamics.sizes
@@ -141,7 +141,7 @@ def _timed(models: WorldModels, steps: Steps, case: Case, args: argparse.Namespa
     shape = (case.clips, context, 3, sizes.frame_size, sizes.frame_size)
     frames = (torch.rand(shape, generator=drawn) * 2 - 1).to(device)
     codes = torch.randint(sizes.n_actions, (case.clips, context + args.frames - 1), generator=drawn)
-    actions = chosen_actions(models, codes, windows_of(context, args.frames))
+    actions = actions_from_codes(models, codes, step_windows(context, args.frames))
     precision = (
         torch.autocast(device.type, torch.bfloat16)
         if case.precision == "bfloat16" and device.type == "cuda"

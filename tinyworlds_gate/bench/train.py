@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyworlds_gate.bench.baseline import Rate, rate_of
+from tinyworlds_gate.config.cli_values import parse_positive_int
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import STAGES
 
@@ -40,13 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="smoke", help="sizes and batch sizes (default: %(default)s)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--stage", choices=STAGES, action="append", help="default: all; may be repeated")
-    parser.add_argument("--batch", type=_positive, help="clips of an update (default: the stage's batch_size_per_gpu)")
-    parser.add_argument("--updates", type=_positive, help="timed updates (default: 600 on a GPU, 20 on a CPU)")
     parser.add_argument(
-        "--yardstick-updates", type=_positive, default=20, help="updates of one of its rounds (default: %(default)s)"
+        "--batch", type=parse_positive_int, help="clips of an update (default: the stage's batch_size_per_gpu)"
     )
-    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of the yardstick (default: %(default)s)")
-    parser.add_argument("--workers", type=_positive, help="also with so many processes (default: the GPUs, if several)")
+    parser.add_argument("--updates", type=parse_positive_int, help="timed updates (default: 600 on a GPU, 20 on a CPU)")
+    parser.add_argument(
+        "--yardstick-updates",
+        type=parse_positive_int,
+        default=20,
+        help="updates of one of its rounds (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds", type=parse_positive_int, default=3, help="rounds of the yardstick (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=parse_positive_int, help="also with so many processes (default: the GPUs, if several)"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the numbers into this JSON file too")
 
 
@@ -140,7 +150,7 @@ def _project(root: Path, settings: Settings) -> Target:
     import h5py
     import numpy as np
 
-    from tinyworlds_gate.config.run_copy import keep_settings
+    from tinyworlds_gate.config.run_copy import copy_settings
     from tinyworlds_gate.targets.embedded import embedded_target
 
     side = settings.training.frame_size
@@ -149,7 +159,7 @@ def _project(root: Path, settings: Settings) -> Target:
         frames = np.random.default_rng(0).integers(0, 256, (EPISODES * EPISODE, side, side, 3), np.uint8)
         file.create_dataset("frames", data=frames)
         file.create_dataset("episode", data=np.repeat(np.arange(EPISODES), EPISODE))
-    return embedded_target(root, keep_settings(settings, root / "configs"))
+    return embedded_target(root, copy_settings(settings, root / "configs"))
 
 
 def _launch(target: Target, stage: str, device: torch.device, *, updates: int, batch: int, workers: int) -> Launch:
@@ -185,9 +195,3 @@ def _launch(target: Target, stage: str, device: torch.device, *, updates: int, b
     moments = [float(row["_timestamp"]) for row in rows]
     memory = rows[-1]["system/gpu_memory_allocated"]
     return Launch(rate_of(moments, warm_up), moments[0] - began, float(memory) if memory else None)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)

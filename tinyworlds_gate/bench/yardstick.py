@@ -78,7 +78,7 @@ def plain_updates_per_s(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         loss.item()
-        objective.measured(codes).tolist()
+        objective.metrics(codes).tolist()
 
     with plain_attention():
         return 1 / seconds_each(update, device, updates, rounds)

@@ -1,4 +1,4 @@
-"""Whether three checkpoints belong together (C4): each other, the configs, what dynamics learned from."""
+"""Check that three checkpoints belong together (C4): sizes, configs, and what dynamics was trained on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from tinyworlds_gate.checkpoints.describe import SIZE_NAMES, CheckpointSizes, describe_checkpoint, same_size
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
-from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.layout import CheckpointRef, folder_name
+from tinyworlds_gate.checkpoints.published import published_name
 from tinyworlds_gate.checkpoints.read import read_state
+from tinyworlds_gate.names import BACKBONE_KEYS
 
 Finding = tuple[str, bool, str]
 
@@ -22,12 +24,16 @@ def check_agreement(
     latent: CheckpointRef | Path,
     dynamics: CheckpointRef | Path,
     expected: Mapping[str, int] | None = None,
+    *,
+    backbones: Mapping[str, Mapping[str, int]] | None = None,
 ) -> list[Finding]:
     """Findings ``("C4", holds, sentence)`` about three checkpoints that are used together.
 
     Args:
         video, latent, dynamics: verified checkpoints, or their folders (verified here, without the optimizer).
         expected: size name → the configs' value, such as ``{"embed_dim": 32}``; names that are no size are ignored.
+        backbones: stage → its own backbone (C2 under ``--align-backbone report``): these sizes are compared for each
+            stage by itself. Empty: each checkpoint's own backbone counts, whatever it is.
 
     Raises:
         CheckpointError: a folder holds no valid checkpoint of its stage.
@@ -36,7 +42,10 @@ def check_agreement(
     sizes = [describe_checkpoint(ref) for ref in refs]
     findings: list[Finding] = [("C4", False, conflict) for one in sizes for conflict in one.conflicts]
     for name in SIZE_NAMES:
-        findings.extend(_compare(name, sizes, (expected or {}).get(name)))
+        if backbones is not None and name in BACKBONE_KEYS:
+            findings.extend(_own_size(name, sizes, backbones))
+        else:
+            findings.extend(_compare(name, sizes, (expected or {}).get(name)))
     if not sizes[2].conditioned:
         findings.append(("C4", False, f"{refs[2].path.name} takes no actions: it has no action-conditioned layers"))
     findings.extend(_trained_on(refs))
@@ -53,23 +62,32 @@ def _verified(given: CheckpointRef | Path, stage: str) -> CheckpointRef:
 def _compare(name: str, sizes: list[CheckpointSizes], expected: int | None) -> list[Finding]:
     known = [(one.stage, value) for one in sizes if (value := getattr(one, name)) is not None]
     if not known:
-        return (
-            []
-            if expected is None
-            else [("C4", False, f"{name} stands in none of the checkpoints; configs: {expected}")]
-        )
+        return [] if expected is None else [("C4", False, f"{name} is in none of the checkpoints; configs: {expected}")]
     listing = ", ".join(f"{stage} {value}" for stage, value in known)
     first = known[0][1]
     if any(not same_size(name, first, value) for _, value in known):
         return [("C4", False, f"the checkpoints disagree about {name}: {listing}. Use checkpoints of one run")]
     if expected is not None and not same_size(name, first, expected):
         return [("C4", False, f"{name} is {first} in the checkpoints and {expected} in the configs. Set it to {first}")]
-    told = f"{name} is {first} in {', '.join(stage for stage, _ in known)}"
-    return [("C4", True, told if expected is None else f"{told} and in the configs")]
+    sentence = f"{name} is {first} in {', '.join(stage for stage, _ in known)}"
+    return [("C4", True, sentence if expected is None else f"{sentence} and in the configs")]
+
+
+def _own_size(name: str, sizes: list[CheckpointSizes], backbones: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """Compare one size of the backbone of each checkpoint with the configs of its own stage."""
+    findings: list[Finding] = []
+    for one in sizes:
+        value, expected = getattr(one, name), backbones.get(one.stage, {}).get(name)
+        if value is None or expected is None:
+            continue
+        holds = same_size(name, value, expected)
+        sentence = f"{name} of {one.stage} is {value} in the checkpoint and {expected} in the configs"
+        findings.append(("C4", holds, sentence if holds else f"{sentence}. Set it to {value}"))
+    return findings
 
 
 def _trained_on(refs: list[CheckpointRef]) -> list[Finding]:
-    """Ours: the recorded SHA-256. TinyWorlds: the folder names in the dynamics config, where they stand there."""
+    """Compare the recorded SHA-256; in a checkpoint of TinyWorlds, the folder names in the dynamics config, if any."""
     dynamics = refs[2]
     config = read_state(dynamics.path).get("config") if dynamics.manifest is None else None
     keys = ((TOKENIZER_ENTRY, "video_tokenizer_path"), (LATENT_ACTIONS_ENTRY, "latent_actions_path"))
@@ -98,6 +116,9 @@ def _by_hash(dynamics: CheckpointRef, used: CheckpointRef, recorded: Any, entry:
 
 def _by_name(dynamics: CheckpointRef, used: CheckpointRef, recorded: str) -> Finding:
     name = Path(recorded.replace("\\", "/").rstrip("/")).name
+    published = published_name(name)
+    if published is not None and published[1] is not None:
+        name = folder_name(published[0], published[1])
     if name != used.path.name:
         return ("C4", False, f"{dynamics.path.name} was trained on {name} by its config, but {used.path.name} is given")
     return ("C4", True, f"{dynamics.path.name} was trained on a {name} by its config (no SHA-256 is recorded)")

@@ -1,4 +1,4 @@
-"""The only callables that a pickle may reach while a checkpoint is read: they build plain data and tensors, no more."""
+"""Allow-list of callables for the restricted unpickler: they build plain data and tensors only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tinyworlds_gate.checkpoints.plain import Kept
+from tinyworlds_gate.checkpoints.plain import Intermediate
 
 _STORAGE_DTYPES = {
     "DoubleStorage": ("float64", 8),
@@ -24,7 +24,7 @@ _TORCH_DTYPES = tuple(sorted({dtype for dtype, _ in _STORAGE_DTYPES.values()}))
 _NUMPY_KINDS = frozenset("biufcSU")  # bool, integers, floats, complex, bytes, text: never objects
 
 
-class Builder(Kept):
+class Builder(Intermediate):
     """A callable whose attributes a pickle cannot change."""
 
     __slots__ = ("_build",)
@@ -40,7 +40,7 @@ class Builder(Kept):
         return self._build(*arguments)
 
 
-class StorageType(Kept):
+class StorageType(Intermediate):
     """The element type of a tensor's bytes."""
 
     __slots__ = ("dtype", "itemsize")
@@ -52,7 +52,7 @@ class StorageType(Kept):
         raise TypeError("a storage type is read-only")
 
 
-class TensorStorage(Kept):
+class TensorStorage(Intermediate):
     """The bytes of one storage, with the type of its elements."""
 
     __slots__ = ("data", "kind")
@@ -64,7 +64,7 @@ class TensorStorage(Kept):
         raise TypeError("a storage is read-only")
 
 
-class DtypeName(Kept):
+class DtypeName(Intermediate):
     """A numpy dtype as the pickle names it; its byte order comes with ``__setstate__``."""
 
     __slots__ = ("code", "order")
@@ -86,7 +86,7 @@ class DtypeName(Kept):
         return str(self.dtype())
 
 
-class PendingArray(Kept):
+class PendingArray(Intermediate):
     """A numpy array before its ``__setstate__``: (version, shape, dtype, Fortran order, bytes)."""
 
     __slots__ = ("state",)
@@ -108,7 +108,7 @@ class PendingArray(Kept):
 
 
 def _ordered_dict(pairs: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
-    return OrderedDict(pairs)  # a real one: a module's state_dict sets attributes on it
+    return OrderedDict(pairs)  # not a dict: a module's state_dict sets attributes on it
 
 
 def _rebuild_tensor(
@@ -148,7 +148,7 @@ def _device(kind: str, index: int | None = None) -> str:
 
 
 def builders() -> dict[tuple[str, str], Any]:
-    """(module, name) → what answers that name in a pickle. Made anew for each file, so that no file can change it."""
+    """Return (module, name) → allowed callable or value; made anew for each file, so that no file can change it."""
     table: dict[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): Builder(_ordered_dict),
         ("torch._utils", "_rebuild_tensor_v2"): Builder(_rebuild_tensor),

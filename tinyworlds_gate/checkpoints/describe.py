@@ -1,4 +1,4 @@
-"""Reads the sizes of a model from a checkpoint: from its tensors where they tell, else from its config (C4)."""
+"""Read a model's sizes from a checkpoint: from the shapes of its tensors, else from its config (C4)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BLOCK = re.compile(r"(?:encoder\.|decoder\.)?transformer\.blocks\.(\d+)\.")
 
 @dataclass(frozen=True)
 class CheckpointSizes:
-    """What a checkpoint says about its model's sizes; None where neither its tensors nor its config tell.
+    """Sizes of a checkpoint's model; None where neither its tensors nor its config contain them.
 
     ``sources`` says where each known size was read. ``conflicts`` are sentences about a config that its own tensors
     contradict (the tensors' value is taken). ``conditioned`` is True when the dynamics model takes actions.
@@ -81,7 +81,7 @@ def describe_checkpoint(ref_or_path: CheckpointRef | Path) -> CheckpointSizes:
 
 
 def sizes_of_weights(stage: str, weights: Mapping[str, Tensor]) -> dict[str, tuple[int, str]]:
-    """Size name → (value, the tensor it was read from), for every size that the shapes of a stage's weights tell.
+    """Size name → (value, the tensor it was read from), for every size that the shapes of a stage's weights determine.
 
     ``hidden_dim`` is here the smallest value of which two thirds, rounded down, give the inner width of the SwiGLU
     layers; ``num_bins`` of the tokenizer is the second entry of the buffer ``quantizer.basis``. A size whose tensor is
@@ -113,7 +113,7 @@ def sizes_of_weights(stage: str, weights: Mapping[str, Tensor]) -> dict[str, tup
 
 
 def _read_codes(stage: str, weights: Mapping[str, Tensor], found: dict[str, tuple[int, str]], read: Any) -> None:
-    """Latent dims, bins and actions: each stage keeps them in tensors of its own."""
+    """Read latent dims, bins and actions, which each stage stores in different tensors."""
     if stage == "video_tokenizer":
         read("latent_dim", "encoder.latent_head.1.weight", 0)
         basis = weights.get("quantizer.basis")
@@ -173,27 +173,31 @@ def same_size(name: str, a: int, b: int) -> bool:
     return a == b or (name == "hidden_dim" and 2 * a // 3 == 2 * b // 3)
 
 
-# Whether checkpoints are of the TinyWorlds architecture that the embedded reference computes (tinyworlds.md §1).
-
 SHOWN = 3
 
 
 def why_unreadable(checkpoints: Mapping[str, CheckpointRef]) -> str | None:
-    """Why the embedded reference cannot run these weights, or None when it can.
+    """Return why the embedded reference cannot run these weights (tinyworlds.md §1), or None when it can.
 
-    Mixture-of-experts blocks and weights of another model are named; whether every single tensor has its place is seen
-    when the three models are built (``gate/readable.py``).
+    Finds mixture-of-experts blocks, normalised queries and keys, and weights of another model. Whether every tensor
+    fits shows when the three models are built (``gate/checkout_attempt.py``).
     """
     for stage, reference in checkpoints.items():
         weights = read_model_state(reference.path)
         experts = [name for name in weights if "expert" in name or "router" in name or ".moe." in name]
         if experts:
-            return (
-                f"{reference.path.name} has mixture-of-experts blocks ({_some(experts)}), which ours does not compute"
-            )
+            blocks = f"mixture-of-experts blocks ({_some(experts)})"
+            return f"{reference.path.name} has {blocks}, which the embedded reference does not implement"
+        normed = [name for name in weights if name.endswith(("q_norm.weight", "k_norm.weight"))]
+        if normed:
+            blocks = f"normalised queries and keys (QK-norm: {_some(normed)})"
+            return f"{reference.path.name} has {blocks}, which the embedded reference does not implement"
         if stage_of_names(weights) != stage:
             named = _some(list(weights))
-            return f"{reference.path.name} is of no TinyWorlds architecture that ours knows (tensors {named})"
+            return (
+                f"{reference.path.name} is of no TinyWorlds architecture that the embedded reference implements "
+                f"(tensors {named})"
+            )
         try:
             describe_checkpoint(reference)
         except CheckpointError as error:

@@ -1,22 +1,24 @@
-"""Bytes that are on the disk before the next step is taken: files and folders, flushed and fsynced."""
+"""Durable writing of checkpoint files: hashed and fsynced, in folders that are fsynced too."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
+
+from tinyworlds_gate.run.atomic import sync, write_all
+from tinyworlds_gate.run.formats import size_text
 
 BUFFER_BYTES = 2**20
 
 
 class SyncedFile:
-    """A new file for ``torch.save`` to write into: hashed as it grows, in bounded memory, on the disk when closed.
+    """A new file for ``torch.save``: hashed while it is written, in bounded memory, fsynced when closed.
 
-    torch's zip writer turns an error of its file into one of its own and may end the process over it. So an ``OSError``
-    is kept, what comes after it is dropped, and it is raised when the file is closed.
+    torch's zip writer replaces an error of its file by its own and may abort the process. So an ``OSError`` is stored,
+    later writes are dropped, and the error is raised when the file is closed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +50,7 @@ class SyncedFile:
             return view.nbytes
 
     def flush(self) -> None:
-        """Nothing: the end is what has to be on the disk."""
+        """Do nothing: the data is flushed when the file is closed."""
 
     def __enter__(self) -> SyncedFile:
         return self
@@ -63,32 +65,9 @@ class SyncedFile:
 
     def _write_out(self, data: bytearray | memoryview) -> None:
         try:
-            _write_all(self._file, data)
+            write_all(self._file, data)
         except OSError as error:
             self._error = self._error or error
-
-
-def _write_all(file: FileIO, data: bytes | bytearray | memoryview) -> None:
-    with memoryview(data) as view:
-        done = 0
-        while done < view.nbytes:
-            done += file.write(view[done:]) or 0
-
-
-def write_synced(file: Path, data: bytes) -> None:
-    """Write a new file and bring it to the disk; raises OSError when it exists or cannot be written."""
-    with file.open("xb", buffering=0) as stream:
-        _write_all(stream, data)
-        os.fsync(stream.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_synced_folder(folder: Path) -> None:
@@ -96,28 +75,21 @@ def make_synced_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        sync_folder(path.parent)
-
-
-# Whether a disk has room for a checkpoint, as far as that can be known before it is written.
+        sync(path.parent)
 
 
 def require_room(folder: Path, needed: int) -> None:
-    """Refuse what cannot fit; ``folder`` may not exist yet. A quota or another writer is only found while writing.
+    """Check the free space of a disk; ``folder`` may not exist yet. A quota shows only while writing.
 
     Args:
         needed: bytes of the files, at least.
 
     Raises:
-        OSError: ENOSPC with both numbers, or the disk cannot be asked.
+        OSError: ENOSPC with both numbers, or the disk's free space is unknown.
     """
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     disk = os.statvfs(existing)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and needed > free:
-        told = f"a checkpoint takes {_mib(needed)}, and {_mib(free)} are free on the disk of {folder}"
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {told}")
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
+        sizes = f"a checkpoint takes {size_text(needed)}, and {size_text(free)} are free on the disk of {folder}"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {sizes}")

@@ -1,4 +1,4 @@
-"""Decides whether a checkpoint can be trusted (S4): by its manifest's hashes, and by loading what it holds.
+"""Verify a checkpoint (S4): by its manifest's hashes, and by loading its tensors.
 
 A checkpoint of ours carries ``manifest.json`` with the size and SHA-256 of each file; TinyWorlds writes none, so its
 files are checked by loading them. In both cases the weights must be there, finite and of the stage that the folder
@@ -18,13 +18,13 @@ from tinyworlds_gate.checkpoints.layout import (
     MANIFEST_FILE,
     MODEL_FILE,
     OPTIM_FILE,
-    STAGES,
     STATE_FILE,
     CheckpointRef,
     parse_folder_name,
 )
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.errors import CheckpointError, DivergedWeightsError
+from tinyworlds_gate.names import STAGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def verify_checkpoint(
     expected_step: int | None = None,
     require_optimizer: bool = True,
 ) -> CheckpointRef:
-    """The checkpoint in folder ``path``, once everything in it was checked (S4).
+    """Check everything in the checkpoint folder ``path`` and return its reference (S4).
 
     Args:
         path: a ``<stage>_step_<n>`` folder.
@@ -56,7 +56,7 @@ def verify_checkpoint(
         require_optimizer: training resumes from it; inference needs the weights only.
 
     Raises:
-        CheckpointError: with the file and the reason, for anything that does not hold.
+        CheckpointError: a check failed; the message has the file and the reason.
     """
     parsed = parse_folder_name(path.name)
     if parsed is None:
@@ -72,9 +72,7 @@ def verify_checkpoint(
         raise CheckpointError(f"{path} is of step {step}; step {expected_step} is needed here")
     for name in (MODEL_FILE, STATE_FILE, OPTIM_FILE):
         if (name != OPTIM_FILE or require_optimizer) and not (path / name).is_file():
-            raise CheckpointError(
-                f"{path} has no {name}; it is unfinished or was not saved whole. Use another checkpoint"
-            )
+            raise CheckpointError(f"{path} has no {name}; it is incomplete. Use another checkpoint")
     if (path / MANIFEST_FILE).exists():
         return _verify_with_manifest(path, stage, step, require_optimizer)
     return _verify_by_loading(path, stage, step, require_optimizer)
@@ -162,7 +160,7 @@ def _verify_by_loading(path: Path, stage: str, step: int, require_optimizer: boo
 
 
 def _check_archive(file: Path) -> None:
-    """Without a manifest, the checksums inside the zip file are the only witness of its bytes."""
+    """Check the checksums inside the zip file, which are the only ones without a manifest."""
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()

@@ -1,4 +1,4 @@
-"""Inert stand-ins for classes that a checkpoint names and this process does not know, and their way to plain data."""
+"""Plain data of checkpoints: inert stand-ins for unknown classes, their conversion, and what may be saved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ForeignType(type):
 
 
 class Foreign(metaclass=ForeignType):
-    """An object of an unknown class: it keeps what the pickle gave it and does nothing with it."""
+    """An object of an unknown class: it stores the data of the pickle and does nothing with it."""
 
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
@@ -34,7 +34,7 @@ class Foreign(metaclass=ForeignType):
         return made
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        """The arguments were kept by ``__new__``, which a pickle may call alone."""
+        """Do nothing: ``__new__``, which a pickle may call alone, has stored the arguments."""
 
     def __setstate__(self, state: Any) -> None:
         self.states.append(state)
@@ -69,8 +69,8 @@ def foreign_class(module: str, name: str) -> type[Foreign]:
     return cast("type[Foreign]", ForeignType(name, (Foreign,), {"__module__": module, "__qualname__": name}))
 
 
-class Kept:
-    """Something that a builder made and that turns itself into plain data at the end."""
+class Intermediate:
+    """Base class of intermediate objects that builders make; ``plain()`` converts them at the end."""
 
     __slots__ = ()
 
@@ -83,7 +83,7 @@ class _Converter:
 
     def __init__(self) -> None:
         self._done: dict[int, Any] = {}
-        self._alive: list[Any] = []  # an id is only a name as long as its object lives
+        self._alive: list[Any] = []  # an id is unique only while its object lives
         self._open: set[int] = set()
 
     def __call__(self, value: Any) -> Any:
@@ -105,7 +105,7 @@ class _Converter:
             return value.plain(self)
         if isinstance(value, ForeignType):
             return f"{value.__module__}.{value.__qualname__}"
-        if isinstance(value, Kept):
+        if isinstance(value, Intermediate):
             return value.plain()
         if isinstance(value, dict):
             return {self._key(key): self(item) for key, item in dict.items(value)}
@@ -129,18 +129,16 @@ class _Converter:
 def to_plain(value: Any) -> Any:
     """``value`` with every stand-in replaced by dictionaries, lists and scalars; tensors and arrays stay as they are.
 
-    Raises ValueError for an object that contains itself and TypeError for a name where data should stand.
+    Raises ValueError for an object that contains itself and TypeError for a name in place of data.
     """
     return _Converter()(value)
 
-
-# What a checkpoint may hold, numbers, text, lists, mappings and tensors, and how many bytes its tensors take.
 
 _SCALARS = (type(None), bool, int, float, str, bytes)
 
 
 def require_plain(value: Any, where: str) -> None:
-    """Refuse anything that would need code to load; nothing is copied.
+    """Require numbers, text, lists, mappings and tensors, which load without running code.
 
     Raises:
         CheckpointError: naming the place in ``value`` (``where`` is its own name) and the type found there.
@@ -180,7 +178,7 @@ def on_cpu(value: Any) -> Any:
 
 
 def tensor_bytes(value: Any) -> int:
-    """Bytes that the tensors of plain data take in a file, at least; a storage that several share counts once."""
+    """Return the bytes that the tensors take in a file, at least; a shared storage counts once."""
     shared: dict[tuple[str, int], int] = {}
     own = 0
     for tensor in _tensors(value):

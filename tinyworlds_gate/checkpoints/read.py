@@ -1,4 +1,4 @@
-"""Reads the three files of a checkpoint without running anything that is pickled in them.
+"""Read the three files of a checkpoint without running pickled code.
 
 Tensors are read by torch with ``weights_only=True``; ``state.pt`` goes through the restricted reader of ``unpickle``,
 because TinyWorlds pickles a configuration class of its own into it.
@@ -45,7 +45,7 @@ def read_model_state(path: Path, map_location: str = "cpu", mmap: bool = True) -
     for name, tensor in loaded.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise CheckpointError(f"{file}: entry {name!r} is a {type(tensor).__name__}; expected named tensors only")
-    return _without_wrappers(loaded)
+    return without_wrappers(loaded)
 
 
 def read_optim_state(path: Path, map_location: str = "cpu", mmap: bool = False) -> dict[str, Any]:
@@ -99,7 +99,8 @@ def _load_tensors(file: Path, map_location: str, mmap: bool) -> Any:
     )
 
 
-def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under their names without the prefixes of DistributedDataParallel and torch.compile."""
     for prefix in _WRAPPER_PREFIXES * 2:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""Turns what a user or the journal names (``--*-checkpoint``) into one verified checkpoint; no search across runs."""
+"""Resolve a path (``--*-checkpoint``, or from the journal) to one verified checkpoint; never searches other runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tinyworlds_gate.checkpoints.layout import (
     other_stages_in,
     parse_folder_name,
 )
+from tinyworlds_gate.checkpoints.published import CONVERTED, convert_published, is_published, published_files
 from tinyworlds_gate.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Skipped:
-    """A checkpoint that was newer than the one taken and cannot be trusted."""
+    """A newer checkpoint that was skipped because it is invalid."""
 
     path: Path
     reason: str
@@ -32,17 +33,17 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The newest valid checkpoint and the newer ones that were passed over."""
+    """The newest valid checkpoint and the newer ones that were skipped."""
 
     ref: CheckpointRef
     skipped: tuple[Skipped, ...]
 
 
 def resolve_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True) -> CheckpointRef:
-    """``find_checkpoint(...).ref``; a checkpoint that was passed over is logged as a warning with its reason."""
+    """``find_checkpoint(...).ref``; a checkpoint that was skipped is logged as a warning with its reason."""
     found = find_checkpoint(path, stage, require_optimizer=require_optimizer)
     for skipped in found.skipped:
-        _log.warning("passed over %s: %s", skipped.path, skipped.reason)
+        _log.warning("skipped %s: %s", skipped.path, skipped.reason)
     return found.ref
 
 
@@ -50,7 +51,7 @@ def find_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True) -
     """The checkpoint that ``path`` means for ``stage``.
 
     ``path`` is a ``<stage>_step_<n>`` folder, which must be valid, or its ``checkpoints/`` parent, of which the newest
-    valid one is taken.
+    valid one is taken; or a single file of published weights, or a folder of such files (``published.py``).
 
     Raises:
         CheckpointError: the path is neither, is of another stage, or holds no valid checkpoint (with each reason).
@@ -59,9 +60,14 @@ def find_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True) -
     if parse_folder_name(path.name) is not None:
         ref = verify_checkpoint(path, expected_stage=stage, require_optimizer=require_optimizer)
         return Resolution(ref, ())
+    if is_published(path):
+        return Resolution(_of_published(path, stage, require_optimizer), ())
     candidates = list_checkpoints(path, stage) if path.is_dir() else []
     if not candidates:
-        raise CheckpointError(_not_found(path, stage))
+        files = published_files(path, stage) if path.is_dir() else []
+        if not files:
+            raise CheckpointError(_not_found(path, stage))
+        return Resolution(_of_published(files[-1], stage, require_optimizer), ())
     skipped: list[Skipped] = []
     for step, folder in reversed(candidates):
         try:
@@ -76,6 +82,12 @@ def find_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True) -
     raise CheckpointError(f"{path} holds no valid checkpoint of {stage}; each was refused:\n{reasons}")
 
 
+def _of_published(file: Path, stage: str, require_optimizer: bool) -> CheckpointRef:
+    """The checkpoint folder of a single file, which is written beside it."""
+    converted = convert_published(file, file.parent / CONVERTED)
+    return verify_checkpoint(converted.path, expected_stage=stage, require_optimizer=require_optimizer)
+
+
 def _not_found(path: Path, stage: str) -> str:
     if not path.exists():
         found = "it does not exist"
@@ -87,11 +99,8 @@ def _not_found(path: Path, stage: str) -> str:
         found = f"it holds no {stage}_step_<n> folder"
     return (
         f"no checkpoint of {stage} at {path}: {found}. Allowed: a {stage}_step_<n> folder, or the checkpoints/ folder "
-        "that holds some (the newest valid one is taken)"
+        "that holds some (the newest valid one is taken), or a single .pth file of weights, or a folder of such files"
     )
-
-
-# The newest valid checkpoint of one run: where that run goes on after a chunk that died (S4, H7).
 
 
 def newest_of_run(
@@ -104,7 +113,7 @@ def newest_of_run(
     sizes: Mapping[str, int] | None = None,
     lineage: Mapping[str, Any] | None = None,
 ) -> tuple[CheckpointRef | None, tuple[Skipped, ...]]:
-    """The newest checkpoint of ``stage`` in a run's own ``checkpoints/`` folder that training can continue from.
+    """Find the newest checkpoint in a run's ``checkpoints/`` folder from which a stage can resume (S4, H7).
 
     Args:
         folder: ``<run>/<stage>/checkpoints``; one that is absent holds nothing.
@@ -152,8 +161,8 @@ def _of_this_run(path: Path, stage: str, step: int, run: str, lineage: Mapping[s
         return reference
     recorded = reference.manifest.get("run")
     if recorded != run:
-        told = f"was written by run {recorded}" if isinstance(recorded, str) else "records no run in its manifest"
-        raise CheckpointError(f"{path} {told}, not by {run}; only checkpoints of this run are continued")
+        origin = f"was written by run {recorded}" if isinstance(recorded, str) else "records no run in its manifest"
+        raise CheckpointError(f"{path} {origin}, not by {run}; only checkpoints of this run are continued")
     for entry, value in lineage.items():
         if (found := reference.manifest.get(entry)) != value:
             raise CheckpointError(

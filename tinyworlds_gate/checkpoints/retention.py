@@ -1,24 +1,18 @@
-"""Removes old checkpoints of a stage, after the newest one was verified (``--keep-checkpoints``)."""
+"""Remove old checkpoints of a stage, and record which ones a gate was judged on (``--keep-checkpoints``)."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from tinyworlds_gate.checkpoints.durable import sync_folder, write_synced
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import list_checkpoints, parse_folder_name
 from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.run.atomic import publish, sync, write_synced
 
 Stamp = tuple[tuple[str, int, int, int], ...]
-
-
-def prune_checkpoints(parent: Path, stage: str, keep: int, protect: Collection[Path] = ()) -> list[Path]:
-    """``Retention(parent, stage, keep).prune(protect)`` for one time."""
-    return Retention(parent, stage, keep).prune(protect)
 
 
 class Retention:
@@ -40,7 +34,7 @@ class Retention:
 
         Nothing is removed unless the newest checkpoint verifies. Invalid checkpoints do not count as kept. What a gate
         was judged on (``mark_gated``), ``protect`` (where this chunk resumed from) and symbolic links stay. A folder
-        is renamed before it is deleted, so that a half-deleted one never looks like a checkpoint.
+        is renamed before it is deleted, so that a partly deleted one never looks like a checkpoint.
 
         Raises:
             CheckpointError: a folder cannot be removed, or it cannot be read which ones are gated.
@@ -75,7 +69,7 @@ class Retention:
         try:
             shutil.rmtree(doomed, ignore_errors=True)  # an earlier removal was cut short
             folder.rename(doomed)
-            sync_folder(folder.parent)
+            sync(folder.parent)
             shutil.rmtree(doomed)
         except OSError as error:
             raise CheckpointError(f"old checkpoint {folder} cannot be removed: {error.strerror or error}") from error
@@ -86,8 +80,6 @@ def _stamp(folder: Path) -> Stamp:
     files = sorted(folder.iterdir())
     return tuple((file.name, (stat := file.stat()).st_size, stat.st_mtime_ns, stat.st_ino) for file in files)
 
-
-# Which checkpoints a gate was judged on: ``.gated-<gate>`` beside them holds the name, and pruning leaves them.
 
 _GATE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PREFIX = ".gated-"
@@ -113,8 +105,7 @@ def mark_gated(checkpoint: Path, gate: str) -> None:
     try:
         temporary.unlink(missing_ok=True)  # of a writer that was killed; a run has one
         write_synced(temporary, checkpoint.name.encode() + b"\n")
-        os.replace(temporary, record)
-        sync_folder(record.parent)
+        publish(temporary, record)
     except OSError as error:
         raise CheckpointError(
             f"{record} cannot be written: {error.strerror or error}; without it {checkpoint.name} could be pruned"
@@ -122,7 +113,7 @@ def mark_gated(checkpoint: Path, gate: str) -> None:
 
 
 def keep_gated(checkpoints: Iterable[Path], gate: str, *, run_root: Path) -> None:
-    """``mark_gated`` for those that lie in this run's folder; what belongs to another run is not ours to mark.
+    """``mark_gated`` for the checkpoints in this run's folder; those of other runs are not changed.
 
     Raises:
         CheckpointError: as ``mark_gated``.
@@ -136,7 +127,7 @@ def gated_checkpoints(parent: Path) -> dict[str, Path]:
     """Gate → the checkpoint folder it was judged on, for a ``checkpoints/`` folder; empty where no gate was.
 
     Raises:
-        CheckpointError: a record cannot be read, so that it is unknown what has to stay.
+        CheckpointError: a record cannot be read.
     """
     found: dict[str, Path] = {}
     try:

@@ -1,4 +1,4 @@
-"""The temporary folders of checkpoints: locked while their writer lives, removed by the next writer once it is dead.
+"""Temporary folders of checkpoints: locked while their writer lives; the next writer removes those of dead writers.
 
 The lock is an flock on the folder itself. The kernel drops it when the writer dies in whatever way, and it holds across
 PID namespaces and reboots, which a PID in the name would not.
@@ -36,7 +36,7 @@ class UnfinishedFolder:
             self.path = self._final.with_name(f".{self._final.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
             self.path.mkdir()
             descriptor = _locked(self.path)
-            # Between the two calls another writer may have taken it for a dead one's and removed it.
+            # Between the two calls another writer may have removed it as a leftover.
             if descriptor is not None and _is_still(self.path, descriptor):
                 self._descriptor = descriptor
                 return self.path
@@ -59,7 +59,7 @@ def remove_leftovers(parent: Path, stage: str) -> list[Path]:
     try:
         entries = sorted(parent.iterdir())
     except OSError:
-        return []  # the write that comes next says what is wrong
+        return []  # the next write reports the error
     for entry in entries:
         if entry.is_symlink() or not entry.is_dir():
             continue

@@ -1,10 +1,10 @@
-"""Reads a torch zip file without running anything that is pickled in it.
+"""Read a torch zip file without running pickled code.
 
-Every name in the pickle passes ``RestrictedUnpickler.find_class``. A few names that plain data needs (ordered
-dictionaries, tensors, numpy scalars and arrays) are answered by builders of this module; a class that is not known
-here, such as the configuration dataclass of a TinyWorlds checkout, is replaced by an inert stand-in whose fields
-are kept as plain data; every other name (functions, the standard library, torch and numpy beyond the few) is refused.
-No module is ever imported because a file names it.
+Every name in the pickle passes ``RestrictedUnpickler.find_class``. The names that plain data needs (ordered
+dictionaries, tensors, numpy scalars and arrays) resolve to the allow-list in ``builders.py``. An unknown class, such as
+the configuration dataclass of a TinyWorlds checkout, becomes an inert stand-in whose fields are read as plain data.
+Every other name (functions, the standard library, other names of torch and numpy) is refused. No module is ever
+imported because a file names it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _INERT = frozenset(
 _OLD_ROOTS = frozenset(module.partition(".")[0] for module in IMPORT_MAPPING)
 _GUARDED_ROOTS = frozenset(sys.stdlib_module_names) | _OLD_ROOTS | {"torch", "numpy"}
 
-# What a broken or hostile pickle makes the interpreter of pickles raise; anything else is a defect of ours.
+# Exceptions that a broken or hostile pickle causes; anything else is a bug in the harness.
 _BROKEN = (
     pickle.UnpicklingError,
     EOFError,
@@ -55,7 +55,7 @@ _BROKEN = (
 
 
 class RefusedName(CheckpointError):
-    """The pickle names something that plain data has no use for."""
+    """The pickle names something that plain data does not need."""
 
 
 class RestrictedUnpickler(pickle.Unpickler):
@@ -138,7 +138,7 @@ def _load_archive(path: Path, archive: zipfile.ZipFile) -> Any:
         return to_plain(RestrictedUnpickler(data, load_storage).load())
     except RefusedName as error:
         raise CheckpointError(
-            f"{path} is refused: its pickle names {error}, which plain data has no use for and which could run code. "
+            f"{path} is refused: its pickle names {error}, which plain data does not need and which could run code. "
             "Nothing was executed. Use a checkpoint that was written by torch.save of plain data"
         ) from error
     except _BROKEN as error:

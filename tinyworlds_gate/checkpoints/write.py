@@ -1,7 +1,7 @@
-"""Writes a checkpoint so that it is there whole or not at all (S4).
+"""Write a checkpoint atomically (S4).
 
-Files go to a temporary folder beside the final one, each flushed and fsynced, ``manifest.json`` last; one rename makes
-the checkpoint visible and an fsync of the parent makes that last. A valid checkpoint is never overwritten.
+Files go to a temporary folder beside the final one, each fsynced, ``manifest.json`` last. One rename makes the
+checkpoint visible, and an fsync of the parent folder makes the rename durable. A valid checkpoint is never overwritten.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from tinyworlds_gate.checkpoints.durable import SyncedFile, make_synced_folder, require_room, sync_folder, write_synced
+from tinyworlds_gate.checkpoints.durable import SyncedFile, make_synced_folder, require_room
 from tinyworlds_gate.checkpoints.integrity import MANIFEST_SCHEMA, WRITTEN_BY, parameter_count, verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import (
     MANIFEST_FILE,
@@ -25,6 +25,8 @@ from tinyworlds_gate.checkpoints.layout import (
 from tinyworlds_gate.checkpoints.plain import on_cpu, require_plain, tensor_bytes
 from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
 from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.run.atomic import sync, write_synced
+from tinyworlds_gate.run.paths import set_aside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +53,8 @@ def write_checkpoint(
             that ``weights_only=True`` reads it. ``step`` is set here.
         manifest: more entries for ``manifest.json`` (JSON values), for example ``tokenizer_sha256`` (C4).
 
-    What dead writers of this stage left in ``parent`` is removed first. Tensors are copied to the CPU one file at a
-    time, and a file goes to the disk as it is made.
+    Leftovers of dead writers of this stage in ``parent`` are removed first. Tensors are copied to the CPU one file at a
+    time.
 
     Raises:
         CheckpointError: nothing to save, data that is not plain, a valid checkpoint of that step, a disk with less room
@@ -90,11 +92,11 @@ def _write_and_rename(
 ) -> CheckpointRef:
     with UnfinishedFolder(final) as temporary:
         for name, content in contents.items():
-            record["files"][name] = _write_tensors(temporary / name, content)
+            record["files"][name] = write_tensors(temporary / name, content)
         write_synced(temporary / MANIFEST_FILE, json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
-        sync_folder(temporary)
-        temporary.rename(final)  # fails when a folder with files stands there: nothing is overwritten
-        sync_folder(final.parent)
+        sync(temporary)
+        temporary.rename(final)  # fails when a folder with files exists there: nothing is overwritten
+        sync(final.parent)
     return CheckpointRef(stage, step, final, record["files"][MODEL_FILE]["sha256"], record["parameters"], record)
 
 
@@ -131,7 +133,8 @@ def config_sha256(config: Any) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _write_tensors(path: Path, content: Any) -> dict[str, Any]:
+def write_tensors(path: Path, content: Any) -> dict[str, Any]:
+    """Write one file of a checkpoint to disk and return its SHA-256 and size."""
     import torch
 
     with SyncedFile(path) as file:
@@ -140,16 +143,13 @@ def _write_tensors(path: Path, content: Any) -> dict[str, Any]:
 
 
 def _move_aside_unless_valid(final: Path) -> None:
-    """An invalid or unfinished folder under the final name is renamed and kept; a valid one is an error."""
+    """Rename an invalid folder that has the final name; raise for a valid one."""
     if not (final.exists() or final.is_symlink()):
         return
     try:
         kept = verify_checkpoint(final)
     except CheckpointError:
-        number = 1
-        while (aside := final.with_name(f".rejected-{final.name}-{number}")).exists():
-            number += 1
-        final.rename(aside)
+        set_aside(final, "rejected")
         return
     raise CheckpointError(
         f"{final} exists and is valid (SHA-256 of its weights {kept.model_sha256[:12]}…); a checkpoint is never "

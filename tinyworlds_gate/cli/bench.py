@@ -1,15 +1,17 @@
-"""The command `tinyworlds-gate bench`: how fast this machine trains (`train`), rolls out (`rollout`), scores (`gate`)
-and audits (`audit`), and what the harness itself costs (`loop`).
+"""The command `tinyworlds-gate bench`: measure speed and overhead on this machine.
+
+It measures training (`train`), rollouts (`rollout`), scoring (`gate`), the git audit (`audit`), and the overhead of the
+harness (`loop`) and of the unused pytest plugin (`plugin`).
 
     make bench
     tinyworlds-gate bench train --profile baseline --write docs/results/bench.json
     tinyworlds-gate bench rollout --profile baseline --check docs/results/bench.json
     tinyworlds-gate bench gate --clips 64 --steps 12
     tinyworlds-gate bench audit --commits 10000
+    tinyworlds-gate bench plugin
 
-`train`, `rollout`: `tinyworlds_gate/speed/`. `gate`: `tinyworlds_gate/bench/scoring.py`. `audit`:
-`tinyworlds_gate/bench/audit.py`. `loop`: `tinyworlds_gate/bench/loop.py`. Each prints one table or sentence
-with units and one line of JSON.
+Each prints one table or sentence with units, and one line of JSON. The code is in `tinyworlds_gate/bench/`, one module
+a measurement; that of `gate` is `scoring.py`.
 """
 
 from __future__ import annotations
@@ -46,27 +48,27 @@ ROLLOUT_COLUMNS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be measured."""
-    from tinyworlds_gate.bench import audit, loop, rollout, train
-    from tinyworlds_gate.bench import scoring as speed
+    """Add a subcommand for each measurement."""
+    from tinyworlds_gate.bench import audit, loop, plugin, rollout, scoring, train
 
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|gate|audit|loop")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|gate|audit|loop|plugin")
     for name, module, what in (
-        ("train", train, "updates per second of each stage, launched as the loop launches it"),
+        ("train", train, "updates per second of each stage, launched as in the loop"),
         ("rollout", rollout, "generated frames per second"),
     ):
         kind = kinds.add_parser(name, help=what)
         module.add_arguments(kind)
         kind.add_argument(
-            "--check", type=Path, metavar="FILE", help="fail when a ratio to the yardstick is lower than FILE has it"
+            "--check", type=Path, metavar="FILE", help="fail if a ratio to the yardstick is lower than in FILE"
         )
-    loop.add_arguments(kinds.add_parser("loop", help="what the harness itself costs"))
-    speed.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
+    loop.add_arguments(kinds.add_parser("loop", help="overhead of the harness"))
+    scoring.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
     audit.add_arguments(kinds.add_parser("audit", help="seconds to audit a generated git history"))
+    plugin.add_arguments(kinds.add_parser("plugin", help="overhead of the unused plugin in a pytest session"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print a table and then one line of JSON with everything that was measured.
+    """Measure, then print a table and one line of JSON with all measurements; return 1 if ``--check`` fails, else 0.
 
     Raises:
         GateError: the profile is wrong, or there is no CUDA device.
@@ -75,39 +77,43 @@ def run(args: argparse.Namespace) -> int:
         from tinyworlds_gate.bench import audit
 
         return audit.run(args)
+    if args.what == "plugin":
+        from tinyworlds_gate.bench import plugin
+
+        return plugin.run(args)
     if args.what == "loop":
         from tinyworlds_gate.bench import loop
 
         return loop.run(args)
     if args.what == "gate":
-        from tinyworlds_gate.bench import scoring as speed
+        from tinyworlds_gate.bench import scoring
 
-        return speed.run(args)
+        return scoring.run(args)
     from tinyworlds_gate.bench import rollout, train
-    from tinyworlds_gate.bench.baseline import read_kept, regressions, write_kept
+    from tinyworlds_gate.bench.baseline import read_speeds, regressions, write_speeds
 
-    kept = read_kept(args.check) if args.check else None
+    stored = read_speeds(args.check) if args.check else None
     record = (train if args.what == "train" else rollout).measure(args)
     rows, columns = (record["stages"], TRAIN_COLUMNS) if args.what == "train" else (record["cases"], ROLLOUT_COLUMNS)
     lacking = "" if record.get("bytecode", True) else " without bytecode: slow starts"
     title = f"{args.what}, profile {args.profile}, {record['device']}, torch {record['torch']}{lacking}"
     _print_table(title, rows, columns)
     if args.write:
-        write_kept(args.write, record, _command(args))
+        write_speeds(args.write, record, _command(args))
     print(json.dumps(record))
-    slower = regressions(kept, record) if kept else []
+    slower = regressions(stored, record) if stored else []
     for sentence in slower:
         print(f"slower than {args.check}: {sentence}")
     return 1 if slower else 0
 
 
 def _command(args: argparse.Namespace) -> str:
-    """What a person types to measure the same."""
-    words = ["tinyworlds-gate", "bench", args.what, "--profile", args.profile]
-    for name in ("batch", "updates", "workers"):  # those that are not set unless somebody sets them
+    """Return the command that repeats this measurement."""
+    command = ["tinyworlds-gate", "bench", args.what, "--profile", args.profile]
+    for name in ("batch", "updates", "workers"):  # options without a default
         if getattr(args, name, None) is not None:
-            words += [f"--{name}", str(getattr(args, name))]
-    return shlex.join(words)
+            command += [f"--{name}", str(getattr(args, name))]
+    return shlex.join(command)
 
 
 def _print_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""`tinyworlds-gate conformance FILE…`: compare tensors with values recorded from TinyWorlds itself."""
+"""The command `tinyworlds-gate conformance FILE…`: compare tensors with values recorded from TinyWorlds."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ if TYPE_CHECKING:
 
 from tinyworlds_gate.reference.conformance import TensorResult, compare
 
-NUMBER_COLUMNS = 40  # characters beside the names in the printed table
+NUMBER_COLUMNS = 40
+"""Characters of the printed table without the names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `tinyworlds-gate conformance`."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.safetensors", help="its JSON lies beside it")
+    """Add the command's arguments."""
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE.safetensors", help="recorded values, with their JSON file beside"
+    )
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: %(default)s)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares each file, prints the largest error of each tensor and returns 0 when all hold, else 1."""
+    """Compare each file and print the largest error of each tensor; return 0 if all are within tolerance, else 1."""
     from rich.console import Console
 
     console = Console()
     failed = 0
     for path in args.files:
         results = compare(path, args.device)
-        # Names stay whole, so that they can be searched for, also where the terminal is narrower.
+        # Never truncate a name, so that it can be searched for; a narrow terminal wraps the lines.
         console.width = max(console.width, max(len(result.name) for result in results) + NUMBER_COLUMNS)
         console.print(_table(path, results), soft_wrap=True)
         differing = [result.name for result in results if not result.ok]

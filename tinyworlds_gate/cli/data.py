@@ -13,13 +13,13 @@ DEFAULT_EPISODE_LENGTH = 125
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the five subcommands."""
+    """Add the five subcommands and their arguments."""
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="make|fetch|import|hold-out|show")
     _add_make(commands.add_parser("make", help="generate frames of the embedded game"))
     _add_fetch(commands.add_parser("fetch", help="download the original ZELDA frames from the hub"))
     _add_import(commands.add_parser("import", help="turn a video into a frames file"))
     _add_hold_out(
-        commands.add_parser("hold-out", help="cut a frames file into one to train on and one that is held out")
+        commands.add_parser("hold-out", help="split a frames file into one for training and one that is held out")
     )
     _add_show(commands.add_parser("show", help="write a contact sheet PNG and print the numbers of a frames file"))
 
@@ -36,7 +36,7 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
         "--episode-length", type=int, default=DEFAULT_EPISODE_LENGTH, help="frames of an episode (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="0 to 49999 (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=None, help="processes (default: the CPUs); same bytes with any")
+    parser.add_argument("--workers", type=int, default=None, help="processes, default: the CPUs; same bytes with any")
     parser.add_argument("--output", type=Path, default=None, help="default: data/crafter_<size>px_frames.h5")
     _add_root(parser)
     parser.set_defaults(data_run=_make)
@@ -56,30 +56,30 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "--frame-size",
         type=int,
         default=DEFAULT_FRAME_SIZE,
-        help="pixels; frames are cropped to their centre square first (default: %(default)s)",
+        help="pixels; frames are first cropped to their central square (default: %(default)s)",
     )
     parser.add_argument(
-        "--fps", type=float, default=None, help="frames kept a second (default: 15, or the video's rate)"
+        "--fps", type=float, default=None, help="frames per second to take (default: 15, or the video's rate)"
     )
     _add_root(parser)
     parser.set_defaults(data_run=_import)
 
 
 def _add_hold_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="FILE", help="all frames; it stays as it is")
-    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="new file: what a checkout trains on")
-    parser.add_argument("--held-out", type=Path, required=True, metavar="FILE", help="new file: what no stage sees")
-    parser.add_argument("--fraction", type=float, default=0.1, help="part that is held out (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="which episodes, where the file knows them (default: 0)")
+    parser.add_argument("source", type=Path, metavar="FILE", help="all frames; it is not changed")
+    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="new file: frames for training")
+    parser.add_argument("--held-out", type=Path, required=True, metavar="FILE", help="new file: held-out frames")
+    parser.add_argument("--fraction", type=float, default=0.1, help="held-out fraction (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of episodes (default: 0)")
     parser.add_argument(
-        "--spans", type=int, default=50, help="pieces to cut, where it knows none (default: %(default)s)"
+        "--spans", type=int, default=50, help="spans to split into, if FILE has no episodes (default: %(default)s)"
     )
     parser.set_defaults(data_run=_hold_out)
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="FILE|NAME", help="a frames file, or a dataset's name such as CRAFTER")
-    parser.add_argument("--frame-size", type=int, default=None, help="show at this size (NAME: picks the Crafter file)")
+    parser.add_argument("--frame-size", type=int, default=None, help="show at this size; selects the file of CRAFTER")
     parser.add_argument("--stride", type=int, default=1, help="show every n-th frame (ZELDA trains at 4; default: 1)")
     parser.add_argument("--output", type=Path, default=None, help="PNG (default: <file>_contact_sheet.png beside it)")
     _add_root(parser)
@@ -87,7 +87,11 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the chosen subcommand; returns the exit code. ``DataError`` is left to the caller."""
+    """Run the chosen subcommand and return its exit code.
+
+    Raises:
+        DataError: a file is missing, malformed or cannot be written.
+    """
     return int(args.data_run(args))
 
 
@@ -162,7 +166,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _named_file(args: argparse.Namespace) -> Path:
-    """The file of that path or, failing that, of that dataset name."""
+    """Return the file of that path or, if there is none, of that dataset name."""
     from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
 
     given = Path(args.source)

@@ -1,8 +1,8 @@
-"""The command `tinyworlds-gate doctor`: what this machine and project lack for a run, each fault with its fix.
+"""The command `tinyworlds-gate doctor`: check this machine and project before a run, and print a fix for each problem.
 
     tinyworlds-gate doctor --profile smoke
 
-Nothing is changed: folders are tried with a file that vanishes at once.
+It changes nothing; to check that a folder can be written, it creates a temporary file there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tinyworlds_gate.errors import ConfigError, GateError
+from tinyworlds_gate.evidence.git_audit.paths import has_relevant_file
 from tinyworlds_gate.run.bytecode import has_bytecode, torch_source
+from tinyworlds_gate.run.installation import is_checkout, shipped_folder
+from tinyworlds_gate.run.machine import GIB, usable_cpus
 from tinyworlds_gate.run.source_state import open_repository
 
 if TYPE_CHECKING:
@@ -31,17 +34,16 @@ if TYPE_CHECKING:
     from tinyworlds_gate.launch.devices.nvml import GpuInfo
 
 OLDEST_PYTHON = (3, 11)
-GIB = 2**30
 DISK_FAIL_GIB, DISK_WARN_GIB = 1.0, 10.0
 MEMORY_WARN_GIB = 4.0
 OUTPUT_FOLDERS = ("results", "Logs", "inference_results", "docs/action", "data")
 NO_DRIVER = re.compile(r"shared library|driver not loaded|lists no GPU|leaves no GPU", re.IGNORECASE)
-"""What NVML says on a machine without NVIDIA GPUs; anything else is a GPU that cannot be read."""
+"""Errors of NVML on a machine without NVIDIA GPUs; any other error means that a GPU cannot be read."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report; ``fix`` says what to do, and is empty where nothing is to be done."""
+    """A result of the report; ``fix`` is what to do, or empty."""
 
     status: Literal["OK", "WARN", "FAIL"]
     name: str
@@ -50,13 +52,13 @@ class Check:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("--profile", default="smoke", help="the run to prepare for (default: %(default)s)")
+    """Add the command's arguments."""
+    parser.add_argument("--profile", default="smoke", help="profile of the planned run (default: %(default)s)")
     parser.add_argument("--project-root", type=Path, default=Path(), help="the validated project (default: here)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each check; 0 when no check failed, else 1.
+    """Print a line for each check; return 0 if no check failed, else 1.
 
     Raises:
         ConfigError: the project's folder does not exist.
@@ -67,66 +69,108 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--project-root {args.project_root} is not a folder; name the folder of a project")
     for check in all_checks(args.profile, root):
         checks.append(check)
-        print(f"{check.status:<4}  {check.name:<12}  {check.found}", flush=True)
+        print(f"{check.status:<4}  {check.name:<12}  {as_typed(check.found)}", flush=True)
         if check.fix:
-            print(f"{'':<4}  {'':<12}  fix: {check.fix}", flush=True)
+            print(f"{'':<4}  {'':<12}  fix: {as_typed(check.fix)}", flush=True)
     failed, warned = (sum(check.status == status for check in checks) for status in ("FAIL", "WARN"))
-    print(
-        f"{len(checks)} checks: {failed} failed, {warned} warned" + ("" if failed else f"; {next_step(args.profile)}")
-    )
+    ready = "not ready" if failed else "ready"
+    print(f"{len(checks)} checks: {failed} failed, {warned} warned; {ready} for `{run_command(args.profile, root)}`")
     return 1 if failed else 0
 
 
-def next_step(profile: str) -> str:
-    """The command that a healthy machine is ready for."""
-    return "ready for `make smoke`" if profile == "smoke" else f"ready for `pytest validation/ --profile {profile}`"
+def run_command(profile: str, project_root: Path) -> str:
+    """Return the command that runs the closed loop of a profile on a project, for a shell in the current folder."""
+    kind = kind_of(profile, project_root)
+    words = [] if profile == kind else ["--profile", profile]
+    words += [] if project_root == Path.cwd().resolve() else ["--project-root", str(project_root)]
+    if is_checkout() and Path.cwd().resolve() == checkout_root() and project_root == checkout_root():
+        return make_command(kind, *words)
+    tests = [str(shipped_folder("validation"))] if is_checkout() else ["--pyargs", "tinyworlds_gate.validation"]
+    return shlex.join([sys.executable, "-m", "pytest", *tests, "-m", kind, *words])
+
+
+def make_command(target: str, *options: str) -> str:
+    """Return ``make <target>`` in this package's checkout; ``options`` are those of pytest."""
+    elsewhere = [] if Path.cwd().resolve() == checkout_root() else ["-C", str(checkout_root())]
+    return shlex.join(["make", *elsewhere, target, *([f"ARGS={shlex.join(options)}"] if options else [])])
+
+
+def checkout_root() -> Path:
+    """Return the root of the checkout that this package runs from."""
+    return shipped_folder("validation").parent
+
+
+def as_typed(text: str) -> str:
+    """Return the text with `tinyworlds-gate …` as it can be typed here, where that program is not on PATH."""
+    if shutil.which("tinyworlds-gate") is not None:
+        return text
+    return re.sub(r"tinyworlds-gate(?= [a-z])", shlex.join([sys.executable, "-m", "tinyworlds_gate"]), text)
+
+
+def kind_of(profile: str, project_root: Path) -> str:
+    """Return ``smoke`` or ``longrun``; a profile that cannot be read counts as the kind that its name says."""
+    try:
+        from tinyworlds_gate.config.load import resolve_settings
+
+        return resolve_settings(profile, {}, project_root=project_root).profile.kind
+    except (GateError, ImportError):
+        return "smoke" if profile == "smoke" else "longrun"
+
+
+def install_command() -> str:
+    """The command that installs this package and what it needs, also where `make setup` has run before."""
+    if is_checkout():
+        return make_command("setup").replace("make", "make --always-make", 1)
+    return shlex.join([sys.executable, "-m", "pip", "install", "--upgrade", "tinyworlds_gate"])
 
 
 def all_checks(profile: str, project_root: Path) -> Iterator[Check]:
-    """Every check in the order in which a run would need it; the slow one (torch) comes late."""
+    """Yield every check in the order in which a run needs it."""
     from tinyworlds_gate.launch.devices.nvml import Nvml
 
+    kind = kind_of(profile, project_root)
     yield python_version(sys.version_info[:3])
     yield from packages(own_requirements(), installed_version)
-    yield from repository(project_root, shutil.which)
+    yield from repository(project_root, shutil.which, kind)
     yield from folders(project_root)
     yield disk_space(shutil.disk_usage(existing_parent(project_root)).free / GIB)
-    yield cpus(cpu_count(), os.getloadavg()[0])
+    yield cpus(usable_cpus(), os.getloadavg()[0])
     yield memory()
     with Nvml() as nvml:
-        yield gpus(nvml.devices, nvml.problem)
+        yield gpus(nvml.devices, nvml.problem, kind)
         yield torch_devices(len(nvml.devices))
     yield from bytecode(torch_source())
     yield from settings_and_data(profile, project_root)
 
 
 def python_version(version: tuple[int, ...]) -> Check:
-    """Whether this interpreter is new enough."""
-    told = ".".join(str(part) for part in version)
+    """Check that this interpreter is new enough."""
+    found = ".".join(str(part) for part in version)
     if version[:2] < OLDEST_PYTHON:
-        return Check("FAIL", "python", f"{told}, but 3.11 is the oldest that works", "make setup PYTHON=python3.12")
-    return Check("OK", "python", told)
+        return Check("FAIL", "python", f"{found}, but 3.11 is the oldest that works", "make setup PYTHON=python3.12")
+    return Check("OK", "python", found)
 
 
 def own_requirements() -> list[str] | None:
-    """What this package's metadata asks for; None when it is not installed."""
+    """Return this package's requirements, with the `dev` extra only in a checkout; None if it is not installed."""
     try:
-        return metadata.requires("tinyworlds_gate") or []
+        requires = metadata.requires("tinyworlds_gate") or []
+        return [text for text in requires if is_checkout() or "extra ==" not in text]
     except metadata.PackageNotFoundError:
         return None
 
 
 def packages(requires: list[str] | None, installed: Callable[[str], str | None]) -> Iterator[Check]:
-    """Hold what is installed to the bounds of pyproject.toml; tools for development only warn.
+    """Check installed packages against the bounds in pyproject.toml; development tools only warn.
 
     Args:
-        requires: requirement strings of this package's metadata; None where it is not installed.
-        installed: name → version, or None when it is not there.
+        requires: requirement strings of this package's metadata; None if it is not installed.
+        installed: name → version, or None if it is not installed.
     """
     from packaging.requirements import Requirement
 
     if requires is None:
-        yield Check("FAIL", "packages", "tinyworlds_gate is not installed in this environment", "make setup")
+        yield Check("FAIL", "packages", "tinyworlds_gate is not installed in this environment", install_command())
         return
     parsed = [Requirement(text) for text in requires]
     applying = [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": "dev"})]
@@ -137,7 +181,7 @@ def packages(requires: list[str] | None, installed: Callable[[str], str | None])
             sound += 1
             continue
         for_development = one.marker is not None and "extra" in str(one.marker)
-        yield Check("WARN" if for_development else "FAIL", "packages", problem, "make setup")
+        yield Check("WARN" if for_development else "FAIL", "packages", problem, install_command())
     yield Check("OK", "packages", f"{sound} of {len(applying)} are installed within their bounds")
     if (old := installed("pynvml")) is not None:
         yield Check(
@@ -157,43 +201,58 @@ def _package_problem(requirement: Requirement, version: str | None) -> str | Non
 
 
 def installed_version(name: str) -> str | None:
-    """The version of a distribution of this environment, or None."""
+    """Return the installed version of a distribution, or None."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def repository(project_root: Path, which: Callable[[str], str | None]) -> Iterator[Check]:
-    """The git program and a history to audit (L4)."""
+def repository(project_root: Path, which: Callable[[str], str | None], kind: str = "smoke") -> Iterator[Check]:
+    """Check for git and a history to audit (L4); smoke needs neither if no file is on an audited path."""
+    audited = has_relevant_file(project_root)
+    status: Literal["WARN", "FAIL"] = "FAIL" if audited or kind == "longrun" else "WARN"
+    audit = "L4 is INVALID" if audited else "L4 is NOT-RUN, which only smoke allows"
     if which("git") is None:
-        yield Check(
-            "FAIL", "git", "the program git is not on PATH, and the loop audits the history (L4)", "install git"
-        )
+        yield Check(status, "git", f"the program git is not on PATH, so no history is audited: {audit}", "install git")
         return
     import git
 
     try:
         repo = open_repository(project_root)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
-        fix = "run in a clone of the project, or name it with --project-root"
-        yield Check("FAIL", "git", f"{project_root} is not in a git repository, so L4 would be INVALID", fix)
+        fix = f"{in_project(project_root, 'init')} && {start_commit(project_root)}"
+        yield Check(status, "git", f"{project_root} is not in a git repository: {audit}", fix)
         return
     if not repo.head.is_valid():
-        yield Check("FAIL", "git", "the repository has no commit, so there is no history to audit (L4)", "git commit")
+        yield Check(
+            status, "git", f"the repository has no commit, so there is no history: {audit}", start_commit(project_root)
+        )
     elif (Path(repo.common_dir) / "shallow").is_file():
-        yield Check("WARN", "git", "a shallow clone; the audit (L4) sees only part of it", "git fetch --unshallow")
+        fix = in_project(project_root, "fetch", "--unshallow")
+        yield Check("WARN", "git", "a shallow clone; the audit (L4) sees only part of it", fix)
     else:
         yield Check("OK", "git", f"repository at commit {repo.head.commit.hexsha[:10]}")
 
 
+def in_project(project_root: Path, *words: str) -> str:
+    """Return a git command for a shell in the current folder."""
+    where = [] if project_root == Path.cwd().resolve() else ["-C", str(project_root)]
+    return shlex.join(["git", *where, *words])
+
+
+def start_commit(project_root: Path) -> str:
+    """Return the commands of a first commit."""
+    return f"{in_project(project_root, 'add', '.')} && {in_project(project_root, 'commit', '-m', 'Start')}"
+
+
 def existing_parent(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
+    """Return the folder, or its nearest parent that exists."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def folders(project_root: Path) -> Iterator[Check]:
-    """Whether a run could write where it must, by writing there."""
+    """Check that a run can write to its output folders, by creating a temporary file."""
     refused = 0
     for name in OUTPUT_FOLDERS:
         parent = existing_parent(project_root / name)
@@ -209,32 +268,27 @@ def folders(project_root: Path) -> Iterator[Check]:
 
 
 def disk_space(free_gib: float) -> Check:
-    """Room for checkpoints, logs and frames."""
-    told = f"{free_gib:.1f} GiB free"
+    """Check the free space for checkpoints, logs and frames."""
+    found = f"{free_gib:.1f} GiB free"
     if free_gib < DISK_FAIL_GIB:
-        return Check("FAIL", "disk", told, f"free at least {DISK_FAIL_GIB:g} GiB; old runs lie in results/")
+        return Check("FAIL", "disk", found, f"free at least {DISK_FAIL_GIB:g} GiB; old runs are in results/")
     if free_gib < DISK_WARN_GIB:
-        return Check("WARN", "disk", told, f"enough for smoke; free {DISK_WARN_GIB:g} GiB before a long run")
-    return Check("OK", "disk", told)
-
-
-def cpu_count() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return Check("WARN", "disk", found, f"enough for smoke; free {DISK_WARN_GIB:g} GiB before a long run")
+    return Check("OK", "disk", found)
 
 
 def cpus(count: int, load: float) -> Check:
-    """Whether two CPU workers find a core each."""
-    told = f"{count} for this process, load of the last minute {load:.1f}"
+    """Check that two CPU workers can have a core each."""
+    found = f"{count} for this process, load of the last minute {load:.1f}"
     if count < 2:
-        return Check("WARN", "cpus", told, "smoke's two workers share one core: expect about twice the time")
+        return Check("WARN", "cpus", found, "smoke's two workers share one core: expect about twice the time")
     if load > count - 1:
-        return Check("WARN", "cpus", f"{told}: busy", "wait for the other work to end, or expect longer times")
-    return Check("OK", "cpus", told)
+        return Check("WARN", "cpus", f"{found}: busy", "wait for the other work to end, or expect longer times")
+    return Check("OK", "cpus", found)
 
 
 def memory() -> Check:
-    """Main memory that is free now."""
+    """Check the available main memory."""
     import psutil
 
     available = psutil.virtual_memory().available / GIB
@@ -244,33 +298,44 @@ def memory() -> Check:
     return Check("OK", "memory", f"{available:.1f} GiB available")
 
 
-def gpus(devices: list[GpuInfo], problem: str | None) -> Check:
-    """The GPUs that NVML shows."""
+def gpus(devices: list[GpuInfo], problem: str | None, kind: str = "smoke") -> Check:
+    """The GPUs that NVML shows; a long run needs two."""
+    long_run = kind == "longrun"
+    short: Literal["WARN", "FAIL"] = "FAIL" if long_run else "WARN"
     if devices:
-        told = ", ".join(
+        found = ", ".join(
             f"{one.index}: {one.name}" + (f" ({one.memory_gib} GiB)" if one.memory_gib else "") for one in devices
         )
         if len(devices) < 2:
-            return Check("WARN", "gpus", f"{told}; L3 and H6 need two and are NOT-RUN", "give a long run two GPUs")
-        return Check("OK", "gpus", told)
+            fix = "give it two GPUs, or run with --nproc-per-node 1, which leaves H6 out" if long_run else ""
+            return Check(
+                short, "gpus", f"{found}; L3 and H6 need two and are NOT-RUN", fix or "give a long run two GPUs"
+            )
+        return Check("OK", "gpus", found)
     if problem and not NO_DRIVER.search(problem):
-        return Check("WARN", "gpus", f"none can be used: {problem}", "check the driver with nvidia-smi")
+        return Check(short, "gpus", f"none can be used: {problem}", "check the driver with nvidia-smi")
+    if long_run:
+        fix = "run it on a machine with two NVIDIA GPUs; on the CPU only with --allow-cpu-longrun true"
+        return Check("FAIL", "gpus", "none: a long run needs two NVIDIA GPUs (L3, H6)", fix)
     return Check("OK", "gpus", "none: smoke trains on the CPU (L3 and H6 are NOT-RUN); a long run needs two")
 
 
 def torch_devices(gpu_count: int) -> Check:
-    """Whether torch starts, and computes where NVML shows GPUs."""
+    """Check that torch can be imported, and can use the GPUs that NVML lists."""
     try:
         import torch
         import torch.distributed as dist
     except (ImportError, OSError) as error:
-        return Check("FAIL", "torch", f"cannot be imported: {error}", "make setup")
+        return Check("FAIL", "torch", f"cannot be imported: {error}", install_command())
     build = (
         f"{torch.__version__}, CUDA {torch.version.cuda}" if torch.version.cuda else f"{torch.__version__}, CPU build"
     )
     if not dist.is_available() or not dist.is_gloo_available():
         return Check(
-            "FAIL", "torch", f"{build}, without gloo: torchrun cannot train on CPUs", "make setup on Linux or macOS"
+            "FAIL",
+            "torch",
+            f"{build}, without gloo: torchrun cannot train on CPUs",
+            f"{install_command()} on Linux or macOS",
         )
     if gpu_count and not torch.cuda.is_available():
         fix = "install a CUDA build of torch for this driver, or set CUDA_VISIBLE_DEVICES= (empty) to train on the CPU"
@@ -283,16 +348,16 @@ def torch_devices(gpu_count: int) -> Check:
 
 
 def bytecode(source: Path | None) -> Iterator[Check]:
-    """Warns where torch lies without bytecode; ``source`` is the file that its import runs first."""
+    """Warn if torch is installed without .pyc files; ``source`` is the first file that its import runs."""
     if source is None or has_bytecode(source):
         return
-    told = "torch was installed without its bytecode: every process of a run compiles torch's sources anew"
+    found = "torch was installed without bytecode (.pyc): every process of a run compiles torch's sources again"
     fix = shlex.join([sys.executable, "-m", "compileall", "-q", str(source.parents[1])])
-    yield Check("WARN", "bytecode", told, fix)
+    yield Check("WARN", "bytecode", found, fix)
 
 
 def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:
-    """The settings files and the frames that a run of this profile would use."""
+    """Check the settings files and the frames of a run of this profile."""
     from tinyworlds_gate.config.alignment import check_alignment
     from tinyworlds_gate.loop.start import resolve_run
 
@@ -300,11 +365,11 @@ def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:
         settings, _ = resolve_run(profile, {}, project_root)
         checks = check_alignment(settings.config_dir)
     except GateError as error:
-        yield Check("FAIL", "settings", f"profile {profile}: {error}", "mend what the sentence names")
+        yield Check("FAIL", "settings", f"profile {profile}: {error}", "correct it as the message says")
         return
     wrong = [f"{check.id}: {check.reason}" for check in checks if check.verdict != "PASS"]
     for sentence in wrong:
-        yield Check("FAIL", "settings", sentence, "mend what the sentence names")
+        yield Check("FAIL", "settings", sentence, "correct it as the message says")
     if not wrong:
         yield Check("OK", "settings", f"profile {profile}: C1, C2 and C3 hold")
     yield dataset(settings, project_root)
@@ -313,21 +378,21 @@ def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:
 
 
 def evaluation_set(settings: Settings) -> Check:
-    """The fixed evaluation set of the final verdict: there, of the right size, with clips that can be measured."""
-    from tinyworlds_gate.loop.data import rollout_span
+    """Check the evaluation set of the final verdict: its file, its frame size and its clips."""
+    from tinyworlds_gate.gate.clip_plan import rollout_span
     from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
 
     path = settings.project_root / str(settings.inference.evaluation_file)
     try:
         found = open_evaluation_set(path, frame_size=settings.training.frame_size, length=sum(rollout_span(settings)))
     except GateError as error:
-        return Check("FAIL", "evaluation set", str(error), "do what the sentence says (docs/gate.md)")
+        return Check("FAIL", "evaluation set", str(error), "correct it as the message says (docs/gate.md)")
     clips, episodes = len(found.starts), len(set(found.episodes.tolist()))
     return Check("OK", "evaluation set", f"{path.name}: {clips} clips of {episodes} episodes")
 
 
 def dataset(settings: Settings, project_root: Path, environment: Mapping[str, str] = os.environ) -> Check:
-    """The frames file: there and whole, or generated on first use."""
+    """Check the frames file; a missing one of the embedded game is generated by the first run."""
     from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
     from tinyworlds_gate.reference.data.frames_file import check_frames_file
 
@@ -339,8 +404,8 @@ def dataset(settings: Settings, project_root: Path, environment: Mapping[str, st
             else dataset_path(project_root, training.dataset, training.frame_size)
         )
         if not path.exists() and training.data_path is None and training.dataset.upper() == CRAFTER:
-            return Check("OK", "data", f"{path.name} is not there yet; the first run generates it")
+            return Check("OK", "data", f"{path.name} does not exist yet; the first run generates it")
         info = check_frames_file(path)
     except GateError as error:
-        return Check("FAIL", "data", str(error), "do what the sentence says; `tinyworlds-gate data --help`")
+        return Check("FAIL", "data", str(error), "correct it as the message says; `tinyworlds-gate data --help`")
     return Check("OK", "data", f"{path.name}: {info.num_frames} frames of {info.height} x {info.width} px")

@@ -1,7 +1,7 @@
-"""The command `tinyworlds-gate`: one line a subcommand here, each in its own package, imported only when it is called.
+"""The command `tinyworlds-gate`. Each subcommand is a module of this package, imported only if it is called.
 
-Exit codes: 0 all is well, 1 the answer is no (a check failed, a tensor differs), 2 a mistake that one sentence tells,
-130 interrupted. `score` and `watch` end with 0 whatever the verdict is.
+Exit codes: 0 success, 1 a negative result (a check failed, a tensor differs, a verdict is not PASS), 2 a usage or
+input error with a one-sentence message, 130 interrupted. `watch` exits with 0 whatever the verdict is.
 """
 
 from __future__ import annotations
@@ -23,40 +23,48 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: the module with its ``add_arguments(parser)`` and ``run(args) -> exit code``, and its help line."""
+    """A subcommand: its module with ``add_arguments(parser)`` and ``run(args) -> exit code``, and its help line."""
 
     module: str
     help: str
 
 
 COMMANDS = {
+    "init": Command(
+        "tinyworlds_gate.cli.init",
+        "write settings, a conftest.py and a GitHub workflow into a project, to keep and edit",
+    ),
     "doctor": Command(
-        "tinyworlds_gate.cli.doctor", "check this machine and project before a run, with the fix of each fault"
+        "tinyworlds_gate.cli.doctor", "check this machine and project before a run, and print a fix for each problem"
     ),
-    "show-config": Command(
-        "tinyworlds_gate.cli.show_config", "print the settings of a run, each with where it came from"
+    "show-config": Command("tinyworlds_gate.cli.show_config", "print the settings of a run, each with its source"),
+    "data": Command("tinyworlds_gate.cli.data", "make, download, import, split or show game frames"),
+    "conformance": Command(
+        "tinyworlds_gate.cli.conformance", "compare this install with values recorded from TinyWorlds"
     ),
-    "data": Command("tinyworlds_gate.cli.data", "make, fetch, import or look at game frames"),
-    "conformance": Command("tinyworlds_gate.cli.conformance", "hold this install to numbers that TinyWorlds computed"),
+    "devices": Command("tinyworlds_gate.cli.devices", "check a chunk's device samples: were all GPUs busy at once"),
     "score": Command("tinyworlds_gate.cli.score", "score three checkpoints on a frames file, without a run"),
-    "audit": Command("tinyworlds_gate.cli.audit", "the git history audit of a project, alone (L4)"),
-    "watch": Command("tinyworlds_gate.cli.watch", "watch a run while it goes on, from another terminal (M1-M4)"),
-    "runs": Command("tinyworlds_gate.cli.runs", "the runs of a project, and which of them are unfinished"),
+    "convert": Command(
+        "tinyworlds_gate.cli.convert", "write published single-file weights (.pth) as checkpoint folders"
+    ),
+    "audit": Command("tinyworlds_gate.cli.audit", "run only the git history audit of a project (L4)"),
+    "watch": Command("tinyworlds_gate.cli.watch", "watch a run in progress from another terminal (M1-M4)"),
+    "runs": Command("tinyworlds_gate.cli.runs", "list the runs of a project and their status"),
     "report": Command("tinyworlds_gate.cli.report", "write a run's reports again from its journal"),
     "verdict": Command(
-        "tinyworlds_gate.cli.verdict", "whether a run's verdict still holds for what is on the disk now"
+        "tinyworlds_gate.cli.verdict", "check whether a run's verdict still holds for the files on disk"
     ),
-    "keep": Command("tinyworlds_gate.cli.keep", "keep a finished run's evidence as small files that can be committed"),
-    "power": Command("tinyworlds_gate.cli.power", "let known defects in, one at a time, and see that none passes"),
+    "keep": Command("tinyworlds_gate.cli.keep", "copy a finished run's evidence into small files for a commit"),
+    "power": Command("tinyworlds_gate.cli.power", "inject known defects one by one; the gate must detect each"),
     "bench": Command("tinyworlds_gate.cli.bench", "measure how fast this machine trains and scores"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand and return the exit code; argparse exits by itself with 0 for help and 2 for a usage error."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    """Run a subcommand and return its exit code; argparse itself exits with 0 for help and 2 for a usage error."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parser(words).parse_args(words)
+        args = _parser(arguments).parse_args(arguments)
         code: int = import_module(COMMANDS[args.command].module).run(args)
         sys.stdout.flush()
         return code
@@ -67,20 +75,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader (`| head`) has gone; Python's own flush at exit must not complain once more.
+        # The reader (`| head`) has closed the pipe; Python's flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The whole parser, with the arguments of the one subcommand that was called: the others stay unimported."""
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser with all subcommands; only the module of the one that is called is imported."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Validation of TinyWorlds world models. The closed loop is pytest: `pytest validation/ -m smoke`.",
+        description="Validation of TinyWorlds world models. The closed loop is pytest: "
+        "`pytest --pyargs tinyworlds_gate.validation -m smoke`, or `pytest validation/ -m smoke` in a checkout.",
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    called = next((word for word in words if not word.startswith("-")), None)
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, command in COMMANDS.items():
         subparser = subparsers.add_parser(
             name, help=command.help, description=command.help[0].upper() + command.help[1:] + "."

@@ -1,10 +1,10 @@
-"""The command `tinyworlds-gate power`: measure every defect, and trainings that must pass.
+"""The command `tinyworlds-gate power`: check that the gate detects every known defect and passes healthy trainings.
 
     tinyworlds-gate power --record docs/results/gate-power.json --page docs/gate-power.md
     tinyworlds-gate power --only copy-last,truth
     tinyworlds-gate power --trainings 20 --record docs/results/gate-power.json
 
-Exit status: 0 when every row holds and every training passes, 1 when not.
+Exit status: 0 if every row holds and every training passes, else 1.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from typing import Any
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import PASS
+from tinyworlds_gate.run.atomic import atomic_write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("--only", metavar="ID,ID", help="these rows (default: all)")
+    """Add the command's arguments."""
+    parser.add_argument("--only", metavar="ID,ID", help="only these rows (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="inference processes at once (default: %(default)s)")
     parser.add_argument("--trainings", type=int, default=0, metavar="N", help="train N models instead, which must pass")
-    parser.add_argument("--first-seed", type=int, default=0, help="of the trainings (default: %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first training (default: %(default)s)")
     parser.add_argument(
         "--runs", type=Path, nargs="+", metavar="results/RUN", help="add finished runs of the smoke profile instead"
     )
-    parser.add_argument("--record", type=Path, metavar="F.json", help="add what was measured to this file")
-    parser.add_argument("--page", type=Path, metavar="F.md", help="write the page of the record")
+    parser.add_argument("--record", type=Path, metavar="F.json", help="add the measurements to this file")
+    parser.add_argument("--page", type=Path, metavar="F.md", help="write a page of the record")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print a line a row, and record.
+    """Measure, print a line per row, and record; return 0 if every row holds and every training passes, else 1.
 
     Raises:
-        GateError: an unknown row, or a scene that cannot be made.
+        GateError: a row is unknown, or the test scene cannot be made.
     """
     if args.page is not None and args.record is None:
-        raise GateError("--page is written from a record; name its file with --record")
+        raise GateError("--page needs a record; name its file with --record")
     with tempfile.TemporaryDirectory(prefix="tinyworlds-gate-power-") as folder:
         if args.runs:
             good = _runs(args)
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         from tinyworlds_gate.power.page import page
         from tinyworlds_gate.power.record import read_record
 
-        args.page.write_text(page(read_record(args.record)), encoding="utf-8")
+        atomic_write(args.page, page(read_record(args.record)))
     return 0 if good else 1
 
 

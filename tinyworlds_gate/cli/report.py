@@ -9,14 +9,17 @@ import argparse
 from pathlib import Path
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.findings.reporting import RunFiles
+from tinyworlds_gate.findings.rows import rejudged
 from tinyworlds_gate.reports.missing import missing_reports
 from tinyworlds_gate.reports.model import load_record
 from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.reports.summary import job_summary
+from tinyworlds_gate.run.journal import Event, read_journal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Add the command's arguments."""
     parser.add_argument("run", type=Path, metavar="results/RUN", help="the run's folder, the one with journal.jsonl")
     parser.add_argument(
         "--summary", action="store_true", help="print the run on one screen, as markdown for a CI job; write no file"
@@ -24,28 +27,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the reports and say where they are; 0 when nothing is missing, 1 when some evidence is.
+    """Write the reports and print their paths; return 0, or 1 if evidence is missing.
 
     Raises:
-        GateError: the folder is no run, or its journal cannot be read.
+        GateError: the folder is not a run, or its journal cannot be read.
     """
     folder = args.run.resolve()
     if folder.parent.name != "results":
         raise GateError(
             f"{args.run} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
-            "List the runs with `ls results`."
+            "List the runs with `tinyworlds-gate runs`."
         )
     root = folder.parent.parent
     if args.summary:
         record, missing = load_record(root, folder), missing_reports(root, folder)
+        record.judged = judged_now(root, folder)
         over = record.finished is not None and record.last_attempt is not None
         print(job_summary(record, missing if over else ()))
         return 1 if missing else 0
-    for key, path in write_reports(root, folder).items():
+    write_reports(root, folder)
+    record = load_record(root, folder)
+    record.judged = judged_now(root, folder)  # with the reports of this version in place
+    for key, path in write_reports(root, folder, record.judged).items():
         print(f"{key}  {path.relative_to(root).as_posix()}")
-    verdict, sentence = load_record(root, folder).verdict()
+    verdict, sentence = record.verdict()
     print(f"{verdict}: {sentence}")
     problems = missing_reports(root, folder)
     for key, path, reason in problems:
         print(f"missing {key}: {path.relative_to(root).as_posix()}: {reason}")
     return 1 if problems else 0
+
+
+def judged_now(root: Path, folder: Path) -> dict[str, Event]:
+    """Return requirement → its row, judged from the whole journal and the run's files as they are now."""
+    rows = rejudged(read_journal(folder / "journal.jsonl"), RunFiles(root, folder))
+    return {
+        id: {"id": id, "verdict": row.verdict, "reason": row.reason, "evidence": row.evidence}
+        for id, row in rows.items()
+    }

@@ -1,8 +1,8 @@
-"""The command `tinyworlds-gate score`: any three checkpoints on any frames file, without a run.
+"""The command `tinyworlds-gate score`: measure three checkpoints on a frames file, without a run.
 
     tinyworlds-gate score --video-checkpoint D --latent-checkpoint D --dynamics-checkpoint D --data F.h5 --json
 
-Exit status: 0 when the checkpoints were scored, whatever the verdict is; 2 when they could not be.
+Exit status: 0 when the verdict is PASS, 1 when it is another, 2 when the checkpoints could not be scored.
 """
 
 from __future__ import annotations
@@ -18,16 +18,21 @@ import numpy as np
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
-from tinyworlds_gate.cli.score_clips import add_clip_arguments, chosen_clips, positive, whole
+from tinyworlds_gate.cli.score_clips import add_clip_arguments, chosen_clips
 from tinyworlds_gate.cli.score_text import score_text
+from tinyworlds_gate.config.cli_values import parse_count, parse_positive_int
+from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.evidence import agreement_conditions
+from tinyworlds_gate.gate.extension import load_conftest
 from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
+from tinyworlds_gate.gate.measures.custom import measure_custom
 from tinyworlds_gate.gate.measures.recomputed_errors import recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
-from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, judge_measures
-from tinyworlds_gate.names import INVALID
+from tinyworlds_gate.gate.verdict import GateVerdict, judge_measures
+from tinyworlds_gate.names import INVALID, PASS
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
 from tinyworlds_gate.reference.data.split import EpisodeSplit, split_episodes
 
@@ -40,16 +45,6 @@ OPTION_OF_STAGE = {
     "latent_actions": "--latent-checkpoint",
     "dynamics": "--dynamics-checkpoint",
 }
-STRICT = GateThresholds(
-    max_mse=0.03,
-    require_mse_upper=True,
-    require_upper_below_mean_frame=True,
-    require_skill=True,
-    min_delta_psnr_db=0.5,
-    min_action_codes=3,
-    min_episodes=5,
-)
-"""What the long-run profiles ask for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,10 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--data", required=True, type=Path, metavar="F.h5", help="frames, uint8 [N, H, W, 3]")
     add_clip_arguments(parser)
-    parser.add_argument("--context", type=positive, help="true frames given (default: one less than trained on)")
-    parser.add_argument("--steps", type=positive, default=12, help="frames generated (default: %(default)s)")
     parser.add_argument(
-        "--decode-steps", type=positive, default=16, help="MaskGIT passes a frame (default: %(default)s)"
+        "--context", type=parse_positive_int, help="true frames given (default: one less than trained on)"
+    )
+    parser.add_argument("--steps", type=parse_positive_int, default=12, help="frames generated (default: %(default)s)")
+    parser.add_argument(
+        "--decode-steps", type=parse_positive_int, default=16, help="MaskGIT passes a frame (default: %(default)s)"
     )
     parser.add_argument(
         "--rollout",
@@ -73,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--memory-window",
-        type=positive,
+        type=parse_positive_int,
         metavar="N",
         help="frames that a step sees at most, true and generated ones (default: --context, as TinyWorlds does)",
     )
@@ -83,26 +80,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="likeliest",
         help="what is taken: the likeliest token, the nearest to the predicted mean, or that mean (default: likeliest)",
     )
-    parser.add_argument("--stride", type=positive, default=1, help="take every n-th frame (ZELDA: 4; default: 1)")
-    parser.add_argument("--batch-size", type=positive, default=16, help="clips at once (default: %(default)s)")
-    parser.add_argument("--seed", type=whole, default=0, help="of random actions and intervals (default: %(default)s)")
+    parser.add_argument(
+        "--stride", type=parse_positive_int, default=1, help="take every n-th frame (ZELDA: 4; default: 1)"
+    )
+    parser.add_argument(
+        "--batch-size", type=parse_positive_int, default=16, help="clips at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=parse_count, default=0, help="of random actions and intervals (default: %(default)s)"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--tf32", action="store_true", help="TF32 matrix products on CUDA: faster, rounded")
     parser.add_argument(
-        "--max-mse", type=_error, default=STRICT.max_mse, help="of the verdict's threshold (default: %(default)s)"
+        "--max-mse",
+        type=_error,
+        default=STRICT_THRESHOLDS.max_mse,
+        help="largest error that passes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--conftest",
+        type=Path,
+        metavar="FILE",
+        help="a Python file of yours with conditions and metrics to add (docs/extending.md); it is executed",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score and print; 0 whatever the verdict.
+    """Score and print; 0 when the verdict is PASS, else 1.
 
     Raises:
         GateError: a checkpoint, the frames or an argument is wrong; exit status 2.
     """
     result = score(args)
     print(json.dumps(plain(result), allow_nan=False, ensure_ascii=False) if args.json else score_text(result))
-    return 0
+    return 0 if result["verdict"]["verdict"] == PASS else 1
 
 
 def score(args: argparse.Namespace) -> dict[str, Any]:
@@ -118,6 +130,7 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
     from tinyworlds_gate.reference.rollout.world_models import load_trained
     from tinyworlds_gate.reference.training.distributed import choose_device
 
+    custom = load_conftest(args.conftest) if args.conftest else ()
     paths = {
         stage: resolve_checkpoint(getattr(args, option[2:].replace("-", "_")), stage, require_optimizer=False).path
         for stage, option in OPTION_OF_STAGE.items()
@@ -167,10 +180,11 @@ def score(args: argparse.Namespace) -> dict[str, Any]:
     facts = clip_facts(raw, Path.cwd())
     measures = summarise(raw, facts)
     claims = claim_conditions(raw, facts, recomputed(measured.generated, facts.true_BSHWC))
-    others = [*agreement_conditions(trained.references), *_trained_on_them(trained, clips.episodes, split), *claims]
-    thresholds = GateThresholds(**{**vars(STRICT), "max_mse": args.max_mse})
-    verdict = judge_measures(measures, thresholds, others)
-    return _result(raw | chosen.told, facts, measures, verdict, trained, split)
+    others = [*agreement_conditions(trained.references, {}), *_trained_on_them(trained, clips.episodes, split), *claims]
+    thresholds = STRICT_THRESHOLDS.model_copy(update={"max_mse": args.max_mse})
+    results = measure_custom(custom, facts, measured.generated, "", args.seed)
+    verdict = judge_measures(measures, thresholds, others, results)
+    return _result(raw | chosen.settings, facts, measures, verdict, trained, split)
 
 
 def _result(

@@ -1,6 +1,6 @@
 """Which clips `tinyworlds-gate score` measures: those of the command line, those that the file names, or a draw.
 
-Whatever was chosen stands in the result's settings (`starts`, and for a draw `clip_draw` and `clip_seed`).
+The result's settings record the choice (`starts`, and for a draw `clip_draw` and `clip_seed`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from tinyworlds_gate.config.cli_values import parse_count, parse_positive_int
 from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.names import EVERYTHING
-from tinyworlds_gate.reference.data.clip_reading import require_whole_clips
+from tinyworlds_gate.reference.data.clip_reader import require_whole_clips
 from tinyworlds_gate.reference.data.clips import clip_starts
 from tinyworlds_gate.reference.data.frames_file import FramesData
 from tinyworlds_gate.reference.data.split import EpisodeSplit, draw_clips, episodes_of_draw
@@ -25,10 +26,10 @@ DRAW_OPTIONS = ("clips", "clip_seed", "clip_draw")
 
 @dataclass(frozen=True)
 class ChosenClips:
-    """The first frames of the clips, int64 [B], and how they were chosen, for the result."""
+    """The first frames of the clips, int64 [B], and how they were chosen, for the result's settings."""
 
     starts: np.ndarray
-    told: dict[str, Any]
+    settings: dict[str, Any]
 
 
 def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +41,8 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
         help="first frames of the clips; `file`: all that the file names in `clip_starts`; `draw`: a draw over its "
         "episodes (default: file where it names clips, else draw)",
     )
-    parser.add_argument("--clips", type=positive, help=f"how many clips to draw (default: {DEFAULT_CLIPS})")
-    parser.add_argument("--clip-seed", type=whole, help="which clips are drawn (default: 0)")
+    parser.add_argument("--clips", type=parse_positive_int, help=f"how many clips to draw (default: {DEFAULT_CLIPS})")
+    parser.add_argument("--clip-seed", type=parse_count, help="which clips are drawn (default: 0)")
     parser.add_argument(
         "--clip-draw",
         type=int,
@@ -52,7 +53,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_clips(args: argparse.Namespace, data: FramesData, length: int, split: EpisodeSplit | None) -> ChosenClips:
-    """The clips that were asked for, each of ``length`` frames.
+    """The clips to measure, each of ``length`` frames.
 
     ``split`` is that of a checkpoint that was trained on this very file: only its held-out episodes are drawn from.
 
@@ -111,27 +112,13 @@ def _refuse_draw_options(args: argparse.Namespace, source: str) -> None:
         )
 
 
-def positive(text: str) -> int:
-    """A whole number from 1."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
-    return int(text)
-
-
-def whole(text: str) -> int:
-    """A whole number from 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
-    return int(text)
-
-
 def parse_starts(text: str) -> list[int] | str:
     """`10,150`, `file` or `draw`."""
     if text in (FROM_FILE, FROM_DRAW):
         return text
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words):
+    numbers = [number.strip() for number in text.split(",")]
+    if not all(number.isdigit() for number in numbers):
         raise argparse.ArgumentTypeError(
             f"{text!r} names no clips; give their first frames, like 10,150, or `file`, or `draw`"
         )
-    return [int(word) for word in words]
+    return [int(number) for number in numbers]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from io import StringIO
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from tinyworlds_gate.gate.custom_records import record_text
+from tinyworlds_gate.run.formats import number_text
 
 FEW_CLIPS = 8
 """Up to here every clip has a row of its own."""
@@ -46,9 +48,11 @@ def score_text(result: dict[str, Any]) -> str:
     console.print(_step_table(summary))
     for line in _facts(summary):
         console.print(f"  {line}", soft_wrap=True)
+    for record in result["verdict"].get("custom_metrics") or []:
+        console.print(f"  {record_text(record)}", soft_wrap=True, markup=False)
     for note in result["notes"]:
         console.print(f"  note: {note}", soft_wrap=True)
-    console.print(result["verdict"]["sentence"], soft_wrap=True)
+    console.print(result["verdict"]["sentence"], soft_wrap=True, markup=False)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().rstrip()
 
@@ -91,13 +95,13 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"random actions cost {_number(summary['delta_psnr_db'], 2)} dB; {summary['action_codes_used']} action codes "
         f"and {summary['token_codes_used']} of {summary['token_vocabulary']} tokens in use",
     ]
-    told = [
+    information = [
         f"{_number(summary[key], 2)} of {what}"
         for key, what in (("action_information", "the true actions"), ("displacement_information", "the displacements"))
         if summary[key] is not None
     ]
-    if told:
-        lines.append(f"the action codes tell {' and '.join(told)} (mutual information over entropy)")
+    if information:
+        lines.append(f"the action codes contain {' and '.join(information)} (mutual information over entropy)")
     if summary["memory_sharp_mse"] is not None:
         lines.append(
             f"memory references: sharp {_number(summary['memory_sharp_mse'])}, hedged "
@@ -108,5 +112,5 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _number(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+def _number(value: object, digits: int = 4) -> str:
+    return number_text(value, f".{digits}f", "–")

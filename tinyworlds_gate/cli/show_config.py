@@ -14,11 +14,11 @@ DEFAULT_PROFILE = "smoke"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the filter, and every option of the closed loop under its own name (docs/options.md)."""
+    """Add the filter and every option of the closed loop (docs/options.md)."""
     parser.add_argument("part", nargs="?", default="", help="only keys that contain this text, like learning_rate")
     parser.add_argument("--json", action="store_true", help="print key → value and source as JSON")
     parser.epilog = (
-        "It takes the options of the closed loop too, as pytest does (docs/options.md); for example: "
+        "It also takes the options of the closed loop, as pytest does (docs/options.md); for example: "
         "tinyworlds-gate show-config --profile longrun --dynamics-init-learning-rate 0.0002 dynamics"
     )
     for option in OPTIONS:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the settings that a run with these options would have on this machine.
+    """Print the settings of a run with these options on this machine; return 0.
 
     Raises:
         ConfigError: a file, an option or a combination of options is wrong, or no key contains the filter's text.
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_text(table: dict[str, dict[str, Any]]) -> str:
-    """A line a key: name, value, source; a long value pushes its own source to the right, not everyone's."""
+    """Return a line per key: name, value, source. Values are padded to 16 characters at most."""
     rows = [(key, json.dumps(row["value"], ensure_ascii=False), row["source"]) for key, row in table.items()]
     keys, values = max(len(row[0]) for row in rows), min(16, max(len(row[1]) for row in rows))
     return "\n".join(f"{key:<{keys}}  {value:<{values}}  {source}" for key, value, source in rows)

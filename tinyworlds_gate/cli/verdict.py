@@ -1,6 +1,6 @@
-"""The command `tinyworlds-gate verdict results/<run> [--json]`: does a run's verdict hold for what is on the disk now?
+"""The command `tinyworlds-gate verdict results/<run> [--json]`: check whether a verdict holds for the files on disk.
 
-Exit status: 0 it holds and is a pass, 1 it does not hold or is none, 2 the folder is no run.
+Exit status: 0 the verdict holds and is a pass, 1 it does not hold or is not a pass, 2 the folder is not a run.
 """
 
 from __future__ import annotations
@@ -9,39 +9,46 @@ import argparse
 import json
 from pathlib import Path
 
+from tinyworlds_gate.gate.extension import load_conftest
 from tinyworlds_gate.loop.recheck import VerdictNow, verdict_now
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Add the command's arguments."""
     parser.add_argument("run", type=Path, metavar="results/RUN", help="the run's folder, the one with journal.jsonl")
+    parser.add_argument(
+        "--conftest",
+        type=Path,
+        metavar="FILE",
+        help="the Python file that defines the run's own conditions (docs/extending.md); it is executed",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look and say it; 0 when the verdict holds and is a pass, else 1.
+    """Check the verdict and print the result; return 0 if the verdict holds and is a pass, else 1.
 
     Raises:
-        GateError: the folder is no run, or its journal cannot be read.
+        GateError: the folder is not a run, its journal cannot be read, or ``--conftest`` is wrong.
     """
-    found = verdict_now(args.run)
+    found = verdict_now(args.run, custom=load_conftest(args.conftest) if args.conftest else ())
     print(_as_json(found) if args.json else verdict_text(found))
     return 0 if found.passed else 1
 
 
 def verdict_text(found: VerdictNow) -> str:
-    """The answer for a terminal."""
-    told = found.sentence.removeprefix(f"{found.verdict}: ")
+    """Return the result as text for a terminal."""
+    sentence = found.sentence.removeprefix(f"{found.verdict}: ")
     if found.holds:
         return (
-            f"{found.verdict}: {told}\n"
-            f"{found.run}: this holds for what is on the disk now: weights, clips, settings, frames, code and versions "
-            "are those that the verdict was taken on, and its files give it again."
+            f"{found.verdict}: {sentence}\n"
+            f"{found.run}: the verdict holds for the files on disk: weights, clips, settings, frames, code and "
+            "versions are those of the verdict, and its files give the same verdict again."
         )
     changes = "\n".join(f"  - {change}" for change in found.changes)
     return (
-        f"INVALID: the verdict of {found.run} does not hold for what is on the disk now:\n{changes}\n"
-        f"It was {found.verdict}: {told}"
+        f"INVALID: the verdict of {found.run} does not hold for the files on disk:\n{changes}\n"
+        f"It was {found.verdict}: {sentence}"
     )
 
 

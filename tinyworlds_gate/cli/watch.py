@@ -1,7 +1,6 @@
 """The command `tinyworlds-gate watch results/<run>`: a live page of a run, or plain lines and a record (M4).
 
-It reads the journal and the files that it names and writes nothing into the run, so that it can be started and stopped
-at any time, by any number of people.
+It only reads the journal and the files that it names, so any number of watches can be started and stopped at any time.
 """
 
 from __future__ import annotations
@@ -19,60 +18,61 @@ from pathlib import Path
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.watch.durations import parse_duration
-from tinyworlds_gate.watch.plain import Narrator
-from tinyworlds_gate.watch.reader import Look, RunReader
+from tinyworlds_gate.watch.plain import LogLines
+from tinyworlds_gate.watch.reader import RunReader, Snapshot
 from tinyworlds_gate.watch.record import WatchRecord
 from tinyworlds_gate.watch.screens import choose_screen
 from tinyworlds_gate.watch.state import ENDED, RunState
 from tinyworlds_gate.watch.view import Alert, View, view_of
 
-LOOK_S = 2.0
-"""Between two looks at the files."""
+POLL_S = 2.0
+"""Interval between two readings of the files, seconds."""
 LINGER_S = 3.0
-"""After a run's end its reports are still being written."""
-TOLD_RUNS = 5
+"""How long to watch after the end of a run, seconds; its reports are still being written."""
+LISTED_RUNS = 5
+"""Runs that an error lists."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
+    """Add the command's arguments."""
     parser.add_argument("run", type=Path, metavar="results/RUN", help="the run's folder, the one with journal.jsonl")
     parser.add_argument(
         "--for",
-        dest="asked",
+        dest="duration",
         metavar="DURATION",
-        help="watch this long (4h, 90m, 30s), and keep a record: Logs/monitor_4h_<timestamp>.log and "
+        help="watch this long (4h, 90m, 30s) and write a record: Logs/monitor_4h_<timestamp>.log and "
         "Logs/monitor_4h_latest.info (default: until the run has ended, without a record)",
     )
-    parser.add_argument("--plain", action="store_true", help="lines instead of a page; so too without a terminal")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a page; the default without a terminal")
     parser.add_argument(
         "--every",
         default="60s",
         metavar="DURATION",
-        help="between two lines on where the run stands (default: 60s); events and alerts are told at once",
+        help="interval between two status lines (default: 60s); events and alerts are printed at once",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until the run has ended, the time is over, or Ctrl-C; the exit code is 0 whatever the run's verdict is.
+    """Watch until the run has ended, the time is over, or Ctrl-C; return 0 whatever the run's verdict is.
 
     Raises:
-        GateError: no such run, no such duration, or the record cannot be written.
+        GateError: there is no such run, a duration is wrong, or the record cannot be written.
     """
     layout = layout_of(args.run)
-    last_s = None if args.asked is None else parse_duration(args.asked)
+    last_s = None if args.duration is None else parse_duration(args.duration)
     every_s = parse_duration(args.every)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal of another character set
-    with _ended_like_ctrl_c():
-        Watch(layout, asked=args.asked, last_s=last_s, every_s=every_s, plain=args.plain).go()
+        sys.stdout.reconfigure(errors="replace")  # a terminal with another character set
+    with _signals_as_ctrl_c():
+        Watch(layout, duration=args.duration, last_s=last_s, every_s=every_s, plain=args.plain).run()
     return 0
 
 
 def layout_of(folder: Path) -> RunLayout:
-    """The layout of a run that a person names by its folder.
+    """Return the layout of a run, given its folder.
 
     Raises:
-        GateError: it is no folder `<project>/results/<run>`.
+        GateError: it is not a folder `<project>/results/<run>`.
     """
     whole = folder.resolve()
     if whole.parent.name == "results" and whole.is_dir():
@@ -81,44 +81,44 @@ def layout_of(folder: Path) -> RunLayout:
     with suppress(OSError):
         runs = sorted((path for path in results.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
         if runs:
-            named = ", ".join(path.name for path in reversed(runs[-TOLD_RUNS:]))
-            raise GateError(f"{folder} is no run's folder: give one of {results}, the newest are {named}.")
+            names = ", ".join(path.name for path in reversed(runs[-LISTED_RUNS:]))
+            raise GateError(f"{folder} is not a run's folder: give one in {results}; the newest are {names}.")
     raise GateError(
-        f"{folder} is no run's folder: expected <project>/results/<run>. A run makes it when it starts; its first line "
-        "names it."
+        f"{folder} is not a run's folder: expected <project>/results/<run>. A run creates its folder when it starts "
+        "and prints its name first."
     )
 
 
 class Watch:
-    """One watch of one run, from its first look to its end."""
+    """A watch of one run."""
 
     def __init__(
-        self, layout: RunLayout, *, asked: str | None, last_s: float | None, every_s: float, plain: bool
+        self, layout: RunLayout, *, duration: str | None, last_s: float | None, every_s: float, plain: bool
     ) -> None:
-        self._layout, self._asked, self._last_s, self._plain = layout, asked, last_s, plain
-        self._narrator = Narrator(every_s)
+        self._layout, self._duration, self._last_s, self._plain = layout, duration, last_s, plain
+        self._log_lines = LogLines(every_s)
 
-    def go(self) -> None:
-        """Look, show and wait until there is nothing more to see."""
-        record = None if self._asked is None else WatchRecord(self._layout, self._asked)
+    def run(self) -> None:
+        """Read and show the run repeatedly until it has ended or the time is over."""
+        record = None if self._duration is None else WatchRecord(self._layout, self._duration)
         screen = choose_screen(plain=self._plain)
         reason, view, is_over = "a fault of its own", None, False
         try:
-            for look, view in self._looks():
-                lines = self._narrator.lines(view, look.new_events)
+            for snapshot, view in self._snapshots():
+                lines = self._log_lines.lines(view, snapshot.new_events)
                 if record is not None:
                     record.write(lines)
                     record.show(view)
                     view = _with_problem(view, record.problem)
                 screen.show(view, lines)
-                is_over = self._is_over(look.state, view.now)
+                is_over = self._is_over(snapshot.state, view.now)
             reason = "the run has ended" if is_over else "its time is over"
         except KeyboardInterrupt:
             reason = "it was stopped by a person or by the system"
         except GateError as error:
             reason = str(error)
             raise
-        except OSError as error:  # of the screen alone: files that cannot be read or written are told, and no error
+        except OSError as error:  # only from the screen: problems of files are shown, not raised
             reason = f"its terminal or its reader has gone ({error.strerror})"
             raise BrokenPipeError from error
         finally:
@@ -126,20 +126,20 @@ class Watch:
                 record.close(reason)
             screen.close(view)
 
-    def _looks(self) -> Iterator[tuple[Look, View]]:
-        """A look every two seconds; the last one is of the run's end, or of the end of the time."""
+    def _snapshots(self) -> Iterator[tuple[Snapshot, View]]:
+        """Yield a snapshot every two seconds; the last one is at the run's end or at the end of the time."""
         reader, began = RunReader(self._layout), time.monotonic()
         while True:
-            look = reader.look()
-            view = view_of(look.state, look.facts, time.time())
-            yield look, view
+            snapshot = reader.read()
+            view = view_of(snapshot.state, snapshot.facts, time.time())
+            yield snapshot, view
             left_s = None if self._last_s is None else began + self._last_s - time.monotonic()
-            if self._is_over(look.state, view.now) or (left_s is not None and left_s <= 0):
+            if self._is_over(snapshot.state, view.now) or (left_s is not None and left_s <= 0):
                 return
-            time.sleep(LOOK_S if left_s is None else min(LOOK_S, left_s))
+            time.sleep(POLL_S if left_s is None else min(POLL_S, left_s))
 
     def _is_over(self, state: RunState, now: float) -> bool:
-        """A watch for a given time waits for the resumption of a run that was interrupted."""
+        """Whether the run has ended; a watch with a duration also waits for an interrupted run to be resumed."""
         if state.phase != ENDED or (state.may_be_resumed and self._last_s is not None):
             return False
         return now - (state.last_event or 0.0) >= LINGER_S
@@ -150,8 +150,8 @@ def _with_problem(view: View, problem: str | None) -> View:
 
 
 @contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM, and the loss of the terminal, end a watch in order; what `nohup` ignores stays ignored."""
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Handle SIGTERM and SIGHUP like Ctrl-C; a SIGHUP that `nohup` ignores stays ignored."""
 
     def end(number: int, frame: object) -> None:
         raise KeyboardInterrupt

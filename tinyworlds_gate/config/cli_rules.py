@@ -1,30 +1,17 @@
-"""Rules between command-line options: which combinations are refused, and which have no effect."""
+"""Rules between command-line options: combinations that are errors, and options that would have no effect."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tinyworlds_gate.config.cli_options import OPTIONS, Option
 from tinyworlds_gate.config.rendezvous import nodes_problems
 from tinyworlds_gate.names import SHORT_NAMES
 
-if TYPE_CHECKING:
-    pass
-
-
-TRAINING_OPTIONS = (
-    "target_updates",
-    "init_batch_size",
-    "init_grad_accum",
-    "init_learning_rate",
-    "init_log_interval",
-    "keep_checkpoints",
-)
-"""General options that mean nothing when no stage trains."""
-
 
 def validate(options: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a combination of explicit options, a sentence each; none when it is fine."""
+    """Return the problems of a combination of explicit options, one sentence each."""
     problems: list[str] = []
     train = options.get("train_stage", "all")
     policy = options.get("checkpoint_policy", "fresh")
@@ -44,24 +31,24 @@ def validate(options: Mapping[str, Any]) -> list[str]:
             if stage in trained and f"{short}_checkpoint" in options:
                 problems.append(
                     f"--checkpoint-policy fresh starts {stage} from new weights, but --{short}-checkpoint "
-                    f"{options[f'{short}_checkpoint']} names a start; leave out one of the two."
+                    f"{options[f'{short}_checkpoint']} names a checkpoint to start from; remove one of the two."
                 )
     floor, start = options.get("retry_lr_floor"), options.get("retry_init_learning_rate")
     if floor is not None and start is not None and floor > start:
         problems.append(
-            f"--retry-lr-floor {floor:g} lies above --retry-init-learning-rate {start:g}; give a floor "
-            f"of at most {start:g}."
+            f"--retry-lr-floor {floor:g} is above --retry-init-learning-rate {start:g}; set the floor to "
+            f"at most {start:g}."
         )
     return problems
 
 
 def _without_effect(options: Mapping[str, Any], train: str, trained: set[str]) -> list[str]:
-    useless = [name for name in TRAINING_OPTIONS if name in options and not trained]
-    for short, stage in SHORT_NAMES.items():
-        own = (f"{short}_chunk", *(f"{short}_{name}" for name in TRAINING_OPTIONS))
-        useless += [name for name in own if name in options and stage not in trained]
+    def trains_nothing(option: Option) -> bool:
+        return option.stage not in trained if option.stage else option.is_general and not trained
+
     return [
-        f"--{name.replace('_', '-')} {options[name]} has no effect with --train-stage {train}, which does not train "
-        "that stage; leave it out or train the stage (--train-stage all or its name)."
-        for name in useless
+        f"{option.flag} {options[option.name]} has no effect with --train-stage {train}, which does not train that "
+        "stage; leave it out or train the stage (--train-stage all or its name)."
+        for option in OPTIONS
+        if option.name in options and trains_nothing(option)
     ]

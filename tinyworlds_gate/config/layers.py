@@ -1,25 +1,22 @@
-"""The layers of P1: values by dotted key, filled from the lowest layer to the highest, each with its source."""
+"""Precedence of settings (P1): values with sources by dotted key, filled from the lowest layer to the highest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.config.options import OPTION_KEYS, STAGE_OPTIONS, LoopOptions, option_flag
+from tinyworlds_gate.config.alignment import effective_backbone
+from tinyworlds_gate.config.cli_options import OPTION_NAMED, option_flag
+from tinyworlds_gate.config.options import LoopOptions
 from tinyworlds_gate.config.profile import ProfileConfig
-from tinyworlds_gate.config.profile_files import shown_path
-from tinyworlds_gate.config.schema import (
-    SHARED_KEYS,
-    STAGE_SCHEMAS,
-    InferenceConfig,
-    StageConfig,
-    TrainingConfig,
-)
-from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested, read_leaves
-from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths, flatten, read_mapping
+from tinyworlds_gate.config.profile_files import display_path
+from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageConfig, TrainingConfig
+from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, read_leaves
+from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths, flatten, read_mapping, unflatten
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.names import BACKBONE_KEYS, SHARED_KEYS, STAGES
 
 PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
     "profile.seed": ("training.seed", "inference.seed"),
@@ -34,14 +31,14 @@ PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
     "profile.gate.evaluation_file": ("inference.evaluation_file",),
     **{f"profile.stages.{stage}.target_updates": (f"stages.{stage}.n_updates",) for stage in STAGES},
 }
-"""What a profile states here replaces what the configs state there."""
+"""Profile key → the config keys whose values it replaces."""
 
 LINKED_KEYS = ("dataset", "fps", "held_out_fraction", "split_seed")
-"""Inference must use training's value of these, or held-out clips would not be held out."""
+"""Keys that must have the same value in training and inference; otherwise held-out clips would not be held out."""
 
 
-CHECKOUT_KEYS = (*SHARED_KEYS, "dataset", "fps", "device", "nproc_per_node", "use_wandb", "wandb_project")
-"""What the loop reads from a checkout's training.yaml."""
+CHECKOUT_KEYS = (*SHARED_KEYS, "dataset", "fps", "device", "nproc_per_node", "compile", "use_wandb", "wandb_project")
+"""Keys that the loop reads from a checkout's training.yaml."""
 
 CHECKOUT_STAGE_KEYS = (
     "batch_size_per_gpu",
@@ -50,24 +47,35 @@ CHECKOUT_STAGE_KEYS = (
     "learning_rate",
     "log_interval",
 )
-"""What the loop reads from a checkout's stage files."""
+"""Keys that the loop reads from a checkout's stage files."""
+
+
+@dataclass(frozen=True)
+class CheckoutSettings:
+    """The settings files of a checkout by the contract's names, and the words that ``--target-file`` adds (§2)."""
+
+    files: Mapping[str, Path]
+    """``training.yaml``, ``<stage>.yaml`` and ``inference.yaml`` → path."""
+    words: Mapping[str, Any]
+    """The contract's key → value on the command line of every stage."""
 
 
 def trained_stages(train_stage: str) -> tuple[str, ...]:
-    """``all`` → the three, ``none`` → nothing, a stage → itself."""
+    """Return the stages that ``--train-stage`` selects: ``all``, ``none`` or one stage."""
     if train_stage == "all":
         return STAGES
     return () if train_stage == "none" else (check_stage(train_stage),)
 
 
 class Layers:
-    """Values and sources by dotted key, filled from the lowest layer to the highest."""
+    """Settings and their sources by dotted key; a later call replaces values of an earlier one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
         self.notes: list[str] = []
+        self.backbones: dict[str, dict[str, Any]] = {}
         self.known = [
             *(f"profile.{key}" for key in field_paths(ProfileConfig)),
             *(f"training.{key}" for key in field_paths(TrainingConfig)),
@@ -77,20 +85,31 @@ class Layers:
         ]
 
     def put(self, key: str, value: Any, source: str) -> None:
+        """Set a value and its source."""
         self.values[key] = value
         self.sources[key] = source
 
-    def add(self, values: Mapping[str, Any], source: Any, where: str) -> None:
+    def add_resumed(self, values: Mapping[str, Any]) -> None:
+        """Add values read from a resumed checkpoint.
+
+        Raises:
+            ConfigError: a key is unknown.
+        """
         for key, value in values.items():
             if key not in self.known:
-                raise ConfigError(f"{where}: unknown key `{key}`.{did_you_mean(key, self.known)}")
-            self.put(key, value, source(key))
+                raise ConfigError(f"resumed state: unknown key `{key}`.{did_you_mean(key, self.known)}")
+            self.put(key, value, "resumed checkpoint")
 
     def read_files(self, profile_path: Path) -> None:
+        """Add profile.yaml and the five settings files beside it.
+
+        Raises:
+            ConfigError: a file is malformed, a key is unknown, or a shared key is in a stage file only.
+        """
         folder = profile_path.parent
         training_keys = field_paths(TrainingConfig)
         for key, value in read_leaves(profile_path, field_paths(ProfileConfig)).items():
-            self.put(f"profile.{key}", value, f"profile {shown_path(profile_path, self.root)}")
+            self.put(f"profile.{key}", value, f"profile {display_path(profile_path, self.root)}")
         training_path = folder / "training.yaml"
         training = read_leaves(training_path, training_keys + field_paths(StageConfig))
         for stage in STAGES:
@@ -98,71 +117,80 @@ class Layers:
             leaves = read_leaves(path, training_keys + field_paths(STAGE_SCHEMAS[stage]))
             for key, value in leaves.items():
                 if key not in training_keys:
-                    self.put(f"stages.{stage}.{key}", value, shown_path(path, self.root))
+                    self.put(f"stages.{stage}.{key}", value, display_path(path, self.root))
                 elif key in SHARED_KEYS and key not in training:
-                    # An older layout keeps the backbone in the stage files; C2 says that they agree.
-                    self.put(f"training.{key}", value, shown_path(path, self.root))
+                    # Older TinyWorlds configs have the backbone in the stage files; C2 checks that they agree.
+                    self.put(f"training.{key}", value, display_path(path, self.root))
                 elif key not in training:
                     raise ConfigError(f"{path}: `{key}` is shared by the stages; move it to {training_path}.")
         for key, value in training.items():
             targets = [f"training.{key}"] if key in training_keys else [f"stages.{stage}.{key}" for stage in STAGES]
             for target in targets:
-                self.put(target, value, shown_path(training_path, self.root))
+                self.put(target, value, display_path(training_path, self.root))
         inference_path = folder / "inference.yaml"
         for key, value in read_leaves(inference_path, field_paths(InferenceConfig)).items():
-            self.put(f"inference.{key}", value, shown_path(inference_path, self.root))
+            self.put(f"inference.{key}", value, display_path(inference_path, self.root))
 
-    def read_checkout(self, profile_path: Path, configs: Path) -> None:
-        """The profile's own numbers and its gate, and from the checkout's files what the loop has to know of them.
+    def read_checkout(self, profile_path: Path, checkout: CheckoutSettings) -> None:
+        """Add profile.yaml, the profile's inference.yaml, and the keys that the loop needs from a checkout's configs.
 
-        Of a checkout's keys only those of ``CHECKOUT_KEYS`` are read: the others are its own business.
+        Other keys of the checkout (not in ``CHECKOUT_KEYS`` or ``CHECKOUT_STAGE_KEYS``) are ignored. A backbone key
+        that training.yaml lacks is the tokenizer's (C2); ``backbones`` holds what each stage trains with by itself.
         """
         for key, value in read_leaves(profile_path, field_paths(ProfileConfig)).items():
-            self.put(f"profile.{key}", value, f"profile {shown_path(profile_path, self.root)}")
+            self.put(f"profile.{key}", value, f"profile {display_path(profile_path, self.root)}")
         gate = profile_path.parent / "inference.yaml"
         for key, value in read_leaves(gate, field_paths(InferenceConfig)).items():
             if key not in (*LINKED_KEYS, "data_path", "preload_ratio", "device"):
-                self.put(f"inference.{key}", value, shown_path(gate, self.root))
-        training_path = configs / "training.yaml"
+                self.put(f"inference.{key}", value, display_path(gate, self.root))
+        training_path = checkout.files["training.yaml"]
         training = {key: value for key, value in flatten(read_mapping(training_path)) if value is not None}
-        for stage in STAGES:
-            path = configs / f"{stage}.yaml"
+        for stage in reversed(STAGES):  # the tokenizer's file comes last, so that its backbone counts
+            path = checkout.files[f"{stage}.yaml"]
             own = {key: value for key, value in flatten(read_mapping(path)) if value is not None}
+            self.backbones[stage] = {**effective_backbone(training, own), **_only(BACKBONE_KEYS, checkout.words)}
             for key, value in own.items():
                 if key in CHECKOUT_STAGE_KEYS:
-                    self.put(f"stages.{stage}.{key}", value, shown_path(path, self.root))
+                    self.put(f"stages.{stage}.{key}", value, display_path(path, self.root))
                 elif key in SHARED_KEYS and key not in training:
-                    self.put(f"training.{key}", value, shown_path(path, self.root))
+                    self.put(f"training.{key}", value, display_path(path, self.root))
             for key in CHECKOUT_STAGE_KEYS:
                 if key in training:
-                    self.put(f"stages.{stage}.{key}", training[key], shown_path(training_path, self.root))
+                    self.put(f"stages.{stage}.{key}", training[key], display_path(training_path, self.root))
         for key in CHECKOUT_KEYS:
             if key in training:
-                self.put(f"training.{key}", training[key], shown_path(training_path, self.root))
+                self.put(f"training.{key}", training[key], display_path(training_path, self.root))
+        for key, value in _only(CHECKOUT_KEYS, checkout.words).items():
+            self.put(f"training.{key}", value, "--target-file")
 
-    def spread_profile(self) -> None:
+    def apply_profile(self) -> None:
+        """Replace config values by the profile's (``PROFILE_TO_CONFIG``)."""
         for key, targets in PROFILE_TO_CONFIG.items():
             if self.values.get(key) is not None:
                 for target in targets:
                     self.put(target, self.values[key], self.sources[key])
 
     def add_explicit(self, explicit: Mapping[str, Any]) -> None:
+        """Add command-line options by name.
+
+        Raises:
+            ConfigError: an option is unknown.
+        """
         stages = trained_stages(explicit.get("train_stage", "all"))
-        # The general forms first: `--video-init-batch-size` stands above `--init-batch-size`.
-        for name in sorted(explicit, key=lambda name: name not in STAGE_OPTIONS):
-            keys: Iterable[str]
-            if name in STAGE_OPTIONS:
-                keys = [key for stage in stages for key in STAGE_OPTIONS[name](stage)]
-            elif name in OPTION_KEYS:
-                keys = OPTION_KEYS[name]
-            else:
-                known = [*OPTION_KEYS, *STAGE_OPTIONS]
-                raise ConfigError(f"Unknown option `{option_flag(name)}`.{did_you_mean(name, known)}")
-            for key in keys:
-                self.put(key, explicit[name], f"option {option_flag(name)}")
+        for name in explicit:
+            if name not in OPTION_NAMED:
+                raise ConfigError(f"Unknown option `{option_flag(name)}`.{did_you_mean(name, list(OPTION_NAMED))}")
+        # The general forms first, so that `--video-init-batch-size` replaces what `--init-batch-size` set.
+        for option in sorted((OPTION_NAMED[name] for name in explicit), key=lambda option: not option.is_general):
+            for key in option.keys_of(stages):
+                self.put(key, explicit[option.name], f"option {option.flag}")
 
     def derive(self) -> None:
-        """Values that follow from others."""
+        """Compute values that depend on others.
+
+        Raises:
+            ConfigError: training and inference disagree on a key of ``LINKED_KEYS``.
+        """
         for key in LINKED_KEYS:
             self._link(key)
         if self.values.get("training.data_path") is not None and self.values.get("inference.data_path") is None:
@@ -173,21 +201,21 @@ class Layers:
         if self.values.get("training.nproc_per_node") == 1 and self.values.get("options.nnodes", 1) == 1:
             self.put("training.distributed.use_ddp", False, "nproc_per_node is 1")
         for stage in STAGES:
-            self._cut_chunk(stage)
+            self._limit_chunk(stage)
 
     def _link(self, key: str) -> None:
-        ours, theirs = f"inference.{key}", f"training.{key}"
-        default = TrainingConfig.model_fields[key].default
-        wanted = self.values.get(theirs, default)
-        if ours in self.values and self.values[ours] != wanted:
+        inference, training = f"inference.{key}", f"training.{key}"
+        value = self.values.get(training, TrainingConfig.model_fields[key].default)
+        source = self.sources.get(training, DEFAULT_SOURCE)
+        if inference in self.values and self.values[inference] != value:
             raise ConfigError(
-                f"{self.sources[ours]} says {key} = {self.values[ours]!r}, but training uses {wanted!r} "
-                f"({self.sources.get(theirs, DEFAULT_SOURCE)}): the gate would measure other clips than the ones held "
-                f"out. Set both to the same value, or leave {key} out of inference.yaml."
+                f"{self.sources[inference]} sets {key} = {self.values[inference]!r}, but training uses {value!r} "
+                f"({source}): the gate would not measure the held-out clips. "
+                f"Set both to the same value, or remove {key} from inference.yaml."
             )
-        self.put(ours, wanted, self.sources.get(ours) or self.sources.get(theirs, DEFAULT_SOURCE))
+        self.put(inference, value, self.sources.get(inference) or source)
 
-    def _cut_chunk(self, stage: str) -> None:
+    def _limit_chunk(self, stage: str) -> None:
         chunk_key, target_key = f"profile.stages.{stage}.chunk", f"profile.stages.{stage}.target_updates"
         chunk, target = self.values.get(chunk_key), self.values.get(target_key)
         if isinstance(chunk, int) and isinstance(target, int) and chunk > target >= 1:
@@ -198,4 +226,9 @@ class Layers:
             self.put(chunk_key, target, f"cut to the target, {self.sources[target_key]}")
 
     def part(self, prefix: str) -> dict[str, Any]:
-        return nested({k.removeprefix(prefix): v for k, v in self.values.items() if k.startswith(prefix)})
+        """Return the values below a prefix as nested mappings."""
+        return unflatten({k.removeprefix(prefix): v for k, v in self.values.items() if k.startswith(prefix)})
+
+
+def _only(keys: tuple[str, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: values[key] for key in keys if key in values}

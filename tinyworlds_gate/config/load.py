@@ -1,4 +1,4 @@
-"""P1: the settings of a run, resolved by precedence, each with the place it came from.
+"""Resolve the settings of a run by precedence (P1) and record the source of each value.
 
 ``tinyworlds-gate show-config`` prints the result; the journal's ``settings_resolved`` records it.
 """
@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.config.layers import Layers, trained_stages
+from tinyworlds_gate.config.layers import CheckoutSettings, Layers, trained_stages
 from tinyworlds_gate.config.options import LoopOptions
 from tinyworlds_gate.config.profile import ProfileConfig, StagePlan
-from tinyworlds_gate.config.profile_files import file_digests, locate_profile, shown_path
+from tinyworlds_gate.config.profile_files import SETTINGS_FILES, display_path, file_digests, locate_profile
 from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageConfig, TrainingConfig
-from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage, nested
-from tinyworlds_gate.config.yaml_io import flatten, validated
+from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, check_stage
+from tinyworlds_gate.config.yaml_io import flatten, unflatten, validate_tree
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.names import SHARED_KEYS, STAGES
 from tinyworlds_gate.run.layout import readable_root
 
 
@@ -32,32 +32,36 @@ class Settings:
     inference: InferenceConfig
     options: LoopOptions
     provenance: Mapping[str, str]
-    """Dotted key (``stages.dynamics.learning_rate``) → where its value came from."""
+    """Dotted key (``stages.dynamics.learning_rate``) → the source of its value."""
     notes: tuple[str, ...]
-    """Sentences on values that were adapted."""
+    """Sentences about values that were adjusted."""
     profile_path: Path
     config_dir: Path
     project_root: Path
+    backbones: Mapping[str, Mapping[str, int]]
+    """Stage → its own backbone, of a checkout under ``--align-backbone report``; empty: all stages have training's."""
+    settings_files: Mapping[str, Path]
+    """Name (``training.yaml``) → the file that was read; of a checkout, without ``profile.yaml``."""
     file_digests: Mapping[str, str]
-    """Name of each settings file → SHA-256 of what was read, so that a later edit shows (``config/kept.py``)."""
+    """Name of each settings file → SHA-256 when it was read; ``config/run_copy.py`` detects later edits with it."""
 
     @property
     def trained_stages(self) -> tuple[str, ...]:
-        """The stages that this run trains, in order."""
+        """Stages that this run trains, in order."""
         return trained_stages(self.options.train_stage)
 
     def plan(self, stage: str) -> StagePlan:
-        """The chunk and the target of a stage, updates."""
+        """Return the chunk size and the target of a stage, in updates."""
         plan: StagePlan = getattr(self.profile.stages, check_stage(stage))
         return plan
 
-    def checkpoint_given(self, stage: str) -> Path | None:
-        """The folder that ``--*-checkpoint`` named for a stage, absolute; None when none was given."""
-        given: str | None = getattr(self.options, f"{_short(stage)}_checkpoint")
-        return None if given is None else (self.project_root / given)
+    def checkpoint_option(self, stage: str) -> Path | None:
+        """Return the absolute path of ``--<stage>-checkpoint``; None without that option."""
+        path: str | None = getattr(self.options, f"{_short(stage)}_checkpoint")
+        return None if path is None else (self.project_root / path)
 
     def effective_batch(self, stage: str) -> int:
-        """P2 for a stage as it stands now, over all nodes."""
+        """Return the clips that one update of a stage sees, over all nodes (P2)."""
         config = self.stages[stage]
         return effective_batch(
             config.batch_size_per_gpu,
@@ -66,33 +70,38 @@ class Settings:
             self.options.nnodes,
         )
 
+    def sizes_of(self, stage: str) -> dict[str, int]:
+        """Return the sizes that a stage trains with (C1, C2)."""
+        own = self.backbones.get(check_stage(stage), {})
+        return {key: own.get(key, getattr(self.training, key)) for key in SHARED_KEYS}
+
     def source_of(self, stage: str, key: str) -> str:
-        """Where a stage's value came from (the journal's ``param_sources``)."""
+        """Return the source of a stage's value (the journal's ``param_sources``)."""
         return self.provenance[f"stages.{stage}.{key}"]
 
     def with_retune(self, stage: str, changes: Mapping[str, Any], source: str) -> Settings:
-        """New settings in which a retune set some of a stage's keys; nothing stands above a retune (P1).
+        """Return new settings with a retune's changes of one stage; a retune has the highest precedence (P1).
 
         Args:
             stage: the retuned stage.
-            changes: key → new value, or key → (old, new) as the ladders report it.
-            source: what is recorded as the origin, e.g. ``"retune T2"``.
+            changes: key → new value, or key → (old, new) as the retune ladders return it.
+            source: the source to record, e.g. ``"retune T2"``.
         """
         new = {key: value[1] if isinstance(value, tuple) else value for key, value in changes.items()}
         leaves = {**dict(flatten(self.stages[check_stage(stage)].model_dump())), **new}
-        config = validated(STAGE_SCHEMAS[stage], nested(leaves), f"{source} of {stage}")
+        config = validate_tree(STAGE_SCHEMAS[stage], unflatten(leaves), f"{source} of {stage}")
         provenance = {**self.provenance, **{f"stages.{stage}.{key}": source for key in new}}
         return replace(self, stages={**self.stages, stage: config}, provenance=provenance)
 
     def with_gpus(self, gpus: int) -> Settings:
-        """New settings whose worker count fits this machine, with a note when it was lowered.
+        """Return new settings whose worker count fits this machine, with a note if it was lowered.
 
         Raises:
-            ConfigError: a person asked for more workers than there are GPUs.
+            ConfigError: ``--nproc-per-node`` is larger than the number of GPUs.
         """
-        asked, source = self.training.nproc_per_node, self.provenance["training.nproc_per_node"]
-        nproc, note = resolve_nproc(asked, source.startswith("option "), gpus, self.training.device)
-        if nproc == asked:
+        requested, source = self.training.nproc_per_node, self.provenance["training.nproc_per_node"]
+        nproc, note = resolve_nproc(requested, source.startswith("option "), gpus, self.training.device)
+        if nproc == requested:
             return self
         update: dict[str, Any] = {"nproc_per_node": nproc}
         sources = {"training.nproc_per_node": f"the {gpus} GPUs present"}
@@ -107,7 +116,7 @@ class Settings:
         )
 
     def table(self) -> dict[str, dict[str, Any]]:
-        """Dotted key → ``{"value", "source"}``, every key (the journal's ``settings_resolved.settings``)."""
+        """Return dotted key → ``{"value", "source"}`` for every key (the journal's ``settings_resolved.settings``)."""
         return {key: {"value": value, "source": self.provenance[key]} for key, value in _leaves(self)}
 
 
@@ -116,54 +125,61 @@ def resolve_settings(
     explicit: Mapping[str, Any],
     resumed: Mapping[str, Any] | None = None,
     project_root: Path | None = None,
-    checkout_configs: Path | None = None,
+    checkout: CheckoutSettings | None = None,
 ) -> Settings:
-    """The settings of a run: explicit options > resumed checkpoint state > profile > configs/*.yaml > defaults (P1).
+    """Resolve the settings of a run: explicit options > resumed state > profile > configs/*.yaml > defaults (P1).
 
     Args:
         profile_name_or_path: ``smoke``, ``longrun``, ``baseline``, another folder of configs/profiles, or a path to a
             folder that holds a complete set.
-        explicit: option name (``max_mse``, ``init_batch_size``) → value, only what a person gave.
+        explicit: option name (``max_mse``, ``init_batch_size``) → value, for the options on the command line.
         resumed: dotted key (``stages.dynamics.learning_rate``) → value read from a resumed checkpoint.
-        project_root: the validated project; the current folder when left out.
-        checkout_configs: the config folder of a TinyWorlds checkout; its stages read its own files, and the profile
-            gives budgets, thresholds and the gate.
+        project_root: the validated project; the current folder by default.
+        checkout: the settings of a TinyWorlds checkout. Its stages read its files; the profile provides training
+            budgets, thresholds and the settings of the gate.
 
     Raises:
-        ConfigError: a file, key or value is wrong; nothing has been started.
-        GateError: the project's path cannot be written as text.
+        ConfigError: a file, key or value is wrong.
+        GateError: the project's path cannot be encoded as text.
     """
     root = readable_root(project_root or Path.cwd())
     profile_path = locate_profile(profile_name_or_path, root)
     layers = Layers(root)
-    digests = file_digests(checkout_configs or profile_path.parent)
-    if checkout_configs is None:
+    if checkout is None:
+        files = {name: profile_path.parent / name for name in SETTINGS_FILES}
+        digests = file_digests(files)
         layers.read_files(profile_path)
     else:
-        layers.read_checkout(profile_path, checkout_configs)
-    layers.spread_profile()
-    layers.add(resumed or {}, lambda key: "resumed checkpoint", "resumed state")
+        files = dict(checkout.files)
+        digests = file_digests(files)
+        layers.read_checkout(profile_path, checkout)
+    layers.apply_profile()
+    layers.add_resumed(resumed or {})
     layers.add_explicit(explicit)
     layers.derive()
-    return _settings(layers, profile_path, checkout_configs or profile_path.parent, digests)
+    return _settings(layers, profile_path, files, digests)
 
 
-def _settings(layers: Layers, profile_path: Path, configs: Path, digests: Mapping[str, str]) -> Settings:
-    root, folder = layers.root, shown_path(configs, layers.root)
+def _settings(layers: Layers, profile_path: Path, files: Mapping[str, Path], digests: Mapping[str, str]) -> Settings:
+    root = layers.root
+    shown = {name: display_path(path, root) for name, path in files.items()}
+    report = layers.values.get("options.align_backbone") == "report"
     settings = Settings(
-        profile=validated(ProfileConfig, layers.part("profile."), shown_path(profile_path, root)),
-        training=validated(TrainingConfig, layers.part("training."), f"{folder}/training.yaml"),
+        profile=validate_tree(ProfileConfig, layers.part("profile."), display_path(profile_path, root)),
+        training=validate_tree(TrainingConfig, layers.part("training."), shown["training.yaml"]),
         stages={
-            stage: validated(STAGE_SCHEMAS[stage], layers.part(f"stages.{stage}."), f"{folder}/{stage}.yaml")
+            stage: validate_tree(STAGE_SCHEMAS[stage], layers.part(f"stages.{stage}."), shown[f"{stage}.yaml"])
             for stage in STAGES
         },
-        inference=validated(InferenceConfig, layers.part("inference."), f"{folder}/inference.yaml"),
-        options=validated(LoopOptions, layers.part("options."), "options"),
+        inference=validate_tree(InferenceConfig, layers.part("inference."), shown["inference.yaml"]),
+        options=validate_tree(LoopOptions, layers.part("options."), "options"),
         provenance={},
         notes=tuple(layers.notes),
         profile_path=profile_path,
-        config_dir=configs,
+        config_dir=files["training.yaml"].parent,
         project_root=root,
+        backbones=layers.backbones if report else {},
+        settings_files=files,
         file_digests=digests,
     )
     provenance = {key: layers.sources.get(key, DEFAULT_SOURCE) for key, _ in _leaves(settings)}
@@ -186,27 +202,24 @@ def _short(stage: str) -> str:
     return check_stage(stage).split("_")[0]
 
 
-# How many worker processes train, and how many clips an update then sees (P2).
-
-
 def effective_batch(batch: int, accumulation: int, nproc: int, nodes: int = 1) -> int:
-    """P2: clips that one update sees."""
+    """Return the clips that one update sees (P2)."""
     return batch * accumulation * nproc * nodes
 
 
-def resolve_nproc(requested: int, given: bool, gpus: int, device: str) -> tuple[int, str]:
-    """The worker processes to start on this machine, and a note when they are fewer than asked for.
+def resolve_nproc(requested: int, explicit: bool, gpus: int, device: str) -> tuple[int, str]:
+    """Return the number of workers to start on this machine, and a note if it is lower than requested.
 
-    On CPU (``device`` cpu, or auto without a GPU) any number is kept: the workers talk over gloo.
+    On the CPU (``device`` cpu, or auto without a GPU) any number is allowed; the workers use gloo.
 
     Args:
         requested: ``nproc_per_node`` as resolved.
-        given: whether a person gave it on the command line.
+        explicit: whether the command line set it.
         gpus: NVIDIA GPUs present.
         device: training's ``device``.
 
     Raises:
-        ConfigError: more than the GPUs present were asked for explicitly, or CUDA was asked for and there is no GPU.
+        ConfigError: the command line requested more workers than GPUs, or ``device`` is CUDA and there is no GPU.
     """
     if device == "cpu" or (device == "auto" and gpus == 0):
         return requested, ""
@@ -214,9 +227,9 @@ def resolve_nproc(requested: int, given: bool, gpus: int, device: str) -> tuple[
         raise ConfigError(f"device is {device!r}, but this machine has no NVIDIA GPU; set device to auto or cpu.")
     if requested <= gpus:
         return requested, ""
-    if given:
+    if explicit:
         raise ConfigError(
-            f"--nproc-per-node {requested} needs {requested} NVIDIA GPUs, found {gpus}; give at most {gpus}, or leave "
-            "it out to use all of them."
+            f"--nproc-per-node {requested} needs {requested} NVIDIA GPUs, found {gpus}; set it to at most {gpus}, or "
+            "leave it out to use all of them."
         )
     return gpus, f"nproc_per_node is {gpus}, the GPUs present, instead of {requested}; H6 is then NOT-RUN."

@@ -1,4 +1,4 @@
-"""A profile: which folder of settings, how much training, which thresholds (profile.yaml)."""
+"""Schema of profile.yaml: training budget, retries, thresholds, data, inference and deadlines of a run."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tinyworlds_gate.config.schema import Fraction, LearningRate, PositiveInt, Schema, Seed
+from tinyworlds_gate.config.schema import Fraction, LearningRate, PositiveFloat, PositiveInt, Schema, Seed
+from tinyworlds_gate.config.thresholds import GateThresholds
 
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-Seconds = Annotated[float, Field(gt=0.0)]
+Seconds = PositiveFloat
 
 
 class StagePlan(Schema):
-    """How a stage is cut into chunks (one launcher's life each)."""
+    """Training budget of a stage and its split into chunks; each chunk is one launch of torchrun."""
 
     chunk: PositiveInt
-    """Updates of one chunk; a chunk above the target is cut to it with a note."""
+    """Updates of one chunk; limited to the target, with a note."""
     target_updates: PositiveInt
-    """Updates at which the stage is complete."""
+    """Absolute update at which the stage is complete."""
 
 
 class StagePlans(Schema):
-    """The three plans."""
+    """A plan for each stage."""
 
     video_tokenizer: StagePlan
     latent_actions: StagePlan
@@ -30,7 +30,7 @@ class StagePlans(Schema):
 
 
 class RetryPlanConfig(Schema):
-    """T5: what follows a failed inference gate."""
+    """T5: retraining of dynamics after a failed inference gate."""
 
     chunk: PositiveInt = 2000
     """Updates added to dynamics' target by a retry."""
@@ -39,30 +39,30 @@ class RetryPlanConfig(Schema):
     lr_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
     """Factor from one retry to the next."""
     lr_floor: LearningRate = 1e-6
-    """Never below this."""
+    """Lower bound of the learning rate."""
     max: Annotated[int, Field(ge=0)] = 2
-    """Retries; 0 takes the first verdict as final."""
+    """Largest number of retries; with 0 the first verdict is final."""
 
     @model_validator(mode="after")
     def _floor_below_start(self) -> RetryPlanConfig:
         if self.lr_floor > self.init_learning_rate:
             raise ValueError(
-                f"lr_floor {self.lr_floor:g} lies above init_learning_rate {self.init_learning_rate:g}; lower the floor"
+                f"lr_floor {self.lr_floor:g} is above init_learning_rate {self.init_learning_rate:g}; lower the floor"
             )
         return self
 
 
 class VideoTokenizerGate(Schema):
-    """S1."""
+    """S1: losses of the video tokenizer."""
 
     continue_loss: PositiveFloat = 0.01
     watch_loss: PositiveFloat = 0.02
     late_over_middle: PositiveFloat = 1.05
-    """Largest mean of the last third over that of the middle third."""
+    """Largest ratio of the last third's mean loss to the middle third's."""
 
 
 class LatentActionsGate(Schema):
-    """S2."""
+    """S2: losses and action codes of the latent-action model."""
 
     continue_loss: PositiveFloat = 0.06
     watch_loss: PositiveFloat = 0.1
@@ -71,10 +71,10 @@ class LatentActionsGate(Schema):
 
 
 class DynamicsGate(Schema):
-    """S3."""
+    """S3: losses of dynamics."""
 
     diverged_loss: PositiveFloat = 6.0
-    """From here on a rising loss is a retune at once."""
+    """At or above this loss, a rising loss triggers a retune immediately."""
     continue_loss: PositiveFloat = 5.0
     continue_late_over_middle: PositiveFloat = 1.02
     continue_rise: float = 0.2
@@ -84,48 +84,34 @@ class DynamicsGate(Schema):
 
 
 class StageGates(Schema):
-    """S5: the thresholds of the stage gates; the numbers of closed-loop.md unless the profile states its own."""
+    """S5: thresholds of the stage gates; the defaults are those of closed-loop.md."""
 
     video_tokenizer: VideoTokenizerGate = VideoTokenizerGate()
     latent_actions: LatentActionsGate = LatentActionsGate()
     dynamics: DynamicsGate = DynamicsGate()
 
 
-class Thresholds(Schema):
-    """What the gates ask for; printed with every verdict."""
+class Thresholds(GateThresholds):
+    """Thresholds of the inference gate and of the stage gates; printed with every verdict."""
 
-    max_mse: PositiveFloat = 0.03
-    """G5, frames in [0, 1], generated frames only."""
-    min_episodes: PositiveInt | None = 5
-    """Measured clips must come from so many episodes; the interval is resampled over them."""
-    require_mse_upper: bool = False
-    """The upper end of the 95 % interval must be at most max_mse too."""
-    require_upper_below_mean_frame: bool = False
-    """The upper end of the error's interval must lie below the error of always answering the mean training frame."""
-    require_skill: bool = False
-    """The model must beat copying the last context frame (skill > 0)."""
-    min_delta_psnr_db: float | None = None
-    """PSNR with inferred actions minus PSNR with random ones, dB; null shows it only."""
-    min_action_codes: PositiveInt | None = None
-    """Action codes in use (at 2 % of the transitions or more); null shows it only."""
     stage_gates: StageGates = StageGates()
 
 
 class DataPlan(Schema):
-    """The generated dataset and its split by episode."""
+    """The generated dataset, and the split into training and held-out episodes."""
 
     num_frames: PositiveInt
-    """Frames to generate when the dataset is the embedded game and no file is there."""
+    """Frames to generate if the dataset is the embedded game and its file is missing."""
     episode_length: PositiveInt
-    """Frames of an episode, at most."""
+    """Largest number of frames of an episode."""
     seed: Seed = 0
-    """Of the generated game."""
+    """Seed of the generated game."""
     held_out_fraction: Fraction = 0.1
     split_seed: Seed = 0
 
 
 class GatePlan(Schema):
-    """Settings of the inference run that this profile sets over inference.yaml; null leaves inference.yaml's."""
+    """Settings of the inference run that replace those of inference.yaml; null leaves a value unchanged."""
 
     clips: PositiveInt | None = None
     context: PositiveInt | None = None
@@ -134,37 +120,39 @@ class GatePlan(Schema):
     decode_steps: PositiveInt | None = None
     temperature: Annotated[float, Field(ge=0.0)] | None = None
     evaluation_file: str | None = None
-    """A fixed evaluation set (docs/gate.md): its own `clip_starts` give the final verdict; attempts stay on draw 1."""
+    """A fixed evaluation set (docs/gate.md): the final verdict uses its `clip_starts`; attempts still use draw 1."""
 
 
 class Watchdog(Schema):
-    """Deadlines of the child processes, seconds."""
+    """Deadlines of the child processes, in seconds."""
 
     stall_s: Seconds = 900.0
-    """No update for so long: the workers hang."""
+    """Time without an update after which the workers count as hung."""
     chunk_deadline_s: Seconds = 86400.0
     node_silence_s: Seconds = 120.0
-    """Another machine gave no sign of life on the shared storage for so long: it is lost."""
+    """Time without a heartbeat on the shared storage after which another node counts as lost."""
     node_wait_s: Seconds = 3600.0
-    """How long a run waits for a machine before a chunk, and a machine for its run."""
+    """How long node 0 waits for the other nodes before a chunk, and another node for node 0's run."""
     inference_deadline_s: Seconds = 3600.0
 
 
 class ProfileConfig(Schema):
-    """profile.yaml."""
+    """Contents of profile.yaml."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     kind: Literal["smoke", "longrun"]
     description: str
     seed: Seed = 0
-    """Seed of training and rollout; --seed replaces it."""
+    """Seed of training and rollout; overridden by --seed."""
+    judges_model: bool = True
+    """Whether a pass says something about the model; false: its headline is "PASS (loop only)", shown in amber."""
     stages: StagePlans
     retry: RetryPlanConfig = RetryPlanConfig()
     max_train_retries: Annotated[int, Field(ge=0)] = 5
-    """Retunes of one stage before the run gives up."""
+    """Retunes of one stage before the run fails."""
     thresholds: Thresholds = Thresholds()
     data: DataPlan
     gate: GatePlan = GatePlan()
     watchdog: Watchdog = Watchdog()
     require_not_run_free: bool
-    """A requirement that was not run makes pytest exit non-zero (long runs)."""
+    """Whether pytest exits non-zero if a requirement was not run (long runs)."""

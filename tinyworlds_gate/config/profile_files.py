@@ -1,18 +1,18 @@
-"""Where a profile lies: by name under configs/profiles, or by path."""
+"""Find a profile by name (in the project's configs/, then in the package's) or by path."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
 from tinyworlds_gate.config.yaml_io import did_you_mean
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.run.installation import shipped_folder
 
 BASELINE = "baseline"
 """The profile of configs/ itself (P3)."""
-
-HOME = Path(__file__).resolve().parents[2]
-"""The harness's own checkout; its profiles serve projects that have none."""
 
 SETTINGS_FILES = (
     "training.yaml",
@@ -22,11 +22,11 @@ SETTINGS_FILES = (
     "inference.yaml",
     "profile.yaml",
 )
-"""A complete set: every profile has these six files."""
+"""The six files that every profile folder must have."""
 
 
 def locate_profile(name_or_path: str | Path, project_root: Path) -> Path:
-    """The profile.yaml of a profile given by name, by folder or by file; a name is looked up in the project first.
+    """Return the path of profile.yaml for a profile's name, folder or file; names are looked up in the project first.
 
     Raises:
         ConfigError: there is no such profile, or files of its set are missing.
@@ -37,34 +37,37 @@ def locate_profile(name_or_path: str | Path, project_root: Path) -> Path:
         names = profile_names(project_root)
         raise ConfigError(
             f"There is no profile `{name_or_path}`.{did_you_mean(str(name_or_path), names)} Known here: "
-            f"{', '.join(names)}; or give the path of a folder that holds {', '.join(SETTINGS_FILES)}."
+            f"{', '.join(names)}; or give the path of a folder with {', '.join(SETTINGS_FILES)}."
         )
     missing = [name for name in SETTINGS_FILES if not (found / name).is_file()]
     if missing:
         raise ConfigError(
-            f"The profile folder {shown_path(found, project_root)} lacks {', '.join(missing)}; a profile is a complete "
-            "set. Copy the missing files from configs/ and adapt them."
+            f"The profile folder {display_path(found, project_root)} lacks {', '.join(missing)}; a profile needs all "
+            f"{len(SETTINGS_FILES)} settings files. Copy the missing ones from configs/ and adapt them."
         )
     return found / "profile.yaml"
 
 
-def file_digests(folder: Path) -> dict[str, str]:
-    """Name of each of the six files that is there → SHA-256 of its content."""
-    return {name: sha256(path.read_bytes()).hexdigest() for name in SETTINGS_FILES if (path := folder / name).is_file()}
+def file_digests(place: Path | Mapping[str, Path]) -> dict[str, str]:
+    """Return name → SHA-256 for each of the settings files (name → path, or a folder of the six) that exists."""
+    files = {name: place / name for name in SETTINGS_FILES} if isinstance(place, Path) else place
+    return {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
 
 
 def profile_names(project_root: Path) -> list[str]:
-    """The profiles that can be given by name."""
+    """Return the sorted names of the project's and the package's profiles."""
     names = {BASELINE}
-    for home in (project_root, HOME):
-        names.update(path.parent.name for path in home.glob("configs/profiles/*/profile.yaml"))
+    for configs in (project_root / "configs", shipped_folder("configs")):
+        names.update(path.parent.name for path in configs.glob("profiles/*/profile.yaml"))
     return sorted(names)
 
 
-def shown_path(path: Path, project_root: Path) -> str:
-    """The path as people are told it: relative to the project root where it lies inside."""
+def display_path(path: Path, project_root: Path) -> str:
+    """Return a path for messages: relative to the project root if it is inside, else absolute; without ``..``."""
     resolved = path.resolve()
-    return str(resolved.relative_to(project_root)) if resolved.is_relative_to(project_root) else str(path)
+    if resolved.is_relative_to(project_root):
+        return str(resolved.relative_to(project_root))
+    return os.path.abspath(path)
 
 
 def _candidates(name_or_path: str | Path, project_root: Path) -> list[Path]:
@@ -72,5 +75,5 @@ def _candidates(name_or_path: str | Path, project_root: Path) -> list[Path]:
     if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):
         path = project_root / name_or_path
         return [path.parent if path.suffix in (".yaml", ".yml") else path]
-    below = Path("configs") if text == BASELINE else Path("configs/profiles") / text
-    return [project_root / below, HOME / below]
+    below = Path() if text == BASELINE else Path("profiles") / text
+    return [configs / below for configs in (project_root / "configs", shipped_folder("configs"))]

@@ -1,6 +1,6 @@
-"""The settings files of a TinyWorlds project as frozen schemas: training, three stages, inference.
+"""Frozen schemas of a TinyWorlds project's settings files: training, three stages, inference.
 
-The keys are TinyWorlds' own (docs/options.md names ours apart); an unknown key is an error. Importable without torch.
+The keys are TinyWorlds' unless their docstring starts with "Ours"; an unknown key is an error. Needs no torch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tinyworlds_gate.names import SHARED_KEYS as SHARED_KEYS
 from tinyworlds_gate.names import SIZE_KEYS as SIZE_KEYS
 
 PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -24,35 +25,35 @@ TokenChoice = Literal["likeliest", "nearest_mean", "mean"]
 
 
 class Schema(BaseModel):
-    """Frozen, strict (``"8"`` is no number), finite numbers only, unknown keys are errors."""
+    """Frozen, strict (``"8"`` is not a number), finite numbers only, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DistributedConfig(Schema):
-    """How the ranks of one launcher work together."""
+    """DDP and FSDP settings of the ranks of one launcher."""
 
     use_ddp: bool = True
     """DistributedDataParallel over the ranks; false with ``nproc_per_node=1``."""
     use_fsdp: bool = False
     """FSDP2 shards weights, gradients and moments over the ranks, block by block; without CUDA graphs."""
     reshard_after_forward: bool = True
-    """FSDP only: a block lets go of its whole weights between forward and backward."""
+    """FSDP only: free a block's unsharded weights between forward and backward."""
     fsdp_mixed_precision: bool = False
     """FSDP only: blocks compute in bfloat16, gradients are averaged in float32."""
     offload_policy: bool = False
-    """FSDP only: a TinyWorlds key; the embedded reference refuses true together with use_fsdp."""
+    """FSDP only: a TinyWorlds key; with use_fsdp the embedded reference does not support true."""
 
 
 class TrainingConfig(Schema):
-    """configs/training.yaml: what the three stages share (tinyworlds.md §2)."""
+    """configs/training.yaml: settings that the three stages share (tinyworlds.md §2)."""
 
     dataset: DatasetName
-    """Which game; the frames lie in data/<dataset>_frames.h5 (lower case)."""
+    """The game; its frames are in data/<dataset>_frames.h5 (lower case)."""
     data_path: str | None = None
-    """Ours: a frames file that is used instead of data/<dataset>_frames.h5."""
+    """Ours: a frames file to use instead of data/<dataset>_frames.h5."""
     preload_ratio: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    """Part of the frames read into memory; null reads all."""
+    """Fraction of the frames to read into memory; null reads all."""
     fps: Annotated[int, Field(ge=1, le=60)] = 15
     """Frames per second after striding a 60-fps recording (stride = 60 // fps)."""
 
@@ -74,12 +75,12 @@ class TrainingConfig(Schema):
     num_heads: PositiveInt
     """Attention heads."""
     hidden_dim: PositiveInt
-    """Nominal width of the feed-forward layer (its inner width is 2/3 of it)."""
+    """Nominal width of the feed-forward layer; its inner width is 2/3 of this."""
     num_blocks: PositiveInt
     """Space-time blocks of each transformer."""
 
     device: Device = "auto"
-    """auto (GPUs where they are), cpu, cuda or cuda:N."""
+    """auto (GPUs if there are any), cpu, cuda or cuda:N."""
     nproc_per_node: PositiveInt = 2
     """Worker processes on this machine (ranks of one launcher)."""
     standalone: bool = True
@@ -92,20 +93,20 @@ class TrainingConfig(Schema):
     compile: bool = False
     """torch.compile of the blocks, on CUDA only."""
     cuda_graphs: bool = True
-    """Ours: updates are captured and replayed, on CUDA only."""
+    """Ours: capture updates as CUDA graphs and replay them, on CUDA only."""
 
     use_wandb: bool = False
-    """Log to W&B too; the local history is written always."""
+    """Log to W&B too; the local history is written always. Left out, it is true where W&B is configured."""
     wandb_project: str = "tinyworlds"
 
     seed: Seed = 0
-    """Ours: initial weights, batch order and masks."""
+    """Ours: seed of initial weights, batch order and masks."""
     held_out_fraction: Fraction = 0.1
-    """Ours: part of the episodes that no stage trains on."""
+    """Ours: fraction of the episodes that no stage trains on."""
     split_seed: Seed = 0
-    """Ours: which episodes are held out."""
+    """Ours: seed of the choice of held-out episodes."""
     log_every: PositiveInt = 50
-    """Ours: updates between two lines of progress in the log; the history has every update."""
+    """Ours: updates between two progress lines in the log; the history has every update."""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> TrainingConfig:
@@ -125,14 +126,14 @@ class TrainingConfig(Schema):
 
 
 class StageConfig(Schema):
-    """What every stage file holds; the sizes and the backbone come from training.yaml (C1, C2)."""
+    """Keys of every stage file; the sizes and the backbone are in training.yaml (C1, C2)."""
 
     batch_size_per_gpu: PositiveInt
-    """Clips a rank sees in one micro-batch."""
+    """Clips of a rank in one micro-batch."""
     gradient_accumulation_steps: PositiveInt
     """Micro-batches of one update."""
     n_updates: PositiveInt
-    """Absolute number of updates at which training stops (H7: never relative to the start)."""
+    """Absolute update at which training stops (H7: not relative to the start)."""
     learning_rate: LearningRate
     """Peak learning rate of the schedule."""
     log_interval: PositiveInt
@@ -144,23 +145,24 @@ class StageConfig(Schema):
     schedule_end: PositiveInt | None = None
     """Ours: the update at which the schedule ends, the stage's final target; null means n_updates."""
     warmup_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
-    """Ours: part of the schedule that warms up linearly."""
+    """Ours: fraction of the schedule with linear warm-up."""
     adam_beta2: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.999
-    """Ours: over how many updates AdamW averages squared gradients; lower bears a higher rate. TinyWorlds: 0.999."""
-    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    """Ours: gradients are clipped to this norm."""
+    """Ours: AdamW's decay of averaged squared gradients; a lower one allows a higher learning rate. TinyWorlds: 0.999.
+    """
+    max_grad_norm: PositiveFloat = 1.0
+    """Ours: the norm to which gradients are clipped."""
     keep_checkpoints: PositiveInt = 3
-    """Ours: newest checkpoints kept besides the gated one."""
+    """Ours: newest checkpoints to retain besides the gated one."""
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> StageConfig:
         end = self.schedule_end if self.schedule_end is not None else self.n_updates
         if end < self.n_updates:
             raise ValueError(
-                f"schedule_end {end} lies before n_updates {self.n_updates}; the schedule must reach the last update"
+                f"schedule_end {end} is before n_updates {self.n_updates}; the schedule must reach the last update"
             )
         if self.schedule_start >= end:
-            raise ValueError(f"schedule_start {self.schedule_start} must lie before the schedule's end {end}")
+            raise ValueError(f"schedule_start {self.schedule_start} must be before the schedule's end {end}")
         return self
 
 
@@ -168,24 +170,24 @@ class VideoTokenizerConfig(StageConfig):
     """configs/video_tokenizer.yaml."""
 
     frame_by_frame: bool = False
-    """Ours: a frame's tokens depend on that frame alone; it is trained on single frames. TinyWorlds: false."""
+    """Ours: a frame's tokens depend only on that frame; training uses single frames. TinyWorlds: false."""
 
 
 class LatentActionsConfig(StageConfig):
     """configs/latent_actions.yaml."""
 
     frame_pairs: bool = False
-    """Ours: an action depends on the two frames that it joins alone; it is trained on pairs. TinyWorlds: false."""
+    """Ours: an action depends only on the frames before and after it; training uses pairs. TinyWorlds: false."""
     antisymmetric_dims: Annotated[int, Field(ge=0)] = 0
-    """Ours, with frame_pairs: so many dims of an action change sign when its two frames change places."""
+    """Ours, with frame_pairs: number of action dims that change sign if the two frames are swapped."""
     translation_weight: Annotated[float, Field(ge=0.0)] = 0.0
-    """Ours: what mistaking the translation that explains most of a pair's change adds to the loss."""
-    film_std: Annotated[float, Field(gt=0.0)] = 1e-3
-    """Ours: standard deviation of the decoder's first FiLM weights: how loudly actions speak at the start."""
+    """Ours: weight of the loss for misclassifying the translation that explains most of a pair's change."""
+    film_std: PositiveFloat = 1e-3
+    """Ours: standard deviation of the decoder's initial FiLM weights; larger ones make early actions count more."""
     code_entropy_floor: Annotated[float, Field(ge=0.0)] = 0.0
-    """Ours, nats: the codes of a batch shall tell so much of its transitions; at most ln n_actions."""
+    """Ours: desired entropy of the codes of a batch, nats; at most ln n_actions."""
     code_entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
-    """Ours: what a missing nat adds to the loss; 0 is TinyWorlds' loss."""
+    """Ours: loss per nat below code_entropy_floor; 0 is TinyWorlds' loss."""
 
     @model_validator(mode="after")
     def _pairs_where_needed(self) -> LatentActionsConfig:
@@ -203,26 +205,26 @@ class DynamicsConfig(StageConfig):
     use_actions: bool = True
     """Condition on latent actions."""
     masking: Literal["clip", "next_frame"] = "clip"
-    """Ours: clip hides tokens of all frames (TinyWorlds); next_frame predicts each frame from clean ones before it."""
+    """Ours: clip masks tokens of all frames (TinyWorlds); next_frame predicts each frame from clean earlier ones."""
     whole_frame_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
-    """Ours, next_frame only: share of the frames that are hidden entirely; of the others half to all of the tokens."""
+    """Ours, next_frame only: fraction of the frames masked entirely; of the others half to all of the tokens are."""
     context_noise: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Ours, next_frame only: up to so large a share of a clip's known tokens is replaced by random ones."""
+    """Ours, next_frame only: largest fraction of a clip's known tokens to replace by random ones."""
     own_context: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Ours, next_frame only: share of a batch's clips that are rolled out after true_context frames, and guessed from
-    that."""
+    """Ours, next_frame only: fraction of a batch's clips whose context is the model's rollout after true_context
+    frames."""
     true_context: PositiveInt = 3
-    """Ours: frames that stay true in those clips."""
+    """Ours: true frames at the start of those clips."""
     token_choice: TokenChoice = "likeliest"
-    """Ours, next_frame only: what such a rollout takes, as inference.yaml's."""
+    """Ours, next_frame only: how that rollout chooses tokens, as in inference.yaml."""
     pixel_loss: Annotated[float, Field(ge=0.0)] = 0.0
     """Ours, next_frame only: weight of the squared error of the expected frame, decoded."""
     pixel_frames: PositiveInt | None = None
-    """Ours: guesses of a clip, drawn anew for each batch, that are decoded for it; null means all."""
+    """Ours: predicted frames of a clip, drawn per batch, that are decoded for pixel_loss; null means all."""
     video_tokenizer_path: str | None = None
-    """Checkpoint folder of the tokenizer; given on the command line, never in the file."""
+    """Checkpoint folder of the tokenizer; set on the command line, never in the file."""
     latent_actions_path: str | None = None
-    """Checkpoint folder of the latent-action model; given on the command line, never in the file."""
+    """Checkpoint folder of the latent-action model; set on the command line, never in the file."""
 
     @model_validator(mode="after")
     def _next_frame_where_needed(self) -> DynamicsConfig:
@@ -243,12 +245,12 @@ class InferenceConfig(Schema):
     """configs/inference.yaml: the standard inference run (L6)."""
 
     dataset: DatasetName
-    """Which game's held-out clips."""
+    """The game whose held-out clips are measured."""
     data_path: str | None = None
-    """Ours: a frames file that is used instead of data/<dataset>_frames.h5."""
+    """Ours: a frames file to use instead of data/<dataset>_frames.h5."""
     preload_ratio: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     fps: Annotated[int, Field(ge=1, le=60)] = 15
-    """Ours: as in training.yaml; the loop passes training's."""
+    """Ours: as in training.yaml; the loop passes training's value."""
     device: Device = "auto"
     use_latest_checkpoints: bool = False
     """A TinyWorlds key: search for the newest checkpoints. The loop always names them instead (hazard 3)."""
@@ -260,61 +262,60 @@ class InferenceConfig(Schema):
     use_gt_actions: bool = True
     """Infer the actions from the true frames; false draws random ones."""
     use_interactive_mode: bool = False
-    """A TinyWorlds key; the embedded reference refuses true."""
+    """A TinyWorlds key; the embedded reference does not support true."""
     teacher_forced: bool = False
-    """Every step sees true frames; a pass is then no strict pass."""
+    """Whether every step sees true frames; a pass is then not a strict pass."""
     context_window: PositiveInt | None = None
     """True frames before the first generated one; null means context_length - 1."""
     prediction_horizon: PositiveInt = 1
-    """Frames generated a step."""
+    """Frames generated per step."""
     generation_steps: PositiveInt = 12
     """Steps of the rollout."""
     decode_steps: PositiveInt = 16
-    """MaskGIT decoding steps a generated frame."""
+    """MaskGIT decoding steps per generated frame."""
     temperature: Annotated[float, Field(ge=0.0)] = 0.0
-    """0 takes the most likely token; above it tokens are sampled."""
+    """0 takes the most likely token; above 0 tokens are sampled."""
     token_choice: TokenChoice = "likeliest"
     """Ours, at temperature 0: the likeliest token, the one nearest to the predicted mean, or that mean itself."""
     memory_window: PositiveInt | None = None
-    """Ours: frames that a step sees at most, true and generated ones; null means context_window (TinyWorlds)."""
+    """Ours: largest number of frames that a step sees, true and generated; null means context_window (TinyWorlds)."""
     rollout: Literal["tokens", "pixels"] = "tokens"
-    """Ours: what is fed back; tokens as they are, or pixels that are tokenised again, as TinyWorlds does."""
+    """Ours: what is fed back: the generated tokens, or decoded frames that are tokenised again, as in TinyWorlds."""
     tf32: bool = True
     """Ours: TF32 matrix products, on CUDA only."""
     seed: Seed = 0
-    """Of everything drawn during the rollout."""
+    """Seed of everything drawn during the rollout."""
     sample_index: Annotated[int, Field(ge=0)] | None = None
     """A TinyWorlds key: one clip by its start; null draws `clips` of them over the held-out episodes."""
     clips: PositiveInt = 64
-    """Ours: held-out clips."""
+    """Ours: number of held-out clips."""
     clip_seed: Seed = 0
-    """Ours: which clips are drawn."""
+    """Ours: seed of the choice of clips."""
     clip_draw: Literal[0, 1, 2, 3] = 0
-    """Ours: over which held-out episodes: 0 all, 1 those of attempts, 2 those of a final verdict; 3: the clips of
-    evaluation_file. The loop sets it."""
+    """Ours: where clips come from: 0 all held-out episodes, 1 those for attempts, 2 those for a final verdict, 3 the
+    clips of evaluation_file. The loop sets it."""
     evaluation_file: str | None = None
     """Ours: a frames file whose `clip_starts` are the clips of the run's final verdict; null draws held-out clips."""
     batch_size: PositiveInt = 16
-    """Ours: clips rolled out at once; changes speed and memory only."""
+    """Ours: clips rolled out at once; changes only speed and memory."""
     held_out_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    """Ours: as in training.yaml; the loop passes training's, and 1 for a file that no stage trains on."""
+    """Ours: as in training.yaml; the loop passes training's value, and 1 for a file that no stage trains on."""
     split_seed: Seed = 0
-    """Ours: as in training.yaml; the loop passes training's."""
+    """Ours: as in training.yaml; the loop passes training's value."""
     measures_path: str | None = None
-    """Ours: where the measures are written as JSON; null writes none."""
+    """Ours: JSON file for the measures; null writes none."""
 
     @model_validator(mode="after")
     def _evaluation_set_named(self) -> InferenceConfig:
         if self.clip_draw == EVALUATION and self.evaluation_file is None:
             raise ValueError(
-                f"clip_draw {EVALUATION} measures the clips of evaluation_file, which is not set; name that file, or "
-                "set clip_draw to 0, 1 or 2"
+                f"clip_draw {EVALUATION} measures the clips of evaluation_file, which is not set; set it, or set "
+                "clip_draw to 0, 1 or 2"
             )
         return self
 
-    def step_told(self, context_window: int | None) -> str:
-        """The settings that say how many frames a step of the rollout takes, as an error names them; what is not set
-        is not named."""
+    def step_text(self, context_window: int | None) -> str:
+        """Return the settings that determine the frames of a rollout step, for error messages; without unset ones."""
         memory = "" if self.memory_window is None else f", memory_window={self.memory_window}"
         return f"context_window={context_window}{memory} and prediction_horizon={self.prediction_horizon}"
 

@@ -1,4 +1,4 @@
-"""The settings of one stage script or of the inference script: its files and the ``key=value`` words after them."""
+"""Settings of one stage script or of the inference script: its files and the ``key=value`` overrides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from typing import Any
 import yaml
 
 from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageConfig, TrainingConfig
-from tinyworlds_gate.config.yaml_io import did_you_mean, field_paths, flatten, parse_value, read_mapping, set_dotted
-from tinyworlds_gate.config.yaml_io import validated as validate_tree
+from tinyworlds_gate.config.yaml_io import (
+    did_you_mean,
+    field_paths,
+    flatten,
+    parse_value,
+    read_mapping,
+    unflatten,
+    validate_tree,
+)
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.names import STAGES
 
@@ -21,7 +28,7 @@ DEFAULT_SOURCE = "built-in default"
 
 @dataclass(frozen=True)
 class StageRunConfig:
-    """Everything a stage script runs on, and where each value came from."""
+    """Settings of a stage script, and the source of each value."""
 
     training: TrainingConfig
     stage: StageConfig
@@ -31,7 +38,7 @@ class StageRunConfig:
 
 @dataclass(frozen=True)
 class InferenceRunConfig:
-    """Everything the inference script runs on, and where each value came from."""
+    """Settings of the inference script, and the source of each value."""
 
     inference: InferenceConfig
     provenance: Mapping[str, str]
@@ -40,9 +47,9 @@ class InferenceRunConfig:
 def load_stage_config(
     stage: str, config_path: Path, training_config_path: Path, overrides: Sequence[str]
 ) -> StageRunConfig:
-    """A stage's settings: ``key=value`` > training.yaml (keys the stage knows) > the stage's file (tinyworlds.md §2).
+    """Load a stage's settings: ``key=value`` > training.yaml (keys of the stage) > the stage's file (tinyworlds.md §2).
 
-    TinyWorlds ignores unknown keys and words without ``=`` in silence; here both are errors.
+    TinyWorlds silently ignores unknown keys and arguments without ``=``; here both are errors.
 
     Raises:
         ConfigError: a file is missing or malformed, a key is unknown, a value is not allowed.
@@ -58,32 +65,33 @@ def load_stage_config(
         values.update(layer)
         sources.update(dict.fromkeys(layer, source))
     where = f"{config_path} with {training_config_path}"
-    training = validate_tree(TrainingConfig, nested({k: v for k, v in values.items() if k in training_keys}), where)
-    config = validate_tree(schema, nested({k: v for k, v in values.items() if k in stage_keys}), where)
+    training = validate_tree(TrainingConfig, unflatten({k: v for k, v in values.items() if k in training_keys}), where)
+    config = validate_tree(schema, unflatten({k: v for k, v in values.items() if k in stage_keys}), where)
     require_supported_stage(training, config)
     provenance = {key: sources.get(key, DEFAULT_SOURCE) for key in training_keys + stage_keys}
     return StageRunConfig(training, config, provenance)
 
 
 def load_inference_config(config_path: Path, overrides: Sequence[str]) -> InferenceRunConfig:
-    """The inference script's settings: ``key=value`` > its file.
+    """Load the inference script's settings: ``key=value`` > its file.
 
     Raises:
         ConfigError: the file is missing or malformed, a key is unknown, a value is not allowed.
     """
     known = field_paths(InferenceConfig)
     values = read_leaves(config_path, known)
-    words = parse_overrides(overrides, known)
-    inference = validate_tree(InferenceConfig, nested({**values, **words}), str(config_path))
+    overridden = parse_overrides(overrides, known)
+    inference = validate_tree(InferenceConfig, unflatten({**values, **overridden}), str(config_path))
     require_supported_inference(inference)
     provenance = {
-        key: "command line" if key in words else str(config_path) if key in values else DEFAULT_SOURCE for key in known
+        key: "command line" if key in overridden else str(config_path) if key in values else DEFAULT_SOURCE
+        for key in known
     }
     return InferenceRunConfig(inference, provenance)
 
 
-NO_SHARDED_GUESSES = "masking: next_frame and shards were never tried together; set one of the two to its default"
-NOT_SAMPLED = "a mean is a choice without chance; set temperature to 0, or token_choice to likeliest"
+NOT_WITH_FSDP = "it is untested with masking: next_frame; set one of the two to its default"
+NOT_SAMPLED = "the predicted mean cannot be sampled; set temperature to 0, or token_choice to likeliest"
 TRANSLATION_DIMS = 3
 TOO_FEW_DIMS = "five translations need three dims of an action; set n_actions to 8 or more, or translation_weight to 0"
 NO_ACTIONS = "the embedded dynamics always follows latent actions; set it to true"
@@ -91,20 +99,20 @@ ALL_FRAMES = "the embedded reference reads all frames; set it to 1.0 or null"
 
 
 def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> None:
-    """Nothing is ignored in silence: keys of TinyWorlds that the embedded reference cannot honour are refused.
+    """Reject settings that the embedded reference does not support.
 
     Raises:
-        ConfigError: one of them asks for it.
+        ConfigError: one of them is set to such a value.
     """
     sharded = training.distributed.use_fsdp
     offload = "shards stay on their device, where the optimizer runs; set it to false, or shard over more GPUs"
-    compiled = "blocks that are compiled and sharded (distributed.use_fsdp) were never tried together; set it to false"
+    compiled = "it is untested with sharded blocks (distributed.use_fsdp); set it to false"
     next_frame = getattr(stage, "masking", "clip") == "next_frame"
     dims = training.n_actions.bit_length() - 1
     antisymmetric = getattr(stage, "antisymmetric_dims", 0)
     entropy = getattr(stage, "code_entropy_floor", 0.0)
-    _refuse(
-        ("distributed.use_fsdp", sharded and next_frame, NO_SHARDED_GUESSES),
+    _reject(
+        ("distributed.use_fsdp", sharded and next_frame, NOT_WITH_FSDP),
         (
             "antisymmetric_dims",
             antisymmetric > dims,
@@ -113,7 +121,7 @@ def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> Non
         (
             "code_entropy_floor",
             entropy > math.log(training.n_actions),
-            f"{training.n_actions} codes tell at most {math.log(training.n_actions):.2f} nats; set it lower",
+            f"the entropy of {training.n_actions} codes is at most {math.log(training.n_actions):.2f} nats; lower it",
         ),
         ("translation_weight", getattr(stage, "translation_weight", 0.0) > 0 and dims < TRANSLATION_DIMS, TOO_FEW_DIMS),
         ("distributed.offload_policy", sharded and training.distributed.offload_policy, offload),
@@ -124,17 +132,17 @@ def require_supported_stage(training: TrainingConfig, stage: StageConfig) -> Non
 
 
 def require_supported_inference(inference: InferenceConfig) -> None:
-    """As :func:`require_supported_stage`, for the inference run.
+    """Reject inference settings that the embedded reference does not support.
 
     Raises:
-        ConfigError: a key asks for what the embedded reference cannot do.
+        ConfigError: one of them is set to such a value.
     """
     random = "a rollout that follows random actions cannot be compared with the true future; set it to true"
     context, memory = inference.context_window, inference.memory_window
-    small = f"it must hold the {context} frames of context_window at least; set it to {context} or more, or to null"
-    one_clip = "one clip is no measurement; set it to null and choose the number of clips with `clips`"
-    _refuse(
-        ("use_interactive_mode", inference.use_interactive_mode, "a gate has nobody at the keyboard; set it to false"),
+    small = f"it must be at least context_window ({context} frames); set it to {context} or more, or to null"
+    one_clip = "one clip is not enough for a measurement; set it to null and choose the number of clips with `clips`"
+    _reject(
+        ("use_interactive_mode", inference.use_interactive_mode, "the gate runs unattended; set it to false"),
         ("use_actions", not inference.use_actions, NO_ACTIONS),
         ("use_gt_actions", not inference.use_gt_actions, random),
         ("memory_window", context is not None and memory is not None and memory < context, small),
@@ -144,72 +152,66 @@ def require_supported_inference(inference: InferenceConfig) -> None:
     )
 
 
-def _refuse(*settings: tuple[str, bool, str]) -> None:
-    for key, asked, reason in settings:
-        if asked:
-            raise ConfigError(f"`{key}` asks for what this target cannot do: {reason}.")
+def _reject(*settings: tuple[str, bool, str]) -> None:
+    for key, unsupported, reason in settings:
+        if unsupported:
+            raise ConfigError(f"The value of `{key}` is not supported: {reason}.")
 
 
 def check_stage(stage: str) -> str:
-    """The stage's name, when it is one.
+    """Return a stage's name unchanged if it is one of the three.
 
     Raises:
-        ConfigError: it is none of the three.
+        ConfigError: it is not.
     """
     if stage not in STAGES:
-        raise ConfigError(f"`{stage}` is no stage; use one of {', '.join(STAGES)}.{did_you_mean(stage, list(STAGES))}")
+        raise ConfigError(
+            f"`{stage}` is not a stage; use one of {', '.join(STAGES)}.{did_you_mean(stage, list(STAGES))}"
+        )
     return stage
 
 
 def read_leaves(path: Path, known: list[str]) -> dict[str, Any]:
-    """A settings file as dotted key → value.
+    """Read a settings file as dotted key → value.
 
     Raises:
-        ConfigError: the file holds a key that is not among ``known``.
+        ConfigError: the file has a key that is not in ``known``.
     """
     leaves = dict(flatten(read_mapping(path)))
     problems = [problem for key in leaves if (problem := _key_problem(key, known))]
     if problems:
-        raise ConfigError(f"{path}: {' '.join(problems)} Correct or remove it; nothing is ignored in silence.")
+        raise ConfigError(f"{path}: {' '.join(problems)} Correct or remove it; unknown keys are never ignored.")
     return leaves
 
 
-def parse_overrides(words: Sequence[str], known: list[str]) -> dict[str, Any]:
-    """Words ``key=value`` as dotted key → typed value; of a key given twice the last counts.
+def parse_overrides(arguments: Sequence[str], known: list[str]) -> dict[str, Any]:
+    """Parse ``key=value`` arguments to dotted key → typed value; the last value of a key counts.
 
     Raises:
-        ConfigError: a word has no ``=``, its key is unknown, or its value is not YAML.
+        ConfigError: an argument has no ``=``, its key is unknown, or its value is not YAML.
     """
     values: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
         if not equals:
-            raise ConfigError(f"The word `{word}` has no `=`; settings are given as key=value, e.g. n_updates=200.")
+            raise ConfigError(f"The argument `{argument}` has no `=`; write settings as key=value, e.g. n_updates=200.")
         try:
             value = parse_value(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"`{word}`: the value is not valid YAML ({error}). Quote it.") from error
+            raise ConfigError(f"`{argument}`: the value is not valid YAML ({error}). Quote it.") from error
         for dotted, leaf in flatten({key: value}):
             problem = _key_problem(dotted, known)
             if problem:
-                raise ConfigError(f"`{word}`: {problem} Correct or remove it.")
+                raise ConfigError(f"`{argument}`: {problem} Correct or remove it.")
             values[dotted] = leaf
     return values
 
 
-def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested mappings."""
-    tree: dict[str, Any] = {}
-    for key, value in leaves.items():
-        set_dotted(tree, key, value)
-    return tree
-
-
 def _key_problem(key: str, known: list[str]) -> str:
-    """What is wrong with a key; empty when it is known."""
+    """Return why a key is not allowed; an empty string if it is."""
     if key in known:
         return ""
     group = [name for name in known if name.startswith(f"{key}.")]
     if group:
-        return f"`{key}` holds several settings, not one value; set them by name, e.g. `{group[0]}`."
+        return f"`{key}` is a group of settings, not one value; set them by name, e.g. `{group[0]}`."
     return f"unknown key `{key}`.{did_you_mean(key, known)}"

@@ -1,4 +1,4 @@
-"""Reading YAML settings strictly: one mapping per file, no key twice, ``1e-3`` is a number."""
+"""Strict YAML settings: one mapping per file, no duplicate keys, ``1e-3`` is a number."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that also reads ``1e-3`` as a float (YAML 1.2) and refuses a key that stands twice."""
+    """SafeLoader that also reads ``1e-3`` as a float (YAML 1.2) and rejects duplicate keys."""
 
 
-# YAML 1.1 asks for a dot in a float, so `learning_rate: 1e-3` would arrive as text.
+# YAML 1.1 requires a dot in a float, so `learning_rate: 1e-3` would be read as a string.
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -31,9 +31,9 @@ def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[st
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is not text", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is not a string", problem_mark=key_node.start_mark)
         if key in seen:
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"the key {key!r} appears twice", problem_mark=key_node.start_mark)
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
@@ -42,16 +42,16 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _c
 
 
 def parse_value(text: str) -> Any:
-    """One value as YAML types it: ``false`` → bool, ``3e-4`` → float, ``null`` → None, ``a b`` → text.
+    """Parse one YAML value: ``false`` → bool, ``3e-4`` → float, ``null`` → None, ``a b`` → str.
 
     Raises:
-        yaml.YAMLError: the text is not YAML.
+        yaml.YAMLError: the text is not valid YAML.
     """
     return yaml.load(text, Loader=_StrictLoader)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty mapping.
+    """Read the mapping of a YAML file; an empty file is an empty mapping.
 
     Raises:
         ConfigError: the file is missing, unreadable, not YAML, or not a mapping.
@@ -59,7 +59,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"The settings file {path} does not exist. Create it or name another folder.") from None
+        raise ConfigError(f"The settings file {path} does not exist. Create it or choose another folder.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"The settings file {path} cannot be read ({error}). Make it a readable text file."
@@ -71,12 +71,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"The settings file {path} holds a {type(value).__name__}; it must hold `key: value` lines.")
+        raise ConfigError(
+            f"The settings file {path} contains a {type(value).__name__}; it must contain `key: value` lines."
+        )
     return value
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested mapping as (dotted key, value), in order; an empty mapping is no leaf."""
+    """Yield the leaves of a nested mapping as (dotted key, value), in order; empty mappings have none."""
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
         if isinstance(value, Mapping):
@@ -86,7 +88,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set ``a.b.c`` in nested mappings, creating them on the way; a plain value on the way is replaced by a mapping."""
+    """Set ``a.b.c`` in nested mappings; missing mappings are created, and plain values at their place replaced."""
     *parents, leaf = dotted.split(".")
     for parent in parents:
         below = tree.get(parent)
@@ -96,8 +98,16 @@ def set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
     tree[leaf] = value
 
 
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted keys as nested mappings, the inverse of :func:`flatten`."""
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        set_dotted(tree, key, value)
+    return tree
+
+
 def field_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key that a schema knows, nested schemas included."""
+    """Return every dotted key of a schema, with those of nested schemas."""
     paths: list[str] = []
     for name, field in model.model_fields.items():
         annotation = field.annotation
@@ -109,17 +119,17 @@ def field_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """`` Did you mean `x`?`` for the known word nearest to this one, or nothing when none is near."""
+    """Return `` Did you mean `x`?`` for the most similar known word; an empty string if none is similar."""
     begun = [name for name in known if len(word) >= 3 and name.startswith(word)]
     near = begun or get_close_matches(word, known, n=1, cutoff=0.6)
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
-def validated(model: type[Model], tree: Mapping[str, Any], where: str) -> Model:
-    """The tree as a frozen settings object.
+def validate_tree(model: type[Model], tree: Mapping[str, Any], where: str) -> Model:
+    """Validate nested mappings against a schema and return the frozen settings object.
 
     Raises:
-        ConfigError: every unknown key and every bad value, each with its place, the value and what is allowed.
+        ConfigError: a key is unknown or missing, or a value is not allowed; the message lists all of them.
     """
     try:
         return model.model_validate(dict(tree))

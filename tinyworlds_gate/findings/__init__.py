@@ -1,1 +1,1 @@
-"""What a run's journal says about each requirement: pure functions from events to findings."""
+"""Verdicts on the requirements: pure functions from a run's journal events to findings."""

@@ -1,147 +1,172 @@
-"""The inference gate and what followed it: L6, L7, L8, G1–G5, H3, T5, T7."""
+"""Findings on the inference gate: C4, L6, L7, G1–G5, H3."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-from tinyworlds_gate.config.profile import RetryPlanConfig
-from tinyworlds_gate.findings.base import FAIL, INVALID, PASS, Events, Finding, finding, not_run, of
-from tinyworlds_gate.names import ATTEMPTS, EVALUATION
-from tinyworlds_gate.run.attempts import attempt_of, final_problems, is_final
-from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
+from tinyworlds_gate.findings.base import Events, Finding, MissingFactError, finding, follows, not_run
+from tinyworlds_gate.names import ATTEMPTS, FAIL, INVALID, PASS
+from tinyworlds_gate.run.attempts import attempt_of, final_problems
+from tinyworlds_gate.run.journal import events_of, last_event
 
 Event = dict[str, Any]
 
 NO_INFERENCE = "inference was not run"
+CONDITIONS = ("G1", "G2", "G3", "G4", "G5")
 
 
 def inference_run(events: Events) -> list[Finding]:
-    """L6 and L7: the inference run happened after training, and its results were judged."""
+    """L6 and L7: every inference run finished, and got a verdict on its picture and its error."""
     started, verdicts = _attempts(events, "inference_started"), _attempts(events, "gate_verdict")
     if not started:
         return [not_run("L6", NO_INFERENCE), not_run("L7", NO_INFERENCE)]
-    finished = of(events, "inference_finished")
+    finished = events_of(events, "inference_finished")
     evidence = finished[-1].get("log") if finished else None
-    # By attempt and draw, not by process: one that was killed, or that ran out of memory, is run again as what it was.
-    first_problem = [] if _attempts(events, "inference_finished") == started else ["an inference run did not finish"]
-    judged = [] if verdicts == started else [f"{len(started)} inference runs, but {len(verdicts)} verdicts"]
-    return [
-        finding("L6", first_problem, f"{len(finished)} inference run(s)", evidence),
-        finding(
-            "L7",
-            judged,
-            f"{len(verdicts)} verdict(s) over picture and error",
-            finished[-1].get("picture") if finished else None,
-        ),
+    # By attempt and draw, not by process: a killed or out-of-memory process is repeated under the same attempt.
+    unfinished = sorted(started - _attempts(events, "inference_finished"))
+    l6 = finding(
+        "L6",
+        [f"the inference run of {_name(attempt)} did not finish" for attempt in unfinished],
+        f"{len(started)} inference run(s) finished; the last log is {evidence}",
+        evidence,
+    )
+    unjudged = [f"{_name(attempt)} has no verdict" for attempt in sorted(started - verdicts)]
+    unjudged += [
+        f"the verdict of {_name(attempt_of(verdict))} has no condition {id}"
+        for verdict in events_of(events, "gate_verdict")
+        for id in ("G4", "G5")
+        if not _with_id(verdict, id)
     ]
+    picture = finished[-1].get("picture") if finished else None
+    if unfinished and unjudged:
+        return [l6, follows("L7", l6)]
+    return [l6, finding("L7", unjudged, f"{len(verdicts)} verdict(s) on picture and error; last: {picture}", picture)]
 
 
 def _attempts(events: Events, name: str) -> set[tuple[int, int]]:
-    return {attempt_of(event) for event in of(events, name)}
+    return {attempt_of(event) for event in events_of(events, name)}
+
+
+def _name(attempt: tuple[int, int]) -> str:
+    return f"attempt {attempt[0]}" if attempt[1] == ATTEMPTS else f"attempt {attempt[0]}, draw {attempt[1]}"
+
+
+def _with_id(verdict: Event, id: str) -> list[dict[str, str]]:
+    """Return the conditions `G5`, `G5.skill` … of one requirement."""
+    return [one for one in verdict["conditions"] if one["id"].split(".")[0] == id]
 
 
 def gate_conditions(events: Events, attempt: int, draw: int = ATTEMPTS) -> list[Finding]:
-    """G1–G5 of one attempt, or of the final verdict; a profile's stricter conditions count into G5."""
-    verdicts = [event for event in of(events, "gate_verdict") if attempt_of(event) == (attempt, draw)]
+    """G1–G5 of one attempt or of the final verdict; stricter conditions of a profile belong to G5."""
+    verdicts = [event for event in events_of(events, "gate_verdict") if attempt_of(event) == (attempt, draw)]
     if not verdicts:
-        return [not_run(f"G{number}", NO_INFERENCE) for number in range(1, 6)]
-    grouped: dict[str, list[dict[str, str]]] = {}
-    for condition in verdicts[-1]["conditions"]:
-        grouped.setdefault(condition["id"].split(".")[0], []).append(condition)
-    findings = []
-    for id, conditions in grouped.items():
-        worst = min((c["verdict"] for c in conditions), key=(INVALID, FAIL, PASS).index)
-        told = "; ".join(c["reason"] for c in conditions if c["verdict"] == worst or worst == PASS)
-        findings.append(Finding(id, worst, told))
-    return findings
+        return [not_run(id, NO_INFERENCE) for id in CONDITIONS]
+    verdict, finished = verdicts[-1], _finished(events, verdicts[-1])
+    g1 = _condition("G1", verdict, finished)
+    rest = [_condition(id, verdict, finished) for id in CONDITIONS[1:]]
+    if g1.is_broken:  # a command that broke off wrote no statistics, picture or error
+        rest = [follows(one.id, g1, one.reason) if one.is_broken and one.id != "G2" else one for one in rest]
+    return [g1, *rest]
+
+
+def last_gate_conditions(events: Events) -> list[Finding]:
+    """G1–G5 of the run's last verdict."""
+    last = last_event(events, "gate_verdict")
+    if last is None:
+        return [not_run(id, NO_INFERENCE) for id in CONDITIONS]
+    return gate_conditions(events, *attempt_of(last))
+
+
+def _finished(events: Events, verdict: Event) -> Event:
+    matching = [one for one in events_of(events, "inference_finished") if attempt_of(one) == attempt_of(verdict)]
+    return matching[-1] if matching else {}
+
+
+def _condition(id: str, verdict: Event, finished: Event) -> Finding:
+    """Return the worst of a requirement's conditions; INVALID where the journal contradicts one that holds."""
+    conditions = _with_id(verdict, id)
+    if not conditions:
+        return Finding(id, INVALID, f"the verdict of attempt {verdict['attempt']} has no condition {id}")
+    worst = min((c["verdict"] for c in conditions), key=(INVALID, FAIL, PASS).index)
+    reason = "; ".join(c["reason"] for c in conditions if c["verdict"] == worst or worst == PASS)
+    contradiction = CONTRADICTIONS.get(id, lambda verdict, finished: None)(verdict, finished)
+    if worst == PASS and contradiction is not None:
+        return Finding(id, INVALID, f"the condition holds ({reason}), but {contradiction}")
+    return Finding(id, worst, reason)
+
+
+def _exit_code(verdict: Event, finished: Event) -> str | None:
+    code = finished.get("exit_code", 0)
+    return None if code == 0 else f"the journal records exit code {code}"
+
+
+def _picture(verdict: Event, finished: Event) -> str | None:
+    return None if finished.get("picture", "not recorded") else "the journal names no picture of this attempt"
+
+
+def _error(verdict: Event, finished: Event) -> str | None:
+    """G5 in its own words: present, finite and at most max_mse."""
+    measures, limit = verdict.get("measures") or {}, (verdict.get("thresholds") or {}).get("max_mse")
+    if "mse" not in measures or limit is None:
+        return None
+    mse = measures["mse"]
+    if mse is None or not math.isfinite(mse):
+        return f"the measured error is {mse}"
+    return f"the measured error {mse:.6g} is above max_mse {limit:g}" if mse > limit else None
+
+
+CONTRADICTIONS: dict[str, Callable[[Event, Event], str | None]] = {"G1": _exit_code, "G4": _picture, "G5": _error}
+
+
+def agreement(events: Events) -> Finding:
+    """C4: the checkpoints that the last verdict measured agree with the configs and with each other.
+
+    Raises:
+        MissingFactError: the journal does not record the check.
+    """
+    last, checked = last_event(events, "gate_verdict"), last_event(events, "checkpoints_checked")
+    if last is None and checked is None:
+        return not_run("C4", NO_INFERENCE)
+    if checked is None:
+        raise MissingFactError("the check of the checkpoints against the configs")
+    broken = [one for one in checked["checks"] if one["verdict"] != PASS]
+    if broken:
+        return Finding("C4", broken[0]["verdict"], "; ".join(one["reason"] for one in broken))
+    conditions = [] if last is None else [one for one in _with_id(last, "C4") if one["verdict"] != PASS]
+    if conditions:
+        return Finding("C4", conditions[0]["verdict"], "; ".join(one["reason"] for one in conditions))
+    digests = ", ".join(f"{stage} {str(sha256)[:12]}" for stage, sha256 in checked["checkpoints"].items())
+    shown = "; ".join(one["reason"] for one in checked["checks"][:1])
+    return Finding("C4", PASS, f"sizes and lineage agree ({digests}): {shown}")
 
 
 def gate_passed(events: Events) -> Finding:
     """H3: training is complete only when the inference gate passed."""
-    verdicts = of(events, "gate_verdict")
-    if not verdicts:
+    last = last_event(events, "gate_verdict")
+    if last is None:
         return not_run("H3", NO_INFERENCE)
-    last = verdicts[-1]
-    verdict = PASS if last["verdict"] == PASS else FAIL
-    if verdict == PASS and (problems := final_problems(events)):
+    if last["verdict"] == PASS and (problems := final_problems(events)):
         return Finding("H3", INVALID, "; ".join(problems))
-    return Finding("H3", verdict, last["sentence"].removeprefix(f"{verdict}: "))
+    verdict = PASS if last["verdict"] == PASS else FAIL
+    sentence = last["sentence"].removeprefix(f"{verdict}: ")
+    if last["verdict"] == PASS:
+        return Finding("H3", PASS, sentence)
+    cause = failed_condition(events)
+    if cause is None:
+        return Finding("H3", FAIL, sentence)
+    return Finding("H3", FAIL, f"follows from {cause.id}: {sentence}", follows_from=cause.id)
 
 
-def retraining(events: Events, retry: RetryPlanConfig, max_mse: float) -> list[Finding]:
-    """L8, T5 and T7: a failed gate was answered by retraining as planned, and never where it could not help."""
-    verdicts, retrains = of(events, "gate_verdict"), of(events, "dynamics_retrain")
-    if not verdicts:
-        return [not_run(id, NO_INFERENCE) for id in ("L8", "T5", "T7")]
-    ladder = _ladder_problems(events, retry)
-    rates = [plan.learning_rate for k in range(retry.max) if (plan := plan_inference_retry(k, 0, 1, retry))]
-    planned = ", ".join(f"{rate:.3g}" for rate in rates) or "none"
-    answered = [judged for plan in retrains if (judged := _newest_before(verdicts, plan)) is not None]
-    t7 = finding(
-        "T7",
-        [
-            f"dynamics was retrained after attempt {judged['attempt']} although the tokenizer alone is above "
-            f"{max_mse:g}"
-            for judged in answered
-            if not should_retrain(_recon(judged), max_mse)
-        ],
-        f"tokenizer floor {_floor(verdicts[-1])} against max_mse {max_mse:g}: "
-        f"{should_retrain(_recon(verdicts[-1]), max_mse).reason}",
-    )
-    attempts = [verdict for verdict in verdicts if not is_final(verdict)]
-    told = (
-        f"{len(retrains)} retraining(s) after {len(attempts)} attempt(s){_final_told(verdicts)}"
-        if retrains
-        else f"the first attempt passed; the ladder was ready (learning rates {planned}){_final_told(verdicts)}"
-        if verdicts[-1]["verdict"] == PASS
-        else "no retraining was possible or allowed"
-    )
-    problems = [*ladder, *final_problems(events)]
-    if verdicts[-1]["verdict"] != PASS:
-        return [Finding("L8", FAIL, f"the gate did not pass; {told}"), finding("T5", ladder, told), t7]
-    return [finding("L8", problems, told), finding("T5", ladder, told), t7]
+def failed_condition(events: Events) -> Finding | None:
+    """Return the condition of the last verdict that broke first; None when all hold."""
+    rows = [*last_gate_conditions(events), *_broken_agreement(events)]
+    return next((one for one in rows if one.is_broken and one.follows_from is None), None)
 
 
-def _newest_before(verdicts: list[Event], plan: Event) -> Event | None:
-    return next((verdict for verdict in reversed(verdicts) if verdict["seq"] < plan["seq"]), None)
-
-
-def _final_told(verdicts: list[Event]) -> str:
-    """Both verdicts of a run with a final one, with their errors."""
-    if not is_final(verdicts[-1]):
-        return ""
-    first = next((v for v in reversed(verdicts) if not is_final(v) and v["attempt"] == verdicts[-1]["attempt"]), None)
-    told = [f"{v['verdict']} ({_error(v)})" for v in (first, verdicts[-1]) if v is not None]
-    on_set = attempt_of(verdicts[-1])[1] == EVALUATION
-    where = "the evaluation set" if on_set else "a second draw that no attempt has seen"
-    return f"; verdict on the attempts' clips and on {where}: {', '.join(told)}"
-
-
-def _error(verdict: Event) -> str:
-    value = (verdict.get("measures") or {}).get("mse")
-    return "no error was measured" if value is None else f"error {value:.4f}"
-
-
-def _ladder_problems(events: Events, retry: RetryPlanConfig) -> list[str]:
-    problems = []
-    for k, event in enumerate(of(events, "dynamics_retrain")):
-        plan = plan_inference_retry(k, event["from_update"], event["from_update"], retry)
-        if plan is None:
-            problems.append(f"retry {k + 1} is beyond the budget of {retry.max}")
-        elif abs(plan.learning_rate - event["learning_rate"]) > 1e-12 or plan.to_update != event["to_update"]:
-            problems.append(
-                f"retry {k + 1} used learning rate {event['learning_rate']:g} to update {event['to_update']}, "
-                f"planned were {plan.learning_rate:g} and {plan.to_update}"
-            )
-    return problems
-
-
-def _recon(verdict: dict[str, object]) -> float | None:
-    measures = verdict.get("measures")
-    value = measures.get("tokenizer_recon_mse") if isinstance(measures, dict) else None
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _floor(verdict: dict[str, object]) -> str:
-    value = _recon(verdict)
-    return "unknown" if value is None else f"{value:.4f}"
+def _broken_agreement(events: Events) -> list[Finding]:
+    try:
+        return [agreement(events)]
+    except MissingFactError:
+        return []

@@ -1,13 +1,16 @@
-"""What was checked before training: C1–C3, L4, and the numbers of the shipped profiles (P3, P4)."""
+"""Findings on the checks before training: C1–C3, L4, and the values of the shipped profiles (P3, P4)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyworlds_gate.config.load import Settings
-from tinyworlds_gate.findings.base import Events, Finding, finding, not_run, of
+from tinyworlds_gate.findings.base import Events, Finding, MissingFactError, finding, not_run
+from tinyworlds_gate.names import FAIL, PASS
+from tinyworlds_gate.run.journal import events_of, last_event
 
-SOURCE_NUMBERS: Mapping[str, Mapping[str, tuple[int, int, float, int, int, int | None]]] = {
+VALUES = ("batch_size_per_gpu", "gradient_accumulation_steps", "learning_rate", "log_interval", "target_updates")
+
+SPECIFIED_VALUES: Mapping[str, Mapping[str, tuple[int, int, float, int, int, int | None]]] = {
     "P3": {
         "video_tokenizer": (16, 2, 1e-3, 2500, 40000, None),
         "latent_actions": (16, 1, 1e-4, 500, 10000, None),
@@ -21,36 +24,56 @@ SOURCE_NUMBERS: Mapping[str, Mapping[str, tuple[int, int, float, int, int, int |
 }
 """Stage → batch, accumulation, learning rate, log interval, updates, chunk (closed-loop.md, Parameter policy)."""
 
+PROFILE_OF = {"P3": "baseline", "P4": "longrun"}
+
 
 def config_alignment(events: Events) -> list[Finding]:
-    """C1, C2, C3 as they were checked before anything started."""
-    checked = of(events, "config_checked")
-    if not checked:
-        return [not_run(id, "the configs were not checked: the run stopped earlier") for id in ("C1", "C2", "C3")]
-    return [Finding(check["id"], check["verdict"], check["reason"]) for check in checked[0]["checks"]]
+    """C1, C2, C3: the recorded results of the config checks."""
+    checked = last_event(list(events), "config_checked")
+    ids = ("C1", "C2", "C3")
+    if checked is None:
+        return [not_run(id, "the configs were not checked: the run stopped earlier") for id in ids]
+    where = f" Checked: {', '.join(checked['folders'])}." if checked.get("folders") else ""
+    checks = [check for check in checked["checks"] if check["id"] in ids]
+    return [
+        Finding(check["id"], check["verdict"], check["reason"] + (where if check["verdict"] == PASS else ""))
+        for check in checks
+    ]
 
 
 def git_history(events: Events) -> Finding:
-    """L4: the audit was made, whatever it found."""
-    audited = of(events, "git_evidence")
+    """L4: the recorded result of the git audit."""
+    audited = list(events_of(events, "git_evidence"))
     if not audited:
         return not_run("L4", "the history was not audited: the run stopped earlier")
     return Finding("L4", audited[-1]["verdict"], audited[-1]["reason"], audited[-1].get("json"))
 
 
-def profile_numbers(id: str, settings: Settings) -> Finding:
-    """P3 or P4: the profile's parameters are the ones that the source states."""
+def profile_values(events: Events, id: str) -> Finding:
+    """P3 or P4: the shipped profile has the specified parameter values, as recorded when the run began.
+
+    Raises:
+        MissingFactError: the journal does not record the profiles' values.
+    """
+    checked = last_event(list(events), "config_checked")
+    if checked is None:
+        return not_run(id, "the profiles were not read: the run stopped earlier")
+    if "profiles" not in checked:
+        raise MissingFactError("the values of the shipped profiles")
+    name = PROFILE_OF[id]
+    recorded = checked["profiles"].get(name) or {"problem": "it is not in the journal"}
+    if "problem" in recorded:
+        return Finding(id, FAIL, f"profile {name} cannot be read: {recorded['problem']}")
     problems = []
-    for stage, expected in SOURCE_NUMBERS[id].items():
-        config, plan = settings.stages[stage], settings.plan(stage)
-        found = (
-            config.batch_size_per_gpu,
-            config.gradient_accumulation_steps,
-            config.learning_rate,
-            config.log_interval,
-            plan.target_updates,
-            plan.chunk if expected[5] is not None else None,
-        )
-        if found != expected:
-            problems.append(f"{stage} of profile {settings.profile.name} has {found}, the source states {expected}")
-    return finding(id, problems, f"profile {settings.profile.name} holds the source's numbers for the three stages")
+    for stage, expected in SPECIFIED_VALUES[id].items():
+        keys = VALUES if expected[5] is None else (*VALUES, "chunk")
+        problems += [
+            f"{key} of {stage} is {recorded['stages'][stage].get(key)} in profile {name}; the specification has {value}"
+            for key, value in zip(keys, expected, strict=False)
+            if recorded["stages"][stage].get(key) != value
+        ]
+    shown = "; ".join(
+        f"{stage} {batch} / {accumulation} / {rate:g} / {interval} / {updates}"
+        for stage, (batch, accumulation, rate, interval, updates, _) in SPECIFIED_VALUES[id].items()
+    )
+    return finding(id, problems, f"profile {name}: {shown} (batch / accumulation / learning rate / log / updates)")

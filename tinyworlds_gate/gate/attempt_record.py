@@ -1,4 +1,4 @@
-"""What an attempt at the inference gate is about, and what it leaves (L6, L7)."""
+"""What an attempt at the inference gate leaves: its evidence, its binding, and the attempt itself (L6, L7)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
-from tinyworlds_gate.config.profile import Thresholds
-from tinyworlds_gate.context import RunContext
-from tinyworlds_gate.gate.binding import bind, changed_since
-from tinyworlds_gate.gate.checkout_gate import TargetVerdict
-from tinyworlds_gate.gate.evidence import dataset_sha256, evaluation_sha256, measured
+from tinyworlds_gate.config.thresholds import GateThresholds
+from tinyworlds_gate.gate.binding import Binding, bind, changed_since
+from tinyworlds_gate.gate.clip_plan import ClipPlan
+from tinyworlds_gate.gate.conditions import Condition
+from tinyworlds_gate.gate.evidence import (
+    Measured,
+    PictureCheck,
+    agreement_conditions,
+    dataset_sha256,
+    evaluation_sha256,
+    measured,
+    read_inference_log,
+)
+from tinyworlds_gate.gate.inference_job import InferenceJob, weights_of
 from tinyworlds_gate.gate.measures.summary import GateMeasures
-from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, InferenceEvidence
+from tinyworlds_gate.gate.verdict import GateVerdict, InferenceEvidence
 from tinyworlds_gate.names import ATTEMPTS, FINALS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
@@ -23,7 +32,7 @@ from tinyworlds_gate.run.source_state import SourceState
 
 @dataclass(frozen=True)
 class InferenceAttempt:
-    """One try of the gate with everything that it left.
+    """One attempt at the gate with everything that it left.
 
     A final verdict has the number of the attempt that passed, and draw 2 or 3 (the evaluation set).
     """
@@ -52,52 +61,93 @@ class InferenceAttempt:
         return attempt_name(self.number, self.draw)
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: an attempt's number, its draw of clips, the three checkpoints, and the code that runs."""
+def inference_evidence(
+    *,
+    exit_code: int | None,
+    log: Path,
+    expected_checkpoints: Mapping[str, str],
+    checkpoints: Mapping[str, CheckpointRef | Path],
+    picture: PictureCheck,
+    found: Measured,
+    draw: int,
+    drawn_starts: tuple[int, ...] | None,
+    backbones: Mapping[str, Mapping[str, int]] | None = None,
+) -> InferenceEvidence:
+    """What an inference run left, as the verdict takes it: at the attempt, and when its files are read again.
 
-    number: int
-    draw: int
-    checkpoints: Mapping[str, CheckpointRef]
-    source: SourceState
-    own: TargetVerdict | None = None
-    """What the checkout's own gate said; None for the embedded reference."""
-    no_trusted_gate: str | None = None
+    Args:
+        exit_code: of the process.
+        log: its log file.
+        expected_checkpoints: stage → the path that the log must name.
+        checkpoints: the three checkpoints, by stage.
+        picture: the picture that it left.
+        found: what its measures file contains.
+        draw: the draw of clips.
+        drawn_starts: the first frames of that draw's clips; None where the harness drew none.
+        backbones: stage → its own backbone, where the stages of a checkout may differ (C2).
+    """
+    return InferenceEvidence(
+        exit_code=exit_code,
+        log=read_inference_log(log),
+        expected_checkpoints=expected_checkpoints,
+        picture=picture.path.name if picture.path else None,
+        picture_problem=picture.problem,
+        measures=found.measures,
+        measures_problem=found.problem,
+        draw=draw,
+        measured_starts=found.starts,
+        drawn_starts=drawn_starts,
+        claims=found.claims,
+        agreement=agreement_conditions(checkpoints, backbones),
+        custom=found.custom,
+    )
 
-    @property
-    def name(self) -> str:
-        return attempt_name(self.number, self.draw)
 
-    @property
-    def suffix(self) -> str:
-        """Of the files that it leaves."""
-        return f"{self.number:02d}{'_final' if self.draw in FINALS else ''}"
+def bind_attempt(
+    job: InferenceJob,
+    draw: int,
+    checkpoints: Mapping[str, CheckpointRef],
+    measures: GateMeasures | None,
+    source: SourceState,
+) -> Binding:
+    """What a verdict on these checkpoints and measures depends on, by the journal as it is now."""
+    events = job.journal.events()
+    return bind(
+        job.settings,
+        draw,
+        weights_of(checkpoints),
+        clip_digest=measures.clip_digest if measures else None,
+        dataset_sha256=dataset_sha256(events),
+        evaluation_sha256=evaluation_sha256(events, draw),
+        source=source,
+        custom=job.custom,
+    )
 
 
-def gate_thresholds(thresholds: Thresholds) -> GateThresholds:
-    """The profile's thresholds as the verdict takes them."""
-    return GateThresholds(**{name: getattr(thresholds, name) for name in GateThresholds.__dataclass_fields__})
+# Rebuild an attempt from the journal on resume, and check that its verdict still holds.
 
 
-# An attempt as the journal of a resumed run tells it, and whether its verdict holds for what stands now.
+def attempt_from_journal(root: Path, clips: ClipPlan, finished: Event, verdict: Event) -> InferenceAttempt:
+    """The attempt of these two events; its measures file is read again.
 
-
-def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> InferenceAttempt:
-    """The attempt that these events tell of (`inference_finished`, `gate_verdict`); its measures are read again."""
-    root = context.layout.project_root
+    Args:
+        root: the project.
+        clips: the clips of this run.
+        finished: ``inference_finished``.
+        verdict: ``gate_verdict``.
+    """
     judged = GateVerdict(
         verdict["verdict"],
         verdict["sentence"],
         [Condition(**condition) for condition in verdict["conditions"]],
-        GateThresholds(**verdict["thresholds"]),
+        GateThresholds.from_record(verdict["thresholds"]),
     )
     picture, measures_file = finished.get("picture"), finished.get("measures_file")
     draw = attempt_of(finished)[1]
-    frames = context.frames_of(draw)
     return InferenceAttempt(
         number=finished["attempt"],
         verdict=judged,
-        measures=measured(root / measures_file, root, frames).measures if measures_file else None,
+        measures=measured(root / measures_file, root, clips.frames_of(draw)).measures if measures_file else None,
         checkpoints={
             stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
             for stage, one in finished["checkpoints"].items()
@@ -111,16 +161,10 @@ def restored_attempt(context: RunContext, finished: Event, verdict: Event) -> In
 
 
 def changed_since_attempt(
-    context: RunContext, attempt: InferenceAttempt, standing: Mapping[str, CheckpointRef], source: SourceState
+    job: InferenceJob, attempt: InferenceAttempt, checkpoints: Mapping[str, CheckpointRef], source: SourceState
 ) -> list[str]:
-    """What an attempt's verdict is bound to and what is not so any more; none: it need not be made again."""
-    now = bind(
-        context.settings,
-        attempt.draw,
-        {stage: reference.model_sha256 for stage, reference in standing.items()},
-        clip_digest=attempt.measures.clip_digest if attempt.measures else None,
-        dataset_sha256=dataset_sha256(context.journal.events()),
-        evaluation_sha256=evaluation_sha256(context.journal.events(), attempt.draw),
-        source=source,
-    )
-    return changed_since(attempt.binding, now)
+    """What has changed since an attempt's verdict, by what it depends on; empty: the verdict still holds.
+
+    ``checkpoints`` and ``source`` are the current ones.
+    """
+    return changed_since(attempt.binding, bind_attempt(job, attempt.draw, checkpoints, attempt.measures, source))

@@ -1,22 +1,22 @@
-"""What a verdict is bound to: weights, clips, settings, frames, code and libraries. Another of any of them, and the old
-verdict says nothing of the new state (pure; docs/gate.md).
+"""What a verdict depends on: weights, clips, settings, frames, code and libraries. It holds only while none of them
+has changed (pure functions; docs/gate.md).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tinyworlds_gate.config.load import Settings
-from tinyworlds_gate.gate.thresholds import GateThresholds
+from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.names import SHARED_KEYS
 from tinyworlds_gate.run.source_state import SourceState
 
 BOUND_PACKAGES = ("python", "tinyworlds_gate", "torch", "numpy", "h5py", "safetensors", "torchmetrics", "pillow")
-"""The libraries that compute or read what is measured; a plugin of pytest is none of them."""
+"""Libraries that compute or read what is measured."""
 
 MEASURING_KEYS = (
     "dataset",
@@ -39,13 +39,16 @@ MEASURING_KEYS = (
 
 SPLIT_KEYS = ("held_out_fraction", "split_seed")
 
+CUSTOM = "custom_conditions."
+"""Prefix of the project's own conditions in ``config``: their names and limits."""
+
 SHOWN_DIGITS = 12
 """Of a SHA-256."""
 
 
 @dataclass(frozen=True)
 class Binding:
-    """Everything that a verdict depends on; None where it was not there (a run that measured nothing has no clips)."""
+    """Everything that a verdict depends on; None where it did not exist (a run that measured nothing has no clips)."""
 
     checkpoints: Mapping[str, str | None]
     """Stage → SHA-256 of its weights."""
@@ -88,13 +91,14 @@ def bind(
     dataset_sha256: str | None,
     source: SourceState,
     evaluation_sha256: str | None = None,
+    custom: Sequence[ClipMetric] = (),
 ) -> Binding:
     """The binding of a verdict on these weights (SHA-256 by stage), taken on this draw under these settings."""
     versions = {name: source.versions[name] for name in BOUND_PACKAGES if name in source.versions}
     return Binding(
         checkpoints=dict(checkpoints),
         clip_digest=clip_digest,
-        config=gate_config(settings, draw),
+        config=gate_config(settings, draw, custom),
         dataset_sha256=dataset_sha256,
         evaluation_sha256=evaluation_sha256,
         commit=source.commit,
@@ -103,15 +107,17 @@ def bind(
     )
 
 
-def gate_config(settings: Settings, draw: int) -> dict[str, Any]:
-    """The resolved settings that a verdict depends on, flat."""
-    thresholds, training = settings.profile.thresholds, settings.training
+def gate_config(settings: Settings, draw: int, custom: Sequence[ClipMetric] = ()) -> dict[str, Any]:
+    """The resolved settings that a verdict depends on, and the limits of the project's own conditions, flat."""
+    training = settings.training
     found = {f"inference.{key}": getattr(settings.inference, key) for key in MEASURING_KEYS}
     found["inference.clip_draw"] = draw
     if settings.inference.evaluation_file is not None:
         found["inference.evaluation_file"] = settings.inference.evaluation_file
     found |= {f"training.{key}": getattr(training, key) for key in (*SPLIT_KEYS, *SHARED_KEYS)}
-    return found | {f"thresholds.{key}": getattr(thresholds, key) for key in GateThresholds.__dataclass_fields__}
+    found |= {f"{stage}.{key}": value for stage, own in settings.backbones.items() for key, value in own.items()}
+    found |= {f"thresholds.{key}": value for key, value in settings.profile.thresholds.as_record().items()}
+    return found | {f"{CUSTOM}{one.name}": one.limit_text for one in custom if one.limit is not None}
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
@@ -120,11 +126,11 @@ def config_sha256(config: Mapping[str, Any]) -> str:
 
 
 def changed_since(recorded: Mapping[str, Any] | None, now: Binding) -> list[str]:
-    """What is not as it was when a verdict was taken, a clause each; none: the verdict holds for ``now``.
+    """What has changed since a verdict, a clause each; none: the verdict holds for ``now``.
 
     Args:
         recorded: the ``binding`` of the verdict as the journal holds it; None in journals of older versions.
-        now: what the same verdict would be bound to if it were taken now.
+        now: the binding that the same verdict would have now.
     """
     if recorded is None:
         return ["the journal does not say what this verdict is bound to: an older version wrote it"]
@@ -157,7 +163,12 @@ def _digest(what: str, was: str | None, now: str | None) -> Iterator[str]:
 def _values(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted({*was, *now}):
         before, after = was.get(key, "not set"), now.get(key, "not set")
-        if before != after:
+        if key.startswith(CUSTOM) and key not in now:
+            yield (
+                f"the condition G5.{key.removeprefix(CUSTOM)} ({before}) is not defined any more: keep it in "
+                "conftest.py, and name that file to `tinyworlds-gate verdict` with --conftest"
+            )
+        elif before != after:
             yield f"{key} was {before} and is now {after}"
 
 

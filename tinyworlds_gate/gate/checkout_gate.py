@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tinyworlds_gate.gate.thresholds import Condition, GateThresholds
+from tinyworlds_gate.config.thresholds import GateThresholds
+from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.verdict import GateVerdict
 from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS, STAGES
 from tinyworlds_gate.targets.capabilities import Capabilities
+from tinyworlds_gate.targets.fingerprint import describe_changes
 from tinyworlds_gate.targets.log_lines import InferenceLines
-from tinyworlds_gate.targets.tree import told_changes
 
 PRINTED = 2e-6
 """Logs print six decimals."""
@@ -72,8 +73,8 @@ def judge_target(evidence: TargetEvidence, can: Capabilities, max_mse: float) ->
     """G1–G5 of the checkout's own inference; everything must hold."""
     error = stated_error(evidence, can)
     conditions = [
-        _exit_code(evidence),
-        _checkpoints(evidence),
+        _exit_code(evidence, can),
+        _checkpoints(evidence, can),
         _markers(evidence),
         _picture(evidence),
         _error(evidence, error, max_mse),
@@ -153,10 +154,11 @@ def both_gates(
     conditions = [*own.conditions, *trusted.conditions]
     if own.verdict == PASS:
         also = f" The checkout's own gate passed too: {_without_verdict(own.sentence)}"
-        return GateVerdict(verdict, trusted.sentence + (also if verdict == PASS else ""), conditions, thresholds)
+        sentence = trusted.sentence + (also if verdict == PASS else "")
+        return GateVerdict(verdict, sentence, conditions, thresholds, trusted.custom)
     said = f"the checkout's own gate: {_without_verdict(own.sentence)}"
     rest = f" The trusted gate: {trusted.sentence}"
-    return GateVerdict(verdict, f"{verdict}: {said}{rest}", conditions, thresholds)
+    return GateVerdict(verdict, f"{verdict}: {said}{rest}", conditions, thresholds, trusted.custom)
 
 
 def of_one_code(verdict: GateVerdict, changes: Sequence[str], files: int) -> GateVerdict:
@@ -164,7 +166,7 @@ def of_one_code(verdict: GateVerdict, changes: Sequence[str], files: int) -> Gat
     if not changes:
         same = f"the {files} files of the checkout are what they were before the run"
         return replace(verdict, conditions=[*verdict.conditions, Condition("G2.checkout", PASS, same)])
-    what = told_changes(list(changes))
+    what = describe_changes(list(changes))
     told = f"files of the checkout changed during the run, so that its weights are not of one code: {what}"
     conditions = [*verdict.conditions, Condition("G2.checkout", INVALID, told)]
     return replace(verdict, verdict=INVALID, sentence=f"INVALID: {told}. {verdict.sentence}", conditions=conditions)
@@ -191,15 +193,26 @@ def _same(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-4, abs_tol=PRINTED)
 
 
-def _exit_code(evidence: TargetEvidence) -> Condition:
+def _exit_code(evidence: TargetEvidence, can: Capabilities) -> Condition:
     if evidence.exit_code == 0:
         return Condition("G1.target", PASS, "the checkout's inference ended with exit code 0")
     how = "was ended" if evidence.exit_code is None else f"ended with exit code {evidence.exit_code}"
-    return Condition("G1.target", FAIL, f"the checkout's inference {how}; its log has the reason")
+    why = (
+        "its log has the reason"
+        if can.takes_checkpoint_folders
+        else "its code accepts no checkpoint folder, which is what its own stages save, so that no training can mend it"
+    )
+    return Condition("G1.target", FAIL, f"the checkout's inference {how}; {why}")
 
 
-def _checkpoints(evidence: TargetEvidence) -> Condition:
-    for stage in STAGES:
+def _checkpoints(evidence: TargetEvidence, can: Capabilities) -> Condition:
+    # Run without actions, TinyWorlds loads no latent-action model and names none.
+    named = [
+        stage
+        for stage in STAGES
+        if can.infers_actions or stage != "latent_actions" or stage in evidence.shown_checkpoints
+    ]
+    for stage in named:
         shown, expected = evidence.shown_checkpoints.get(stage), evidence.expected_checkpoints.get(stage)
         if shown is None:
             return Condition("G2.target", FAIL, f"the checkout's log does not show which {stage} checkpoint it used")
@@ -210,7 +223,8 @@ def _checkpoints(evidence: TargetEvidence) -> Condition:
                 f"the checkout's log shows the {stage} checkpoint {shown}, but this run chose {expected}: its search "
                 "for the latest one took another (hazard 3)",
             )
-    return Condition("G2.target", PASS, "the checkout's log shows the three checkpoints that this run chose")
+    shown_text = "three checkpoints" if len(named) == len(STAGES) else f"checkpoints ({', '.join(named)})"
+    return Condition("G2.target", PASS, f"the checkout's log shows the {shown_text} that this run chose")
 
 
 def _markers(evidence: TargetEvidence) -> Condition:

@@ -1,43 +1,43 @@
-"""G5 and what a profile adds to it, from the measures: each with its number, its limit and what it means."""
+"""The conditions on what a rollout measured: G5, and each stricter one that the profile requires."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.gate.measures.summary import GateMeasures
-from tinyworlds_gate.gate.thresholds import Condition, GateThresholds
 from tinyworlds_gate.names import FAIL, PASS
 
 MOST_DIGITS = 10
 
 
+@dataclass(frozen=True)
+class Condition:
+    """One condition with its verdict and the sentence for it: the number, the limit and what it means."""
+
+    id: str
+    verdict: str
+    reason: str
+
+
 def measured_conditions(measures: GateMeasures, thresholds: GateThresholds) -> list[Condition]:
-    """The error always; each stricter condition only when the profile asks for it."""
-    found = [_error(measures, thresholds)]
-    if thresholds.min_episodes is not None:
-        found.append(_sample(measures, thresholds.min_episodes))
-    if thresholds.require_mse_upper:
-        found.append(_upper_end(measures, thresholds))
-    if thresholds.require_upper_below_mean_frame:
-        found.append(_below_mean_frame(measures))
-    if thresholds.require_skill:
-        found.append(_skill(measures, thresholds))
-    if thresholds.min_delta_psnr_db is not None:
-        found.append(_control(measures, thresholds.min_delta_psnr_db))
-    if thresholds.min_action_codes is not None:
-        found.append(_codes(measures, thresholds.min_action_codes))
-    return found
+    """The condition on the error, and those on the other measures that the thresholds require."""
+    rules: tuple[Callable[[GateMeasures, GateThresholds], Condition | None], ...]
+    rules = (_error, _sample, _upper_end, _below_mean_frame, _skill, _control, _codes)
+    return [condition for rule in rules if (condition := rule(measures, thresholds)) is not None]
 
 
 def apart(value: float, limit: float, digits: int = 4) -> str:
-    """A number with ``digits`` decimals, or as many that a reader sees on which side of the limit it lies."""
+    """A number with ``digits`` decimals, or with as many as it takes to tell it from the limit."""
     for shown in range(digits, MOST_DIGITS):
         if value == limit or f"{value:.{shown}f}" != f"{limit:.{shown}f}":
             return f"{value:.{shown}f}"
     return repr(value)
 
 
-def _judged(id: str, holds: bool, passed: str, failed: str) -> Condition:
+def _pass_or_fail(id: str, holds: bool, passed: str, failed: str) -> Condition:
     return Condition(id, PASS if holds else FAIL, passed if holds else failed)
 
 
@@ -48,7 +48,7 @@ def _error(measures: GateMeasures, thresholds: GateThresholds) -> Condition:
             "G5", FAIL, f"the rollout error is {mse}, not a finite number: the model generates no pictures"
         )
     shown = apart(mse, limit)
-    return _judged(
+    return _pass_or_fail(
         "G5",
         mse <= limit,
         f"the rollout error {shown} is at most {limit:g}",
@@ -57,21 +57,25 @@ def _error(measures: GateMeasures, thresholds: GateThresholds) -> Condition:
     )
 
 
-def _sample(measures: GateMeasures, least: int) -> Condition:
-    clips, episodes = measures.clips, measures.episodes
+def _sample(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    clips, episodes, least = measures.clips, measures.episodes, thresholds.min_episodes
+    if least is None:
+        return None
     what = (
         f"{clips} {'clip was' if clips == 1 else 'clips were'} measured in {episodes} "
-        f"{'episode' if episodes == 1 else 'episodes'}, at least {least} episodes are asked for"
+        f"{'episode' if episodes == 1 else 'episodes'}, at least {least} episodes are required"
     )
-    return _judged(
+    return _pass_or_fail(
         "G5.sample", episodes >= least, what, f"{what}: an error on so few may be luck, and its interval says nothing"
     )
 
 
-def _upper_end(measures: GateMeasures, thresholds: GateThresholds) -> Condition:
+def _upper_end(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if not thresholds.require_mse_upper:
+        return None
     high, limit = measures.mse_high, thresholds.max_mse
     what = f"the upper end {apart(high, limit)} of the error's 95 % interval"
-    return _judged(
+    return _pass_or_fail(
         "G5.interval",
         high <= limit,
         f"{what} is at most {limit:g}",
@@ -79,11 +83,13 @@ def _upper_end(measures: GateMeasures, thresholds: GateThresholds) -> Condition:
     )
 
 
-def _below_mean_frame(measures: GateMeasures) -> Condition:
+def _below_mean_frame(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if not thresholds.require_upper_below_mean_frame:
+        return None
     high, mean = measures.mse_high, measures.mean_frame_mse
     what = f"the upper end {apart(high, mean)} of the error's 95 % interval"
     always = f"{apart(mean, high)}, the error of always answering the mean frame"
-    return _judged(
+    return _pass_or_fail(
         "G5.mean_frame",
         high < mean,
         f"{what} is below {always}",
@@ -91,31 +97,33 @@ def _below_mean_frame(measures: GateMeasures) -> Condition:
     )
 
 
-def _skill(measures: GateMeasures, thresholds: GateThresholds) -> Condition:
+def _skill(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if not thresholds.require_skill:
+        return None
     skill, low, copied = measures.skill, measures.skill_low, f"{measures.copy_last_mse:.4f}"
     if low > 0:
         interval = f"skill {skill:.2f} (95 % interval from {low:.2f})"
         return Condition("G5.skill", PASS, f"{interval} against copying the last frame, which scores {copied}")
-    asked = f"the lower end of its 95 % interval, {low:.2f}, must be above 0"
+    limit = f"the lower end of its 95 % interval, {low:.2f}, must be above 0"
     if not math.isfinite(measures.mse):
-        told = f"the rollout error is {measures.mse}, so the skill, which must be above 0, cannot be stated"
+        reason = f"the rollout error is {measures.mse}, so the skill, which must be above 0, cannot be stated"
     elif math.isnan(skill):
-        told = (
+        reason = (
             f"copying the last frame scores {copied}: nothing moves in these clips, so the skill, which must be above "
             "0, cannot be stated"
         )
     elif skill < 0:
-        told = f"{worse_than_copying(measures, thresholds)}. Skill is {skill:.2f}, and {asked}"
+        reason = f"{worse_than_copying(measures, thresholds)}. Skill is {skill:.2f}, and {limit}"
     else:
-        told = (
-            f"skill is {skill:.2f} against copying the last frame, which scores {copied}, but {asked}: that the model "
+        reason = (
+            f"skill is {skill:.2f} against copying the last frame, which scores {copied}, but {limit}: that the model "
             "predicts better than no motion at all is not shown"
         )
-    return Condition("G5.skill", FAIL, told)
+    return Condition("G5.skill", FAIL, reason)
 
 
 def worse_than_copying(measures: GateMeasures, thresholds: GateThresholds) -> str:
-    """The clause on a model whose skill is negative; "under" the limit is no praise then."""
+    """The clause on a model whose skill is negative: it says so even where the error is within the limit."""
     error, copied = apart(measures.mse, measures.copy_last_mse), apart(measures.copy_last_mse, measures.mse)
     if measures.mse <= thresholds.max_mse:
         within = "under" if measures.mse < thresholds.max_mse else "at the limit"
@@ -127,13 +135,19 @@ def worse_than_copying(measures: GateMeasures, thresholds: GateThresholds) -> st
     return f"{what} the model predicts worse than no motion at all"
 
 
-def _control(measures: GateMeasures, least_db: float) -> Condition:
-    cost = measures.delta_psnr_db
-    what = f"random actions cost {apart(cost, least_db, 2)} dB, at least {least_db:g} dB are asked for"
-    return _judged("G5.control", cost >= least_db, what, f"{what}: the actions hardly steer what the model predicts")
+def _control(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    cost, least_db = measures.delta_psnr_db, thresholds.min_delta_psnr_db
+    if least_db is None:
+        return None
+    what = f"random actions cost {apart(cost, least_db, 2)} dB, at least {least_db:g} dB are required"
+    return _pass_or_fail(
+        "G5.control", cost >= least_db, what, f"{what}: the actions hardly steer what the model predicts"
+    )
 
 
-def _codes(measures: GateMeasures, least: int) -> Condition:
-    used = measures.action_codes_used
-    what = f"{used} action {'code is' if used == 1 else 'codes are'} in use, at least {least} are asked for"
-    return _judged("G5.codes", used >= least, what, f"{what}: so few cannot tell the moves of a player apart")
+def _codes(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    used, least = measures.action_codes_used, thresholds.min_action_codes
+    if least is None:
+        return None
+    what = f"{used} action {'code is' if used == 1 else 'codes are'} in use, at least {least} are required"
+    return _pass_or_fail("G5.codes", used >= least, what, f"{what}: so few cannot tell the moves of a player apart")

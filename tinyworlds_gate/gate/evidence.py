@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import CheckpointError, DataError
+from tinyworlds_gate.gate.conditions import Condition
+from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
+from tinyworlds_gate.gate.measures.custom import CustomResult, measure_custom
+from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.recomputed_errors import Recomputed, recomputed
-from tinyworlds_gate.gate.measures.summary import GateMeasures, MeasuresError, read_raw, summarise
-from tinyworlds_gate.gate.thresholds import Condition
+from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.names import EVALUATION, INVALID, PASS, STAGES
-from tinyworlds_gate.reference.rollout.generated_frames import read_generated
+from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames, read_generated
 from tinyworlds_gate.run.journal import Event, last_event
 
 
@@ -34,6 +37,8 @@ class Measured:
     starts: tuple[int, ...] = ()
     problem: str = ""
     claims: tuple[Condition, ...] = ()
+    custom: tuple[CustomResult, ...] = ()
+    """The conditions and metrics of the project's conftest.py."""
 
 
 def measured(
@@ -43,6 +48,7 @@ def measured(
     *,
     asked: Mapping[str, Any] | None = None,
     weights: Mapping[str, str] | None = None,
+    custom: Sequence[ClipMetric] = (),
 ) -> Measured:
     """Read what the process wrote, held to what the harness finds itself (`claims.py`).
 
@@ -52,6 +58,7 @@ def measured(
         frames: the frames file of the run, whatever the process says that it read; None believes the process.
         asked: setting → value that the run was to be measured with; None does not look.
         weights: stage → SHA-256 of the weights that were to be measured; None does not look.
+        custom: conditions and metrics of the project, measured on the same clips.
     """
     try:
         raw = read_raw(path)
@@ -62,24 +69,26 @@ def measured(
     except MeasuresError as error:
         return Measured(None, problem=str(error))
     starts = tuple(int(clip["start"]) for clip in raw["clips"])
-    made, problem = _generated(path, raw, facts)
+    generated, made, problem = _generated(path, raw, facts)
     claims = [*claim_conditions(raw, facts, made, asked, weights)]
     if problem:
         claims.append(Condition("G5.recomputed", INVALID, problem))
-    return Measured(measures, starts, claims=tuple(claims))
+    results = measure_custom(custom, facts, generated, problem, measures.seed)
+    return Measured(measures, starts, claims=tuple(claims), custom=results)
 
 
-def _generated(path: Path, raw: Mapping[str, Any], facts: ClipFacts) -> tuple[Recomputed | None, str]:
+def _generated(
+    path: Path, raw: Mapping[str, Any], facts: ClipFacts
+) -> tuple[GeneratedFrames | None, Recomputed | None, str]:
     name = raw.get("generated_frames")
     if not isinstance(name, str) or Path(name).name != name:
-        return (
-            None,
-            "the inference run names no file with the frames that it generated, so its errors cannot be checked",
-        )
+        problem = "the inference run names no file with the frames that it generated, so its errors cannot be checked"
+        return None, None, problem
     try:
-        return recomputed(read_generated(path.parent / name), facts.true_BSHWC), ""
+        generated = read_generated(path.parent / name)
+        return generated, recomputed(generated, facts.true_BSHWC), ""
     except (DataError, MeasuresError) as error:
-        return None, f"its errors cannot be checked: {error}"
+        return None, None, f"its errors cannot be checked: {error}"
 
 
 def dataset_sha256(events: Iterable[Event]) -> str | None:
@@ -93,9 +102,6 @@ def evaluation_sha256(events: Iterable[Event], draw: int) -> str | None:
     ready = last_event(list(events), "dataset_ready") if draw == EVALUATION else None
     evaluation = (ready or {}).get("evaluation")
     return None if evaluation is None else str(evaluation["sha256"])
-
-
-# What an inference run is asked to measure: its settings, and three checkpoints that belong together (C4).
 
 
 def asked_settings(settings: Settings, draw: int) -> dict[str, Any]:
@@ -121,19 +127,23 @@ def asked_settings(settings: Settings, draw: int) -> dict[str, Any]:
     }
 
 
-def agreement_conditions(checkpoints: Mapping[str, CheckpointRef | Path]) -> tuple[Condition, ...]:
-    """One INVALID condition for each disagreement or checkpoint that cannot be read, or one that holds."""
+def agreement_conditions(
+    checkpoints: Mapping[str, CheckpointRef | Path], backbones: Mapping[str, Mapping[str, int]] | None = None
+) -> tuple[Condition, ...]:
+    """One INVALID condition for each disagreement or checkpoint that cannot be read, or one that holds.
+
+    ``backbones``: stage → its own backbone, where stages may differ (C2); None where they share one.
+    """
     video, latent, dynamics = (checkpoints[stage] for stage in STAGES)
     try:
-        problems = [told for _, holds, told in check_agreement(video, latent, dynamics) if not holds]
+        found = check_agreement(video, latent, dynamics, backbones=backbones)
+        problems = [reason for _, holds, reason in found if not holds]
     except CheckpointError as error:
         problems = [str(error)]
     if not problems:
         return (Condition("C4", PASS, "the three checkpoints belong together"),)
     return tuple(Condition("C4", INVALID, told) for told in problems)
 
-
-# Reading the log of an inference run: the lines of shared/spec/tinyworlds.md §2, unknown lines ignored.
 
 _CHECKPOINT = re.compile(r"^Using (video_tokenizer|latent_actions|dynamics) checkpoint:\s*(\S.*?)\s*$", re.MULTILINE)
 _FRAME = re.compile(r"^Inferring frame (\d+)/(\d+)", re.MULTILINE)
@@ -174,8 +184,6 @@ def _number(text: str) -> float:
     except ValueError:
         return math.nan
 
-
-# G4: the inference run left a picture that did not exist before and that decodes as an image.
 
 PATTERN = "inference_results_gt_vs_pred_*.png"
 

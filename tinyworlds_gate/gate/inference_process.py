@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.gate.inference_job import InferenceJob
 from tinyworlds_gate.launch.cause import KILLED, OK, OUT_OF_MEMORY, TIMEOUT, cause_of
 from tinyworlds_gate.launch.child import ChildResult, run_child
 from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
@@ -21,41 +22,49 @@ KILLS_INTERVAL_S = 1.0
 
 @dataclass(frozen=True)
 class InferenceChild:
-    """How the process ended, why by evidence, and the sentence that shows a full disk (None: the disk takes data)."""
+    """How the process ended, the cause by its evidence, and the sentence that shows a full disk (None: it is not)."""
 
     child: ChildResult
     cause: str
     disk_problem: str | None
 
+    def journal_fields(self) -> dict[str, Any]:
+        """The fields of ``inference_finished`` and ``target_inference_finished`` that the process decides."""
+        child = self.child
+        return {
+            "exit_code": child.exit_code,
+            "signal": child.signal,
+            "cause": self.cause,
+            "wall_s": child.wall_s,
+            "extra_launchers": [record.as_record() for record in child.extra],
+            "ended": [record.as_record() for record in child.ended],
+            "log_tail": None if child.ok else list(child.log_tail),
+        }
 
-def run_inference(
-    context: RunContext, command: Sequence[str], log: Path, target: Target | None = None
-) -> InferenceChild:
-    """Run the command to its end, alone on the project: training that somebody starts beside it is ended (L2).
 
-    ``target``: whose inference it is; by default that of the run's target.
+def run_inference(job: InferenceJob, target: Target, command: Sequence[str], log: Path) -> InferenceChild:
+    """Run the inference command of ``target`` to its end; training that is started beside it is ended (L2).
 
     Raises:
         LaunchError: it cannot be started.
     """
-    settings, layout, kills = context.settings, context.layout, OomKills()
+    settings, layout, kills = job.settings, job.layout, OomKills()
     looked = -KILLS_INTERVAL_S
 
-    def look_for_kills(awake_s: float) -> None:
+    def look_for_kills(elapsed_s: float) -> None:
         nonlocal looked
-        if awake_s - looked >= KILLS_INTERVAL_S:  # finding our children reads the whole process table
-            looked = awake_s
-            kills.look(descendants(os.getpid()))  # the process may sit in a cgroup of its own
+        if elapsed_s - looked >= KILLS_INTERVAL_S:  # finding our children reads the whole process table
+            looked = elapsed_s
+            kills.read(descendants(os.getpid()))  # the process may sit in a cgroup of its own
 
-    whose = target or context.target
     child = run_child(
         command,
-        cwd=whose.root,
-        env=stage_environment(whose, LaunchFiles(layout.root), on_cpu=context.on_cpu),
+        cwd=target.root,
+        env=stage_environment(target, LaunchFiles(layout.root), on_cpu=job.on_cpu),
         log_path=log,
         deadline_s=settings.profile.watchdog.inference_deadline_s,
         on_poll=look_for_kills,
-        alone_in=context.target,
+        exclusive_target=job.target,
         cleanup_extra=settings.options.cleanup_extra_processes,
         guard_interval_s=settings.options.monitor_interval_sec,
     )
@@ -73,17 +82,14 @@ def run_inference(
     return InferenceChild(child, cause, problem)
 
 
-# What follows an inference process that ended for a reason which says nothing of the model (pure).
-
-
 @dataclass(frozen=True)
 class NextTry:
-    """The same attempt once more."""
+    """How the same attempt is run again."""
 
     batch_size: int
     """Clips that are rolled out at once."""
     kills: int
-    """How often somebody has ended the process so far."""
+    """How often the process was ended from outside so far."""
     reason: str
 
 

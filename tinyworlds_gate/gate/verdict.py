@@ -1,4 +1,4 @@
-"""The verdict of the inference gate: G1 to G5 and the profile's stricter conditions, as a pure function."""
+"""The verdict of the inference gate: its conditions (G1 to G5) and the sentence; pure functions."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinyworlds_gate.gate.conditions import measured_conditions, worse_than_copying
+from tinyworlds_gate.config.thresholds import GateThresholds
+from tinyworlds_gate.gate.conditions import Condition, measured_conditions, worse_than_copying
 from tinyworlds_gate.gate.evidence import InferenceLog
+from tinyworlds_gate.gate.measures.custom import CustomResult, custom_conditions
 from tinyworlds_gate.gate.measures.summary import GateMeasures
-from tinyworlds_gate.gate.thresholds import Condition, GateThresholds
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION, EVERYTHING, FAIL, FINAL, INVALID, PASS, STAGES
-
-__all__ = [
-    "Condition",
-    "GateThresholds",
-    "GateVerdict",
-    "InferenceEvidence",
-    "judge_inference",
-    "judge_measures",
-]
 
 LOG_AGREEMENT = 1e-6
 """The log prints eight decimals; its error and the one from the clips may differ by no more."""
@@ -39,12 +31,12 @@ CLIPS_OF = {
     FINAL: "held-out clips of the second draw, in episodes that no attempt has measured",
     EVALUATION: "clips that the evaluation set names",
 }
-"""Draw → its clips, in the condition that holds measured clips to them."""
+"""Draw → its clips, in the condition `G5.clips`."""
 
 
 @dataclass(frozen=True)
 class InferenceEvidence:
-    """What an inference run left behind, gathered at the edges."""
+    """What an inference run left behind, as read from its log, picture and measures file."""
 
     exit_code: int | None
     log: InferenceLog
@@ -55,13 +47,15 @@ class InferenceEvidence:
     measures_problem: str
     draw: int = ATTEMPTS
     measured_starts: tuple[int, ...] = ()
-    """The first frames of the clips that were measured; the digest ties them to their pixels."""
+    """First frames of the measured clips; ``clip_digest`` covers their pixels."""
     drawn_starts: tuple[int, ...] | None = None
-    """Those that the harness drew itself before anything was trained; None where it drew none."""
+    """First frames of the clips that the harness drew before the training; None where it drew none."""
     claims: tuple[Condition, ...] = ()
-    """How the statements of the measures file held to what the harness finds itself (`claims.py`)."""
+    """The measures file compared with what the harness computes itself (`claims.py`)."""
     agreement: tuple[Condition, ...] = ()
     """Whether the three checkpoints belong together (C4)."""
+    custom: tuple[CustomResult, ...] = ()
+    """The project's own conditions and metrics (docs/extending.md), measured on the same clips."""
 
 
 @dataclass(frozen=True)
@@ -72,26 +66,37 @@ class GateVerdict:
     sentence: str
     conditions: Sequence[Condition]
     thresholds: GateThresholds
+    custom: Sequence[CustomResult] = ()
 
     def as_event(self) -> dict[str, Any]:
         """The fields of the journal's ``gate_verdict`` that this function decides."""
-        return {
+        fields: dict[str, Any] = {
             "verdict": self.verdict,
             "sentence": self.sentence,
             "conditions": [asdict(condition) for condition in self.conditions],
-            "thresholds": asdict(self.thresholds),
+            "thresholds": self.thresholds.as_record(),
         }
+        if self.custom:
+            fields["custom_metrics"] = [one.as_record() for one in self.custom]
+        return fields
 
 
 def judge_inference(
     evidence: InferenceEvidence, thresholds: GateThresholds, *, without: Container[str] = ()
 ) -> GateVerdict:
-    """Apply G1–G5 and what the profile adds; everything must hold, and nothing evaluated is not a pass.
+    """The verdict on an inference run: every condition must hold, and a run that measured nothing does not pass.
 
-    ``without`` names conditions that are left out. The product leaves out none: it shows what a check is worth, since
-    the defect that it stands against must then get through (docs/gate-power.md).
+    Args:
+        without: IDs of conditions to leave out. Only the measurement of the gate's power uses it (docs/gate-power.md):
+            a defect that one condition detects must get through without it.
     """
-    conditions = [
+    conditions = [one for one in inference_conditions(evidence, thresholds) if one.id not in without]
+    return _verdict(conditions, evidence.measures, thresholds, evidence.draw, evidence.custom)
+
+
+def inference_conditions(evidence: InferenceEvidence, thresholds: GateThresholds) -> list[Condition]:
+    """Every condition on an inference run: G1 to G5, what the thresholds require, then the project's own."""
+    return [
         _exit_code(evidence),
         *evidence.agreement,
         _checkpoints(evidence),
@@ -99,29 +104,39 @@ def judge_inference(
         _picture(evidence),
         *_error(evidence, thresholds),
     ]
-    conditions = [condition for condition in conditions if condition.id not in without]
-    return _verdict(conditions, evidence.measures, thresholds, evidence.draw)
 
 
-def judge_measures(measures: GateMeasures, thresholds: GateThresholds, others: Sequence[Condition] = ()) -> GateVerdict:
-    """G5 and what the thresholds add, where there is no inference run to judge: a measurement alone (`score`).
+def judge_measures(
+    measures: GateMeasures,
+    thresholds: GateThresholds,
+    others: Sequence[Condition] = (),
+    custom: Sequence[CustomResult] = (),
+) -> GateVerdict:
+    """The verdict on a measurement without an inference run (`tinyworlds-gate score`).
 
-    ``others`` are conditions that the measurement itself found, such as checkpoints that do not belong together.
+    Args:
+        others: conditions that the measurement itself found, such as checkpoints that do not belong together.
+        custom: the user's own conditions and metrics, measured on the same clips.
     """
-    return _verdict([*others, *measured_conditions(measures, thresholds)], measures, thresholds)
+    conditions = [*others, *measured_conditions(measures, thresholds), *custom_conditions(custom)]
+    return _verdict(conditions, measures, thresholds, custom=custom)
 
 
 def _verdict(
-    conditions: list[Condition], measures: GateMeasures | None, thresholds: GateThresholds, draw: int = ATTEMPTS
+    conditions: list[Condition],
+    measures: GateMeasures | None,
+    thresholds: GateThresholds,
+    draw: int = ATTEMPTS,
+    custom: Sequence[CustomResult] = (),
 ) -> GateVerdict:
-    """Everything must hold; evidence that contradicts itself stands above a failure."""
+    """INVALID where a condition is INVALID, else FAIL where one failed, else PASS."""
     invalid = [condition for condition in conditions if condition.verdict == INVALID]
     failed = [condition for condition in conditions if condition.verdict == FAIL]
     if measures is None and not invalid and not failed:
         invalid = [Condition("G5.measures", INVALID, "nothing was measured, and nothing evaluated is not a pass")]
     verdict = INVALID if invalid else FAIL if failed else PASS
     sentence = _sentence(verdict, invalid + failed, measures, thresholds, draw)
-    return GateVerdict(verdict, sentence, conditions, thresholds)
+    return GateVerdict(verdict, sentence, conditions, thresholds, custom)
 
 
 def _exit_code(evidence: InferenceEvidence) -> Condition:
@@ -168,24 +183,25 @@ def _error(evidence: InferenceEvidence, thresholds: GateThresholds) -> list[Cond
     if measures is None:
         problem = evidence.measures_problem
         return [stated, Condition("G5.measures", INVALID, f"the error of the rollout is not known: {problem}")]
-    return [stated, *evidence.claims, *_clips(evidence), *measured_conditions(measures, thresholds)]
+    own = custom_conditions(evidence.custom)
+    return [stated, *evidence.claims, *_clips(evidence), *measured_conditions(measures, thresholds), *own]
 
 
 def _stated(evidence: InferenceEvidence) -> Condition:
     """The error in the log: present, finite, and that of the clips that were measured."""
     mse, measures = evidence.log.mse, evidence.measures
     if mse is None:
-        told = "the log has no line 'Mean Squared Error (GT vs Pred)': nothing was measured"
-        return Condition("G5.log", FAIL, told)
+        reason = "the log has no line 'Mean Squared Error (GT vs Pred)': nothing was measured"
+        return Condition("G5.log", FAIL, reason)
     if not math.isfinite(mse):
         return Condition("G5.log", FAIL, f"the mean squared error in the log is {mse}, not a finite number")
     if measures is None or math.isclose(mse, measures.mse, rel_tol=0.0, abs_tol=LOG_AGREEMENT):
         return Condition("G5.log", PASS, f"the log states a mean squared error of {mse:.6f}")
-    told = (
+    reason = (
         f"the log states an error of {mse:.6f}, but the clips it measured average {measures.mse:.6f}: one of the two "
         "is not of this run"
     )
-    return Condition("G5.log", INVALID, told)
+    return Condition("G5.log", INVALID, reason)
 
 
 def _clips(evidence: InferenceEvidence) -> list[Condition]:
@@ -208,11 +224,11 @@ def _clips(evidence: InferenceEvidence) -> list[Condition]:
 def _sentence(
     verdict: str, problems: Sequence[Condition], measures: GateMeasures | None, thresholds: GateThresholds, draw: int
 ) -> str:
-    """What a newcomer reads first: every reason for a failure, or what a pass was measured against."""
+    """Every reason for a failure, or the error of a pass beside its limit and the baseline."""
     clips = MEASURED_CLIPS[draw]
     if verdict != PASS:
         reasons = [one.reason for one in problems]
-        if measures is not None and measures.mse <= thresholds.max_mse and _untold_negative_skill(measures, thresholds):
+        if measures is not None and measures.mse <= thresholds.max_mse and _omits_negative_skill(measures, thresholds):
             reasons.append(worse_than_copying(measures, thresholds))
         where = "" if draw == ATTEMPTS else f"on {clips} "
         return f"{verdict}: {where}{'. Also: '.join(reasons)}."
@@ -225,13 +241,13 @@ def _sentence(
     )
 
 
-def _untold_negative_skill(measures: GateMeasures, thresholds: GateThresholds) -> bool:
-    """Where the profile asks for skill, its own condition tells it."""
+def _omits_negative_skill(measures: GateMeasures, thresholds: GateThresholds) -> bool:
+    """Whether the skill is negative and no condition reports it."""
     return measures.skill < 0 and not thresholds.require_skill
 
 
 def _compared(measures: GateMeasures) -> str:
-    """The rest of a pass; a model that only the limit lets through is named in the same sentence."""
+    """The end of the sentence of a pass: the comparison with copying the last frame, whichever is better."""
     if math.isnan(measures.skill):
         return "; nothing moves in these clips, so there is no skill to state"
     copied = f"copying the last frame ({measures.copy_last_mse:.4f}, skill {measures.skill:.2f})"

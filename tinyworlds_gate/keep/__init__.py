@@ -1,1 +1,1 @@
-"""A finished run's evidence as small files that can be committed, and one entry in a table (docs/results.md)."""
+"""Store a finished run's evidence as small files that can be committed, with an entry in a table (docs/results.md)."""

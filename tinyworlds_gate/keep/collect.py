@@ -1,4 +1,4 @@
-"""Reads what a run left and makes the kept files of it; what cannot be kept is told with its reason."""
+"""Read a run's files, shrink them, and record the reason for each file that is left out."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from tinyworlds_gate.keep.files import JOURNAL, Wanted
+from tinyworlds_gate.keep.files import JOURNAL, SourceFile
 from tinyworlds_gate.keep.machine_names import MachineNames, without_machine
-from tinyworlds_gate.keep.shrink import MAX_READ_BYTES, PICTURE_SUFFIXES, Fitted, TooLarge, fitted, size_told
+from tinyworlds_gate.keep.shrink import MAX_READ_BYTES, PICTURE_SUFFIXES, ShrunkFile, TooLarge, shrink_file
+from tinyworlds_gate.run.formats import size_text
 from tinyworlds_gate.run.journal import Event
 
 
 @dataclass(frozen=True)
 class KeptFile:
-    """A file of the folder, and where the run has it."""
+    """A file as stored in the folder, and its path in the project."""
 
-    file: Fitted
+    file: ShrunkFile
     what: str
     source: str
 
     @property
     def sha256(self) -> str:
-        """Of what is kept."""
+        """SHA-256 of the stored content."""
         return sha256(self.file.content).hexdigest()
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is not in the folder. ``size``: bytes in the project, None where the file is not there."""
+    """A file that is not in the folder. ``size``: bytes in the project, None where the file is absent."""
 
     what: str
     source: str | None
@@ -41,21 +42,21 @@ class LeftOut:
 
 @dataclass
 class Collected:
-    """Everything of a run, kept or not."""
+    """All files of a run, stored or left out."""
 
     kept: list[KeptFile] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def collect(root: Path, wanted: Iterable[Wanted], events: list[Event], names: MachineNames) -> Collected:
-    """Read the wanted files below ``root``, pictures first, since a large page links them.
+def collect(root: Path, files: Iterable[SourceFile], events: list[Event], names: MachineNames) -> Collected:
+    """Read the files below ``root``, pictures first, since a large page links to them.
 
-    The journal is made of ``events``: a line that was torn when its writer was killed is not kept.
+    The journal is written from ``events``, without a torn last line.
     """
     collected = Collected()
     pictures: dict[str, str] = {}
     taken: set[str] = set()
-    numbered = sorted(enumerate(wanted), key=lambda one: (not one[1].name.endswith(PICTURE_SUFFIXES), one[0]))
+    numbered = sorted(enumerate(files), key=lambda one: (not one[1].name.endswith(PICTURE_SUFFIXES), one[0]))
     found: dict[int, KeptFile] = {}
     for number, one in numbered:
         outcome = _read(root, one, events, names, pictures, taken)
@@ -71,7 +72,7 @@ def collect(root: Path, wanted: Iterable[Wanted], events: list[Event], names: Ma
 
 
 def _read(
-    root: Path, one: Wanted, events: list[Event], names: MachineNames, pictures: dict[str, str], taken: set[str]
+    root: Path, one: SourceFile, events: list[Event], names: MachineNames, pictures: dict[str, str], taken: set[str]
 ) -> KeptFile | LeftOut:
     source = None if one.source is None else without_machine(one.source, names)
     if one.source is None or source is None:
@@ -84,11 +85,11 @@ def _read(
     try:
         size = path.stat().st_size
         if size > MAX_READ_BYTES:
-            return LeftOut(one.what, source, size, f"it has {size_told(size)}, too much even when compressed")
+            return LeftOut(one.what, source, size, f"it has {size_text(size)}, too much even when compressed")
         content = _journal_text(events) if one.name == JOURNAL else path.read_bytes()
     except OSError as error:
         return LeftOut(one.what, source, None, f"it cannot be read: {error.strerror}")
-    found = fitted(one.name, content, names, pictures)
+    found = shrink_file(one.name, content, names, pictures)
     if isinstance(found, TooLarge):
         return LeftOut(one.what, source, size, found.reason)
     return KeptFile(found, one.what, source)

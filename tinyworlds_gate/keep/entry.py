@@ -1,6 +1,6 @@
-"""A run as one entry of the table: numbers as its journal has them, and what they depend on (pure).
+"""Build a run's entry in the table from its journal: its numbers and what they depend on (pure).
 
-What the journal does not know is null, never 0. Only `train_minutes` and `gpus` are sums, over the chunks.
+A number that the journal does not have is null, never 0. Only `train_minutes` and `gpus` are sums, over the chunks.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinyworlds_gate.keep.files import draw_told, kept_attempt
+from tinyworlds_gate.keep.files import draw_text, kept_attempt
 from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.run.journal import events_of
 from tinyworlds_gate.run.redact import redact_command
@@ -77,9 +77,9 @@ def entry_of(record: RunRecord) -> Entry:
 
 
 def _trained(record: RunRecord) -> Entry:
-    """Minutes and GPUs over all chunks, failed ones and those before a resume too.
+    """Sum minutes and count GPUs over all chunks, including failed ones and those before a resume.
 
-    Null where no chunk tells: nothing was trained in this run, or nobody saw it.
+    Null where no chunk has them, for example in a run that trained nothing.
     """
     ends = [chunk.finished or {} for chunk in record.chunks]
     walls = [float(end["wall_s"]) for end in ends if isinstance(end.get("wall_s"), int | float)]
@@ -93,7 +93,7 @@ def _trained(record: RunRecord) -> Entry:
 
 
 def _measured_on(attempt: Attempt | None) -> Entry | None:
-    return None if attempt is None else {"attempt": attempt.number, "draw": attempt.draw, "what": draw_told(attempt)}
+    return None if attempt is None else {"attempt": attempt.number, "draw": attempt.draw, "what": draw_text(attempt)}
 
 
 def _machine(started: Mapping[str, Any]) -> Entry:

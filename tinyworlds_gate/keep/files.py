@@ -1,4 +1,4 @@
-"""Which files of a run are kept, and under which names (pure: nothing is looked at on the disk)."""
+"""List the files of a run to keep, and their names in the folder (pure: reads only the journal)."""
 
 from __future__ import annotations
 
@@ -25,84 +25,86 @@ WHAT = {
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One file: what it is, where the run left it (in the project; None: nowhere), and its name when it is kept."""
+class SourceFile:
+    """One file: description, path in the project (None: absent), and name in the folder."""
 
     what: str
     source: str | None
     name: str
 
 
-def wanted_files(record: RunRecord) -> list[Wanted]:
-    """Everything that belongs to a kept run, each source once."""
-    found: dict[str, Wanted] = {}
+def files_to_keep(record: RunRecord) -> list[SourceFile]:
+    """Return all files of a run, each path once."""
+    found: dict[str, SourceFile] = {}
     for one in [*_reports(record), *_pictures(record), *_histories(record), *_settings(record), _journal(record)]:
         found.setdefault(one.source or f"none: {one.what}", one)
     return list(found.values())
 
 
-def _reports(record: RunRecord) -> Iterator[Wanted]:
+def _reports(record: RunRecord) -> Iterator[SourceFile]:
     page = (last_event(record.events, "report_written", id="A8") or {}).get("path")
-    yield _wanted("the page (A8), open this first", page, REPORTS)
+    yield _source_file("the page (A8), open this first", page, REPORTS)
     names = report_names(record)
     for key, what in WHAT.items():
         source = PurePosixPath("docs/action") / names[key]
-        yield _wanted(f"{what} ({key})", str(source), REPORTS)
-        yield _wanted(f"{what} ({key}), for programs", str(source.with_suffix(".json")), REPORTS)
+        yield _source_file(f"{what} ({key})", str(source), REPORTS)
+        yield _source_file(f"{what} ({key}), for programs", str(source.with_suffix(".json")), REPORTS)
     plots = (record.wandb or {}).get("plots") or []
     for plot in plots:
-        yield _wanted("plot of a stage's metrics (A4)", plot, PLOTS)
+        yield _source_file("plot of a stage's metrics (A4)", plot, PLOTS)
     if not plots:
-        yield _wanted("plots of the stages' metrics (A4)", None, PLOTS)
+        yield _source_file("plots of the stages' metrics (A4)", None, PLOTS)
 
 
-def _pictures(record: RunRecord) -> Iterator[Wanted]:
-    """Of every attempt that was judged: a page or a report that tells of it shows it."""
+def _pictures(record: RunRecord) -> Iterator[SourceFile]:
+    """Yield the pictures of every judged attempt, which the page and the reports show."""
     for attempt in judged_attempts(record):
         drawn, done = attempt.drawn or {}, attempt.finished or {}
-        yield _wanted(f"{attempt.name}: the verdict in one picture, with film strips", drawn.get("picture"), PICTURES)
+        yield _source_file(
+            f"{attempt.name}: the verdict in one picture, with film strips", drawn.get("picture"), PICTURES
+        )
         if drawn.get("film_strip"):
-            yield _wanted(f"{attempt.name}: the median clip as a film strip", drawn["film_strip"], PICTURES)
-        yield _wanted(f"{attempt.name}: true, predicted and error, as inference drew it", done.get("picture"), PICTURES)
+            yield _source_file(f"{attempt.name}: the median clip as a film strip", drawn["film_strip"], PICTURES)
+        yield _source_file(
+            f"{attempt.name}: true, predicted and error, as inference drew it", done.get("picture"), PICTURES
+        )
     for event in events_of(record.events, "target_inference_finished"):
-        told = f"attempt {event.get('attempt')}: drawn by the checkout's own inference"
-        yield _wanted(told, event.get("picture"), PICTURES)
+        what = f"attempt {event.get('attempt')}: drawn by the checkout's own inference"
+        yield _source_file(what, event.get("picture"), PICTURES)
 
 
-def _histories(record: RunRecord) -> Iterator[Wanted]:
+def _histories(record: RunRecord) -> Iterator[SourceFile]:
     for chunk in record.chunks:
         history = (chunk.finished or {}).get("history")
         if history:
-            yield _wanted(f"history of {chunk.stage}, a row a logged update", history, HISTORY)
+            yield _source_file(f"history of {chunk.stage}, a row a logged update", history, HISTORY)
 
 
-def _settings(record: RunRecord) -> Iterator[Wanted]:
-    """The run's own copies; of a run on a checkout the profile that it was started with, and the checkout's files."""
+def _settings(record: RunRecord) -> Iterator[SourceFile]:
+    """Yield the run's copies of its settings; for a run on a checkout, the profile's and the checkout's files."""
     files = sorted((record.settings or {}).get("files") or {})
     copies = f"results/{record.folder.name}/configs"
     on_checkout = str(record.started.get("target")).startswith("tinyworlds")
     for name in sorted(SETTINGS_FILES) if on_checkout else files:
-        yield _wanted("settings as the run read them", f"{copies}/{name}", SETTINGS)
+        yield _source_file("settings as the run read them", f"{copies}/{name}", SETTINGS)
     for name in files if on_checkout else ():
-        told, folder = "settings of the checkout as its stages read them", f"{SETTINGS}/{CHECKOUT_CONFIGS}"
-        yield _wanted(told, f"{copies}/{CHECKOUT_CONFIGS}/{name}", folder)
+        what, folder = "settings of the checkout as its stages read them", f"{SETTINGS}/{CHECKOUT_CONFIGS}"
+        yield _source_file(what, f"{copies}/{CHECKOUT_CONFIGS}/{name}", folder)
     if not files:
-        yield _wanted("the settings files of the run", None, SETTINGS)
+        yield _source_file("the settings files of the run", None, SETTINGS)
 
 
-def _journal(record: RunRecord) -> Wanted:
-    return Wanted("everything that happened, in order", f"results/{record.folder.name}/journal.jsonl", JOURNAL)
+def _journal(record: RunRecord) -> SourceFile:
+    return SourceFile("everything that happened, in order", f"results/{record.folder.name}/journal.jsonl", JOURNAL)
 
 
-def _wanted(what: str, source: object, folder: str) -> Wanted:
+def _source_file(what: str, source: object, folder: str) -> SourceFile:
     if not isinstance(source, str) or not source:
-        return Wanted(what, None, folder)
-    return Wanted(what, source, f"{folder}/{PurePosixPath(source).name}")
+        return SourceFile(what, None, folder)
+    return SourceFile(what, source, f"{folder}/{PurePosixPath(source).name}")
 
 
-# Which attempt a run's kept numbers are measured on (pure).
-
-DRAW_WORDS = {EVALUATION: "the evaluation set", FINAL: "a second draw of held-out clips, which no attempt has seen"}
+DRAW_NAMES = {EVALUATION: "the evaluation set", FINAL: "a second draw of held-out clips, which no attempt has seen"}
 
 
 def judged_attempts(record: RunRecord) -> list[Attempt]:
@@ -111,16 +113,16 @@ def judged_attempts(record: RunRecord) -> list[Attempt]:
 
 
 def kept_attempt(record: RunRecord) -> Attempt | None:
-    """The final verdict of the last attempt: on the evaluation set, else on a second draw; else the attempt itself.
+    """Return the attempt whose numbers are stored; None where nothing was judged.
 
-    A final verdict of an earlier attempt does not count: a later attempt was needed because it did not stand. None
-    where nothing was judged.
+    It is the final verdict of the last attempt (on the evaluation set, else on a second draw), else that attempt
+    itself. A final verdict of an earlier attempt does not count: it did not pass, so there was a later attempt.
     """
     judged = judged_attempts(record)
     last = [attempt for attempt in judged if attempt.number == max(one.number for one in judged)]
     return max(last, key=lambda attempt: attempt.draw, default=None)
 
 
-def draw_told(attempt: Attempt) -> str:
-    """Which clips, in words."""
-    return DRAW_WORDS.get(attempt.draw, "the held-out clips of the attempts")
+def draw_text(attempt: Attempt) -> str:
+    """Describe the clips of an attempt."""
+    return DRAW_NAMES.get(attempt.draw, "the held-out clips of the attempts")

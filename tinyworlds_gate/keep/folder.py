@@ -1,4 +1,4 @@
-"""The folder of a kept run: written beside its place, then put there as a whole; nobody else's file is removed."""
+"""Write the folder of a kept run: to a temporary folder, then renamed; only files of this command are replaced."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MARKER, README = "keep.json", "README.md"
 WRITER = "tinyworlds-gate keep"
 
 
-def require_ours(folder: Path) -> None:
-    """The place is free, or holds what this command wrote there and nothing else.
+def require_own_folder(folder: Path) -> None:
+    """Require that the folder is absent or has only files of an earlier keep.
 
     Raises:
-        GateError: something else is there.
+        GateError: it has other files.
     """
     try:
         if not os.path.lexists(folder):
@@ -31,12 +31,12 @@ def require_ours(folder: Path) -> None:
                 f"{folder} is no folder, so no run can be kept there. Move it away, or name another --into."
             )
         there = sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*") if not one.is_dir())
-        ours = _listed(folder / MARKER)
+        ours = _files_in_marker(folder / MARKER)
     except OSError as error:
         raise GateError(f"{folder} cannot be read: {error.strerror}. Change its permissions.") from error
     if there and ours is None:
         raise GateError(
-            f"{folder} holds files and no {MARKER} of this command, so it is not known whose they are; nothing was "
+            f"{folder} holds files and no {MARKER} of this command, so they are not from an earlier keep; nothing was "
             "written. Move that folder away, or name another --into."
         )
     foreign = [name for name in there if name not in (ours or ())]
@@ -49,10 +49,10 @@ def require_ours(folder: Path) -> None:
 
 
 def write_folder(folder: Path, collected: Collected, readme: str, about: Mapping[str, Any]) -> None:
-    """Put the files, the README and the marker there, in place of an earlier keep.
+    """Write the files, the README and the marker, replacing an earlier keep.
 
     Raises:
-        GateError: it cannot be written; what was there stays.
+        GateError: the folder cannot be written; an earlier keep is unchanged.
     """
     new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{part}") for part in ("part", "old"))
     try:
@@ -61,7 +61,7 @@ def write_folder(folder: Path, collected: Collected, readme: str, about: Mapping
             for kept in collected.kept:
                 _write(new / kept.file.name, kept.file.content)
             _write(new / README, readme.encode("utf-8"))
-            _write(new / MARKER, _marker(collected, about).encode("utf-8"))
+            _write(new / MARKER, _marker_text(collected, about).encode("utf-8"))
             _swap(new, folder, old)
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -91,7 +91,7 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _marker(collected: Collected, about: Mapping[str, Any]) -> str:
+def _marker_text(collected: Collected, about: Mapping[str, Any]) -> str:
     files = {
         kept.file.name: {"source": kept.source, "bytes": len(kept.file.content), "sha256": kept.sha256}
         for kept in collected.kept
@@ -103,12 +103,12 @@ def _marker(collected: Collected, about: Mapping[str, Any]) -> str:
     return json.dumps(marker, indent=1, ensure_ascii=False) + "\n"
 
 
-def _listed(marker: Path) -> set[str] | None:
-    """The files that an earlier keep wrote; None where no marker of this command stands."""
+def _files_in_marker(marker: Path) -> set[str] | None:
+    """Return the files that an earlier keep wrote; None without a marker of this command."""
     try:
-        told = json.loads(marker.read_text(encoding="utf-8"))
+        record = json.loads(marker.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    if not isinstance(told, dict) or told.get("written_by") != WRITER or not isinstance(told.get("files"), dict):
+    if not isinstance(record, dict) or record.get("written_by") != WRITER or not isinstance(record.get("files"), dict):
         return None
-    return {*told["files"], README, MARKER}
+    return {*record["files"], README, MARKER}

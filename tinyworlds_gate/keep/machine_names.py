@@ -1,7 +1,7 @@
-"""Text without the folders and the names of the machine that wrote it (pure).
+"""Remove the folders and host names of the machine from text (pure).
 
 The project's folder becomes `.`, any other path of the machine `[outside]/<its last part>`, a host's name `[host]`.
-Pictures that are embedded in a page stay as they are.
+Pictures embedded in a page are not changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinyworlds_gate.run.journal import Event, events_of
 
 OUTSIDE, HOST = "[outside]", "[host]"
 HASH_DIGITS = 12
-"""As `run_started` has them of a host's name."""
+"""Length of the host name's hash in `run_started`."""
 
 _TOPS = frozenset(
     (
@@ -33,7 +33,7 @@ _TOPS = frozenset(
 )
 """Top folders in which people and machines keep their own things; those that a journal's paths begin with are added."""
 _SYSTEM = frozenset(("bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"))
-"""The same on every machine, so they say nothing of this one."""
+"""The same on every machine, so they are not replaced."""
 _PEOPLE = ("home", "Users", "users")
 _NO_HOSTS = frozenset(("localhost", "unknown host", ""))
 _EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+)")
@@ -46,18 +46,18 @@ _HOST_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 @dataclass(frozen=True)
 class MachineNames:
-    """What must not stand in a kept file."""
+    """Names that must not appear in a kept file."""
 
     roots: tuple[str, ...] = ()
     """Where the project lay, the longest first."""
     tops: frozenset[str] = _TOPS
     hosts: frozenset[str] = frozenset()
     host_hashes: frozenset[str] = frozenset()
-    """Of hosts whose names the journal does not say; a word with this hash is one."""
+    """Hashes of host names that the journal does not contain; a word with such a hash is replaced."""
 
 
 def machine_names(events: Sequence[Event], roots: Iterable[Path | str] = ()) -> MachineNames:
-    """What a journal tells of its machines.
+    """Collect the names of a journal's machines.
 
     Args:
         events: the whole journal.
@@ -78,14 +78,14 @@ def machine_names(events: Sequence[Event], roots: Iterable[Path | str] = ()) -> 
 
 
 def without_machine(text: str, names: MachineNames) -> str:
-    """`text` with nothing that `names` tells of; a second time changes nothing."""
+    """Return `text` with all `names` replaced (idempotent)."""
     parts = _EMBEDDED.split(text)
     hosts = names.hosts | _hashed_hosts(parts[::2], names.host_hashes)
     return "".join(part if number % 2 else _cleaned(part, names, hosts) for number, part in enumerate(parts))
 
 
 def plain_without_machine(value: Any, names: MachineNames) -> Any:
-    """The same for plain data: every string in it, keys stay."""
+    """Apply `without_machine` to every string in plain data, except keys."""
     if isinstance(value, str):
         return without_machine(value, names)
     if isinstance(value, Mapping):
@@ -107,7 +107,7 @@ def _cleaned(text: str, names: MachineNames, hosts: frozenset[str]) -> str:
 
 
 def _outside(path: str) -> str:
-    """The last part alone; of somebody's own folder not even that, since it is a person's name."""
+    """Return the path's last part; nothing of it for a home folder, whose name is a person's."""
     parts = [part for part in path.split("/") if part]
     return OUTSIDE if len(parts) <= 2 and parts[0] in _PEOPLE else f"{OUTSIDE}/{parts[-1]}"
 
@@ -128,7 +128,7 @@ def _hashed_hosts(texts: Iterable[str], hashes: frozenset[str]) -> frozenset[str
 
 
 def _hosts(value: Any) -> Iterator[str]:
-    """Whatever stands under the key `host`."""
+    """Yield the values of all keys `host`."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if key == "host" and isinstance(item, str):

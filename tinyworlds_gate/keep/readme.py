@@ -7,8 +7,8 @@ from urllib.parse import quote
 from tinyworlds_gate.keep.collect import Collected
 from tinyworlds_gate.keep.entry import NUMBERS, Entry
 from tinyworlds_gate.keep.folder import MARKER
-from tinyworlds_gate.keep.shrink import size_told
-from tinyworlds_gate.reports.markdown import MISSING, code, escape, fence, number
+from tinyworlds_gate.reports.markdown import MISSING, code, escape, fence, number, short_hash
+from tinyworlds_gate.run.formats import size_text
 
 HEADINGS = {
     "strict_mse": "error of generated frames, strict: each step starts from the model's own output",
@@ -17,7 +17,7 @@ HEADINGS = {
     "skill_low": "its lower end, 95 % bootstrap over episodes",
     "delta_psnr_db": "PSNR with the right actions − with random ones (dB)",
     "action_codes_used": "action codes in at least 2 % of the transitions",
-    "action_nmi": "what the codes tell of the displacements, 0 to 1",
+    "action_nmi": "information of the codes about the displacements, 0 to 1",
     "tokenizer_recon_mse": "the tokenizer's own error",
     "reference_sharp_mse": "memory reference, sharp; no bound",
     "train_minutes": "minutes of training, all chunks",
@@ -26,7 +26,7 @@ HEADINGS = {
 
 
 def readme_text(entry: Entry, collected: Collected) -> str:
-    """What run this is, its command, its verdict, its numbers, what each file is, and what is not here."""
+    """Return the README: run, command, verdict, numbers, files, and what is left out."""
     return "\n".join([*_head(entry), *_numbers(entry), *_files(collected), *_left_out(collected)]) + "\n"
 
 
@@ -53,14 +53,10 @@ def _head(entry: Entry) -> list[str]:
         f"- Machine: {number(machine['cpus'])} CPUs, {number(machine['memory_gib'])} GiB, {escape(gpus)}.",
         f"- Code: commit {code(entry['commit'])}{state.get(entry['dirty'], '')}; {escape(versions or None)}.",
         f"- SHA-256 of the weights: {weights or MISSING}.",
-        f"- SHA-256 of the frames: {_digest(entry['dataset_sha256'])}; of the evaluation set: "
-        f"{_digest(entry['evaluation_sha256'])}; digest of the clips: {_digest(entry['clip_digest'])}.",
+        f"- SHA-256 of the frames: {short_hash(entry['dataset_sha256'])}; of the evaluation set: "
+        f"{short_hash(entry['evaluation_sha256'])}; digest of the clips: {short_hash(entry['clip_digest'])}.",
         "",
     ]
-
-
-def _digest(value: object) -> str:
-    return code(str(value)[:12]) if value else MISSING
 
 
 def _numbers(entry: Entry) -> list[str]:
@@ -73,19 +69,19 @@ def _numbers(entry: Entry) -> list[str]:
 
 def _files(collected: Collected) -> list[str]:
     rows = [
-        f"| [{escape(one.file.name)}]({quote(one.file.name)}) | {escape(_told(one.what, one.file.note))} | "
-        f"{code(one.source)} | {size_told(len(one.file.content))} |"
+        f"| [{escape(one.file.name)}]({quote(one.file.name)}) | {escape(_with_note(one.what, one.file.note))} | "
+        f"{code(one.source)} | {size_text(len(one.file.content))} |"
         for one in collected.kept
     ]
-    told = (
+    note = (
         "As the run wrote them, except for the machine's names: the project's folder is `.`, any other folder of the "
         "machine `[outside]`, its name `[host]`. Links in the reports lead where the run had its files. "
         f"{code(MARKER)} has the SHA-256 of each file as it is here."
     )
-    return ["## Files", "", told, "", "| file | what | in the project | size |", "| --- | --- | --- | --- |", *rows, ""]
+    return ["## Files", "", note, "", "| file | what | in the project | size |", "| --- | --- | --- | --- |", *rows, ""]
 
 
-def _told(what: str, note: str) -> str:
+def _with_note(what: str, note: str) -> str:
     return f"{what} ({note})" if note else what
 
 
@@ -93,7 +89,7 @@ def _left_out(collected: Collected) -> list[str]:
     if not collected.left_out:
         return ["Nothing is left out."]
     rows = [
-        f"| {escape(one.what)} | {code(one.source)} | {MISSING if one.size is None else size_told(one.size)} | "
+        f"| {escape(one.what)} | {code(one.source)} | {MISSING if one.size is None else size_text(one.size)} | "
         f"{escape(one.reason)} |"
         for one in collected.left_out
     ]

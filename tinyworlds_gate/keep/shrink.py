@@ -1,4 +1,4 @@
-"""One file's content as it is kept: small, and without the machine's names; or why it cannot be kept (pure)."""
+"""Shrink one file for the folder and remove the machine's names, or say why it is too large (pure)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 from tinyworlds_gate.keep.machine_names import MachineNames, without_machine
+from tinyworlds_gate.run.formats import size_text
 
 MAX_FILE_BYTES = 2 * 2**20
-"""No kept file is larger: the folder is committed."""
+"""Limit for one file in the folder, which is committed."""
 MAX_READ_BYTES = 32 * MAX_FILE_BYTES
-"""Not even read: no text shrinks so far."""
+"""A larger file is not read, since no text compresses that far."""
 PICTURE_SUFFIXES = (".png",)
 
 _EMBEDDED_PICTURE = re.compile(r'src="data:image/png;base64,([A-Za-z0-9+/=]+)"')
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A file as it is kept. ``note``: what was done to make it small; empty where nothing was."""
+class ShrunkFile:
+    """A file for the folder. ``note``: how it was made smaller; empty where it was not."""
 
     name: str
     content: bytes
@@ -33,38 +34,38 @@ class Fitted:
 
 @dataclass(frozen=True)
 class TooLarge:
-    """Why a file is not kept."""
+    """The reason why a file is left out."""
 
     reason: str
 
 
-def fitted(name: str, content: bytes, names: MachineNames, pictures: Mapping[str, str]) -> Fitted | TooLarge:
-    """A file under its kept name.
+def shrink_file(name: str, content: bytes, names: MachineNames, pictures: Mapping[str, str]) -> ShrunkFile | TooLarge:
+    """Return the file with its name in the folder.
 
-    A page that is too large links the pictures that are kept beside it; any other text is compressed.
+    A page that is too large links to the stored pictures; any other text that is too large is compressed.
 
     Args:
         pictures: SHA-256 of a kept picture → its kept name.
     """
     if name.endswith(PICTURE_SUFFIXES):
-        return Fitted(name, content) if len(content) <= MAX_FILE_BYTES else TooLarge(_over(len(content)))
+        return ShrunkFile(name, content) if len(content) <= MAX_FILE_BYTES else TooLarge(_over(len(content)))
     text = without_machine(content.decode("utf-8", "backslashreplace"), names)
     clean = text.encode("utf-8")
     if len(clean) <= MAX_FILE_BYTES:
-        return Fitted(name, clean)
+        return ShrunkFile(name, clean)
     if name.endswith(".html"):
         linked = with_links(text, pictures, "../" * (len(PurePosixPath(name).parts) - 1)).encode("utf-8")
         if len(linked) <= MAX_FILE_BYTES:
-            note = f"its pictures are links to the files here; with them in it, it has {size_told(len(clean))}"
-            return Fitted(name, linked, note)
+            note = f"its pictures are links to the files here; with them in it, it has {size_text(len(clean))}"
+            return ShrunkFile(name, linked, note)
     packed = gzip.compress(clean, mtime=0)
     if len(packed) <= MAX_FILE_BYTES:
-        return Fitted(f"{name}.gz", packed, f"compressed; {size_told(len(clean))} as text")
-    return TooLarge(f"{_over(len(clean))}, and {size_told(len(packed))} compressed")
+        return ShrunkFile(f"{name}.gz", packed, f"compressed; {size_text(len(clean))} as text")
+    return TooLarge(f"{_over(len(clean))}, and {size_text(len(packed))} compressed")
 
 
 def with_links(page: str, pictures: Mapping[str, str], up: str) -> str:
-    """A page whose embedded pictures are links where the same picture is kept beside it."""
+    """Replace embedded pictures of a page by links to the same pictures in the folder."""
 
     def link(found: re.Match[str]) -> str:
         try:
@@ -77,11 +78,4 @@ def with_links(page: str, pictures: Mapping[str, str], up: str) -> str:
 
 
 def _over(size: int) -> str:
-    return f"it has {size_told(size)}, the limit for one file is {size_told(MAX_FILE_BYTES)}"
-
-
-def size_told(size: int) -> str:
-    """`812 B`, `3.4 KiB`, `2.0 MiB`."""
-    if size < 1024:
-        return f"{size} B"
-    return f"{size / 1024:.1f} KiB" if size < 2**20 else f"{size / 2**20:.1f} MiB"
+    return f"it has {size_text(size)}, the limit for one file is {size_text(MAX_FILE_BYTES)}"

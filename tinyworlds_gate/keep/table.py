@@ -1,21 +1,21 @@
-"""The table of kept runs, one JSON file: an entry a profile and seed, written whole or not at all."""
+"""The table of kept runs: a JSON file with one entry for each profile and seed, written atomically."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.keep.entry import Entry
+from tinyworlds_gate.run.atomic import atomic_write
 
 ABOUT = "One entry a profile and seed, written by `tinyworlds-gate keep`; the keys: docs/results.md."
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """The table, an empty one where there is no file.
+    """Read the table; an empty one where there is no file.
 
     Raises:
         GateError: the file is no table of this command, or cannot be read.
@@ -40,7 +40,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def with_entry(table: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
-    """The table with this entry in the place of one of the same profile and seed; all others stay (pure)."""
+    """Return the table with this entry; it replaces one of the same profile and seed (pure)."""
     others = [one for one in table["entries"] if _key(one) != _key(entry)]
     return {**table, "entries": sorted([*others, entry], key=_order)}
 
@@ -51,14 +51,8 @@ def write_table(path: Path, table: Mapping[str, Any]) -> None:
     Raises:
         GateError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(table_text(table), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        atomic_write(path, table_text(table))
     except OSError as error:
         raise GateError(
             f"Cannot write the table {path}: {error.strerror}. Make its folder writable, or name another file with "
@@ -67,7 +61,7 @@ def write_table(path: Path, table: Mapping[str, Any]) -> None:
 
 
 def table_text(table: Mapping[str, Any]) -> str:
-    """As it stands in the file."""
+    """Return the file's content."""
     return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

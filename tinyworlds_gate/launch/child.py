@@ -1,4 +1,4 @@
-"""Runs one child to its end under a deadline; whatever happens, nothing of it stays alive."""
+"""Run one child process under a deadline and end its whole process tree, whatever happens."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE
-from tinyworlds_gate.launch.processes.awake import AwakeClock
 from tinyworlds_gate.launch.processes.end import EndedProcess, end_launch
 from tinyworlds_gate.launch.processes.find import find_launch
-from tinyworlds_gate.launch.processes.guard import LONGEST_INTERVAL_S, LauncherGuard
-from tinyworlds_gate.launch.processes.interrupts import interrupts_wait, note_ended, termination_raises
+from tinyworlds_gate.launch.processes.guard import MAX_INTERVAL_S, LauncherGuard
+from tinyworlds_gate.launch.processes.interrupts import attach_ended, defer_interrupts, raise_on_termination
 from tinyworlds_gate.launch.processes.tether import Tether
-from tinyworlds_gate.run.disk import telling_full_disk
+from tinyworlds_gate.launch.processes.watchdog_clock import WatchdogClock
+from tinyworlds_gate.run.disk import reporting_full_disk
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.targets.base import Target
@@ -36,10 +36,10 @@ REAP_S = 5.0
 
 @dataclass(frozen=True)
 class ChildResult:
-    """How a child ended. ``exit_code`` is None when a signal ended it, ``signal`` is None when it exited itself.
+    """How a child ended. ``exit_code`` is None if a signal ended it; ``signal`` is None if it exited by itself.
 
-    ``stopped`` is the reason for which the harness ended it (``timed_out`` then says whether time was up), ``ended``
-    every process of the launch that the harness had to end, and ``extra`` other training that it met meanwhile.
+    ``stopped`` is the reason why the harness ended it (then ``timed_out`` is True), ``ended`` lists every process of
+    the launch that the harness had to end, and ``extra`` lists other training processes found meanwhile.
     """
 
     command: tuple[str, ...]
@@ -59,14 +59,14 @@ class ChildResult:
         return self.exit_code == 0 and self.stopped is None
 
     @property
-    def left_over(self) -> tuple[EndedProcess, ...]:
-        """What a child that ended by itself had left running."""
+    def leftovers(self) -> tuple[EndedProcess, ...]:
+        """Processes that were still running after the child had ended by itself."""
         return () if self.stopped else self.ended
 
 
 @dataclass
-class Supervised:
-    """One child: its marker, its log and its process; used by ``run_child`` and ``run_chunk``."""
+class ChildProcess:
+    """One child with its launch marker, log and process; used by ``run_child`` and ``run_chunk``."""
 
     command: Sequence[str]
     cwd: Path
@@ -79,25 +79,25 @@ class Supervised:
     _process: subprocess.Popen[bytes] | None = None
 
     def run(self, on_poll: Callable[[float], str | None], poll_s: Callable[[], float]) -> ChildResult:
-        """Start it, call ``on_poll`` until it ends or a reason to end it comes back.
+        """Start the child and call ``on_poll`` until the child ends or ``on_poll`` returns a reason to end it.
 
-        ``on_poll`` is given the seconds since the start in which the harness itself was awake (``awake.py``). When the
-        harness dies inside, the tether ends the launch.
+        ``on_poll`` receives the elapsed seconds, without pauses of the harness (``watchdog_clock.py``). If the harness
+        dies meanwhile, the tether ends the launch.
         """
         stopped: str | None = None
-        began, clock = time.monotonic(), AwakeClock()
-        with termination_raises(), interrupts_wait() as raise_what_came:
+        began, clock = time.monotonic(), WatchdogClock()
+        with raise_on_termination(), defer_interrupts() as raise_pending:
             tether = self._tether()
             try:
                 process = self._start()
                 while stopped is None and not _ended(process, poll_s()):
-                    raise_what_came()
-                    with telling_full_disk():
+                    raise_pending()
+                    with reporting_full_disk():
                         stopped = on_poll(clock.tick())
                 self._settle(process)
             finally:
                 ended = end_launch(self.token, self.identity)
-                note_ended(sys.exception(), ended)
+                attach_ended(sys.exception(), ended)
                 tether.release()
                 self._reap()
         wall_s = round(time.monotonic() - began, 3)
@@ -116,7 +116,7 @@ class Supervised:
         )
 
     def log_text(self) -> str:
-        """The end of what this child wrote (at most 256 KiB)."""
+        """Return the end of this child's output (at most 256 KiB)."""
         return "\n".join(log_tail(self.log_path, start=self.log_start, lines=None))
 
     def _tether(self) -> Tether:
@@ -155,11 +155,11 @@ class Supervised:
         if self._process is not None and not _ended(self._process, REAP_S):
             raise LaunchError(
                 f"PID {self.pid} survived SIGKILL (it hangs in the kernel: a GPU driver or a network disk?). "
-                f"Look at /proc/{self.pid}/stack and restart the machine if it stays."
+                f"Check /proc/{self.pid}/stack; restart the machine if the process stays."
             )
 
     def _settle(self, process: subprocess.Popen[bytes]) -> None:
-        """Helpers of a child that has ended (a resource tracker) get a moment to go by themselves."""
+        """Give helper processes of an ended child (a resource tracker) a moment to exit by themselves."""
         deadline = time.monotonic() + _SETTLE_S
         while process.poll() is not None and time.monotonic() < deadline and find_launch(self.token):
             time.sleep(0.05)
@@ -174,40 +174,40 @@ def run_child(
     deadline_s: float,
     on_poll: Callable[[float], None] | None = None,
     poll_s: float = POLL_S,
-    alone_in: Target | None = None,
+    exclusive_target: Target | None = None,
     cleanup_extra: bool = True,
-    guard_interval_s: float = LONGEST_INTERVAL_S,
+    guard_interval_s: float = MAX_INTERVAL_S,
 ) -> ChildResult:
-    """Run a command (inference, L6) with its output in ``log_path``; past ``deadline_s`` it is ended.
+    """Run a command (inference, L6) with its output in ``log_path``; end it after ``deadline_s``.
 
-    ``on_poll`` is called with the seconds since the start. With ``alone_in`` no training of that project may run beside
-    the child: what is found is ended (or, without ``cleanup_extra``, only recorded) and returned as ``extra`` (L2).
-    Raises ``LaunchError`` when it cannot be started; KeyboardInterrupt and SIGTERM of the harness end the child's whole
-    tree and are raised again.
+    ``on_poll`` is called with the seconds since the start. With ``exclusive_target``, no training of that project may
+    run beside the child: extra processes are ended (or, without ``cleanup_extra``, only recorded) and returned as
+    ``extra`` (L2). Raises ``LaunchError`` if the command cannot be started. KeyboardInterrupt and SIGTERM of the
+    harness end the child's whole tree and are raised again.
     """
-    child = Supervised(command, Path(cwd), env, Path(log_path))
+    child = ChildProcess(command, Path(cwd), env, Path(log_path))
     guard = (
         None
-        if alone_in is None
-        else LauncherGuard(alone_in, child.token, lambda: child.identity, guard_interval_s, cleanup_extra)
+        if exclusive_target is None
+        else LauncherGuard(exclusive_target, child.token, lambda: child.identity, guard_interval_s, cleanup_extra)
     )
 
-    def poll(awake_s: float) -> str | None:
+    def poll(elapsed_s: float) -> str | None:
         if on_poll is not None:
-            on_poll(awake_s)
+            on_poll(elapsed_s)
         if guard is not None:
-            guard.look_if_due()
-        return f"it ran longer than {deadline_s:g} s" if awake_s >= deadline_s else None
+            guard.check_if_due()
+        return f"it ran longer than {deadline_s:g} s" if elapsed_s >= deadline_s else None
 
     result = child.run(poll, lambda: poll_s)
     if guard is None:
         return result
-    guard.look()
+    guard.check()
     return replace(result, extra=tuple(guard.extra.values()))
 
 
 def log_tail(path: Path, *, start: int = 0, lines: int | None = LOG_TAIL_LINES) -> list[str]:
-    """The last lines of a log from byte ``start`` on, secrets redacted; of a progress bar only its last state."""
+    """Return the last lines of a log from byte ``start`` on, redacted; of a progress bar only its last state."""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(start, size - _TAIL_BYTES))
@@ -217,7 +217,7 @@ def log_tail(path: Path, *, start: int = 0, lines: int | None = LOG_TAIL_LINES) 
 
 
 def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
-    """Wait so long for the end of a process; the kernel wakes us where it can (`subprocess` looks again and again)."""
+    """Wait at most this long for a process to end, by pidfd where available (`subprocess` would poll)."""
     if process.poll() is not None:
         return True
     with suppress(OSError, AttributeError):  # not Linux, or too old for it

@@ -1,4 +1,4 @@
-"""What the harness looks at while a chunk runs: devices, extra launchers, heartbeats, the watchdog."""
+"""Watch a running chunk: sample devices, end extra launchers, read heartbeats, detect hangs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinyworlds_gate.launch.devices.monitor import Cadence, DeviceMonitor
 from tinyworlds_gate.launch.processes.end import EndedProcess
 from tinyworlds_gate.launch.processes.find import find_stage_processes
 from tinyworlds_gate.launch.processes.guard import LauncherGuard
-from tinyworlds_gate.launch.processes.stacks import ask_for_stacks, states_text
+from tinyworlds_gate.launch.processes.stacks import request_stacks, states_text
 from tinyworlds_gate.launch.processes.tree import LaunchTree
 from tinyworlds_gate.run.heartbeat import Beat, HeartbeatReader
 from tinyworlds_gate.run.identity import ProcessIdentity, host_name
@@ -27,48 +27,58 @@ Progress = Callable[[int, float], None]
 
 YOUNG_S = 5.0
 YOUNG_POLL_S = 0.1
-"""A process that is killed for its memory right after its start must have been seen in its cgroup before."""
+"""Poll often at first: the cgroup of a process must be known before the OOM killer ends it."""
 DENSE_POLL_S = 0.2
 SETTLED_POLL_S = 0.5
 _STACK_WAIT_S = 2.0
 _QUIET_S = 0.1
 _LOG_TAIL_BYTES = 65536
 SILENT_GPU_FACTOR = 4.0
-"""A GPU that works keeps a silent log alive for so many stall times: a collective that hangs keeps its GPU busy too."""
+"""With a silent log, GPU work delays the hang verdict to this many stall times: a hanging collective is busy too."""
 
 
 @dataclass(frozen=True)
-class WatchSettings:
-    """The knobs of the guard, in the words of the options (closed-loop.md); seconds and percent."""
+class ChunkSettings:
+    """Launch and watchdog settings, the same for every chunk of a run. Times in seconds, utilisation in percent."""
 
+    nproc: int
+    """Worker processes of the launcher on this machine."""
     monitor_interval_s: float
     gpu_util_threshold: float
     gpu_required_samples: int
     cleanup_extra: bool
     deadline_s: float
     stall_s: float
+    rendezvous: Rendezvous | None = None
+    """The rendezvous of all nodes' launchers; None on one machine."""
+
+    @property
+    def node(self) -> int:
+        """The node rank of this machine."""
+        return 0 if self.rendezvous is None else self.rendezvous.node_rank
 
 
 @dataclass
 class ChunkWatch:
-    """The state of one chunk's guard; ``poll`` is called several times a second."""
+    """State of one watched chunk; ``poll`` is called several times a second."""
 
     target: Target
-    settings: WatchSettings
+    settings: ChunkSettings
     monitor: DeviceMonitor
     heartbeats: Path
     token: str
     launcher: Callable[[], ProcessIdentity | None]
     log_path: Path
     progress: Progress | None = None
-    rendezvous: Rendezvous | None = None
     beats: list[Beat] = field(default_factory=list)
     tree: set[int] = field(default_factory=set)
     ranks_by_pid: dict[int, int] = field(default_factory=dict)
     aborted: list[EndedProcess] = field(default_factory=list)
     step: int = -1
     updates: int = 0
-    """``n_updates`` of the chunk, by which a progress bar in the log is known (a stage without heartbeats)."""
+    """``n_updates`` of the chunk: the total of its progress bar in the log (for a stage without heartbeats)."""
+    start: int = 0
+    """First update of the chunk: a progress bar may count from there."""
 
     def __post_init__(self) -> None:
         self._began = time.monotonic()
@@ -80,23 +90,38 @@ class ChunkWatch:
             self.launcher,
             self.settings.monitor_interval_s,
             self.settings.cleanup_extra,
-            rendezvous=self.rendezvous,
+            rendezvous=self.settings.rendezvous,
         )
         self._tree = LaunchTree()
         self._moved_s = 0.0
         self._log_moved_s = 0.0
         self._log_size = -1
+        self._first: tuple[int, float] | None = None
+        self._newest: tuple[int, float] | None = None
 
     @property
     def extra(self) -> dict[ProcessIdentity, EndedProcess]:
-        """Other training of this project that was met before, during or after the chunk, and what became of it."""
+        """Other training processes of this project found before, during or after the chunk, with their outcomes."""
         return self._guard.extra
 
     @property
-    def poll_s(self) -> float:
-        """Seconds between two polls: short while the launch is young or the devices are looked at closely.
+    def updates_per_s(self) -> float | None:
+        """Updates a second between the first and the newest step that was seen; None with fewer than two."""
+        if self._first is None or self._newest is None or self._newest[1] <= self._first[1]:
+            return None
+        return (self._newest[0] - self._first[0]) / (self._newest[1] - self._first[1])
 
-        The child's end wakes at once.
+    def _note_step(self, step: int, elapsed_s: float) -> None:
+        self.step = step
+        self._first, self._newest = self._first or (step, elapsed_s), (step, elapsed_s)
+        if self.progress is not None:
+            self.progress(step, elapsed_s)
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two polls: short right after the launch and while devices are sampled densely.
+
+        The end of the child interrupts the wait.
         """
         longest = min(SETTLED_POLL_S, self.settings.monitor_interval_s, self.settings.stall_s, self.settings.deadline_s)
         if time.monotonic() - self._began < YOUNG_S:
@@ -104,16 +129,16 @@ class ChunkWatch:
         return min(DENSE_POLL_S, longest) if self._cadence.dense else longest
 
     def begin(self) -> None:
-        """Before the launcher starts: whoever trains this project now is ended (L2)."""
-        self._guard.look()
+        """Before the launcher starts: end all other training of this project (L2)."""
+        self._guard.check()
 
-    def poll(self, awake_s: float) -> str | None:
-        """Look once, ``awake_s`` after the start (``awake.py``); returns the reason to end the chunk, or None."""
-        self._read_heartbeats(awake_s)
+    def poll(self, elapsed_s: float) -> str | None:
+        """Poll once; return the reason to end the chunk, or None. ``elapsed_s``: see ``watchdog_clock.py``."""
+        self._read_heartbeats(elapsed_s)
         if self._cadence.due():
-            self._cadence.noticed(self.monitor.take(self._look_at_tree()))
-        self._guard.look_if_due()
-        reason = self._out_of_time(awake_s)
+            self._cadence.observe(self.monitor.take(self._read_tree()))
+        self._guard.check_if_due()
+        reason = self._out_of_time(elapsed_s)
         if reason is None:
             return None
         workers = self._workers()
@@ -123,11 +148,11 @@ class ChunkWatch:
         return reason
 
     def finish(self) -> None:
-        """After the launcher ended: read what came after the last poll, and look for other training once more."""
+        """After the launcher ended: read the remaining heartbeats and check for other training once more."""
         self._read_heartbeats(None)
-        self._guard.look()
+        self._guard.check()
 
-    def _look_at_tree(self) -> list[int]:
+    def _read_tree(self) -> list[int]:
         launcher = self.launcher()
         alive = launcher is not None and launcher.is_alive()
         pids = sorted({launcher.pid, *self._tree.below(launcher.pid)}) if launcher is not None and alive else []
@@ -138,7 +163,7 @@ class ChunkWatch:
         return pids
 
     def _note_rank(self, pid: int) -> None:
-        """A worker that writes no heartbeats is still known by the rank that torchrun gave it."""
+        """Record the rank from torchrun's environment variables, for workers without heartbeats."""
         with suppress(psutil.Error):
             process = psutil.Process(pid)
             environ, launcher = process.environ(), self.launcher()
@@ -146,7 +171,7 @@ class ChunkWatch:
             if rank.isdigit() and launcher is not None and process.ppid() == launcher.pid:
                 self.ranks_by_pid[pid] = int(rank)
 
-    def _read_heartbeats(self, awake_s: float | None) -> None:
+    def _read_heartbeats(self, elapsed_s: float | None) -> None:
         fresh = [beat for beat in self._reader.poll() if beat.monotonic >= self._began and beat.host == host_name()]
         self.beats.extend(fresh)
         newest = max((beat.step for beat in fresh), default=-1)
@@ -154,46 +179,43 @@ class ChunkWatch:
             return
         if self.step < 0:
             self._cadence.first_step_seen()
-        self.step = newest
-        if awake_s is None:
+        if elapsed_s is None:
+            self.step = newest
             return
-        self._moved_s = awake_s
-        if self.progress is not None:
-            self.progress(newest, awake_s)
+        self._moved_s = elapsed_s
+        self._note_step(newest, elapsed_s)
 
-    def _out_of_time(self, awake_s: float) -> str | None:
-        if awake_s >= self.settings.deadline_s:
+    def _out_of_time(self, elapsed_s: float) -> str | None:
+        if elapsed_s >= self.settings.deadline_s:
             return f"it ran longer than its deadline of {self.settings.deadline_s:g} s"
         if not self.beats:
-            self._follow_log(awake_s)
-        if awake_s - self._moved_s < self.settings.stall_s:
+            self._follow_log(elapsed_s)
+        if elapsed_s - self._moved_s < self.settings.stall_s:
             return None
         where = f"after step {self.step}" if self.step >= 0 else "and never finished a first one"
         if self.target.can.heartbeats:
             return f"it made no step for {self.settings.stall_s:g} s {where}"
-        silent_s = awake_s - self._log_moved_s
+        silent_s = elapsed_s - self._log_moved_s
         return f"its log did not grow for {silent_s:.0f} s, and its GPUs showed no work that counts ({where})"
 
-    def _follow_log(self, awake_s: float) -> None:
-        """A stage without heartbeats lives as long as its log grows or, for a while, its GPUs work."""
+    def _follow_log(self, elapsed_s: float) -> None:
+        """Without heartbeats, count log growth as progress and, for a limited time, GPU work."""
         if self._log_grew():
-            self._moved_s = self._log_moved_s = awake_s
+            self._moved_s = self._log_moved_s = elapsed_s
             if not self.target.can.heartbeats:
-                self._read_progress(awake_s)
+                self._read_progress(elapsed_s)
         elif self.target.can.heartbeats:
             return
-        elif self._gpu_works() and awake_s - self._log_moved_s < SILENT_GPU_FACTOR * self.settings.stall_s:
-            self._moved_s = awake_s
+        elif self._gpu_works() and elapsed_s - self._log_moved_s < SILENT_GPU_FACTOR * self.settings.stall_s:
+            self._moved_s = elapsed_s
 
-    def _read_progress(self, awake_s: float) -> None:
+    def _read_progress(self, elapsed_s: float) -> None:
         with suppress(OSError), open(self.log_path, "rb") as log:
             log.seek(max(0, self._log_size - _LOG_TAIL_BYTES))
             text = log.read().decode("utf-8", errors="replace")
-            newest = newest_update(text, self.target.patterns, self.updates)
+            newest = newest_update(text, self.target.patterns, self.updates, self.start)
             if newest is not None and newest > self.step:
-                self.step = newest
-                if self.progress is not None:
-                    self.progress(newest, awake_s)
+                self._note_step(newest, elapsed_s)
 
     def _gpu_works(self) -> bool:
         """Whether the newest sample shows GPU work of this launch's own processes."""
@@ -207,7 +229,7 @@ class ChunkWatch:
         )
 
     def _log_grew(self) -> bool:
-        """A stage that writes no heartbeats (a TinyWorlds checkout) lives as long as its log grows."""
+        """Whether the log changed in size since the last call."""
         with suppress(OSError):
             size, before = os.stat(self.log_path).st_size, self._log_size
             self._log_size = size
@@ -215,31 +237,26 @@ class ChunkWatch:
         return False
 
     def _workers(self) -> list[ProcessIdentity]:
-        """The launch's processes that train: by their heartbeats, and by what they run (before a first heartbeat)."""
-        said = {ProcessIdentity(beat.pid, beat.create_time): None for beat in self.beats}
+        """Return the live workers: by their heartbeats, or by their stage script before the first heartbeat."""
+        found = {ProcessIdentity(beat.pid, beat.create_time): None for beat in self.beats}
         tree = self._guard.live_tree()
         for one in find_stage_processes(self.target):
             if one.pid in tree and not one.launcher:
-                said.setdefault(one.identity)
-        return [identity for identity in said if identity.is_alive()]
+                found.setdefault(one.identity)
+        return [identity for identity in found if identity.is_alive()]
 
     def _rank_of(self, pid: int) -> int | None:
-        said = next((beat.rank for beat in reversed(self.beats) if beat.pid == pid), None)
-        return self.ranks_by_pid.get(pid) if said is None else said
+        return next((beat.rank for beat in reversed(self.beats) if beat.pid == pid), self.ranks_by_pid.get(pid))
 
     def _dump_stacks(self, workers: list[ProcessIdentity]) -> None:
-        """Let the workers print their stacks into the log; those that said they can do it go on living."""
-        can = {ProcessIdentity(beat.pid, beat.create_time) for beat in self.beats if beat.dumps_stack}
-        asked = [
-            identity
-            for identity in workers
-            if ask_for_stacks(identity, on_signal=identity in can, aborted=self.aborted)
-        ]
-        if asked:
+        """Have the workers print their stacks into the log; those that announced ``dumps_stack`` survive it."""
+        on_signal = {ProcessIdentity(beat.pid, beat.create_time) for beat in self.beats if beat.dumps_stack}
+        requested = [request_stacks(one, on_signal=one in on_signal, aborted=self.aborted) for one in workers]
+        if any(requested):
             self._wait_for_quiet_log()
 
     def _wait_for_quiet_log(self) -> None:
-        """Until the stacks are written; no longer, since a worker that was stopped runs again meanwhile."""
+        """Wait until the stacks are written, and no longer: a stopped worker was resumed and trains meanwhile."""
         deadline = time.monotonic() + _STACK_WAIT_S
         grew = False
         while time.monotonic() < deadline:

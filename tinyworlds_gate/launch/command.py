@@ -1,4 +1,4 @@
-"""Command lines and environments of the children: pure functions of the target and the overrides (tinyworlds.md §2)."""
+"""Build command lines and environments of child processes from the target and overrides (pure; tinyworlds.md §2)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ERROR_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"
 PROJECT_VARIABLE = "TINYWORLDS_GATE_PROJECT"
 LAUNCH_VARIABLE = "TINYWORLDS_GATE_LAUNCH"
 TERM_AND_KILL_VARIABLE = "TINYWORLDS_GATE_TERM_AND_KILL_ONLY"
-"""In the environment of a checkout's processes: no signal but SIGTERM and SIGKILL is sent to them."""
+"""Set for processes of a checkout: the harness sends them no signal but SIGTERM and SIGKILL."""
 
 _KEY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-# Left by another launcher (SLURM, a cluster's operator, an outer torchrun) these would make our workers join its group.
+# Inherited from another launcher (SLURM, an operator, an outer torchrun), these would make our workers join its group.
 _FOREIGN_GROUP = re.compile(
     r"(?:LOCAL_|GROUP_|ROLE_)?RANK|(?:LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|ROLE_NAME|MASTER_(?:ADDR|PORT)|TORCHELASTIC_\w+"
 )
@@ -33,7 +33,7 @@ _FOREIGN_GROUP = re.compile(
 
 @dataclass(frozen=True)
 class LaunchFiles:
-    """Where one launch leaves its traces: the run's root, the workers' heartbeats and torchrun's error file."""
+    """Files of one launch: the run's root, the workers' heartbeats and torchrun's error file."""
 
     run_root: Path
     heartbeats: Path | None = None
@@ -49,34 +49,34 @@ def stage_command(
     rendezvous: Rendezvous | None = None,
     chunk: int = 0,
 ) -> list[str]:
-    """The command of one chunk: torchrun for several workers, plain Python for one.
+    """Return the command line of one chunk: torchrun for several workers, plain Python for one.
 
-    With a ``rendezvous`` this node's torchrun meets those of the other nodes, under a name of this ``chunk``.
+    With a ``rendezvous``, this node's torchrun joins those of the other nodes under an ID of this ``chunk``.
 
-    ``overrides`` become ``key=value`` words and win over what this function adds (``distributed.use_ddp``,
-    ``nproc_per_node``). Raises ``LaunchError`` for a number of workers below 1 or a key or value that the
-    command line cannot carry.
+    ``overrides`` become ``key=value`` arguments and take precedence over those that this function adds
+    (``distributed.use_ddp``, ``nproc_per_node``). Raises ``LaunchError`` for fewer than 1 worker, and for a key or
+    value that cannot be written on a command line.
     """
     if nproc_per_node < 1:
         raise LaunchError(f"nproc_per_node={nproc_per_node}: a stage needs at least 1 worker.")
     python = [str(target.python)]
-    together = nproc_per_node > 1 or rendezvous is not None
-    if together:
-        meeting = ["--standalone"] if rendezvous is None else rendezvous.words(chunk)
+    distributed = nproc_per_node > 1 or rendezvous is not None
+    if distributed:
+        meeting = ["--standalone"] if rendezvous is None else rendezvous.arguments(chunk)
         python += ["-m", "torch.distributed.run", *meeting, f"--nproc_per_node={nproc_per_node}"]
     configs = ["--config", str(target.stage_config(stage)), "--training_config", str(target.training_config)]
-    words = {"distributed.use_ddp": together, "nproc_per_node": nproc_per_node, **(overrides or {})}
-    return [*python, str(target.stage_script(stage)), *configs, *override_words(words)]
+    values = {"distributed.use_ddp": distributed, "nproc_per_node": nproc_per_node, **(overrides or {})}
+    return [*python, str(target.stage_script(stage)), *configs, *override_arguments(values)]
 
 
 def inference_command(target: Target, overrides: Mapping[str, object] | None = None) -> list[str]:
-    """The standard inference command (L6); the overrides follow a ``--`` of their own."""
+    """Return the standard inference command (L6); the overrides follow a ``--``."""
     command = [str(target.python), str(target.inference_script), "--config", str(target.inference_config)]
-    return [*command, "--", *override_words(overrides or {})]
+    return [*command, "--", *override_arguments(overrides or {})]
 
 
-def override_words(overrides: Mapping[str, object]) -> list[str]:
-    """``key=value`` words in the given order; raises ``LaunchError`` for what would be read as something else."""
+def override_arguments(overrides: Mapping[str, object]) -> list[str]:
+    """Return ``key=value`` arguments in order; raises ``LaunchError`` for a key or value that they cannot express."""
     return [f"{_checked_key(key)}={_value(key, value)}" for key, value in overrides.items()]
 
 
@@ -88,10 +88,10 @@ def stage_environment(
     inherited: Mapping[str, str] | None = None,
     rendezvous: Rendezvous | None = None,
 ) -> dict[str, str]:
-    """The environment of a child: the inherited one plus the contract's variables.
+    """Return the environment of a child: the inherited one plus the contract's variables.
 
-    ``NCCL_*``, ``NVSHMEM_*``, ``TORCH_SYMM_*`` and all else that the user set stay untouched, except the rank
-    variables of a foreign launcher. With ``on_cpu`` each worker computes on one thread.
+    All variables of the user (``NCCL_*``, ``NVSHMEM_*``, ``TORCH_SYMM_*``, …) stay unchanged, except the rank variables
+    of another launcher. With ``on_cpu`` each worker computes on one thread.
     """
     source = os.environ if inherited is None else inherited
     env = {name: value for name, value in source.items() if not _FOREIGN_GROUP.fullmatch(name)}
@@ -118,9 +118,9 @@ def stage_environment(
 
 
 def checkout_environment(target: Target, files: LaunchFiles, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What only a checkout's processes get: W&B offline beside the run, and nothing written between its sources.
+    """Return the variables that only a checkout's processes get: W&B offline beside the run, no bytecode files.
 
-    ``WANDB_MODE`` stays as the user set it; what ``--target-file`` says comes last and wins.
+    A ``WANDB_MODE`` of the user stays; the ``--target-file`` takes precedence.
     """
     output_root = files.run_root.parents[1]
     own = {
@@ -129,7 +129,7 @@ def checkout_environment(target: Target, files: LaunchFiles, inherited: Mapping[
         "PYTHONDONTWRITEBYTECODE": "1",
         TERM_AND_KILL_VARIABLE: "1",
     }
-    return own | dict(target.words.environment)
+    return own | dict(target.arguments.environment)
 
 
 def _joined_path(first: Sequence[Path], inherited: str) -> str:
@@ -156,14 +156,14 @@ def _value(key: str, value: object) -> str:
         case int():
             return str(value)
         case str() | Path():
-            return _word(key, str(value))
+            return _yaml_text(key, str(value))
     raise LaunchError(f"Override {key} has a value of type {type(value).__name__}: allowed are plain values.")
 
 
-def _word(key: str, text: str) -> str:
-    """The text as YAML reads it back: unquoted, ``a #1/b`` would end at the ``#``, and ``12`` would be a number."""
+def _yaml_text(key: str, text: str) -> str:
+    """Quote the text where YAML needs it: unquoted, ``a #1/b`` would end at the ``#``, and ``12`` would be a number."""
     if any(ord(letter) < 32 for letter in text):
-        raise LaunchError(f"Override {key}={text!r}: control characters cannot stand on a command line.")
+        raise LaunchError(f"Override {key}={text!r}: control characters are not allowed.")
     try:
         if parse_value(text) == text:
             return text

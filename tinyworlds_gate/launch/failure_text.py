@@ -1,30 +1,33 @@
-"""What a failed child is said to have died of, in one sentence: for a table's cell, where its last lines do not fit."""
+"""Describe a failed child: one sentence for a table cell, or the full text with its last log lines."""
 
 from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tinyworlds_gate.launch.cause import WorkerEnd, first_to_fail, worker_ends
 from tinyworlds_gate.launch.child import LOG_TAIL_LINES
+from tinyworlds_gate.launch.raised import Raised
 from tinyworlds_gate.run.redact import redact_command
 
 _STAGE_ERROR = re.compile(r"(?m)^\s*\[\w+\] error: (.+)$")
 _EXCEPTION = re.compile(r"(?m)^\s*(?:\[?rank\d+\]?:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$")
-_OF_THE_LAUNCHER = ("ChildFailedError", "SignalException")
+_LAUNCHER_ERRORS = ("ChildFailedError", "SignalException")
 _LONGEST = 300
+_SHOWN_LINES = 3
 
 
 def failure_sentence(result: Failure) -> str:
-    """How a child ended, after how long, and why as far as its last lines say: its error, its exception, its signal."""
+    """Return how a child ended, after how long, and the error, exception or signal that its last lines show."""
     how = f"was ended by {result.signal}" if result.signal else f"exited with code {result.exit_code}"
     why = None if result.signal else _why("\n".join(result.log_tail))
     if result.stopped:
         how, why = "was stopped by the harness", result.stopped
-    told = f"it {how} after {result.wall_s:.1f} s"
-    return f"{told}: {why} (log: {result.log.name})" if why else f"{told} (log: {result.log.name})"
+    end = f"it {how} after {result.wall_s:.1f} s"
+    return f"{end}: {why} (log: {result.log.name})" if why else f"{end} (log: {result.log.name})"
 
 
 def _why(text: str) -> str | None:
@@ -34,9 +37,9 @@ def _why(text: str) -> str | None:
     first = first_to_fail(text)
     if first is not None and first.exit_code < 0:
         return f"{_worker(first)} was ended by {_signal_name(-first.exit_code)}"
-    said = [line for line in _EXCEPTION.findall(text) if not line.split(":")[0].endswith(_OF_THE_LAUNCHER)]
-    if said:
-        return _short(said[-1])
+    raised = [line for line in _EXCEPTION.findall(text) if not line.split(":")[0].endswith(_LAUNCHER_ERRORS)]
+    if raised:
+        return _short(raised[-1])
     if "SignalException" in text:
         return "the launcher was signalled"
     ends = worker_ends(text)
@@ -60,7 +63,7 @@ def _short(line: str) -> str:
 
 
 class Failure(Protocol):
-    """What ``ChildResult`` and ``ChunkResult`` both tell of a child."""
+    """The common fields of ``ChildResult`` and ``ChunkResult``."""
 
     @property
     def command(self) -> tuple[str, ...]: ...
@@ -79,10 +82,27 @@ class Failure(Protocol):
 
 
 def failure_text(result: Failure) -> str:
-    """What a person needs to know of a failed child: command, end, duration, last lines, the log's path (style 7)."""
+    """Return the command, the end, the duration, the last lines and the log's path of a failed child."""
     how = f"was ended by {result.signal}" if result.signal else f"exited with code {result.exit_code}"
     if result.stopped:
-        how = f"was stopped by the harness since {result.stopped}; it {how}"
+        how = f"was stopped by the harness because {result.stopped}; it {how}"
     tail = "\n".join(f"    {line}" for line in result.log_tail[-LOG_TAIL_LINES:]) or "    (it wrote nothing)"
     command = redact_command(result.command)
     return f"{command}\n{how} after {result.wall_s:.1f} s. Its last lines:\n{tail}\nThe whole log: {result.log}"
+
+
+def repeated_failure(raised: Raised, tail: Sequence[str], log: str) -> str:
+    """Return why a stage stops after the same failure twice: the cause, the last lines of its log, and the fix (T1)."""
+    shown = "; ".join(f"`{_short(line)}`" for line in _last_lines(raised, tail)) or "(it wrote nothing)"
+    fix = raised.fix or "mend the cause in the code or the settings that the last lines name"
+    return (
+        f"The same failure came twice, and no other parameters mend it: {raised.sentence()}. Last lines of {log}: "
+        f"{shown}. Fix: {fix}; then start the run again."
+    )
+
+
+def _last_lines(raised: Raised, tail: Sequence[str]) -> list[str]:
+    """Return the last lines of a log up to the exception: what a launcher writes after it explains nothing."""
+    written = [line.strip() for line in tail if line.strip()]
+    at = [number for number, line in enumerate(written) if raised.type in line and raised.message[:80] in line]
+    return written[: at[-1] + 1][-_SHOWN_LINES:] if at else written[-_SHOWN_LINES:]

@@ -1,4 +1,4 @@
-"""Runs one chunk of a stage under guard and returns the evidence: ``chunk_finished`` of docs/journal.md."""
+"""Run one chunk of a stage, watch it, and return the evidence for ``chunk_finished`` (docs/journal.md)."""
 
 from __future__ import annotations
 
@@ -9,29 +9,26 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.config.rendezvous import Rendezvous
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.cause import NODE_LOST, OK, RUNTIME_ERROR, TIMEOUT, cause_of, read_error_file
-from tinyworlds_gate.launch.child import ChildResult, Supervised, run_child
-from tinyworlds_gate.launch.chunk_watch import ChunkWatch, Progress, WatchSettings
+from tinyworlds_gate.launch.child import ChildProcess
+from tinyworlds_gate.launch.chunk_watch import ChunkSettings, ChunkWatch, Progress
 from tinyworlds_gate.launch.command import ERROR_FILE_VARIABLE, LaunchFiles
+from tinyworlds_gate.launch.devices.concurrency import Judgement, judge_cpu_workers, judge_dual_gpu
 from tinyworlds_gate.launch.devices.monitor import DeviceMonitor
 from tinyworlds_gate.launch.devices.nvml import Nvml
-from tinyworlds_gate.launch.devices.together import Judgement, judge_cpu_workers, judge_dual_gpu
-from tinyworlds_gate.launch.failure_text import failure_text
 from tinyworlds_gate.launch.processes.end import EndedProcess
 from tinyworlds_gate.launch.processes.oom_kills import OomKills
-from tinyworlds_gate.run.disk import DISK_FULL, full_disk, telling_full_disk
+from tinyworlds_gate.launch.raised import Raised, raised_in
+from tinyworlds_gate.run.disk import DISK_FULL, full_disk, reporting_full_disk
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
 
-__all__ = ["ChildResult", "ChunkResult", "Worker", "chunk_files", "failure_text", "run_child", "run_chunk"]
-
 
 @dataclass(frozen=True)
 class Worker:
-    """One rank as its heartbeats (or the process table) show it; None is "not known"."""
+    """One rank, from its heartbeats or the process table; None means unknown."""
 
     rank: int
     pid: int
@@ -42,7 +39,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """The process side of ``chunk_finished``; ``dual_gpu_ok`` None: unknown or does not apply, see the reason."""
+    """Process fields of ``chunk_finished``; ``dual_gpu_ok`` is None if unknown or not applicable, see the reason."""
 
     stage: str
     chunk: int
@@ -58,7 +55,7 @@ class ChunkResult:
     device_samples: Path
     peak_gpu_mem_gib: float | None
     extra_launchers: tuple[EndedProcess, ...]
-    left_over: tuple[EndedProcess, ...]
+    leftovers: tuple[EndedProcess, ...]
     ended: tuple[EndedProcess, ...]
     disk_problem: str | None
     last_step: int | None
@@ -66,16 +63,20 @@ class ChunkResult:
     log: Path
     log_tail: tuple[str, ...]
     nodes: tuple[Any, ...] = ()
-    """How it ended on the other machines (``nodes.NodeEnd``)."""
+    """How the chunk ended on the other machines (``nodes.NodeEnd``)."""
     node_problem: str | None = None
-    """What went wrong on another machine and decides the cause."""
+    """The failure on another machine that determines the cause."""
+    raised: tuple[Raised, ...] = ()
+    """The exceptions in its log."""
+    updates_per_s: float | None = None
+    """The pace that heartbeats or the log's progress bar showed; None if they showed none."""
 
     @property
     def ok(self) -> bool:
         return self.cause == OK
 
     def journal_fields(self) -> dict[str, object]:
-        """The fields of ``chunk_finished`` that a launch knows (the stage controller adds checkpoint and history)."""
+        """Return the launch's fields of ``chunk_finished`` (the stage controller adds checkpoint and history)."""
         return {
             "chunk": self.chunk,
             "stage": self.stage,
@@ -97,52 +98,57 @@ class ChunkResult:
 
 
 def chunk_files(layout: RunLayout, chunk: int, node: int = 0) -> LaunchFiles:
-    """The files of a chunk's launch on a node, as ``stage_environment`` takes them."""
+    """Return the files of a chunk's launch on a node, for ``stage_environment``."""
     return LaunchFiles(layout.root, layout.chunk_heartbeats(chunk, node), layout.chunk_error_file(chunk, node))
 
 
-@telling_full_disk()
+@reporting_full_disk()
 def run_chunk(
     target: Target,
+    layout: RunLayout,
+    settings: ChunkSettings,
+    *,
     stage: str,
+    chunk: int,
     command: Sequence[str],
     env: Mapping[str, str],
-    *,
-    layout: RunLayout,
-    chunk: int,
-    nproc: int,
-    monitor_interval_s: float,
-    gpu_util_threshold: float,
-    gpu_required_samples: int,
-    cleanup_extra: bool,
-    deadline_s: float,
-    stall_s: float,
-    progress: Progress | None = None,
     updates: int = 0,
-    rendezvous: Rendezvous | None = None,
+    start: int = 0,
+    progress: Progress | None = None,
     others: Callable[[], str | None] | None = None,
 ) -> ChunkResult:
-    """Run one chunk to its end and return what happened; it never leaves a process behind (L2, L3, H5, H6).
+    """Run one chunk to its end, leave no process behind, and return the result (L2, L3, H5, H6).
 
-    ``progress`` is called with (newest step, seconds since the start); ``updates`` is the chunk's ``n_updates``, by
-    which a progress bar in a log is known. A chunk past ``deadline_s``, or without a step
-    for ``stall_s``, prints its workers' stacks and is ended with the cause ``timeout``. With a ``rendezvous`` this is
-    the part of one node; a reason from ``others`` ends it with the cause ``node_lost``. Raises ``LaunchError`` when the
-    command cannot be started, ``DiskError`` when its evidence cannot be written; KeyboardInterrupt and SIGTERM of the
-    harness end the tree and are raised again.
+    A chunk past ``settings.deadline_s``, or without a step for ``settings.stall_s``, prints its workers' stacks and is
+    ended with the cause ``timeout``. With ``settings.rendezvous`` this runs one node's part. KeyboardInterrupt and
+    SIGTERM of the harness end the process tree and are raised again.
+
+    Args:
+        target: the project whose stage is trained.
+        layout: the run's folder, where the chunk's log, heartbeats and device samples go.
+        settings: how chunks are launched and watched.
+        stage: the stage.
+        chunk: the number of the chunk in this run, from 1.
+        command: the launcher's command line.
+        env: its environment.
+        updates: the chunk's ``n_updates``, by which a progress bar in a log is recognised.
+        start: the chunk's first update, from which such a bar may count.
+        progress: called with (newest step, seconds since the start).
+        others: polled; if it returns a reason, the chunk is ended with the cause ``node_lost``.
+
+    Raises:
+        LaunchError: the command cannot be started, or a setting is out of range.
+        DiskError: the chunk's evidence cannot be written.
     """
-    settings = WatchSettings(
-        monitor_interval_s, gpu_util_threshold, gpu_required_samples, cleanup_extra, deadline_s, stall_s
-    )
     _check(settings)
-    node = 0 if rendezvous is None else rendezvous.node_rank
+    node, nproc = settings.node, settings.nproc
     log = layout.chunk_log(chunk, stage, node)
     files = chunk_files(layout, chunk, node)
     error_file = layout.chunk_error_file(chunk, node)
-    left_by: list[str] = []
-    _make_room(files)
-    wired = {**env, HEARTBEATS_VARIABLE: str(files.heartbeats), ERROR_FILE_VARIABLE: str(error_file)}
-    child = Supervised(command, target.root, wired, log)
+    node_problems: list[str] = []
+    _set_aside(files)
+    child_env = {**env, HEARTBEATS_VARIABLE: str(files.heartbeats), ERROR_FILE_VARIABLE: str(error_file)}
+    child = ChildProcess(command, target.root, child_env, log)
     kills = OomKills()
     with Nvml() as nvml, DeviceMonitor(layout.chunk_devices(chunk, node), nvml) as monitor:
         monitor.take_baseline()
@@ -156,14 +162,14 @@ def run_chunk(
             log_path=log,
             progress=progress,
             updates=updates,
-            rendezvous=rendezvous,
+            start=start,
         )
 
-        def poll(wall_s: float) -> str | None:
-            kills.look([child.pid, *watch.tree])
-            reason = watch.poll(wall_s)
+        def poll(elapsed_s: float) -> str | None:
+            kills.read([child.pid, *watch.tree])
+            reason = watch.poll(elapsed_s)
             if reason is None and others is not None and (reason := others()) is not None:
-                left_by.append(reason)
+                node_problems.append(reason)
             return reason
 
         watch.begin()
@@ -171,7 +177,7 @@ def run_chunk(
         watch.finish()
     cause = (
         NODE_LOST
-        if left_by
+        if node_problems
         else TIMEOUT
         if ended.stopped
         else cause_of(
@@ -200,16 +206,18 @@ def run_chunk(
         device_samples=monitor.path,
         peak_gpu_mem_gib=monitor.peak_memory_gib(),
         extra_launchers=tuple(watch.extra.values()),
-        left_over=ended.left_over,
+        leftovers=ended.leftovers,
         ended=tuple({one.pid: one for one in (*ended.ended, *watch.aborted)}.values()),
         last_step=watch.step if watch.step >= 0 else None,
         stopped=ended.stopped,
         log=log,
         log_tail=ended.log_tail,
+        raised=raised_in(child.log_text()),
+        updates_per_s=watch.updates_per_s,
     )
 
 
-def _check(settings: WatchSettings) -> None:
+def _check(settings: ChunkSettings) -> None:
     for name in ("monitor_interval_s", "deadline_s", "stall_s"):
         value = getattr(settings, name)
         if not (math.isfinite(value) and value > 0):
@@ -218,8 +226,8 @@ def _check(settings: WatchSettings) -> None:
         raise LaunchError(f"gpu_required_samples={settings.gpu_required_samples}: at least 1 sample is needed.")
 
 
-def _make_room(files: LaunchFiles) -> None:
-    """An earlier try of the same chunk (a run that was killed and resumed) must not speak for this one."""
+def _set_aside(files: LaunchFiles) -> None:
+    """Rename the files of an earlier launch of the same chunk (after a kill and a resume)."""
     stamp = time.time_ns()
     for path in (files.heartbeats, files.error_file):
         if path is None:
@@ -230,8 +238,8 @@ def _make_room(files: LaunchFiles) -> None:
 
 
 def _judge(watch: ChunkWatch, nproc: int, first_rank: int) -> Judgement:
-    """H6 where GPUs are; elsewhere it does not apply, and the reason carries the evidence for the CPU workers."""
-    beats = [replace(beat, rank=beat.rank - first_rank) for beat in watch.beats]  # the ranks of this node, from 0
+    """Judge H6 on GPUs; without GPUs it does not apply, and the reason contains the evidence for CPU workers."""
+    beats = [replace(beat, rank=beat.rank - first_rank) for beat in watch.beats]  # ranks on this node, from 0
     problem = watch.monitor.problem
     if watch.monitor.gpus:
         ok, reason = judge_dual_gpu(
@@ -244,18 +252,18 @@ def _judge(watch: ChunkWatch, nproc: int, first_rank: int) -> Judgement:
         )
         return ok, f"{reason}; NVML failed last with: {problem}" if ok is None and problem else reason
     together, reason = judge_cpu_workers(beats, nproc)
-    word = {True: "yes", False: "no", None: "unknown"}[together]
+    answer = {True: "yes", False: "no", None: "unknown"}[together]
     named = sorted({beat.device for beat in watch.beats if beat.device != "cpu"})
     if named:
         return (
             None,
-            f"unknown: {problem}; heartbeats name {', '.join(named)}; workers at the same time: {word}, {reason}",
+            f"unknown: {problem}; heartbeats name {', '.join(named)}; workers at the same time: {answer}, {reason}",
         )
-    return None, f"no GPU ({problem}); CPU workers at the same time: {word}, {reason}"
+    return None, f"no GPU ({problem}); CPU workers at the same time: {answer}, {reason}"
 
 
 def _workers(watch: ChunkWatch, nproc: int) -> list[Worker]:
-    """Each rank's newest process, from heartbeats first, else from torchrun's environment variables."""
+    """Return each rank's newest process: from heartbeats, else from torchrun's environment variables."""
     workers = {beat.rank: Worker(beat.rank, beat.pid, beat.device, beat.updates, beat.cpu_s) for beat in watch.beats}
     launcher = watch.launcher()
     silent = dict(watch.ranks_by_pid) or ({launcher.pid: 0} if nproc == 1 and launcher is not None else {})

@@ -1,7 +1,7 @@
-"""Signs of life of the harnesses of one run, on shared storage: who is there, and what each says it is doing.
+"""Liveness and state of the harnesses of a multi-node run, as one small file per node on shared storage.
 
-Each node has one small file that its harness replaces every second with a higher count. A node lives as long as the
-others see that count change by their own clocks, so that clocks of different machines are never compared.
+Each harness rewrites its file every second with a higher count. A node is alive while the others observe that count
+change, each by its own clock; clocks of different machines are never compared.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
+from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.identity import host_name
 
 INTERVAL_S = 1.0
 PAUSE_S = 10.0
-"""A longer time between two looks of ours was our own pause (a stopped process): it speaks against nobody."""
+"""A longer gap between two of our own reads means that this process was paused; it is not counted as silence of other
+nodes."""
 
 WAITING, RUNNING, CLOSING, REFUSED, LEFT = "waiting", "running", "closing", "refused", "left"
-"""What a node says: no chunk, its launcher runs, it has ended, it cannot take part, its harness has ended in order."""
+"""States: no chunk runs; the launcher runs; the launcher ended; the node cannot take part; the harness exited."""
 
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What a node's file says. ``session`` is a life of its harness, ``told`` a sentence for a person."""
+    """Contents of a node's file. ``session`` identifies one start of its harness; ``message`` is for people."""
 
     node: int
     host: str
@@ -37,31 +39,31 @@ class NodeStatus:
     count: int = 0
     state: str = WAITING
     chunk: int = 0
-    told: str = ""
+    message: str = ""
 
 
 @dataclass
 class Sighting:
-    """The newest status of a node, and when (by our clock) it last changed; ``born`` once it has changed in sight."""
+    """The newest status of a node and when it changed (our clock); ``alive``: it has changed since the first read."""
 
     status: NodeStatus
     changed_at: float
-    born: bool = False
+    alive: bool = False
 
 
-def seen(before: Sighting | None, status: NodeStatus | None, now: float) -> Sighting | None:
-    """A node's sighting after one more look (pure). A first look proves nothing: the file may be an old one."""
+def next_sighting(before: Sighting | None, status: NodeStatus | None, now: float) -> Sighting | None:
+    """Return a node's sighting after one more read (pure). A first read may be of a stale file."""
     if status is None:
         return before
     if before is None:
         return Sighting(status, now)
     same = (before.status.session, before.status.count) == (status.session, status.count)
-    return Sighting(status, before.changed_at if same else now, before.born or not same)
+    return Sighting(status, before.changed_at if same else now, before.alive or not same)
 
 
 @dataclass
 class NodeTable:
-    """Writes this node's file and reads the others' in a thread of its own, from ``start`` to ``leave``."""
+    """Writes this node's file and reads the others' in a background thread, from ``start`` to ``leave``."""
 
     folder: Path
     node: int
@@ -75,59 +77,60 @@ class NodeTable:
         self._sightings: dict[int, Sighting] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._looked_at = self.clock()
+        self._read_at = self.clock()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to be seen, and to see."""
+        """Start the background thread."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tick()
         self._thread = threading.Thread(target=self._run, name=f"node-{self.node}", daemon=True)
         self._thread.start()
 
-    def say(self, state: str, *, chunk: int | None = None, told: str = "") -> None:
-        """Change what this node says; the file has it when this returns."""
+    def set_state(self, state: str, *, chunk: int | None = None, message: str = "") -> None:
+        """Change this node's state and write it to the file."""
         with self._lock:
-            self._own = replace(self._own, state=state, chunk=self._own.chunk if chunk is None else chunk, told=told)
+            chunk = self._own.chunk if chunk is None else chunk
+            self._own = replace(self._own, state=state, chunk=chunk, message=message)
         self.tick()
 
-    def leave(self, told: str = "") -> None:
-        """Say that this harness ends, and stop; calling it again does nothing."""
+    def leave(self, message: str = "") -> None:
+        """Set the state ``left`` and stop the thread; further calls do nothing."""
         if self._thread is None:
             return
         self._stop.set()
         self._thread.join()
         self._thread = None
-        self.say(LEFT, told=told)
+        self.set_state(LEFT, message=message)
 
     def status(self, node: int) -> NodeStatus | None:
-        """The newest status of a node whose file was seen to change; None when it never was."""
+        """Return the newest status of a node; None until its file has changed once."""
         with self._lock:
             sighting = self._sightings.get(node)
-            return sighting.status if sighting is not None and sighting.born else None
+            return sighting.status if sighting is not None and sighting.alive else None
 
     def silent_s(self, node: int) -> float:
-        """For how long a node has given no sign of life; infinite when it never gave one."""
+        """Return the seconds since a node's file last changed; infinite if it never did."""
         with self._lock:
             sighting = self._sightings.get(node)
-            return self.clock() - sighting.changed_at if sighting is not None and sighting.born else float("inf")
+            return self.clock() - sighting.changed_at if sighting is not None and sighting.alive else float("inf")
 
     def tick(self) -> None:
-        """Write once, look once. A file that cannot be written or read now may be so the next time."""
+        """Write this node's file and read the others'. Errors are ignored; the next tick tries again."""
         with self._lock:
             self._own = replace(self._own, count=self._own.count + 1)
             with suppress(OSError):
-                replace_file(_file_of(self.folder, self.node), json.dumps(asdict(self._own)))
+                atomic_write(_file_of(self.folder, self.node), json.dumps(asdict(self._own)), durable=False)
             now = self.clock()
-            if now - self._looked_at > PAUSE_S:
+            if now - self._read_at > PAUSE_S:
                 for sighting in self._sightings.values():
                     sighting.changed_at = now
-            self._looked_at = now
+            self._read_at = now
             for node in range(self.nnodes):
                 if node != self.node:
-                    sighted = seen(self._sightings.get(node), read_status(self.folder, node), now)
-                    if sighted is not None:
-                        self._sightings[node] = sighted
+                    newest = next_sighting(self._sightings.get(node), read_status(self.folder, node), now)
+                    if newest is not None:
+                        self._sightings[node] = newest
 
     def _run(self) -> None:
         while not self._stop.wait(self.interval_s):
@@ -135,7 +138,7 @@ class NodeTable:
 
 
 def read_status(folder: Path, node: int) -> NodeStatus | None:
-    """What a node's file says; None where there is none, or none that is whole."""
+    """Return a node's status from its file; None if the file is missing or incomplete."""
     try:
         record = json.loads(_file_of(folder, node).read_text(encoding="utf-8"))
         return NodeStatus(**{one.name: record[one.name] for one in fields(NodeStatus)})
@@ -145,10 +148,3 @@ def read_status(folder: Path, node: int) -> NodeStatus | None:
 
 def _file_of(folder: Path, node: int) -> Path:
     return folder / f"node_{node}.json"
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Whole or not at all, for a reader at any moment."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

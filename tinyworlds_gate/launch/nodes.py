@@ -1,8 +1,7 @@
-"""What the other nodes of a run mean for a chunk: when node 0 ends it, and what their evidence makes of it.
+"""Node 0's side of a multi-node run: wait for the other nodes, detect lost ones, merge their evidence into one result.
 
-Node 0's harness has one `Nodes` for the run. `ready` waits until every node is there, `watch` is asked while the
-chunk runs, and `merged` joins what all nodes saw into one result. The harness of another node follows it with
-`loop_node.py`.
+Node 0's harness has one `Nodes` per run. `wait_until_ready` waits for every node, `problem` is polled while the chunk
+runs, and `merge` joins the evidence of all nodes. The harness of another node runs `loop/nodes.py`.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from tinyworlds_gate.run.layout import RunLayout
 
 _POLL_S = 0.1
 _GATHER_S = 60.0
-"""How long a living node has for the end of its own launcher and its evidence, once node 0's has ended."""
+"""How long a live node may take to end its launcher and write its evidence after node 0's launcher ended."""
 
 FOLLOWED = "followed"
-"""Cause in another node's evidence: its launcher was ended since node 0's was, so it says nothing of its own."""
+"""Cause in another node's evidence: its launcher was ended because node 0's ended; it is not a failure of this node."""
 
 
 @dataclass(frozen=True)
 class NodeEnd:
-    """How a chunk ended on another node: ``cause`` as of a chunk, or ``followed``; None workers: no evidence came."""
+    """How a chunk ended on another node. ``cause``: a chunk's cause or ``followed``; ``told``: the failure sentence."""
 
     node: int
     host: str
@@ -59,7 +58,7 @@ class NodeEnd:
 
     @classmethod
     def of(cls, node: int, host: str, result: ChunkResult, layout: RunLayout, *, followed: bool) -> NodeEnd:
-        """The evidence of this node's own launch."""
+        """Build the evidence of this node's own launch."""
         fields = result.journal_fields()
         return cls(
             node=node,
@@ -101,20 +100,20 @@ class Nodes:
 
     @property
     def others(self) -> range:
-        """The ranks of the other nodes."""
+        """Ranks of the other nodes."""
         return range(1, self.rendezvous.nnodes)
 
-    def ready(self) -> None:
-        """Wait until every node is there and waits for a chunk.
+    def wait_until_ready(self) -> None:
+        """Wait until every node is alive and in the state ``waiting``.
 
         Raises:
-            LaunchError: one of them did not come in time, or cannot take part. The run can be resumed.
+            LaunchError: a node did not come in time, or cannot take part. The run can be resumed.
         """
-        deadline, told = time.monotonic() + self.wait_s, ""
+        deadline, announced = time.monotonic() + self.wait_s, ""
         while absent := [node for node in self.others if not self._is_ready(node)]:
             names = ", ".join(f"node {node}" for node in absent)
-            if names != told:
-                told = names
+            if names != announced:
+                announced = names
                 self.say(f"waiting for {names} of {self.rendezvous.nnodes} (rendezvous {self.rendezvous.id})")
             if time.monotonic() >= deadline:
                 raise LaunchError(
@@ -126,14 +125,14 @@ class Nodes:
             time.sleep(_POLL_S)
 
     def begin(self, chunk: int) -> None:
-        """The chunk stands in the journal: from now on the other nodes join it."""
+        """Announce a chunk that is in the journal; the other nodes then join it."""
         self._sessions = {node: status.session for node in self.others if (status := self.table.status(node))}
         for node in self.others:
             evidence_file(self.layout, chunk, node).unlink(missing_ok=True)
-        self.table.say(RUNNING, chunk=chunk)
+        self.table.set_state(RUNNING, chunk=chunk)
 
     def problem(self, chunk: int) -> str | None:
-        """Why the chunk cannot go on because of another node; None while it can."""
+        """Return why another node prevents the chunk from continuing; None while none does."""
         for node in self.others:
             end = read_evidence(self.layout, chunk, node)
             if end is not None and end.cause not in (OK, FOLLOWED):
@@ -142,25 +141,25 @@ class Nodes:
                 return lost
         return None
 
-    def merged(self, result: ChunkResult, chunk: int) -> ChunkResult:
-        """The chunk as all nodes saw it; waits for the evidence of those that live."""
-        self.table.say(CLOSING, chunk=chunk)
+    def merge(self, result: ChunkResult, chunk: int) -> ChunkResult:
+        """Return the result over all nodes; waits for the evidence of the live ones."""
+        self.table.set_state(CLOSING, chunk=chunk)
         ends = [self._end_of(node, chunk) for node in self.others]
-        self.table.say(WAITING, chunk=chunk)
-        return merged_result(result, ends, f"node 0 ({host_name()})")
+        self.table.set_state(WAITING, chunk=chunk)
+        return merge_results(result, ends, f"node 0 ({host_name()})")
 
     def close(self) -> None:
-        """The run ends here: the other nodes end too."""
+        """End the run; the other nodes then end too."""
         self.table.leave("its run ended")
 
     def _is_ready(self, node: int) -> bool:
         status = self.table.status(node)
         if status is not None and status.state == REFUSED:
-            raise LaunchError(f"node {node} ({status.host}) cannot take part: {status.told}")
+            raise LaunchError(f"node {node} ({status.host}) cannot take part: {status.message}")
         return self.table.silent_s(node) < self.silence_s and status is not None and status.state == WAITING
 
     def _lost(self, node: int) -> str | None:
-        return lost_sentence(
+        return lost_reason(
             node, self.table.status(node), self.table.silent_s(node), self._sessions.get(node), self.silence_s
         )
 
@@ -177,23 +176,23 @@ class Nodes:
         return end
 
 
-def lost_sentence(
+def lost_reason(
     node: int, status: NodeStatus | None, silent_s: float, session: str | None, silence_s: float
 ) -> str | None:
-    """Why a node counts as lost while a chunk runs (pure); None while it lives. ``session``: as the chunk began."""
+    """Return why a node is lost during a chunk (pure), or None. ``session``: its session at the chunk's start."""
     name = f"node {node} ({status.host})" if status is not None else f"node {node}"
     if silent_s >= silence_s:
         return f"{name} gave no sign of life for {silence_s:g} s: its harness, its machine or its disk is gone"
     if status is not None and status.state in (LEFT, REFUSED):
-        return f"{name} left the chunk: {status.told or 'its harness ended'}"
+        return f"{name} left the chunk: {status.message or 'its harness ended'}"
     if status is not None and status.session != session:
-        return f"{name} was started anew during the chunk, its launcher is gone"
+        return f"{name} was restarted during the chunk, so its launcher is gone"
     return None
 
 
-def merged_result(result: ChunkResult, ends: Sequence[NodeEnd], own_name: str) -> ChunkResult:
-    """One result of all nodes' (pure): the cause of the node that failed first by the evidence, named (T1, T6)."""
-    cause, told = merged_cause(result, ends)
+def merge_results(result: ChunkResult, ends: Sequence[NodeEnd], own_name: str) -> ChunkResult:
+    """Merge the results of all nodes (pure); the cause and its node are those that failed first (T1, T6)."""
+    cause, problem = merge_causes(result, ends)
     judged = [(own_name, result.dual_gpu_ok, result.dual_gpu_reason)]
     judged += [(end.name, end.dual_gpu_ok, end.dual_gpu_reason) for end in ends]
     verdicts = [ok for _, ok, _ in judged]
@@ -202,8 +201,8 @@ def merged_result(result: ChunkResult, ends: Sequence[NodeEnd], own_name: str) -
     return replace(
         result,
         cause=cause,
-        node_problem=told,
-        disk_problem=told if cause == DISK_FULL and told else result.disk_problem,
+        node_problem=problem,
+        disk_problem=problem if cause == DISK_FULL and problem else result.disk_problem,
         workers=tuple(sorted(workers, key=lambda worker: worker.rank)),
         dual_gpu_ok=False if False in verdicts else None if None in verdicts else True,
         dual_gpu_reason="; ".join(f"{name}: {reason}" for name, _, reason in judged),
@@ -212,11 +211,11 @@ def merged_result(result: ChunkResult, ends: Sequence[NodeEnd], own_name: str) -
     )
 
 
-def merged_cause(result: ChunkResult, ends: Sequence[NodeEnd]) -> tuple[str, str | None]:
-    """The cause of the whole chunk, and the sentence that names the other node whose fault it is (None: node 0's).
+def merge_causes(result: ChunkResult, ends: Sequence[NodeEnd]) -> tuple[str, str | None]:
+    """Return the cause of the whole chunk and a sentence naming the other node that caused it (None: node 0 did).
 
-    Lack of memory is told before anything else, since it is what the ladder answers; then who was lost or killed, since
-    the workers of all other nodes fail because of it.
+    Out of memory comes first, since the batch-size ladder reacts to it; then lost and killed nodes, since they make the
+    workers of all other nodes fail.
     """
     failed = [end for end in ends if end.cause not in (OK, FOLLOWED)]
     for cause in (OUT_OF_MEMORY, NODE_LOST, KILLED):
@@ -227,18 +226,18 @@ def merged_cause(result: ChunkResult, ends: Sequence[NodeEnd]) -> tuple[str, str
             return cause, sentence
     if result.cause == OK and failed:
         return failed[0].cause, f"{failed[0].name}: {failed[0].told}"
-    if result.cause == NODE_LOST:  # ended by this harness because of a node whose evidence then told another end
+    if result.cause == NODE_LOST:  # this harness ended it because of a node whose evidence then showed another cause
         return (failed[0].cause, f"{failed[0].name}: {failed[0].told}") if failed else (RUNTIME_ERROR, None)
     return result.cause, None
 
 
 def evidence_file(layout: RunLayout, chunk: int, node: int) -> Path:
-    """Where another node leaves how a chunk ended there."""
+    """Return the path of another node's evidence for a chunk."""
     return layout.nodes / f"chunk_{chunk:03d}_node_{node}.json"
 
 
 def read_evidence(layout: RunLayout, chunk: int, node: int) -> NodeEnd | None:
-    """What another node left of a chunk; None where it left nothing, or nothing whole."""
+    """Return another node's evidence for a chunk; None if the file is missing or incomplete."""
     try:
         return NodeEnd(**json.loads(evidence_file(layout, chunk, node).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

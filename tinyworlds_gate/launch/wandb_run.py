@@ -1,4 +1,4 @@
-"""The W&B run of one chunk: the id that it gets, so that the analysis reads this run's metrics alone (L9)."""
+"""Assign each chunk its W&B run ID, so that the analysis reads only this run's metrics (L9)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinyworlds_gate.config.schema import TrainingConfig
-from tinyworlds_gate.reference.training.history import WandbMode, wandb_mode
+from tinyworlds_gate.reference.training.history import WandbMode, key_source, wandb_mode
 
 
 @dataclass(frozen=True)
 class WandbRun:
-    """What ``chunk_started`` journals: the id that the chunk's W&B run is given before it starts, and where it goes.
+    """The ID, project, entity and mode of a chunk's W&B run, journalled in ``chunk_started``.
 
-    ``entity`` is None where the account's default one is meant; ``mode`` is how the metrics left the machine.
+    ``entity`` is None for the account's default entity; ``mode`` is the W&B mode (online or offline).
     """
 
     id: str
@@ -23,8 +23,23 @@ class WandbRun:
     mode: WandbMode
 
 
+def wandb_configured(environment: Mapping[str, str]) -> str | None:
+    """Return what configures W&B here, as the source of `use_wandb`: a key or an offline folder; None without either.
+
+    ``WANDB_MODE=disabled`` turns W&B off whatever else is set.
+    """
+    mode = environment.get("WANDB_MODE")
+    if mode == "disabled":
+        return None
+    if (key := key_source(environment)) is not None:
+        return f"W&B is configured: a key in {key}"
+    if environment.get("WANDB_DIR"):
+        return "W&B is configured: WANDB_DIR"
+    return f"W&B is configured: WANDB_MODE={mode}" if mode else None
+
+
 def plan_wandb_run(training: TrainingConfig, environment: Mapping[str, str]) -> WandbRun | None:
-    """A W&B run for the next chunk under a new id; None when nothing is logged to W&B."""
+    """Return a W&B run with a new ID for the next chunk; None if nothing is logged to W&B."""
     mode = wandb_mode(environment)
     if not training.use_wandb or mode == "disabled":
         return None
@@ -32,11 +47,11 @@ def plan_wandb_run(training: TrainingConfig, environment: Mapping[str, str]) -> 
 
 
 def with_wandb_run(environment: Mapping[str, str], run: WandbRun | None) -> dict[str, str]:
-    """A chunk's environment with the id and the mode of its W&B run; one that somebody else wanted resumed is not it.
+    """Return a chunk's environment with the ID and mode of its W&B run; an inherited ``WANDB_RESUME`` is removed.
 
-    The mode is told as the journal holds it: wandb refuses a `WANDB_MODE` that is empty, which means "not set" here.
+    ``WANDB_MODE`` is always set to the journalled mode: wandb refuses an empty value, which means "not set" here.
     """
     if run is None:
         return dict(environment)
-    kept = {name: value for name, value in environment.items() if name != "WANDB_RESUME"}
-    return kept | {"WANDB_RUN_ID": run.id, "WANDB_MODE": run.mode}
+    inherited = {name: value for name, value in environment.items() if name != "WANDB_RESUME"}
+    return inherited | {"WANDB_RUN_ID": run.id, "WANDB_MODE": run.mode}

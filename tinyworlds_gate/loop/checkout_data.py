@@ -1,7 +1,7 @@
-"""The frames of a run on a checkout: those that its stages train on, and held-out clips that none of them has seen.
+"""The frames of a run on a checkout: the file that its stages train on, and held-out clips that no stage has seen.
 
-A checkout trains on its whole frames file, so clips of that file are no evidence. The held-out frames lie in a file of
-their own; that no drawn clip stands in the training file is not believed but looked up.
+A checkout trains on its whole frames file, so the held-out frames lie in a file of their own. Every drawn clip is
+searched for in the training file, frame by frame.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.context import CheckoutRun, RunContext
 from tinyworlds_gate.errors import ConfigError, DataError
-from tinyworlds_gate.loop.data import clips_of_draw, may_retry, require_own_draws, rollout_span
-from tinyworlds_gate.names import ATTEMPTS, FINAL
-from tinyworlds_gate.reference.data.clip_reading import read_episodes
+from tinyworlds_gate.gate.clip_plan import ClipPlan, plan_clips, rollout_span, split_frames
+from tinyworlds_gate.loop.data import dataset_fields, require_own_draws
+from tinyworlds_gate.reference.data.clip_reader import read_episodes
 from tinyworlds_gate.reference.data.clips import copy_last_mse_by_step
 from tinyworlds_gate.reference.data.cut_held_out import seen_clips
 from tinyworlds_gate.reference.data.datasets import dataset_stride
-from tinyworlds_gate.reference.data.frames_file import check_frames_file, load_frames
+from tinyworlds_gate.reference.data.frames_file import FramesFileInfo, check_frames_file, load_frames
+from tinyworlds_gate.targets.base import Target
+from tinyworlds_gate.targets.clip_loader import rate_warnings, require_clips
 
 
 def held_out_file(given: Path | None, training: Path) -> Path | None:
@@ -45,7 +47,7 @@ def held_out_file(given: Path | None, training: Path) -> Path | None:
 
 
 def refuse_evaluation_set(settings: Settings) -> None:
-    """Refuse a fixed evaluation set, which says nothing of what a checkout trains on.
+    """Refuse a fixed evaluation set: it cannot be compared with the data that a checkout trains on.
 
     Raises:
         ConfigError: one is named.
@@ -59,6 +61,23 @@ def refuse_evaluation_set(settings: Settings) -> None:
         )
 
 
+def check_training_frames(settings: Settings, target: Target) -> FramesFileInfo:
+    """Return the shape of the frames file that the stages train on, before anything starts.
+
+    Raises:
+        ConfigError: the rollout's settings do not fit a checkout, or its loader would find no batch of clips.
+        DataError: the file is missing or damaged.
+    """
+    require_own_draws(settings)
+    refuse_evaluation_set(settings)
+    dataset = settings.training.dataset
+    source = settings.provenance["training.dataset"]
+    fix = f"put the frames of {dataset} there (`dataset: {dataset}` in {source} names them)"
+    info = check_frames_file(target.frames_file(dataset), fix)
+    require_clips(settings, target, info.num_frames)
+    return info
+
+
 def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
     """Check both files, draw the clips, and journal what they are (``dataset_ready``).
 
@@ -69,76 +88,57 @@ def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
     """
     began = time.monotonic()
     settings, target = context.settings, context.target
-    require_own_draws(settings)
-    refuse_evaluation_set(settings)
+    info = check_training_frames(settings, target)
+    for warning in rate_warnings(settings):
+        context.say(f"warning: {warning}")
     dataset = settings.training.dataset
     training = target.frames_file(dataset)
-    info = check_frames_file(
-        training, f"put the frames of {dataset} there (`dataset: {dataset}` in {target.training_config} names them)"
-    )
-    checkout.frames = training
     window, steps = rollout_span(settings)
     held_out = held_out_file(checkout.held_out_option, training)
     train_episodes = len(np.unique(read_episodes(training)))
-    common: dict[str, Any] = {
-        "name": dataset,
+    trained_on: dict[str, Any] = {
         "training_path": training,
         "training_sha256": sha256_of(training),
         "training_frames": info.num_frames,
-        "train_episodes": train_episodes,
-        "generated": False,
     }
     if held_out is None:
         checkout.no_trusted_gate = (
             f"no held-out frames: the stages train on all of {training.name}. Give frames that they never see with "
             "--held-out-data (`tinyworlds-gate data hold-out` cuts them off)"
         )
-        context.data_path = training
-        context.journal.append(
-            "dataset_ready",
-            **common,
-            path=training,
-            sha256=common["training_sha256"],
+        context.clips = ClipPlan(training, trained_on["training_sha256"])
+        fields = dataset_fields(
+            dataset,
+            context.clips,
             frames=info.num_frames,
-            frame_size=[info.height, info.width],
-            episodes=train_episodes,
-            held_out_episodes=0,
+            frame_size=(info.height, info.width),
+            train_episodes=train_episodes,
             held_out_clips=0,
-            draws=[],
-            seconds=time.monotonic() - began,
             copy_last_mse=None,
         )
+        context.journal.append("dataset_ready", **fields, **trained_on, seconds=time.monotonic() - began)
         context.say(f"the trusted gate will be NOT-RUN, so this run cannot pass: {checkout.no_trusted_gate}")
         return
     stride = dataset_stride(held_out, dataset, settings.training.fps)
     data = load_frames(held_out, frame_size=settings.training.frame_size, stride=stride)
-    draws = (ATTEMPTS, FINAL) if may_retry(settings) else (ATTEMPTS,)
-    context.clip_draws = {draw: clips_of_draw(settings, held_out, data.episode, draw) for draw in draws}
-    drawn = sorted({start for starts in context.clip_draws.values() for start in starts})
+    plan = plan_clips(settings, data, split_frames(settings, data.episode))
+    drawn = sorted({start for clips in plan.draws.values() for start in clips.starts})
     _require_unseen(training, held_out, drawn, window + steps, dataset_stride(training, dataset, settings.training.fps))
-    context.data_path = held_out
-    episodes = len(np.unique(data.episode))
-    context.journal.append(
-        "dataset_ready",
-        **common,
-        path=held_out,
-        sha256=sha256_of(held_out),
+    context.clips = plan
+    fields = dataset_fields(
+        dataset,
+        plan,
         frames=len(data.frames),
-        frame_size=list(data.frames.shape[1:3]),
-        episodes=train_episodes + episodes,
-        held_out_episodes=episodes,
+        frame_size=data.frame_size,
+        train_episodes=train_episodes,
         held_out_clips=len(drawn),
-        draws=[
-            {"draw": draw, "clips": len(clips), "episodes": len(set(data.episode[list(clips)].tolist()))}
-            for draw, clips in context.clip_draws.items()
-        ],
-        seconds=time.monotonic() - began,
         copy_last_mse=copy_last_mse_by_step(data, np.array(drawn), window, steps),
     )
+    context.journal.append("dataset_ready", **fields, **trained_on, seconds=time.monotonic() - began)
     context.say(
         f"data: the stages train on {info.num_frames} frames of {training.name}; held out are {len(data.frames)} "
-        f"frames in {episodes} episodes of {held_out.name}, none of the {len(drawn)} drawn clips stands in the "
-        "training file"
+        f"frames in {len(plan.split.held_out)} episodes of {held_out.name}; none of the {len(drawn)} drawn clips is in "
+        "the training file"
     )
 
 

@@ -1,32 +1,29 @@
 """The closed loop: from stopping stale training to a verdict with evidence. Reads like the table L1 to L10.
 
-The steps are pulled by the fixtures of `validation/`: asking for a stage trains the stages before it first, asking for
-inference trains all. Each step runs once, and writes its events to the run's journal.
+The fixtures of `validation/` request the steps: a stage trains the stages before it first, inference trains all. Each
+step runs once, and writes its events to the run's journal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.config.alignment import Check
-from tinyworlds_gate.config.schema import SHARED_KEYS
 from tinyworlds_gate.context import RunContext
-from tinyworlds_gate.gate.attempt import InferenceAttempt
-from tinyworlds_gate.gate.checkout_attempt import why_not_computable
+from tinyworlds_gate.gate.attempt_record import InferenceAttempt
 from tinyworlds_gate.loop.evidence import analyse_metrics
 from tinyworlds_gate.loop.inference_gate import InferenceGate, RetrainAnswer
 from tinyworlds_gate.loop.preparation import Preparation
 from tinyworlds_gate.loop.resume import RunSoFar
+from tinyworlds_gate.loop.stage_controller import StageResult
 from tinyworlds_gate.loop.training import StageTraining
-from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN
-from tinyworlds_gate.stages.controller import StageResult
+from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN
 
 
 class ClosedLoop:
     """One run over one target project. Create it with a started context, then call :meth:`prepare`.
 
-    A resumed run brings what its journal says (``so_far``): what is done is taken from there, the rest is done.
+    A resumed run passes the events of its journal (``so_far``); steps that are done are taken from there.
     """
 
     def __init__(self, context: RunContext, stamp: str, so_far: RunSoFar | None = None) -> None:
@@ -49,7 +46,7 @@ class ClosedLoop:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be trained; None when the preparation succeeded, or was not asked for yet."""
+        """Why nothing can be trained; None when the preparation succeeded, or has not been done yet."""
         return self._preparation.problem
 
     @property
@@ -70,21 +67,13 @@ class ClosedLoop:
 
     @property
     def results(self) -> Mapping[str, StageResult]:
-        """The results of the stages that were asked for so far."""
+        """The results of the stages so far."""
         return self._training.results
-
-    def checkpoint_findings(self) -> list[tuple[str, bool, str]]:
-        """C4: whether the three checkpoints agree with the configs and with each other."""
-        inputs = self._training.checkpoints
-        if self.context.checkout is not None and (unreadable := why_not_computable(inputs)) is not None:
-            return [("C4", False, f"what the checkpoints are cannot be read: {unreadable}")]
-        expected = {key: getattr(self.context.settings.training, key) for key in SHARED_KEYS}
-        return check_agreement(inputs["video_tokenizer"], inputs["latent_actions"], inputs["dynamics"], expected)
 
     # L6-L8: inference, its gate, and dynamics again when it fails.
 
     def inference(self) -> InferenceAttempt | str:
-        """The newest attempt at the inference gate, made on the checkpoints that stand now; or why there is none."""
+        """The newest attempt at the inference gate, made on the current checkpoints; or why there is none."""
         return self._gate.newest()
 
     @property
@@ -93,7 +82,7 @@ class ClosedLoop:
         return self._gate.attempts
 
     def may_retrain(self) -> RetrainAnswer:
-        """T5 and T7: whether a failed gate may be answered by training dynamics on."""
+        """T5 and T7: whether dynamics may be trained further after a failed gate."""
         return self._gate.may_retrain()
 
     def retrain_dynamics(self) -> InferenceAttempt | None:
@@ -107,7 +96,7 @@ class ClosedLoop:
 
     @property
     def final_problem(self) -> str | None:
-        """Why a pass after retraining is no verdict of the run: its second draw was not measured; None elsewhere."""
+        """Why the current PASS is not final: its final verdict was not taken; None otherwise."""
         return self._gate.final_problem
 
     # L9.
@@ -133,7 +122,7 @@ class ClosedLoop:
 
     def stages_failed(self) -> Sequence[StageResult]:
         """Stages that were trained and did not pass."""
-        return [result for result in self.results.values() if result.verdict == FAIL]
+        return [result for result in self.results.values() if result.verdict in (FAIL, INVALID)]
 
     def close(self) -> None:
         """Release the project for the next run; nothing of this one is running."""

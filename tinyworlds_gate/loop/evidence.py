@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from tinyworlds_gate.context import RunContext
-from tinyworlds_gate.evidence.git_audit.audit import GitEvidence, audit
+from tinyworlds_gate.evidence.git_audit.audit import audit
+from tinyworlds_gate.evidence.git_audit.result import GitEvidence
 from tinyworlds_gate.evidence.metrics.analysis import WandbAnalysis, analyse, analysis_path
-from tinyworlds_gate.evidence.metrics.local import history_of_checkpoint, local_histories
-from tinyworlds_gate.evidence.metrics.wanted import sought_in
+from tinyworlds_gate.evidence.metrics.inputs import StageInput, stage_inputs
+from tinyworlds_gate.evidence.metrics.local import local_histories, origin_of_checkpoint
+from tinyworlds_gate.run.atomic import atomic_write
+from tinyworlds_gate.run.journal import read_journal
 
 
 def audit_history(context: RunContext) -> GitEvidence:
-    """L4: read the project's git history and keep what was found beside the run."""
+    """L4: read the project's git history and write the findings to `git_evidence.json` in the run's folder."""
     options, layout = context.settings.options, context.layout
     evidence = audit(context.target.root, options.history_audit_year, options.history_audit_mode)
     path = layout.root / "git_evidence.json"
-    path.write_text(evidence.to_json(), encoding="utf-8")
+    atomic_write(path, evidence.to_json())
     context.journal.append("git_evidence", **evidence.event(layout.relative(path)))
     context.say(f"git history of {evidence.year}: {evidence.verdict}: {evidence.reason}")
     return evidence
 
 
 def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> WandbAnalysis | None:
-    """L9: analyse the histories of the trained stages, or of the runs that given checkpoints came from.
+    """L9: analyse the histories of the trained stages, or of the runs that supplied checkpoints came from.
 
-    Where they are read is said: W&B's API, this run's files in `Logs/`, or its own `.wandb` files.
+    The event names the source of each: W&B's API, this run's files in `Logs/`, or its own `.wandb` files.
 
     Returns:
         None when the analysis was switched off.
@@ -45,10 +47,11 @@ def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> 
             plots=[],
         )
         return None
-    histories = (
-        local_histories(layout.project_root, layout.run, tuple(trained)) if trained else _given_histories(context)
-    )
-    sought = sought_in(context.journal.events(), histories)
+    if trained:
+        histories = local_histories(layout.project_root, layout.run, tuple(trained))
+        sought = stage_inputs(context.journal.events(), histories)
+    else:
+        sought = _given_inputs(context)
     if context.checkout is not None:
         # A checkout may log fewer rows than updates; that each chunk's reach its end was judged when it ended (M1).
         sought = [replace(one, updates=None) for one in sought]
@@ -59,12 +62,20 @@ def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> 
     return analysis
 
 
-def _given_histories(context: RunContext) -> dict[str, Path]:
-    """`--train-stage none`: what was trained in an earlier run can still be analysed, where its history is kept."""
-    found: dict[str, Path] = {}
+def _given_inputs(context: RunContext) -> list[StageInput]:
+    """`--train-stage none`: the histories and W&B runs of the runs that the supplied checkpoints came from.
+
+    A checkpoint may be older than the end of its stage, so no range of updates is required.
+    """
+    found: list[StageInput] = []
     for stage in context.settings.stages:
-        given = context.settings.checkpoint_given(stage)
-        path = history_of_checkpoint(context.layout.project_root, given.resolve()) if given else None
-        if path is not None:
-            found[stage] = path
+        given = context.settings.checkpoint_option(stage)
+        origin = origin_of_checkpoint(given.resolve()) if given else None
+        if origin is None:
+            continue
+        run, trained = origin
+        local = local_histories(context.layout.project_root, run.name, (trained,))
+        journal = run / "journal.jsonl"
+        inputs = stage_inputs(read_journal(journal) if journal.is_file() else (), local)
+        found += [replace(one, updates=None) for one in inputs if one.logged or one.local.is_file()]
     return found

@@ -1,21 +1,26 @@
-"""The inference gate's attempts, and the retraining of dynamics that answers a failed one (L6–L8, T5, T7).
+"""The attempts at the inference gate, and the retraining of dynamics after a failed one (L6–L8, T5, T7).
 
-Retraining until a pass makes a lucky pass likelier with every retry. The verdict of a run that retried is therefore
-taken once more, on a second draw of held-out clips in episodes that no attempt has measured; what it says stands. A run
-that names a fixed evaluation set takes its final verdict there instead, whether it retried or not.
+Retraining until a pass makes a lucky pass likelier with every retry. A run that retried therefore takes its final
+verdict on a second draw of held-out clips, in episodes that no attempt has measured. A run that names a fixed
+evaluation set takes its final verdict there instead, whether it retried or not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+from tinyworlds_gate.checkpoints.agreement import check_agreement
 from tinyworlds_gate.context import RunContext
-from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
-from tinyworlds_gate.gate.attempt_record import changed_since_attempt, restored_attempt
+from tinyworlds_gate.errors import CheckpointError, GateError
+from tinyworlds_gate.gate.attempt import run_attempt
+from tinyworlds_gate.gate.attempt_record import InferenceAttempt, attempt_from_journal, changed_since_attempt
+from tinyworlds_gate.gate.checkout_attempt import why_not_computable
+from tinyworlds_gate.gate.inference_job import InferenceJob
 from tinyworlds_gate.loop.resume import Retraining, RunSoFar, with_retraining
+from tinyworlds_gate.loop.run_inputs import check_inputs
 from tinyworlds_gate.loop.training import StageTraining
-from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FAIL, PASS, STAGES
+from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FAIL, INVALID, PASS, SHARED_KEYS, STAGES
 from tinyworlds_gate.reports.verdict_picture.draw import draw_verdicts
 from tinyworlds_gate.run.attempts import final_draw
 from tinyworlds_gate.run.source_state import source_state
@@ -31,7 +36,7 @@ class RetrainAnswer:
 
 
 class InferenceGate:
-    """Attempts on the checkpoints that stand, and retries until one passes or the budget is spent."""
+    """Attempts on the current checkpoints, and retries until one passes or the budget is spent."""
 
     def __init__(self, context: RunContext, training: StageTraining, so_far: RunSoFar) -> None:
         self.context, self.training, self.so_far = context, training, so_far
@@ -45,7 +50,7 @@ class InferenceGate:
         self._retries = len(so_far.retrainings)
 
     def newest(self) -> InferenceAttempt | str:
-        """The newest attempt on the checkpoints that stand now, final after retraining; or why there is none."""
+        """The newest attempt on the current checkpoints, the final one after retraining; or why there is none."""
         self._restore()
         if self.stopped is not None:
             return f"inference was stopped: {self.stopped}"
@@ -54,15 +59,16 @@ class InferenceGate:
             missing = [stage for stage in STAGES if stage not in self.training.checkpoints]
             if missing:
                 return f"inference needs the checkpoints of all stages; {missing[0]} has none"
-            failed = [stage for stage, result in self.training.results.items() if result.verdict == FAIL]
+            failed = [stage for stage, result in self.training.results.items() if result.verdict in (FAIL, INVALID)]
             if failed:
-                return f"inference was not run: {failed[0]} failed"
+                ended = "failed" if self.training.results[failed[0]].verdict == FAIL else "has no proof of its devices"
+                return f"inference was not run: {failed[0]} {ended}"
             self._attempt()
         return self.attempts[-1] if self.stopped is None else f"inference was stopped: {self.stopped}"
 
     @property
     def final_problem(self) -> str | None:
-        """Why a pass that stands now is no verdict of the run; None when it is one, or when nothing passed."""
+        """Why the current PASS is not final; None when it is, or when nothing passed."""
         if not self._final_is_due():
             return None
         why = f": {self.stopped}" if self.stopped is not None else ""
@@ -71,7 +77,7 @@ class InferenceGate:
         return f"{self.attempts[-1].name} passed{after}, but the final verdict{where} was not taken{why}"
 
     def may_retrain(self) -> RetrainAnswer:
-        """T5 and T7: whether a failed gate may be answered by training dynamics on."""
+        """T5 and T7: whether dynamics may be trained further after a failed gate."""
         settings = self.context.settings
         if not self.attempts:
             return RetrainAnswer(False, "no inference attempt was made")
@@ -116,7 +122,7 @@ class InferenceGate:
         except GateError as error:
             self.retrain_problem = f"retry {self._retries} was stopped: {error}"
             return None
-        if result.verdict == FAIL:
+        if result.verdict in (FAIL, INVALID):
             self._note_failed_retry(result.reason)
             return None
         self._attempt()
@@ -151,7 +157,7 @@ class InferenceGate:
         self.retrain_problem = f"retry {self._retries} did not complete its training: {reason}"
 
     def _restore(self) -> None:
-        """A resumed run: its judged attempts, a pending retry, and what is still to be judged."""
+        """A resumed run: take its attempts and a pending retry from the journal, and judge what was not judged."""
         if self._restored:
             return
         self._restored = True
@@ -161,12 +167,13 @@ class InferenceGate:
         dynamics = self.training.stage("dynamics")
         if retrainings and retrainings[-1].finished is None:
             self._pending = retrainings[-1]
-        elif retrainings and dynamics.verdict == FAIL:
+        elif retrainings and dynamics.verdict in (FAIL, INVALID):
             self._note_failed_retry(dynamics.reason)
         if dynamics.checkpoint is None:
             return
-        self.attempts = [restored_attempt(self.context, one.finished, one.verdict) for one in judged]
-        draw_verdicts(self.context)
+        root, clips = self.context.layout.project_root, self.context.clips
+        self.attempts = [attempt_from_journal(root, clips, one.finished, one.verdict) for one in judged]
+        self._draw_verdicts()
         if self._pending is not None or self.retrain_problem is not None:
             return
         retrained_since = bool(retrainings) and retrainings[-1].plan["seq"] > judged[-1].verdict["seq"]
@@ -176,9 +183,9 @@ class InferenceGate:
             self._take_final()
 
     def _newest_expired(self) -> bool:
-        """Whether the newest verdict is bound to something that is not so any more; it is told and journalled."""
+        """Whether something that the newest verdict depends on has changed; reported and journalled."""
         newest, source = self.attempts[-1], source_state(self.context.target.root)
-        changes = changed_since_attempt(self.context, newest, self.training.checkpoints, source)
+        changes = changed_since_attempt(inference_job(self.context), newest, self.training.checkpoints, source)
         if not changes:
             return False
         sentence = f"the verdict of {newest.name} does not hold any more and is taken again: {'; '.join(changes)}"
@@ -189,7 +196,7 @@ class InferenceGate:
         return True
 
     def _attempt(self) -> None:
-        """The next attempt on the checkpoints that stand and, where it passes and one is due, the final verdict."""
+        """The next attempt on the current checkpoints and, where it passes and one is due, the final verdict."""
         self._take(max((one.number for one in self.attempts), default=0) + 1, ATTEMPTS)
         self._take_final()
 
@@ -211,11 +218,58 @@ class InferenceGate:
     def _take(self, number: int, draw: int) -> None:
         source = source_state(self.context.target.root)
         try:
-            attempt = run_attempt(self.context, number, self.training.checkpoints, draw=draw, source=source)
+            job = inference_job(self.context)
+            self._check_agreement(number, draw)
+            attempt = run_attempt(job, number, self.training.checkpoints, draw=draw, source=source)
         except GateError as error:
             self.stopped = str(error)
             self.context.say(f"inference was stopped: {error}")
             return
         self.attempts.append(attempt)
         self.context.say(f"inference gate, {attempt.name}: {attempt.verdict.sentence}")
-        draw_verdicts(self.context)
+        self._draw_verdicts()
+
+    def _check_agreement(self, number: int, draw: int) -> None:
+        """C4: journal whether the three checkpoints agree with the configs and with each other."""
+        checkpoints = self.training.checkpoints
+        settings = self.context.settings
+        expected = {key: getattr(settings.training, key) for key in SHARED_KEYS}
+        unreadable = None if self.context.checkout is None else why_not_computable(checkpoints)
+        video, latent, dynamics = (checkpoints[stage] for stage in STAGES)
+        try:
+            if unreadable is not None:
+                raise CheckpointError(f"the sizes of the checkpoints cannot be read: {unreadable}")
+            checked = check_agreement(video, latent, dynamics, expected, backbones=settings.backbones or None)
+            found = [(holds, text) for _, holds, text in checked]
+        except CheckpointError as error:
+            found = [(False, str(error))]
+        self.context.journal.append(
+            "checkpoints_checked",
+            attempt=number,
+            draw=draw,
+            checks=[{"id": "C4", "verdict": PASS if holds else FAIL, "reason": text} for holds, text in found],
+            checkpoints={stage: reference.model_sha256 for stage, reference in checkpoints.items()},
+        )
+
+    def _draw_verdicts(self) -> None:
+        context = self.context
+        draw_verdicts(context.layout, context.journal, context.settings.profile.name, context.say)
+
+
+def inference_job(context: RunContext) -> InferenceJob:
+    """What the inference of a run needs, as the run is now."""
+    checkout = context.checkout
+    return InferenceJob(
+        settings=context.settings,
+        layout=context.layout,
+        journal=context.journal,
+        say=context.say,
+        target=context.target,
+        trusted_target=context.gate_target,
+        on_cpu=context.on_cpu,
+        clips=context.clips,
+        check_inputs=partial(check_inputs, context),
+        tree=None if checkout is None else checkout.tree,
+        no_trusted_gate=None if checkout is None else checkout.no_trusted_gate,
+        custom=context.custom,
+    )

@@ -19,6 +19,7 @@ from tinyworlds_gate.config.rendezvous import Rendezvous, command_of_node
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import GateError, LaunchError
 from tinyworlds_gate.launch.cause import NODE_LOST
+from tinyworlds_gate.launch.chunk_watch import ChunkSettings
 from tinyworlds_gate.launch.command import stage_environment
 from tinyworlds_gate.launch.devices.nvml import gpu_count
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
@@ -30,11 +31,11 @@ from tinyworlds_gate.launch.node_table import (
     WAITING,
     NodeStatus,
     NodeTable,
-    replace_file,
 )
 from tinyworlds_gate.launch.nodes import FOLLOWED, NodeEnd, Nodes, evidence_file
 from tinyworlds_gate.launch.processes.end import end_processes, require_ended
 from tinyworlds_gate.launch.processes.find import find_stage_processes, node_marker
+from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 from tinyworlds_gate.run.layout import RunLayout
@@ -66,12 +67,12 @@ def open_nodes(context: RunContext, rendezvous: Rendezvous) -> None:
     table.start()
     pointer = pointer_file(layout.project_root, rendezvous.id)
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(pointer, json.dumps({"run": layout.run, "session": table.session}))
+    atomic_write(pointer, json.dumps({"run": layout.run, "session": table.session}))
     context.nodes = Nodes(rendezvous, table, layout, watchdog.node_silence_s, watchdog.node_wait_s, context.say)
 
 
 def pointer_file(project_root: Path, id: str) -> Path:
-    """Where node 0 tells the run of a rendezvous; no folder is searched for the newest run."""
+    """The file in which node 0 names the run of a rendezvous; no folder is searched for the newest run."""
     return project_root / "results" / ".rendezvous" / f"{id}.json"
 
 
@@ -83,7 +84,7 @@ class NodeFollower:
     rendezvous: Rendezvous
     say: Callable[[str], None]
     wait_s: float = Watchdog().node_wait_s
-    """How long to wait for node 0, until its run tells."""
+    """How long to wait for node 0, until the settings of its run are known."""
 
     def follow(self) -> None:
         """Take part in every chunk of node 0's run, until its harness ends.
@@ -98,7 +99,7 @@ class NodeFollower:
         """Follow one run; False when node 0 came back with another one under the same name (a job started anew)."""
         self.say(f"following results/{layout.run} (rendezvous {self.rendezvous.id})")
         table = NodeTable(layout.nodes, self.rendezvous.node_rank, self.rendezvous.nnodes)
-        table.say(CLOSING)  # not ready before node 0 was seen: a chunk that is under way is not ours
+        table.set_state(CLOSING)  # not ready before node 0 was seen: the chunk under way is not this node's
         table.start()
         try:
             _FollowedRun(self, layout, table).follow()
@@ -147,17 +148,17 @@ class _FollowedRun:
         leader = self._leader()
         self._end_stale()
         handled = leader.chunk
-        self.table.say(WAITING)
+        self.table.set_state(WAITING)
         while (leader := self._leader()).state != LEFT:
             if leader.chunk > handled and leader.state in (RUNNING, CLOSING):
                 handled = leader.chunk
                 self._take_part(leader)
-                self.table.say(WAITING)
+                self.table.set_state(WAITING)
             time.sleep(_POLL_S)
-        self.say(f"node 0 has ended its run: {leader.told or 'nothing more to do'}")
+        self.say(f"node 0 has ended its run: {leader.message or 'nothing more to do'}")
 
     def _leader(self) -> NodeStatus:
-        """What node 0 says, once it was seen to live.
+        """The status of node 0, once it was seen alive.
 
         Raises:
             LaunchError: it gave no sign of life for ``watchdog.node_wait_s``.
@@ -197,12 +198,12 @@ class _FollowedRun:
     def _take_part(self, leader: NodeStatus) -> None:
         node, chunk = self.rendezvous.node_rank, leader.chunk
         if leader.state == RUNNING:
-            self.table.say(RUNNING, chunk=chunk)
+            self.table.set_state(RUNNING, chunk=chunk)
             result, followed = self._run(leader)
             end = NodeEnd.of(node, host_name(), result, self.layout, followed=followed)
         else:
             end = NodeEnd(node, host_name(), FOLLOWED, "node 0 had ended the chunk before this node joined")
-        replace_file(evidence_file(self.layout, chunk, node), json.dumps(asdict(end), default=str))
+        atomic_write(evidence_file(self.layout, chunk, node), json.dumps(asdict(end), default=str))
         self.say(f"chunk {chunk}: {end.cause}{f', {end.told}' if end.told else ''}")
 
     def _run(self, leader: NodeStatus) -> tuple[ChunkResult, bool]:
@@ -216,13 +217,7 @@ class _FollowedRun:
         self._require_fit(command, target, stage, on_cpu=on_cpu, nproc=nproc)
         self.say(f"chunk {leader.chunk}: {stage}, updates {started['start_update']} to {started['end_update']}")
         files = chunk_files(self.layout, leader.chunk, self.rendezvous.node_rank)
-        result = run_chunk(
-            target,
-            stage,
-            command,
-            stage_environment(target, files, on_cpu=on_cpu, rendezvous=self.rendezvous),
-            layout=self.layout,
-            chunk=leader.chunk,
+        chunk_settings = ChunkSettings(
             nproc=nproc,
             monitor_interval_s=value("options.monitor_interval_sec"),
             gpu_util_threshold=value("options.gpu_util_threshold"),
@@ -230,8 +225,17 @@ class _FollowedRun:
             cleanup_extra=value("options.cleanup_extra_processes"),
             deadline_s=self.watchdog.chunk_deadline_s,
             stall_s=self.watchdog.stall_s,
-            updates=int(started["end_update"]),
             rendezvous=self.rendezvous,
+        )
+        result = run_chunk(
+            target,
+            self.layout,
+            chunk_settings,
+            stage=stage,
+            chunk=leader.chunk,
+            command=command,
+            env=stage_environment(target, files, on_cpu=on_cpu, rendezvous=self.rendezvous),
+            updates=int(started["end_update"]),
             others=_LeaderWatch(self.table, leader, self.watchdog.node_silence_s),
         )
         return result, result.cause == NODE_LOST
@@ -268,15 +272,15 @@ class _FollowedRun:
             )
 
     def _refuse(self, problem: str) -> None:
-        """Tell node 0 why this machine cannot take part, and end."""
-        self.table.say(REFUSED, told=problem)
+        """Report to node 0 why this machine cannot take part, and raise ``LaunchError``."""
+        self.table.set_state(REFUSED, message=problem)
         time.sleep(3 * self.table.interval_s)  # so that node 0 reads it before it reads that this harness has left
         raise LaunchError(problem)
 
 
 @dataclass
 class _LeaderWatch:
-    """Asked while this node's launcher runs: why it has to end because of node 0, or None."""
+    """Polled while this node's launcher runs: why it has to end because of node 0, or None."""
 
     table: NodeTable
     began_as: NodeStatus

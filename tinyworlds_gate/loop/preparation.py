@@ -1,23 +1,25 @@
-"""Before anything trains: the lock, stale processes, configs, given checkpoints, git audit, frames (L1–L4)."""
+"""Before anything trains: the lock, stale processes, configs, supplied checkpoints, git audit, frames (L1–L4)."""
 
 from __future__ import annotations
 
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
-from tinyworlds_gate.config.alignment import Check, check_alignment
-from tinyworlds_gate.config.schema import SHARED_KEYS
+from tinyworlds_gate.config.alignment import Check, check_folders
+from tinyworlds_gate.config.profile_files import SETTINGS_FILES
+from tinyworlds_gate.config.run_copy import CHECKOUT_CONFIGS
+from tinyworlds_gate.config.shipped import shipped_values
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, GateError, TooFewClipsError
 from tinyworlds_gate.launch.processes.end import end_stale, require_ended
-from tinyworlds_gate.loop.checkout import require_ready
+from tinyworlds_gate.loop.checkout import checkout_checks, require_ready
 from tinyworlds_gate.loop.checkout_data import prepare_checkout_data
 from tinyworlds_gate.loop.data import prepare_data, require_untrained
 from tinyworlds_gate.loop.evidence import audit_history
 from tinyworlds_gate.loop.resume import RunSoFar
-from tinyworlds_gate.names import NOT_RUN, PASS, STAGES
-from tinyworlds_gate.run.disk import telling_full_disk
+from tinyworlds_gate.loop.stage_controller import StageResult
+from tinyworlds_gate.names import DEGRADED, FAIL, NOT_RUN, STAGES
+from tinyworlds_gate.run.disk import reporting_full_disk
 from tinyworlds_gate.run.journal import last_event
 from tinyworlds_gate.run.lock import ProjectLock
-from tinyworlds_gate.stages.controller import StageResult
 
 
 class Preparation:
@@ -26,19 +28,19 @@ class Preparation:
     def __init__(self, context: RunContext, so_far: RunSoFar) -> None:
         self.context, self.so_far = context, so_far
         self.config_checks: list[Check] = []
-        self.given: dict[str, StageResult] = {}
-        """The checkpoints that a person named, as results of their stages."""
+        self.supplied: dict[str, StageResult] = {}
+        """The checkpoints that the user supplied, as results of their stages."""
         self.problem: str | None = None
         self.problem_is_missing_evidence = False
         self._done = False
         self._lock = ProjectLock(context.layout.project_root, run=context.layout.run)
 
     def ensure(self) -> str | None:
-        """Do it at the first call; the sentence that says why nothing can be trained, or None."""
+        """Prepare the run at the first call; returns why nothing can be trained, or None."""
         if not self._done:
             self._done = True
             try:
-                with telling_full_disk():
+                with reporting_full_disk():
                     self._prepare()
             except GateError as error:
                 self.problem = str(error)
@@ -49,26 +51,26 @@ class Preparation:
     def _prepare(self) -> None:
         self._lock.acquire()
         if (dead := self._lock.taken_over) is not None:
-            self.context.say(f"took over the lock of a run that died: {dead.told()}")
+            self.context.say(f"took over the lock of a run that died: {dead.describe()}")
         self._end_stale("before")
         self._check_configs()
         if self.context.checkout is not None:
             require_ready(self.context)
-        self._check_given_checkpoints()
+        self._check_supplied_checkpoints()
         audit_history(self.context)
         if self.context.checkout is None:
             prepare_data(self.context)
         else:
             prepare_checkout_data(self.context, self.context.checkout)
         self._check_same_data()
-        require_untrained(self.given, last_event(self.context.journal.events(), "dataset_ready"))
+        require_untrained(self.supplied, last_event(self.context.journal.events(), "dataset_ready"))
 
     def release(self) -> None:
-        """Give the project back to the next run."""
+        """Release the project's lock."""
         self._lock.release()
 
     def _end_stale(self, when: str) -> None:
-        """L1: training processes of this project that an earlier run or a person left behind."""
+        """L1: end the training processes of this project that are left from before."""
         if not self.context.settings.options.cleanup_extra_processes:
             self.context.journal.append(
                 "stale_processes", ended=[], when=when, skipped="--cleanup-extra-processes false"
@@ -81,32 +83,51 @@ class Preparation:
         require_ended(ended)
 
     def _check_configs(self) -> None:
-        self.config_checks = check_alignment(self.context.settings.config_dir)
-        self.context.journal.append("config_checked", checks=[vars(check) for check in self.config_checks])
-        failed = [f"{check.id}: {check.reason}" for check in self.config_checks if check.verdict != PASS]
+        """C1 to C3 on the run's copy and on configs/ of the project; the values of the shipped profiles (P3, P4)."""
+        layout, used = self.context.layout, self.context.settings.config_dir
+        checkout = self.context.checkout is not None
+        # A problem of the copy is shown where a person edits the file that was copied.
+        folders = {layout.configs / CHECKOUT_CONFIGS if checkout else layout.configs: used}
+        configs = layout.project_root / "configs"
+        if checkout:
+            self.config_checks = checkout_checks(self.context.settings, self.context.target, next(iter(folders)))
+        else:
+            if configs != used and all((configs / name).is_file() for name in SETTINGS_FILES):
+                folders[configs] = configs
+            self.config_checks = check_folders(folders)
+        self.context.journal.append(
+            "config_checked",
+            checks=[vars(check) for check in self.config_checks],
+            folders=[layout.relative(folder) for folder in folders],
+            profiles=shipped_values(layout.project_root),
+        )
+        failed = [f"{check.id}: {check.reason}" for check in self.config_checks if check.verdict == FAIL]
         if failed:
             raise ConfigError(" ".join(failed))
+        for check in self.config_checks:
+            if check.verdict == DEGRADED:
+                self.context.say(f"{check.id}: {check.verdict}: {check.reason}")
 
-    def _check_given_checkpoints(self) -> None:
-        """A checkpoint that a person named must be whole and of the configured sizes before anything starts (C4)."""
+    def _check_supplied_checkpoints(self) -> None:
+        """Check that the supplied checkpoints are whole and of the configured sizes, before anything starts (C4)."""
         from tinyworlds_gate.checkpoints.describe import describe_checkpoint, same_size, why_unreadable
 
         settings = self.context.settings
         for stage in STAGES:
-            given = settings.checkpoint_given(stage)
+            given = settings.checkpoint_option(stage)
             if given is None:
                 continue
             reference = resolve_checkpoint(given, stage, require_optimizer=stage in settings.trained_stages)
             readable = self.context.checkout is None or why_unreadable({stage: reference}) is None
             for name, value in describe_checkpoint(reference).known().items() if readable else ():
-                wanted = getattr(settings.training, name)
-                if name in SHARED_KEYS and not same_size(name, value, wanted):
+                wanted = settings.sizes_of(stage).get(name)
+                if wanted is not None and not same_size(name, value, wanted):
                     raise CheckpointError(
                         f"--{stage.split('_')[0]}-checkpoint {reference.path}: {name} is {value} in the checkpoint, "
                         f"but {wanted} in {settings.provenance[f'training.{name}']}; give a checkpoint of this "
                         f"configuration, or set {name}: {value}"
                     )
-            self.given[stage] = StageResult(
+            self.supplied[stage] = StageResult(
                 stage,
                 NOT_RUN,
                 f"not trained: the checkpoint {reference.path.name} was given",
@@ -115,7 +136,7 @@ class Preparation:
             )
 
     def _check_same_data(self) -> None:
-        """A resumed run goes on with the frames, and with the evaluation set, that it was started on."""
+        """Check that a resumed run has the frames, and the evaluation set, that it was started on."""
         before, now = self.so_far.dataset, last_event(self.context.journal.events(), "dataset_ready")
         if before is None or now is None:
             return

@@ -1,4 +1,4 @@
-"""Whether the verdict of a run still holds for what lies on the disk now: nothing is run, everything is read again.
+"""Check whether the verdict of a run still holds for the files on the disk; nothing is run, everything is read again.
 
 Read are the journal, the three checkpoints, the frames file, the settings files of the project, the measures, log and
 picture of the inference run, the commit and the versions. What the verdict is bound to (`gate/binding.py`) must be the
@@ -9,39 +9,39 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
 from tinyworlds_gate.config.load import Settings, resolve_settings
+from tinyworlds_gate.config.thresholds import GateThresholds, recorded_thresholds
 from tinyworlds_gate.errors import CheckpointError, GateError
+from tinyworlds_gate.gate.attempt_record import inference_evidence
 from tinyworlds_gate.gate.binding import bind, changed_since
 from tinyworlds_gate.gate.checkout_attempt import evidence_of
 from tinyworlds_gate.gate.checkout_gate import both_gates, judge_target, of_one_code
+from tinyworlds_gate.gate.clip_plan import clips_of_draw, rollout_span, split_frames
 from tinyworlds_gate.gate.evidence import (
     Measured,
     PictureCheck,
-    agreement_conditions,
     asked_settings,
     check_picture,
     measured,
-    read_inference_log,
 )
-from tinyworlds_gate.gate.thresholds import GateThresholds, thresholds_of
-from tinyworlds_gate.gate.verdict import GateVerdict, InferenceEvidence, judge_inference
-from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, chosen_target
-from tinyworlds_gate.loop.data import clips_of_draw, rollout_span
+from tinyworlds_gate.gate.extension import ClipMetric
+from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference
+from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, chosen_target, settings_of
 from tinyworlds_gate.names import DEGRADED, INVALID, PASS
-from tinyworlds_gate.reference.data.clip_reading import read_episodes
+from tinyworlds_gate.reference.data.clip_reader import read_episodes
 from tinyworlds_gate.reference.data.datasets import dataset_stride
 from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
 from tinyworlds_gate.reports.model import Attempt, RunRecord, load_record
 from tinyworlds_gate.run.journal import Event, last_event
 from tinyworlds_gate.run.source_state import source_state
 from tinyworlds_gate.targets.base import Target
-from tinyworlds_gate.targets.tree import changed_files, fingerprint
+from tinyworlds_gate.targets.fingerprint import changed_files, fingerprint
 
 UNENDED = ("interrupted", "unfinished")
 SAME_ERROR = 1e-9
@@ -61,12 +61,12 @@ class VerdictNow:
 
     @property
     def holds(self) -> bool:
-        """Whether it says something of what lies on the disk."""
+        """Whether the verdict holds for the files on the disk."""
         return not self.changes
 
     @property
     def now(self) -> str:
-        """The verdict on what lies on the disk: the recorded one where it holds, else INVALID."""
+        """The verdict on the files on the disk: the recorded one where it holds, else INVALID."""
         return self.verdict if self.holds else INVALID
 
     @property
@@ -75,8 +75,10 @@ class VerdictNow:
         return self.now in (PASS, DEGRADED)
 
 
-def verdict_now(run_folder: Path, *, without: Container[str] = ()) -> VerdictNow:
+def verdict_now(run_folder: Path, *, without: Container[str] = (), custom: Sequence[ClipMetric] = ()) -> VerdictNow:
     """Look at a run again.
+
+    ``custom`` are the conditions that the run's conftest.py added; one that is missing here is named in ``changes``.
 
     ``without`` leaves out what is named: ``binding`` (what the verdict is bound to) or ``files`` (what its files say
     now). The product leaves out nothing: it shows what the two are worth (docs/gate-power.md).
@@ -99,15 +101,18 @@ def verdict_now(run_folder: Path, *, without: Container[str] = ()) -> VerdictNow
         return VerdictNow(
             record.run, verdict, sentence, last.name, [f"the run did not come to its end: {sentence}"], None
         )
-    changes = _Again(record, last, last.verdict, last.finished).changes(without)
+    changes = _Recheck(record, last, last.verdict, last.finished, custom).changes(without)
     return VerdictNow(record.run, verdict, sentence, last.name, changes, last.verdict.get("binding"))
 
 
-class _Again:
-    """One attempt, looked at again."""
+class _Recheck:
+    """One attempt, read again."""
 
-    def __init__(self, record: RunRecord, attempt: Attempt, verdict: Event, finished: Event) -> None:
+    def __init__(
+        self, record: RunRecord, attempt: Attempt, verdict: Event, finished: Event, custom: Sequence[ClipMetric]
+    ) -> None:
         self.record, self.attempt, self.verdict, self.finished = record, attempt, verdict, finished
+        self.custom = custom
         self.root = record.project_root
         self.target: Target | None = None
         """The checkout that the run drove; None for the embedded reference."""
@@ -126,6 +131,7 @@ class _Again:
             clips,
             asked=None if settings is None else asked_settings(settings, self.attempt.draw),
             weights={stage: str(one["sha256"]) for stage, one in self.finished["checkpoints"].items()},
+            custom=self.custom,
         )
         if found.measures is None and self.verdict.get("measures") is not None:
             self.problems.append(found.problem)
@@ -140,6 +146,7 @@ class _Again:
                 dataset_sha256=frames_sha256,
                 evaluation_sha256=evaluation_digest,
                 source=source_state(self.root if self.target is None else self.target.root),
+                custom=self.custom,
             )
             changed = changed_since(self.verdict.get("binding"), now)
         self._require_bound_thresholds()
@@ -156,8 +163,7 @@ class _Again:
         try:
             self.target = chosen_target(options)
             if self.target is not None:
-                configs = self.target.config_dir
-                own = resolve_settings(profile, options, project_root=self.root, checkout_configs=configs)
+                own = resolve_settings(profile, options, project_root=self.root, checkout=settings_of(self.target))
                 return adapted(own, options, self.target)
             return resolve_settings(profile, options, project_root=self.root)
         except GateError as error:
@@ -190,42 +196,43 @@ class _Again:
 
     def _require_bound_thresholds(self) -> None:
         config = (self.verdict.get("binding") or {}).get("config") or {}
-        bound = {key: config.get(f"thresholds.{key}") for key in GateThresholds.__dataclass_fields__}
+        bound = {key: config.get(f"thresholds.{key}") for key in GateThresholds.model_fields}
         if config and self.verdict.get("thresholds") != bound:
             self.problems.append("the thresholds that stand beside the verdict are not those that it is bound to")
 
     def _judged_again(self, found: Measured, settings: Settings | None, frames: Path | None) -> list[str]:
         """What the files of the inference run give now, where that is another verdict."""
-        thresholds = thresholds_of(self.verdict)
+        thresholds = recorded_thresholds(self.verdict)
         if thresholds is None:
             return ["the journal does not say which thresholds the verdict was judged by"]
-        picture = self._picture()
-        evidence = InferenceEvidence(
+        evidence = inference_evidence(
             exit_code=self.finished.get("exit_code"),
-            log=read_inference_log(self.root / str(self.finished.get("log"))),
+            log=self.root / str(self.finished.get("log")),
             expected_checkpoints={
                 stage: str(Path(str(self.record.started["project_root"])) / one["path"])
                 for stage, one in self.finished["checkpoints"].items()
             },
-            picture=picture.path.name if picture.path else None,
-            picture_problem=picture.problem,
-            measures=found.measures,
-            measures_problem=found.problem,
+            checkpoints={stage: self.root / one["path"] for stage, one in self.finished["checkpoints"].items()},
+            picture=self._picture(),
+            found=found,
             draw=self.attempt.draw,
-            measured_starts=found.starts,
             drawn_starts=self._drawn(settings, frames),
-            claims=found.claims,
-            agreement=agreement_conditions(
-                {stage: self.root / one["path"] for stage, one in self.finished["checkpoints"].items()}
-            ),
+            backbones=None if settings is None else settings.backbones or None,
         )
         again = judge_inference(evidence, thresholds)
         if self.target is not None and settings is not None:
             again = self._with_own_gate(again, thresholds, settings, self.target)
-        recorded = [(one["id"], one["verdict"]) for one in self.verdict["conditions"]]
-        if recorded == [(one.id, one.verdict) for one in again.conditions] and self._same_error(found):
+        other = self._other_custom()
+        recorded = [(one["id"], one["verdict"]) for one in self.verdict["conditions"] if one["id"] not in other]
+        now = [(one.id, one.verdict) for one in again.conditions if one.id not in other]
+        if recorded == now and self._same_error(found):
             return []
         return [f"the files of {self.attempt.name} now give another verdict: {again.sentence}"]
+
+    def _other_custom(self) -> set[str]:
+        """IDs of custom conditions that only the verdict has, or only this session; the binding reports them."""
+        recorded = {str(one["name"]) for one in self.verdict.get("custom_metrics") or [] if one["verdict"]}
+        return {f"G5.{name}" for name in recorded ^ {one.name for one in self.custom if one.limit is not None}}
 
     def _with_own_gate(
         self, trusted: GateVerdict, thresholds: GateThresholds, settings: Settings, target: Target
@@ -245,7 +252,7 @@ class _Again:
         return of_one_code(both, changed_files(tree, fingerprint(target.root)), len(tree))
 
     def _same_error(self, found: Measured) -> bool:
-        """Whether the measures file gives the error that stands in the journal (none: nothing was measured)."""
+        """Whether the measures file gives the error of the journal (none: nothing was measured)."""
         recorded = (self.verdict.get("measures") or {}).get("mse")
         if recorded is None or found.measures is None:
             return True
@@ -268,7 +275,9 @@ class _Again:
             return self._named(settings, frames)
         stride = dataset_stride(frames, settings.training.dataset, settings.training.fps)
         try:
-            return clips_of_draw(settings, frames, read_episodes(frames, stride=stride), self.attempt.draw)
+            episode = read_episodes(frames, stride=stride)
+            held_out = split_frames(settings, episode).held_out
+            return clips_of_draw(settings, frames, episode, held_out, self.attempt.draw).starts
         except GateError as error:
             self.problems.append(str(error))
             return None

@@ -1,4 +1,4 @@
-"""A run that is resumed: what its journal says, so that the loop goes on where the run was killed (pure, H7)."""
+"""The state of a resumed run from its journal, so that the loop continues where the run was killed (pure, H7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinyworlds_gate.run.journal import Event, events_of, last_event, read_journ
 from tinyworlds_gate.run.layout import RunLayout
 
 RESUMABLE_OPTIONS = ("resume_run", "project_root", "node_rank", "rdzv_endpoint", "rdzv_id")
-"""Options that say which run is meant and where its nodes meet now; all others come from the run itself."""
+"""Options that name the run and where its nodes meet now; all others come from the run itself."""
 
 SHOWN_CHANGES = 5
 
@@ -124,6 +124,11 @@ class ResumedRun:
         """The run's own copy of its settings files, so that an edit since changes nothing; else as it was chosen."""
         kept = RunLayout(self.folder.parents[1], self.folder.name).configs
         return str(kept if kept.is_dir() else self.options.get("profile") or self.started["kind"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Dotted key → value and source, as they were resolved when it was started; empty when it came not so far."""
+        return dict((last_event(self.events, "settings_resolved") or {}).get("settings") or {})
 
     @property
     def so_far(self) -> RunSoFar:

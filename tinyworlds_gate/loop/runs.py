@@ -1,4 +1,4 @@
-"""The runs of a project as their journals tell them: which one is unfinished, and may be gone on with without a name.
+"""The runs of a project by their journals, and the unfinished one that `--resume-run unfinished` continues.
 
 `--resume-run unfinished` takes the newest run of the same kind that was started with the same options, and only when
 it is unfinished: a run that a later one replaced, or that somebody started with other options, is left alone.
@@ -44,13 +44,13 @@ class KnownRun:
         return self.folder.name
 
     def was_started_with(self, options: Mapping[str, Any]) -> bool:
-        """Whether a person gave the same options; those that only say which run is meant do not count."""
+        """Whether the run was started with the same options; those that only name a run are ignored."""
         return _compared(self.options) == _compared(options)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What `unfinished` means here: a run to go on with, or none; and what is said about it."""
+    """The run that `unfinished` means, or None; and the sentences about the choice."""
 
     run: KnownRun | None
     told: Sequence[str]
@@ -119,7 +119,7 @@ def _known_run(folder: Path, events: Sequence[Event], holder: LockHolder | None)
         profile=str(first.get("profile")),
         options=dict(first.get("options") or {}),
         status="running" if running is not None else str(end.get("status") or "killed"),
-        sentence=f"It runs in {running.told()}." if running is not None else str(end.get("sentence") or ""),
+        sentence=f"It runs in {running.describe()}." if running is not None else str(end.get("sentence") or ""),
         unfinished=None if running is not None else why_unfinished(events),
         holder=running,
     )
@@ -139,7 +139,8 @@ def choose_unfinished(runs: Sequence[KnownRun], kind: str | None, options: Mappi
     newest = alike[0] if alike else None
     if newest is not None and newest.holder is not None:
         raise GateError(
-            f"--resume-run {UNFINISHED}: {newest.name} is going on now, in {newest.holder.told()}. Wait until it ends."
+            f"--resume-run {UNFINISHED}: {newest.name} is going on now, in {newest.holder.describe()}. Wait until it "
+            "ends."
         )
     chosen = newest if newest is not None and newest.unfinished else None
     if newest is None:

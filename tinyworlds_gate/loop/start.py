@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from tinyworlds_gate.config.load import Settings, resolve_settings, trained_stages
-from tinyworlds_gate.config.run_copy import keep_checkout_settings, keep_settings, kept_settings
-from tinyworlds_gate.config.stage_config import require_supported_inference, require_supported_stage
-from tinyworlds_gate.context import RunContext
-from tinyworlds_gate.launch.devices.nvml import gpu_count, gpu_inventory, keep_gpus_awake
+from tinyworlds_gate.config.layers import trained_stages
+from tinyworlds_gate.config.load import Settings, resolve_settings
+from tinyworlds_gate.config.run_copy import copy_checkout_settings, copy_settings, reuse_settings_copy
+from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, require_supported_inference, require_supported_stage
+from tinyworlds_gate.context import RunContext, runs_on_cpu
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.launch.devices.nvml import gpu_count, gpu_inventory, keep_gpus_initialized
+from tinyworlds_gate.launch.wandb_run import wandb_configured
 from tinyworlds_gate.loop.checkout import begin_checkout, resolve_checkout
 from tinyworlds_gate.loop.resume import ResumedRun, settings_after
 from tinyworlds_gate.names import SHORT_NAMES
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Event, Journal, last_event
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.machine import total_memory_gib, usable_cpus
+from tinyworlds_gate.run.paths import unused_path
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.run.source_state import source_state
 from tinyworlds_gate.targets.base import Target
@@ -33,24 +36,93 @@ JOURNAL_SCHEMA = 1
 
 
 def resolve_run(
-    profile: str | Path, explicit: Mapping[str, Any], project_root: Path, checkout: Target | None = None
+    profile: str | Path,
+    explicit: Mapping[str, Any],
+    project_root: Path,
+    checkout: Target | None = None,
+    environment: Mapping[str, str] = os.environ,
+    recorded: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[Settings, int]:
     """The settings of a run fitted to the GPUs of this machine and to a checkout, and how many GPUs there are.
+
+    Args:
+        profile: name or folder of the profile.
+        explicit: option name → value, only what a person gave.
+        project_root: the validated project.
+        checkout: the checkout that the options name, or None.
+        environment: where W&B's configuration is looked up.
+        recorded: of a resumed run, the settings of its journal; its use of W&B stays as it was.
 
     Raises:
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
         CheckpointError: a checkpoint that a person named as a start is missing or damaged.
     """
-    keep_gpus_awake()
+    keep_gpus_initialized()
     gpus = gpu_count()  # of MIG slices a launch can use one
     resumed = resumed_values(explicit, project_root)
     if checkout is not None:
         return resolve_checkout(profile, explicit, resumed, checkout, project_root, gpus), gpus
     settings = resolve_settings(profile, explicit, resumed, project_root=project_root).with_gpus(gpus)
+    settings = with_wandb(settings, environment, (recorded or {}).get("training.use_wandb"))
     for stage in settings.stages.values():
         require_supported_stage(settings.training, stage)
     require_supported_inference(settings.inference)
     return settings, gpus
+
+
+def with_wandb(
+    settings: Settings, environment: Mapping[str, str], recorded: Mapping[str, Any] | None = None
+) -> Settings:
+    """New settings that log to W&B where it is configured and neither an option nor a file decides (pure).
+
+    ``recorded`` is the value and the source in a resumed run's journal, which stay.
+    """
+    if settings.provenance["training.use_wandb"] != DEFAULT_SOURCE:
+        return settings
+    source = wandb_configured(environment)
+    use, source = (source is not None, source) if recorded is None else (recorded["value"], str(recorded["source"]))
+    training = settings.training.model_copy(update={"use_wandb": use})
+    provenance = {**settings.provenance, "training.use_wandb": source or DEFAULT_SOURCE}
+    return replace(settings, training=training, provenance=provenance)
+
+
+def missing_gpus(settings: Settings, gpus: int) -> str | None:
+    """What a long run lacks to show two GPUs at work (L3, H6), as the end of a sentence; None when it lacks nothing.
+
+    One worker by ``--nproc-per-node 1`` needs one GPU; a run that trains nothing needs none.
+    """
+    if settings.profile.kind != "longrun" or not settings.trained_stages:
+        return None
+    workers, source = settings.training.nproc_per_node, settings.provenance["training.nproc_per_node"]
+    given = source.startswith("option ")
+    needed = workers if given else max(2, workers)
+    if gpus == 0:
+        return f"needs {needed} NVIDIA GPU{'s' if needed > 1 else ''}, and this machine has none"
+    if settings.training.device == "cpu":
+        return f"needs {needed} NVIDIA GPUs, and device is cpu ({settings.provenance['training.device']})"
+    if workers == 1 and not given:
+        return (
+            f"needs 2 NVIDIA GPUs, and trains on 1 ({source}); with --nproc-per-node 1 it needs one, and H6 is left out"
+        )
+    return None
+
+
+def require_gpus(settings: Settings, gpus: int, explicit: Mapping[str, Any]) -> None:
+    """Refuse a long run whose evidence this machine cannot give, before anything is trained.
+
+    Raises:
+        ConfigError: GPUs are missing, and ``--allow-cpu-longrun true`` was not given.
+    """
+    missing = missing_gpus(settings, gpus)
+    if missing is None or explicit.get("allow_cpu_longrun"):
+        return
+    updates = sum(settings.plan(stage).target_updates for stage in settings.trained_stages)
+    raise ConfigError(
+        f"profile {settings.profile.name} {missing}. It would train {updates} updates "
+        f"{'on the CPU ' if runs_on_cpu(settings, gpus) else ''}and end INVALID, because L3 and H6 require evidence of "
+        f"two GPUs. Run it where the GPUs are (`tinyworlds-gate doctor --profile {settings.profile.name}` lists what "
+        "is missing), run the smoke profile (-m smoke), or start it all the same with --allow-cpu-longrun true"
+    )
 
 
 def start_run(
@@ -69,14 +141,13 @@ def start_run(
     Raises:
         GateError: a folder cannot be written.
     """
-    layout = RunLayout(
-        settings.project_root, _free_name(settings.project_root, f"{settings.profile.name}_{stamp}")
-    ).create()
+    run = unused_path(settings.project_root / "results", f"{settings.profile.name}_{stamp}").name
+    layout = RunLayout(settings.project_root, run).create()
     journal = Journal(layout.journal, project_root=layout.project_root)
     if checkout is None:
-        target = embedded_target(layout.project_root, keep_settings(settings, layout.configs))
+        target = embedded_target(layout.project_root, copy_settings(settings, layout.configs))
     else:
-        keep_checkout_settings(settings, layout.configs)
+        copy_checkout_settings(settings, layout.configs)
         target = checkout
     target.check_files()
     _journal_start(journal, layout, settings, target, command, explicit, stamp)
@@ -112,7 +183,9 @@ def resume_run(
     journal = Journal(layout.journal, project_root=layout.project_root)
     recorded = last_event(resumed.events, "settings_resolved") or {}
     if checkout is None:
-        target = embedded_target(layout.project_root, kept_settings(settings, layout.configs, recorded.get("files")))
+        target = embedded_target(
+            layout.project_root, reuse_settings_copy(settings, layout.configs, recorded.get("files"))
+        )
     else:
         target = checkout
     target.check_files()
@@ -163,24 +236,17 @@ def _journal_start(
     )
 
 
-def _free_name(project_root: Path, wanted: str) -> str:
-    name, number = wanted, 2
-    while (project_root / "results" / name).exists():
-        name, number = f"{wanted}_{number}", number + 1
-    return name
-
-
 def _machine() -> dict[str, Any]:
     return {
         "hostname_hash": sha256(host_name().encode()).hexdigest()[:12],
         "system": f"{platform.system()} {platform.machine()}",
-        "cpus": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "cpus": usable_cpus(),
+        "memory_gib": round(total_memory_gib(), 1),
         "gpus": gpu_inventory(),
     }
 
 
-# What a checkpoint that a person named as a start says of its training (P1: it stands above the profile).
+# The learning rate recorded in a supplied start checkpoint; it overrides the profile (P1).
 
 
 def resumed_values(explicit: Mapping[str, Any], project_root: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The three stages in order, trained or taken from what was given, and dynamics again after a failed gate (L5, T5)."""
+"""The three stages in order, trained or taken from a checkpoint; dynamics again after a failed gate (L5, T5)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.loop.preparation import Preparation
 from tinyworlds_gate.loop.resume import Retraining, RunSoFar
+from tinyworlds_gate.loop.stage_controller import StageController, StageResult, stage_checkpoints
 from tinyworlds_gate.names import FAIL, NOT_RUN, STAGES
-from tinyworlds_gate.run.disk import telling_full_disk
+from tinyworlds_gate.run.disk import reporting_full_disk
 from tinyworlds_gate.run.journal import last_event
-from tinyworlds_gate.stages.controller import StageController, StageResult
-from tinyworlds_gate.stages.current_checkpoint import Standing
 
 
 class StageTraining:
@@ -22,17 +21,17 @@ class StageTraining:
     def __init__(self, context: RunContext, preparation: Preparation, so_far: RunSoFar) -> None:
         self.context, self.preparation, self.so_far = context, preparation, so_far
         self.stopped: str | None = None
-        """Why the machine, not the model, ended the run (a full disk); it can be resumed."""
+        """Why the machine, not the model, ended the run (for example a full disk); it can be resumed."""
         self._results: dict[str, StageResult] = {}
 
     @property
     def results(self) -> Mapping[str, StageResult]:
-        """The results of the stages that were asked for so far."""
+        """The results of the stages so far."""
         return {stage: self._results[stage] for stage in STAGES if stage in self._results}
 
     @property
     def checkpoints(self) -> dict[str, CheckpointRef]:
-        """The checkpoints that stand now, by stage."""
+        """The current checkpoints, by stage."""
         return {stage: one.checkpoint for stage, one in self.results.items() if one.checkpoint is not None}
 
     def stage(self, stage: str) -> StageResult:
@@ -48,13 +47,13 @@ class StageTraining:
                 self.stopped = str(error)
                 self._results[stage] = StageResult(stage, FAIL, f"stopped: {error}", 0, None)
             except BaseException as fault:
-                # pytest's timeout, or a defect of ours: the tests after this one must not train it again.
+                # pytest's timeout, or a defect of the harness: later tests must not train it again.
                 self._results[stage] = StageResult(stage, FAIL, f"broken off: {str(fault) or repr(fault)}", 0, None)
                 raise
         return self._results[stage]
 
     def retrain(self, retraining: Retraining) -> StageResult:
-        """Train what a retry planned, or what is left of it; its result replaces the one of dynamics.
+        """Train what a retry planned, or the rest of it; its result replaces the one of dynamics.
 
         Raises:
             GateError: the machine stops the run.
@@ -66,12 +65,12 @@ class StageTraining:
             raise
         return self._results["dynamics"]
 
-    @telling_full_disk()
+    @reporting_full_disk()
     def _train_or_take(self, stage: str) -> StageResult:
         settings = self.context.settings
         if self.preparation.ensure() is not None:
             return StageResult(stage, NOT_RUN, "not trained: the preparation failed", 0, None)
-        given = self.preparation.given.get(stage)
+        given = self.preparation.supplied.get(stage)
         if stage not in settings.trained_stages:
             if given is not None:
                 return given
@@ -91,16 +90,16 @@ class StageTraining:
         *earlier, last = retrainings
         if last.finished is not None:
             return self._train_retry(last)
-        stands = earlier[-1].finished if earlier else last_event(self.so_far.training("dynamics"), "stage_finished")
-        assert stands is not None  # a retraining follows an attempt, and an attempt a finished stage
-        standing = Standing(self.context, "dynamics", self.checkpoints, None)
-        reference = standing.resolve_or_older(stands["checkpoint"])
-        return StageResult("dynamics", stands["verdict"], stands["reason"], stands["updates"], reference)
+        before = earlier[-1].finished if earlier else last_event(self.so_far.training("dynamics"), "stage_finished")
+        assert before is not None  # a retraining follows an attempt, and an attempt a finished stage
+        checkpoints = stage_checkpoints(self.context, "dynamics", self.checkpoints, None)
+        reference = checkpoints.resolve_or_older(before["checkpoint"])
+        return StageResult("dynamics", before["verdict"], before["reason"], before["updates"], reference)
 
-    @telling_full_disk()
+    @reporting_full_disk()
     def _train_retry(self, retraining: Retraining) -> StageResult:
         plan, before = retraining.plan, self._results.get("dynamics")
-        resumes = self.context.target.can.resumes
+        resumes = self.context.target.resumes("dynamics")
         start = before.checkpoint if before is not None and resumes else None
         # A target that cannot resume trains dynamics anew, to the new target.
         begin = plan["from_update"] if resumes else 0

@@ -1,6 +1,7 @@
-"""The pytest plugin of tinyworlds_gate; `conftest.py` registers it in ``pytest_plugins``.
+"""The pytest plugin of tinyworlds_gate: its hooks, in the order of their calls.
 
-What a hook decides lives in the modules beside this one; here stand only the hooks, in the order of their calls.
+A `conftest.py` registers it in ``pytest_plugins``; `tinyworlds_gate/autoload/` registers it where `--pyargs` names
+the packaged validation tests. What a hook decides is in the modules beside this one.
 """
 
 from __future__ import annotations
@@ -12,19 +13,38 @@ from typing import Any
 
 import pytest
 
+from tinyworlds_gate.autoload import pytest_addhooks
 from tinyworlds_gate.plugin import ending, html_page, options, terminal
 from tinyworlds_gate.plugin.console import outlive_the_terminal
-from tinyworlds_gate.plugin.fixtures import closed_loop, findings_of, inference, reports, trained_stages
+from tinyworlds_gate.plugin.defaults import leave_out_power_tests, register_markers
+from tinyworlds_gate.plugin.fixtures import (
+    closed_loop,
+    draft_page,
+    findings_of,
+    inference,
+    reports,
+    row_holds,
+    trained_stages,
+)
 from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption
 from tinyworlds_gate.plugin.junit import JUNIT, JUnitProperties
 from tinyworlds_gate.plugin.node_follower import follow_if_asked
 from tinyworlds_gate.plugin.other_plugins import add_refused_option, drop_idle_hypothesis, is_parallel, refuse_parallel
-from tinyworlds_gate.plugin.retrain import RERUN
+from tinyworlds_gate.plugin.retrain import RERUN, run_with_retraining
 from tinyworlds_gate.plugin.session import SESSION, GateSession
 from tinyworlds_gate.plugin.terminal import append_summary
 from tinyworlds_gate.plugin.validation_tests import is_validation, requirement_ids
 
-__all__ = ["closed_loop", "findings_of", "inference", "reports", "trained_stages"]
+__all__ = [
+    "closed_loop",
+    "draft_page",
+    "findings_of",
+    "inference",
+    "pytest_addhooks",
+    "reports",
+    "row_holds",
+    "trained_stages",
+]
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -39,19 +59,22 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     and ends, before anything is collected or written."""
     if (status := follow_if_asked(config)) is not None:
         return status
-    if not options.asks_for_dry_run(config) or config.option.help:
+    if not options.is_dry_run(config) or config.option.help:
         return None
     try:
-        print(GateSession(config).dry_run())
+        text, stops = GateSession(config).dry_run()
     except pytest.UsageError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
-    return int(pytest.ExitCode.OK)
+    print(text)
+    return int(pytest.ExitCode.TESTS_FAILED if stops else pytest.ExitCode.OK)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and make the HTML page part of every run that validates."""
+    register_markers(config)
+    leave_out_power_tests(config)
     refuse_parallel(config)
     session = GateSession(config)
     options.require_valid(session.explicit)
@@ -95,6 +118,13 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     if session.config.stash[SESSION].validates:
         session.config.stash[INTERRUPTION].begin()
         outlive_the_terminal(session.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Retrain dynamics after a failed gate and run its test again; pytest stops at the first hook that ran a test, so
+    the same hook in a `conftest.py` adds nothing."""
+    return run_with_retraining(item, nextitem)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -175,4 +205,4 @@ def pytest_html_results_table_row(report: Any, cells: list[str]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
     """The verdict banner, the requirement table, the attempts and the pictures."""
-    prefix.extend(ending.summary(session.config.stash[SESSION]))
+    prefix.extend(session.config.stash[SESSION].page_summary())

@@ -97,9 +97,6 @@ class Voice:
             self._bar, self._bar_key = None, None
 
 
-# A terminal that goes away (the reader of a pipe, a full disk under a redirected output) does not end the run.
-
-
 def outlive_the_terminal(config: pytest.Config) -> None:
     """From here on, what pytest writes after the terminal took no more is dropped; reports and journal have it all."""
     writer = config.get_terminal_writer()

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.names import NOT_RUN
 from tinyworlds_gate.plugin.interruption import INTERRUPTION
 from tinyworlds_gate.plugin.outcome import RunOutcome
 from tinyworlds_gate.plugin.session import GateSession
 from tinyworlds_gate.plugin.validation_tests import requirement_ids
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.context import RunContext
+    from tinyworlds_gate.findings.base import Finding
 
 
 def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
     """Judge the run, write `requirement` and `run_finished`, and render the reports."""
     if gate.loop is None:
         return
-    from tinyworlds_gate.findings.monitoring import long_watch
-    from tinyworlds_gate.plugin.outcome import CHECKED_AT_THE_END, decide_outcome
+    from tinyworlds_gate.plugin.outcome import decide_outcome
     from tinyworlds_gate.reports.render import write_reports
     from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
@@ -28,10 +32,12 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
     try:
         if exitstatus == pytest.ExitCode.INTERRUPTED:
             context.journal.append("interrupted", **gate.config.stash[INTERRUPTION].event())
-        elif gate.loop.attempts:
+        elif gate.loop.results:
             gate.loop.analyse()
     except (GateError, OSError) as error:
         gate.note_unwritten(session, error)
+    if exitstatus != pytest.ExitCode.INTERRUPTED and judge_again(gate, session) and exitstatus == pytest.ExitCode.OK:
+        exitstatus = int(pytest.ExitCode.TESTS_FAILED)
     gate.outcome = decide_outcome(
         gate.loop,
         gate.findings,
@@ -39,10 +45,10 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
         _unreached(gate),
         exitstatus=exitstatus,
         page_expected=gate.page is not None,
-        kind=context.settings.profile.kind,
+        not_run_free=context.settings.profile.require_not_run_free,
         explicit=gate.explicit,
-        not_asked=[id for id in REQUIREMENTS if id not in gate.carried and id not in CHECKED_AT_THE_END],
-        watched=long_watch(context.layout),
+        not_asked=[id for id in REQUIREMENTS if id not in gate.carried],
+        judges_model=context.settings.profile.judges_model,
     )
     session.exitstatus = gate.outcome.exit_status
     try:
@@ -53,12 +59,58 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
         gate.note_unwritten(session, error)
 
 
+def judge_again(gate: GateSession, session: pytest.Session) -> bool:
+    """Judge the rows of the tests that ran once more, from the whole journal, and turn the tests that this turns.
+
+    A row that its test found broken stays so: its test failed. A row that breaks only now turns its test's report.
+
+    Returns:
+        Whether a test failed only now.
+    """
+    from tinyworlds_gate.findings.rows import judge_rows
+    from tinyworlds_gate.plugin.turned import turn_report
+    from tinyworlds_gate.reports.render import write_reports
+
+    assert gate.loop is not None
+    layout = gate.loop.context.layout
+    try:
+        write_reports(layout.project_root, layout.root)
+        gate.write_draft_page()
+        rows = {one.id: one for one in judge_rows(gate.loop.context.journal.events(), gate.run_files())}
+    except (GateError, OSError) as error:
+        gate.note_unwritten(session, error)
+        return False
+    turned = False
+    for test, found in gate.findings.items():
+        now = [one if one.is_broken else _judged(rows[one.id], one) for one in found if one.id in rows]
+        broken = [new for old, new in zip(found, now, strict=True) if new.is_broken and not old.is_broken]
+        gate.findings[test] = now
+        if not broken or gate.reports[test].failed:
+            continue
+        gate.reports[test] = turn_report(gate.config, gate.reports[test], broken)
+        for one in broken:
+            gate.voice.say(f"{test}: {gate.reports[test].outcome} now: {one.id} {one.verdict}: {one.reason}")
+        turned = turned or gate.reports[test].failed
+    return turned
+
+
+def _judged(row: Finding, found: Finding) -> Finding:
+    """The row as judged now; a NOT-RUN that its test explained keeps the explanation."""
+    return found if row.verdict == found.verdict == NOT_RUN and not row.had_no_occasion else row
+
+
 def _record(gate: GateSession, outcome: RunOutcome) -> None:
     assert gate.loop is not None
     journal = gate.loop.context.journal
     for test, one in outcome.findings:
         journal.append(
-            "requirement", id=one.id, test=test, verdict=one.verdict, reason=one.reason, evidence=one.evidence
+            "requirement",
+            id=one.id,
+            test=test,
+            verdict=one.verdict,
+            reason=one.reason,
+            evidence=one.evidence,
+            follows_from=one.follows_from,
         )
     record_end(gate)
 
@@ -131,21 +183,3 @@ def note_late_signal(gate: GateSession, session: pytest.Session) -> None:
         gate.written = write_reports(context.layout.project_root, context.layout.root)
     except (GateError, OSError) as error:
         gate.record_problem = str(error)
-
-
-def summary(gate: GateSession) -> list[str]:
-    """The fragments above the table of tests; none when no run was started.
-
-    A journal that cannot be read costs the fragments, never the page: the tests and what they said stand below.
-    """
-    if gate.loop is None:
-        return []
-    from tinyworlds_gate.reports.model import load_record
-    from tinyworlds_gate.reports.page import no_record_html, summary_html
-
-    layout = gate.loop.context.layout
-    page_dir = gate.page.parent if gate.page else None
-    try:
-        return summary_html(load_record(layout.project_root, layout.root), page_dir)
-    except (GateError, OSError) as error:
-        return [no_record_html(str(error))]

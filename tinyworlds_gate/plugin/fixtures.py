@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, Finding
+from tinyworlds_gate.findings.base import Finding
+from tinyworlds_gate.names import NOT_RUN
 from tinyworlds_gate.plugin.session import SESSION
 from tinyworlds_gate.plugin.validation_tests import FINDINGS, NOT_RUN_PREFIX
 
 if TYPE_CHECKING:
-    from tinyworlds_gate.gate.attempt import InferenceAttempt
+    from tinyworlds_gate.gate.attempt_record import InferenceAttempt
     from tinyworlds_gate.loop.closed_loop import ClosedLoop
-    from tinyworlds_gate.stages.controller import StageResult
+    from tinyworlds_gate.loop.stage_controller import StageResult
 
 
 @pytest.fixture(scope="session")
@@ -52,27 +53,58 @@ def inference(closed_loop: ClosedLoop) -> InferenceAttempt:
 
 @pytest.fixture(scope="session")
 def reports(closed_loop: ClosedLoop) -> Mapping[str, Path]:
-    """The text reports as they stand now; they are written again, with all verdicts, when the session ends (L10)."""
+    """The text reports of the run so far; they are written again, with all verdicts, when the session ends (L10)."""
     from tinyworlds_gate.reports.render import write_reports
 
-    if isinstance(missing := closed_loop.inference(), str):
-        pytest.skip(NOT_RUN_PREFIX + missing)
+    if closed_loop.problem is not None:
+        pytest.skip(f"{NOT_RUN_PREFIX}the preparation failed: {closed_loop.problem}")
+    closed_loop.inference()
     closed_loop.analyse()
     return write_reports(closed_loop.context.layout.project_root, closed_loop.context.layout.root)
 
 
 @pytest.fixture
-def findings_of(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Record findings for the requirement table and let the test fail, skip or pass by them."""
+def draft_page(pytestconfig: pytest.Config, reports: Mapping[str, Path]) -> Path | None:
+    """The HTML page of the run so far, written once more when the session ends (A8); None without pytest-html."""
+    return pytestconfig.stash[SESSION].write_draft_page()
 
-    def settle(*findings: Finding | Sequence[Finding]) -> None:
+
+@pytest.fixture
+def findings_of(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Record findings for the requirement table and let the test fail, skip or pass by them.
+
+    A finding that follows from another requirement's failure skips its test: one cause is one failed test.
+    """
+
+    def settle(*findings: Finding | Sequence[Finding], history: Sequence[str] = ()) -> None:
         __tracebackhide__ = True  # a skip then shows the test's own line, not this one
         flat = [one for item in findings for one in ([item] if isinstance(item, Finding) else item)]
         request.node.stash.setdefault(FINDINGS, []).extend(flat)
-        bad = [one for one in flat if one.verdict in (FAIL, INVALID)]
+        bad = [one for one in flat if one.is_broken]
+        causes = [one for one in bad if one.follows_from is None]
+        if causes:
+            pytest.fail(
+                "\n".join([*(f"{one.id} {one.verdict}: {one.reason}" for one in causes), *history]), pytrace=False
+            )
         if bad:
-            pytest.fail("\n".join(f"{one.id} {one.verdict}: {one.reason}" for one in bad), pytrace=False)
+            pytest.skip("; ".join(f"{one.id} {one.verdict}: {one.reason}" for one in bad))
         if flat and all(one.verdict == NOT_RUN for one in flat):
             pytest.skip(NOT_RUN_PREFIX + "; ".join(dict.fromkeys(one.reason for one in flat)))
+
+    return settle
+
+
+@pytest.fixture
+def row_holds(
+    closed_loop: ClosedLoop, findings_of: Callable[..., None], pytestconfig: pytest.Config
+) -> Callable[..., None]:
+    """Judge the row of a requirement from the whole journal so far; it is judged again when the session ends."""
+
+    def settle(id: str, history: Sequence[str] = ()) -> None:
+        __tracebackhide__ = True
+        from tinyworlds_gate.findings.rows import judge_row
+
+        files = pytestconfig.stash[SESSION].run_files()
+        findings_of(judge_row(id, closed_loop.context.journal.events(), files), history=history)
 
     return settle

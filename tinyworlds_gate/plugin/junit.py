@@ -52,10 +52,14 @@ def of_run(session: GateSession) -> Iterator[Property]:
     """The run, its verdict, its attempts, and `requirement.L4` → verdict, reason and test, for the closed loop."""
     if session.loop is None or session.outcome is None:
         return
+    from tinyworlds_gate.plugin.custom_metrics import custom_texts
+
     yield "tinyworlds_gate.run", session.loop.context.layout.relative(session.loop.context.layout.root)
     yield "tinyworlds_gate.status", session.outcome.status
     yield "tinyworlds_gate.verdict", session.outcome.sentence
     yield from session.attempt_properties()
+    for name, text in custom_texts(session.loop).items():
+        yield f"tinyworlds_gate.metric.{name}", text
     for test, one in session.outcome.findings:
         yield f"requirement.{one.id}", f"{one.verdict}: {one.reason}{f' [{test}]' if test else ''}"
 

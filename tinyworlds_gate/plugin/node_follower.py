@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinyworlds_gate.config.rendezvous import PLACE, rendezvous_of
+from tinyworlds_gate.config.rendezvous import NODE_OPTIONS, rendezvous_of
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.plugin import options
 
@@ -18,17 +18,17 @@ def follow_if_asked(config: pytest.Config) -> int | None:
     given = options.explicit_options(config)
     if given.get("node_rank", 0) == 0 or config.option.help or config.option.collectonly:
         return None
-    options.require_valid({name: value for name, value in given.items() if name in (*PLACE, "nnodes")})
+    options.require_valid({name: value for name, value in given.items() if name in (*NODE_OPTIONS, "nnodes")})
     rendezvous = rendezvous_of(given)
     assert rendezvous is not None  # a rank above 0 is refused on one machine
-    from tinyworlds_gate.launch.processes.interrupts import termination_raises
+    from tinyworlds_gate.launch.processes.interrupts import raise_on_termination
     from tinyworlds_gate.loop.nodes import NodeFollower
 
     def say(sentence: str) -> None:
         print(f"[node {rendezvous.node_rank}] {sentence}", flush=True)
 
     try:
-        with termination_raises():
+        with raise_on_termination():
             NodeFollower(options.project_root(config), rendezvous, say).follow()
     except GateError as error:
         say(f"stopped: {error}")

@@ -1,16 +1,17 @@
-"""The closed loop's options as pytest options; docs/options.md holds their table."""
+"""The closed loop's options as pytest options; docs/options.md lists them."""
 
 from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinyworlds_gate.config.cli_options import OPTIONS, Option
+from tinyworlds_gate.config.cli_options import OPTIONS, TARGET_PATHS, Option
 from tinyworlds_gate.config.cli_rules import validate
 from tinyworlds_gate.errors import GateError
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from tinyworlds_gate.loop.resume import ResumedRun
 
 GROUP = "tinyworlds_gate"
-TARGET_PATHS = ("target_repo", "target_python", "target_file", "held_out_data", "output_root")
-"""Options of a checkout that name a place."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -61,13 +60,13 @@ def placed_options(config: pytest.Config) -> dict[str, Any]:
     }
 
 
-def asks_for_dry_run(config: pytest.Config) -> bool:
+def is_dry_run(config: pytest.Config) -> bool:
     """Whether ``--target-dry-run`` was given."""
     return bool(config.getoption(_dest("target_dry_run")))
 
 
 def resumed_run(config: pytest.Config, root: Path) -> tuple[ResumedRun | None, Sequence[str]]:
-    """The run that ``--resume-run`` names, or None; and what is to be said about the choice.
+    """The run that ``--resume-run`` names, or None; and messages about the choice.
 
     Raises:
         pytest.UsageError: there is no such run, it has ended well, or an option differs from the run's own.
@@ -78,34 +77,34 @@ def resumed_run(config: pytest.Config, root: Path) -> tuple[ResumedRun | None, S
     from tinyworlds_gate.loop.resume import find_run
     from tinyworlds_gate.loop.runs import UNFINISHED, choose_unfinished, known_runs
 
-    told: Sequence[str] = ()
+    messages: Sequence[str] = ()
     options = placed_options(config)
     try:
         if given == UNFINISHED:
             runs, problems = known_runs(root)
             choice = choose_unfinished(runs, None if "profile" in options else chosen_profile(config), options)
-            told = [*choice.told, *problems]
+            messages = [*choice.told, *problems]
             if choice.run is None:
-                return None, told
+                return None, messages
             given = choice.run.name
         run = find_run(root, given, config.invocation_params.dir)
         run.require_unfinished()
         run.require_options(options)
     except GateError as error:
         raise pytest.UsageError(str(error)) from error
-    return run, told
+    return run, messages
 
 
 def chosen_profile(config: pytest.Config) -> str:
-    """``--profile``, or the default: longrun when ``-m`` asks for longrun, smoke otherwise."""
+    """``--profile``, or the default: longrun when ``-m`` names longrun, smoke otherwise."""
     given: str | None = config.getoption(_dest("profile"))
     if given is not None:
         return given
     return "longrun" if _names(config.getoption("markexpr") or "", "longrun") else "smoke"
 
 
-def asks_for(kind: str, markers: str) -> bool:
-    """Whether `-m` takes in the validation tests of a profile of this kind, smoke or longrun."""
+def selects(kind: str, markers: str) -> bool:
+    """Whether the markers of `-m` select the validation tests of a profile of this kind, smoke or longrun."""
     other = {"smoke": "longrun", "longrun": "smoke"}[kind]
     return not re.search(rf"\bnot\s+{kind}\b", markers) and (_names(markers, kind) or not _names(markers, other))
 
@@ -135,14 +134,15 @@ def require_valid(options: Mapping[str, Any]) -> None:
         raise pytest.UsageError("\n".join(problems))
 
 
-def options_table() -> str:
-    """The table of docs/options.md."""
-    rows = ["| option | value | default | what |", "| --- | --- | --- | --- |"]
-    for option in OPTIONS:
-        names = " ".join(f"`{flag}`" for flag in (option.flag, *option.aliases))
-        cells = (names, option.unit, option.default, option.help)
-        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-    return "\n".join(rows)
+def options_list() -> str:
+    """The list of docs/options.md."""
+    return "\n".join(_list_item(option) for option in OPTIONS)
+
+
+def _list_item(option: Option) -> str:
+    names = ", ".join(f"`{flag}`" for flag in (option.flag, *option.aliases))
+    text = f"- {names} ({option.unit}; default: {option.default}): {option.help}".replace("<", r"\<")
+    return textwrap.fill(text, 120, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _dest(name: str) -> str:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tinyworlds_gate.plugin.validation_tests import validation_folders
+
 REFUSAL = (
     "-n {value}: the closed loop cannot be split over pytest-xdist workers: one run owns the project's lock, its "
     "GPUs and its reports, and the tests share the models that it trains. Run pytest without -n; "
@@ -30,22 +32,26 @@ def is_parallel(config: pytest.Config) -> bool:
 
 
 def refuse_parallel(config: pytest.Config) -> None:
-    """Refuse `-n` in every spelling for the closed loop; the harness's own tests (`make test`) may be split.
+    """Refuse `-n` in every spelling where tests of the closed loop may run; other tests (`make test`) may be split.
 
     Raises:
         pytest.UsageError: with the sentence that says why.
     """
-    if is_parallel(config) and not _only_own_tests(config):
+    if is_parallel(config) and _may_validate(config):
         raise pytest.UsageError(REFUSAL.format(value=config.getoption("numprocesses", default="on")))
 
 
-def _only_own_tests(config: pytest.Config) -> bool:
-    tests = config.rootpath / "tests"
-    paths = [(config.invocation_params.dir / word.split("::")[0]).resolve() for word in config.args]
-    return bool(paths) and all(path.is_relative_to(tests) for path in paths)
+def _may_validate(config: pytest.Config) -> bool:
+    names = [word.split("::")[0] for word in config.args]
+    if config.option.pyargs and any(name.split(".")[0] == "tinyworlds_gate" for name in names):
+        return True
+    paths = [(config.invocation_params.dir / name).resolve() for name in names]
+    own, shipped = validation_folders(config)
+    if any(path.is_relative_to(folder) for path in paths for folder in (own, shipped)):
+        return True
+    # A path above the shipped tests does not lead to them: pytest does not descend into an environment's folder.
+    return own.is_dir() and any(own.is_relative_to(path) for path in paths)
 
-
-# Other plugins that cost a session time and can tell it nothing.
 
 HYPOTHESIS_PLUGIN = "hypothesispytest"
 

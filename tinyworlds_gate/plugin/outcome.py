@@ -6,8 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tinyworlds_gate.findings.base import DEGRADED, FAIL, INVALID, NOT_RUN, PASS, Finding
-from tinyworlds_gate.reports.causes import told
+from tinyworlds_gate.config.requested import NO_TRAINING, inference_requested, scope
+from tinyworlds_gate.config.requested import left_out as excluded_requirements
+from tinyworlds_gate.findings.base import BY_CHOICE, DESELECTED, NOT_SELECTED, UNREACHED, UNSTATED, Finding, by_choice
+from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN, PASS
+from tinyworlds_gate.reports.causes import causes_text
+from tinyworlds_gate.reports.model import LOOP_ONLY
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -19,28 +23,16 @@ INTERRUPTED = 2
 OPTIONAL = ("M4",)
 """Asked for by nobody: the 4-hour watch is optional in the specification."""
 
-CHECKED_AT_THE_END = ("A8", *OPTIONAL)
-"""Carried by no test: the page is written after the last one."""
+NOT_JUDGED = " The quality is shown and not judged: no statement about the model is made."
 
-NEED_TWO_GPUS = ("L3", "H6")
-"""What a smoke run may leave NOT-RUN."""
-
-LIMITING_OPTIONS: Mapping[str, object] = {
-    "train_stage": "all",
-    "checkpoint_policy": "fresh",
-    "video_checkpoint": None,
-    "latent_checkpoint": None,
-    "dynamics_checkpoint": None,
-    "enable_wandb_analysis": True,
-    "enforce_dual_gpu_check": True,
-    "cleanup_extra_processes": True,
-}
-"""Options with which a person can leave part of the loop out → the value that leaves nothing out."""
+NOT_RUN_WITHOUT_MEANS = ("L3", "H6", "L4")
+"""What may be missing in a profile without `require_not_run_free`: without two GPUs L3 and H6, in a folder with nothing
+to audit L4."""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """The end of a run; ``complete`` says that it was asked to go all the way to the gate and its reports."""
+    """The end of a run; ``complete``: it came to the end of what was requested, so that its reports are due."""
 
     status: str
     sentence: str
@@ -57,10 +49,10 @@ def decide_outcome(
     *,
     exitstatus: int,
     page_expected: bool,
-    kind: str,
+    not_run_free: bool,
     explicit: Mapping[str, Any],
     not_asked: Collection[str] = (),
-    watched: Finding | None = None,
+    judges_model: bool = True,
 ) -> RunOutcome:
     """Complete the findings with what no test stated, and judge the whole.
 
@@ -70,49 +62,41 @@ def decide_outcome(
         unreached: requirement → a selected test that did not run (`-x`, Ctrl-C).
         exitstatus: pytest's own, from the tests' outcomes.
         page_expected: whether pytest-html is there to write the page (A8).
-        kind: of the profile; a long run allows no NOT-RUN.
+        not_run_free: the profile's `require_not_run_free`: nothing that was requested may be NOT-RUN.
         explicit: the options that a person gave.
         not_asked: requirements whose tests were not collected (a file, a node id or `--lf` was given).
-        watched: what is known of M4, which no test carries; None: of no watch.
+        judges_model: the profile's: false makes a pass one of the loop only.
     """
     findings: list[tuple[str | None, Finding]] = [(test, one) for test, several in by_test.items() for one in several]
-    if watched is not None:
-        findings.append((None, watched))
     known = {one.id for _, one in findings}
-    complete = bool(loop.attempts) and exitstatus != INTERRUPTED
-    left_out = dict.fromkeys(not_asked, "its test was not among those asked for (a file, a node id or --lf)")
-    left_out |= dict.fromkeys(deselected, "its test was deselected by the person who ran this")
-    left_out |= dict.fromkeys(unreached, "the session ended before its test ran")
+    left_out = dict.fromkeys(not_asked, NOT_SELECTED)
+    left_out |= dict.fromkeys(deselected, DESELECTED)
+    left_out |= dict.fromkeys(unreached, UNREACHED)
     test_of = {**deselected, **unreached}
     findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, page_expected)]
+    excluded = excluded_requirements(explicit)
+    findings = [(test, by_choice(one, excluded)) for test, one in findings]
     gate_left_out = "G5" in deselected or "G5" in not_asked
-    status, sentence = _status(loop, findings, exitstatus, gate_left_out)
-    limited = (
-        bool(deselected or not_asked)
-        or not page_expected
-        or any(name in explicit and explicit[name] != whole for name, whole in LIMITING_OPTIONS.items())
-    )
-    gaps = not_run_gaps([one for _, one in findings], kind=kind, limited=limited)
+    status, sentence = _status(loop, findings, exitstatus, gate_left_out, explicit, judges_model)
+    gaps = not_run_gaps([one for _, one in findings], not_run_free=not_run_free)
     code = exitstatus
     if code == 0 and (status in ("failed", "invalid") or gaps):
         code = 1
     if gaps and status in ("passed", "degraded"):
         status = "invalid"
-        sentence = (
-            f"INVALID: the gate passed, but {len(gaps)} requirement(s) were not run: {', '.join(gaps)}. {sentence}"
-        )
-    return RunOutcome(status, sentence, code, complete, findings)
+        what = "the gate" if loop.attempts else "the stage"
+        sentence = f"INVALID: {what} passed, but {len(gaps)} requirement(s) were not run: {', '.join(gaps)}. {sentence}"
+    reached = bool(loop.attempts) or (loop.problem is None and not inference_requested(explicit))
+    return RunOutcome(status, sentence, code, reached and exitstatus != INTERRUPTED, findings)
 
 
-def not_run_gaps(findings: Sequence[Finding], *, kind: str, limited: bool) -> list[str]:
-    """Requirements that were not run although the run had to: all of them in a long run, all but L3 and H6 in smoke.
+def not_run_gaps(findings: Sequence[Finding], *, not_run_free: bool) -> list[str]:
+    """Requirements that were not run although they were requested and the run had an occasion for them.
 
-    A smoke run that a person limited (deselected tests, a stage left out) states its gaps without failing for them.
+    Without ``not_run_free`` what this machine or this project lacks the means for (L3, H6, L4) is no gap.
     """
-    ids = list(dict.fromkeys(one.id for one in findings if one.verdict == NOT_RUN and one.id not in OPTIONAL))
-    if kind == "longrun":
-        return ids
-    return [] if limited else [id for id in ids if id not in NEED_TWO_GPUS]
+    tolerated = OPTIONAL if not_run_free else (*OPTIONAL, *NOT_RUN_WITHOUT_MEANS)
+    return list(dict.fromkeys(one.id for one in findings if one.is_missing and one.id not in tolerated))
 
 
 def _unstated(known: set[str], left_out: Mapping[str, str], page_expected: bool) -> list[Finding]:
@@ -120,23 +104,24 @@ def _unstated(known: set[str], left_out: Mapping[str, str], page_expected: bool)
     for id in REQUIREMENTS:
         if id in known:
             continue
-        if id == "A8":
-            findings.append(
-                Finding("A8", PASS, "the page is written when the session ends; a missing page fails the session")
-                if page_expected
-                else Finding("A8", NOT_RUN, "pytest-html is switched off (-p no:html)")
-            )
+        if id == "A8" and not page_expected:
+            findings.append(Finding("A8", NOT_RUN, f"{BY_CHOICE} (-p no:html): pytest-html is switched off"))
         elif id in OPTIONAL:
             findings.append(Finding(id, NOT_RUN, "optional: no watch was started"))
         elif id in left_out:
             findings.append(Finding(id, NOT_RUN, left_out[id]))
         else:
-            findings.append(Finding(id, NOT_RUN, "no test of this session stated it"))
+            findings.append(Finding(id, NOT_RUN, UNSTATED))
     return findings
 
 
 def _status(
-    loop: ClosedLoop, findings: Sequence[tuple[str | None, Finding]], exitstatus: int, gate_left_out: bool
+    loop: ClosedLoop,
+    findings: Sequence[tuple[str | None, Finding]],
+    exitstatus: int,
+    gate_left_out: bool,
+    explicit: Mapping[str, Any],
+    judges_model: bool,
 ) -> tuple[str, str]:
     if exitstatus == INTERRUPTED:
         return "interrupted", "The run was interrupted before its end; nothing is claimed."
@@ -145,30 +130,70 @@ def _status(
         return status, f"{word}: nothing was trained. {loop.problem}"
     failed_stages = loop.stages_failed()
     if failed_stages and not loop.attempts:
-        return "failed", f"FAIL: {failed_stages[0].stage}: {failed_stages[0].reason}"
+        first = failed_stages[0]
+        status = "invalid" if first.verdict == INVALID else "failed"
+        return status, f"{first.verdict}: {first.stage}: {first.reason}"
     if not loop.attempts and gate_left_out:
         return (
             "partial",
             "NOT-RUN: the test of the inference gate was left out, so nothing is claimed about the model.",
         )
-    if not loop.attempts:
+    if not loop.attempts and inference_requested(explicit):
         return "invalid", "INVALID: the inference gate was not run, so nothing is claimed about the model."
-    last = loop.attempts[-1].verdict
-    if last.verdict != PASS:
-        return ("invalid" if last.verdict == INVALID else "failed"), last.sentence + _tried(loop)
-    if loop.final_problem is not None:
-        return "invalid", f"INVALID: {loop.final_problem}."
-    broken = [one for _, one in findings if one.verdict in (FAIL, INVALID)]
+    if loop.attempts:
+        last = loop.attempts[-1].verdict
+        if last.verdict != PASS:
+            return ("invalid" if last.verdict == INVALID else "failed"), last.sentence + _tried(loop)
+        if loop.final_problem is not None:
+            return "invalid", f"INVALID: {loop.final_problem}."
+        what, sentence = "the gate", last.sentence.removeprefix(f"{PASS}: ") + _tried(loop)
+    else:
+        what, sentence = "the stage", _stages_sentence([one for _, one in findings])
+    broken = [one for _, one in findings if one.is_broken]
+    broken = [one for one in broken if one.follows_from is None] or broken
     if broken:
         word = INVALID if any(one.verdict == INVALID for one in broken) else FAIL
-        why = told([(one.id, one.reason) for one in broken], most=3)
+        why = causes_text([(one.id, one.reason) for one in broken], most=3)
         return (
             "invalid" if word == INVALID else "failed"
-        ), f"{word}: the gate passed, but not everything around it: {why}"
-    if loop.degraded or any(one.verdict == DEGRADED for _, one in findings):
+        ), f"{word}: {what} passed, but not everything around it: {why}"
+    limits = [] if judges_model else [LOOP_ONLY]
+    limits += [scope(explicit)] if scope(explicit) else []
+    sentence += "" if judges_model else NOT_JUDGED
+    if any(one.reason.startswith((DESELECTED, NOT_SELECTED)) for _, one in findings):
+        limits.append("selected tests")
+    forced = bool(loop.attempts) and getattr(loop.attempts[-1].measures, "teacher_forced", False)
+    degraded = [one for _, one in findings if one.verdict == DEGRADED]
+    if loop.degraded or degraded:
         fell = " A stage fell to one clip per GPU (batch_size_per_gpu=1) on the way; the retrospective has the cause."
-        return "degraded", last.sentence.replace("PASS:", "DEGRADED:", 1) + _tried(loop) + fell
-    return "passed", last.sentence + _tried(loop)
+        own_sizes = " The stages have different backbones (C2)." if any(one.id == "C2" for one in degraded) else ""
+        other = fell if loop.degraded or any(one.id != "C2" for one in degraded) else ""
+        return "degraded", headline(DEGRADED, limits, sentence, teacher_forced=forced) + own_sizes + other
+    return "passed", headline(PASS, limits, sentence, teacher_forced=forced)
+
+
+def headline(verdict: str, limits: Sequence[str], sentence: str, *, teacher_forced: bool = False) -> str:
+    """Return the sentence of a run that passed: the verdict, what was requested and shown, and the error.
+
+    Args:
+        verdict: PASS or DEGRADED.
+        limits: what the run was limited to; empty for the whole loop.
+        sentence: what was measured, without the verdict.
+        teacher_forced: whether the rollout started each step from true frames.
+    """
+    limits = [one for one in limits if not (teacher_forced and one == NO_TRAINING)]
+    start = f"{verdict} ({', '.join(limits)})" if limits else verdict
+    if teacher_forced:
+        return f"{start}, teacher-forced: not a strict pass. {sentence[:1].upper()}{sentence[1:]}"
+    return f"{start}: {sentence}"
+
+
+def _stages_sentence(findings: Sequence[Finding]) -> str:
+    """The decision of the trained stage's gate; its reason begins with the stage, which the headline names."""
+    passed = [one.reason for one in findings if one.id in ("S1", "S2", "S3") and one.verdict in (PASS, DEGRADED)]
+    decided = [reason.partition(": ")[2].rstrip(".") for reason in passed]
+    shown = f"its gate decided {'; '.join(decided)}" if decided else "no stage passed its gate"
+    return f"{shown}. The inference gate was not requested."
 
 
 def _tried(loop: ClosedLoop) -> str:

@@ -16,7 +16,7 @@ RERUN = "rerun"
 
 
 def run_with_retraining(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Run a marked test; while it fails and a retraining may help, retrain dynamics and run it again.
+    """Run a marked test; while the gate does not pass and a retraining may help, retrain dynamics and run it again.
 
     Every attempt is reported: the ones before the last with the outcome ``rerun``. The test sees the new checkpoint
     because its `inference` fixture asks the run for its newest attempt each time.
@@ -30,8 +30,8 @@ def run_with_retraining(item: pytest.Item, nextitem: pytest.Item | None) -> bool
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     while True:
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        failed = next((report for report in reports if report.when == "call" and report.failed), None)
-        if failed is None or not session.retrain_if_allowed():
+        call = next((report for report in reports if report.when == "call"), None)
+        if call is None or not (call.failed or session.gate_failed) or not session.retrain_if_allowed():
             break
         try:
             session.make_attempt()
@@ -39,8 +39,8 @@ def run_with_retraining(item: pytest.Item, nextitem: pytest.Item | None) -> bool
             # Ctrl-C while dynamics trains: the attempt that was made is told as what it is, a failure.
             _log(item, reports)
             raise
-        failed.outcome = cast("pytest.TestReport", RERUN)  # type: ignore[assignment]
-        _log(item, [failed])
+        call.outcome = cast("pytest.TestReport", RERUN)  # type: ignore[assignment]
+        _log(item, [call])
     _log(item, reports)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinyworlds_gate.config.rendezvous import place_of, rendezvous_of
+from tinyworlds_gate.config.cli_options import TARGET_OPTIONS
+from tinyworlds_gate.config.rendezvous import rendezvous_of, with_node_options
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.names import TARGET_OPTIONS
+from tinyworlds_gate.names import PASS
 from tinyworlds_gate.plugin import html_page, options
 from tinyworlds_gate.plugin.console import Voice
+from tinyworlds_gate.plugin.defaults import TIMEOUT_S, has_no_timeout
 from tinyworlds_gate.plugin.validation_tests import (
     case_properties_allowed,
     is_validation,
@@ -27,12 +29,11 @@ if TYPE_CHECKING:
     from tinyworlds_gate.config.rendezvous import Rendezvous
     from tinyworlds_gate.context import RunContext
     from tinyworlds_gate.findings.base import Finding
+    from tinyworlds_gate.findings.reporting import RunFiles
+    from tinyworlds_gate.gate.extension import ClipMetric
     from tinyworlds_gate.loop.closed_loop import ClosedLoop
     from tinyworlds_gate.plugin.outcome import RunOutcome
     from tinyworlds_gate.reports.missing import Missing
-if TYPE_CHECKING:
-    from tinyworlds_gate.config.load import Settings
-    from tinyworlds_gate.context import RunContext
     from tinyworlds_gate.targets.base import Target
 
 
@@ -46,7 +47,7 @@ class GateSession:
         self.explicit = options.placed_options(config) if self.resumed is None else self.resumed.options
         self.explicit.pop("resume_run", None)
         self.checkout = chosen_checkout(self.explicit)
-        self.place = place_of(self.explicit, options.explicit_options(config))
+        self.place = with_node_options(self.explicit, options.explicit_options(config))
         self.stamp = (
             free_timestamp(self.project_root) if self.resumed is None else str(self.resumed.started["timestamp"])
         )
@@ -59,11 +60,14 @@ class GateSession:
         self.summary_problem: str | None = None
         self.written: dict[str, Path] = {}
         self.findings: dict[str, list[Finding]] = {}
+        self.reports: dict[str, pytest.TestReport] = {}
+        """Node id of a validation test → its report, the one that decides its outcome."""
         self.deselected: dict[str, str] = {}
         self._settings: tuple[Settings, int] | None = None
         self._start_error: GateError | None = None
         self.carried: set[str] = set()
         self.selected: list[pytest.Item] = []
+        self.custom: tuple[ClipMetric, ...] = ()
         self.voice = Voice(config)
         self.began = time.monotonic()
 
@@ -100,6 +104,8 @@ class GateSession:
             if kind == "longrun":
                 # A stage may train for days; every child has a deadline of its own (profile.yaml, watchdog).
                 item.add_marker(pytest.mark.timeout(0))
+            elif has_no_timeout(self.config):
+                item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
     def settings(self) -> tuple[Settings, int]:
         """The resolved settings and the number of GPUs.
@@ -111,7 +117,10 @@ class GateSession:
             from tinyworlds_gate.loop.start import resolve_run
 
             try:
-                self._settings = resolve_run(self._profile(), self.explicit, self.project_root, self.checkout)
+                recorded = None if self.resumed is None else self.resumed.settings
+                self._settings = resolve_run(
+                    self._profile(), self.explicit, self.project_root, self.checkout, recorded=recorded
+                )
                 if self.resumed is not None:
                     self.resumed.require_settings(self._settings[0].table())
             except GateError as error:
@@ -135,15 +144,29 @@ class GateSession:
             pytest.UsageError: a profile was asked for whose tests `-m` leaves out.
         """
         self.selected = [item for item in items if is_validation(item)]
+        if self.selected:
+            from tinyworlds_gate.plugin.custom_metrics import custom_metrics
+
+            if not self.config.option.collectonly:
+                self._require_gpus()
+            self.custom = custom_metrics(self.config)
         if self.carried and not self.selected and ("profile" in self.explicit or self.resumed is not None):
             self._require_marker_of_profile()
         if not self.selected and self.page_is_ours:
             html_page.drop(self.config)
             self.page = None
 
+    def _require_gpus(self) -> None:
+        from tinyworlds_gate.loop.start import require_gpus
+
+        try:
+            require_gpus(*self.settings(), self.explicit)
+        except GateError as error:
+            raise pytest.UsageError(str(error)) from error
+
     def _require_marker_of_profile(self) -> None:
         profile, markers = self.settings()[0].profile, self.config.option.markexpr
-        if not options.asks_for(profile.kind, markers):
+        if not options.selects(profile.kind, markers):
             named = "the run's profile" if self.resumed is not None else "--profile"
             raise pytest.UsageError(
                 f"{named} {self.explicit.get('profile', profile.name)} is a {profile.kind} profile, and -m '{markers}' "
@@ -165,6 +188,7 @@ class GateSession:
             except GateError as error:
                 self._start_error = error  # one failed start leaves one run folder, whoever asks again
                 raise
+            context.custom = self.custom
             if self.rendezvous is not None:
                 from tinyworlds_gate.loop.nodes import open_nodes
 
@@ -174,22 +198,29 @@ class GateSession:
             self.voice.say(f"run {context.layout.run}, profile {settings.profile.name}, {devices}")
             for note in [*self._told, *settings.notes]:
                 self.voice.say(note)
+            if self.custom:
+                from tinyworlds_gate.plugin.custom_metrics import announcement
+
+                self.voice.say(announcement(self.custom))
         return self.loop
 
-    def dry_run(self) -> str:
-        """Every command of a run on the checkout, in order, for a shell.
+    def dry_run(self) -> tuple[str, list[str]]:
+        """Every command of a run on the checkout, in order, for a shell; and what would stop the run.
 
         Raises:
             pytest.UsageError: no checkout is named, or the settings are wrong.
         """
-        from tinyworlds_gate.loop.dry_run import dry_run_text
+        from tinyworlds_gate.loop.dry_run import dry_run
 
         if self.checkout is None:
             raise pytest.UsageError("--target-dry-run prints the commands for a checkout; name it with --target-repo")
-        settings, gpus = self.settings()
+        try:
+            settings, gpus = self.settings()
+        except pytest.UsageError as error:
+            return f"# This run would stop before anything trains:\n# STOP {error}", [str(error)]
         held_out = self.explicit.get("held_out_data")
         try:
-            return dry_run_text(settings, gpus, self.checkout, self.stamp, Path(held_out) if held_out else None)
+            return dry_run(settings, gpus, self.checkout, self.stamp, Path(held_out) if held_out else None)
         except GateError as error:
             raise pytest.UsageError(str(error)) from error
 
@@ -198,6 +229,7 @@ class GateSession:
         if not is_validation(item) or not (report.when == "call" or not report.passed):
             return
         self.findings[item.nodeid] = stated_findings(item, report)
+        self.reports[item.nodeid] = report
 
     def note_attempt(self, item: pytest.Item) -> None:
         """Every attempt becomes a property of the retried test, where JUnit files have properties of tests."""
@@ -211,6 +243,29 @@ class GateSession:
             (one.name, f"{one.verdict.sentence} Dynamics checkpoint: {one.checkpoints['dynamics'].path.name}")
             for one in (self.loop.attempts if self.loop is not None else ())
         ]
+
+    @property
+    def gate_failed(self) -> bool:
+        """Whether the newest attempt at the inference gate did not pass."""
+        return self.loop is not None and bool(self.loop.attempts) and self.loop.attempts[-1].verdict.verdict != PASS
+
+    def run_files(self) -> RunFiles:
+        """Where the files of the run are."""
+        from tinyworlds_gate.findings.reporting import RunFiles
+
+        assert self.loop is not None
+        layout = self.loop.context.layout
+        return RunFiles(layout.project_root, layout.root, self.page, page_expected=self.page is not None)
+
+    def write_draft_page(self) -> Path | None:
+        """Write the HTML page of the run so far, so that it can be judged (A8); None without pytest-html."""
+        if self.page is not None:
+            html_page.write_draft(self.config, self.page_summary())
+        return self.page
+
+    def page_summary(self) -> list[str]:
+        """The fragments above the page's table of tests; none when no run was started."""
+        return [] if self.loop is None else html_page.summary(self.loop.context.layout, self.page)
 
     def retrain_if_allowed(self) -> bool:
         """After a failed gate: say whether dynamics will be retrained, and why."""
@@ -240,9 +295,6 @@ class GateSession:
 
 
 SESSION = pytest.StashKey[GateSession]()
-
-
-# What a session starts its run from: the checkout that is named, and the context of a new or a resumed run.
 
 
 def chosen_checkout(explicit: Mapping[str, Any]) -> Target | None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.findings.base import PASS, Finding
-from tinyworlds_gate.reports.model import rank
+from tinyworlds_gate.findings.base import Finding
+from tinyworlds_gate.names import PASS
+from tinyworlds_gate.reports.model import LOOP_ONLY, rank
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
+from tinyworlds_gate.run.installation import loop_command
 from tinyworlds_gate.run.journal import events_of
 
 if TYPE_CHECKING:
@@ -34,11 +36,13 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
     """Write the section when a run was started."""
     if session.loop is None or session.outcome is None:
         return
+    from tinyworlds_gate.plugin.custom_metrics import custom_texts
     from tinyworlds_gate.reports.verdict_picture.draw import verdict_picture
 
     layout, outcome = session.loop.context.layout, session.outcome
-    reporter.write_sep("=", "tinyworlds_gate", **{COLOURS[outcome.status]: True})
-    reporter.write_line(outcome.sentence, **{COLOURS[outcome.status]: True})
+    colour = "yellow" if outcome.sentence.startswith(f"{PASS} ({LOOP_ONLY}") else COLOURS[outcome.status]
+    reporter.write_sep("=", "tinyworlds_gate", **{colour: True})
+    reporter.write_line(outcome.sentence, **{colour: True})
     for attempt in session.loop.attempts:
         measures = attempt.measures
         numbers = (
@@ -49,11 +53,13 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
             else "no measures"
         )
         reporter.write_line(f"{attempt.name}: {attempt.verdict.verdict}, {numbers}")
+    for line in custom_texts(session.loop).values():
+        reporter.write_line(f"last attempt: {line}")
     for event in events_of(session.loop.context.journal.events(), "gate_verdict"):
         if event.get("disagreement"):
             reporter.write_line(f"{attempt_name(*attempt_of(event))}: {event['disagreement']}")
     if session.loop.attempts:
-        reporter.write_line(f"the gate asks for {session.loop.attempts[-1].verdict.thresholds.told()}")
+        reporter.write_line(f"the gate requires {session.loop.attempts[-1].verdict.thresholds.describe()}")
     reporter.write_line(f"requirements: {_requirement_counts([one for _, one in outcome.findings])}")
     grouped: dict[tuple[str, str], list[str]] = {}
     for _, one in outcome.findings:
@@ -77,8 +83,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
     if session.summary_problem is not None:
         reporter.write_line(session.summary_problem, red=True)
     if outcome.status == "interrupted" or session.record_problem is not None or session.loop.stopped:
-        kind = session.loop.context.settings.profile.kind
-        reporter.write_line(f"to go on: pytest -m {kind}{_place(session)} --resume-run {layout.relative(layout.root)}")
+        command = loop_command(session.loop.context.settings.profile.kind)
+        reporter.write_line(f"to go on: {command}{_place(session)} --resume-run {layout.relative(layout.root)}")
     reporter.write_line(f"run folder: {layout.relative(layout.root)}")
 
 
@@ -96,8 +102,6 @@ def _requirement_counts(findings: Sequence[Finding]) -> str:
     counts = Counter(worst.values())
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts, key=rank))
 
-
-# The verdict in the summary of a GitHub job: appended to `$GITHUB_STEP_SUMMARY`, whatever the session's end was.
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    pass
-
-
-from tinyworlds_gate.findings.base import FAIL, INVALID, NOT_RUN, PASS, Finding
+from tinyworlds_gate.findings.base import Finding
+from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
+from tinyworlds_gate.run.installation import shipped_folder
 
 VALIDATION = "validation"
 """The folder whose tests are the closed loop."""
@@ -25,10 +23,15 @@ FINDINGS = pytest.StashKey[list[Finding]]()
 
 def is_validation(item: pytest.Item) -> bool:
     """Whether a test is part of the closed loop; the gate's power has tests in the same folder and no run."""
-    root = item.config.rootpath
-    if not item.path.is_relative_to(root) or item.get_closest_marker(POWER) is not None:
+    if item.get_closest_marker(POWER) is not None:
         return False
-    return VALIDATION in item.path.relative_to(root).parts[:1]
+    path = item.path.resolve()
+    return any(path.is_relative_to(folder) for folder in validation_folders(item.config))
+
+
+def validation_folders(config: pytest.Config) -> tuple[Path, Path]:
+    """Where tests of the closed loop lie: `validation/` of the project, and the tests shipped with this package."""
+    return config.rootpath.resolve() / VALIDATION, shipped_folder(VALIDATION)
 
 
 def requirement_ids(item: pytest.Item) -> list[str]:

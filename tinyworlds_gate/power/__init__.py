@@ -1,1 +1,1 @@
-"""The power of the gate: known defects, one at a time, that must not pass, and what each check is worth."""
+"""Power of the gate: known defects, tested one at a time, must not pass; each check must be necessary."""

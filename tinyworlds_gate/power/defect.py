@@ -1,4 +1,4 @@
-"""One defect: what is wrong, how it gets in, and the check that must catch it."""
+"""One defect: what is wrong, how it enters, and the check that must catch it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 Way = Literal["weights", "files", "data", "rollout", "child", "afterwards"]
-"""Where a defect enters. Never through a field that the verdict reads."""
+"""Where a defect enters; never through a field that the verdict reads."""
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A row of docs/gate-power.md.
+    """A defect of docs/gate-power.md.
 
-    ``check`` names the condition that stands against it: with that one condition left out, the row must fail.
-    ``said`` is a regular expression that the verdict's sentence must match. ``project`` changes files before the
-    inference run (its argument is the project's folder), ``in_child`` names what is broken inside the inference process
-    (`broken/`), ``afterwards`` changes files after a verdict that was a pass.
+    ``check`` is the condition that must catch it: without that condition the defect must not be caught.
+    ``expected_reason`` is a regular expression that the verdict's sentence must match. ``project`` changes files before
+    the inference run (its argument is the project's folder), ``in_child`` names what is broken inside the inference
+    process (`broken/`), ``afterwards`` changes files after a PASS.
     """
 
     id: str
@@ -26,9 +26,9 @@ class Defect:
     way: Way
     verdict: Literal["FAIL", "INVALID"]
     check: str
-    said: str
+    expected_reason: str
     project: Callable[[Path], None] | None = None
     in_child: str | None = None
     afterwards: Callable[[Path], None] | None = None
     quick: bool = False
-    """Whether it belongs to the rows that every change is tested with."""
+    """Whether the default tests include it."""

@@ -1,125 +1,151 @@
-"""docs/gate-power.md from the record: defect, verdict, reason, as measured, and the two error rates."""
+"""Generate docs/gate-power.md from the record: python -m tinyworlds_gate.power.page"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from math import comb
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
-from tinyworlds_gate.power.record import Record
-from tinyworlds_gate.reports.markdown import code, escape
+from tinyworlds_gate.names import DEGRADED, PASS
+from tinyworlds_gate.power.defect import Defect
+from tinyworlds_gate.power.record import Record, read_record
+from tinyworlds_gate.power.table import GROUPS, LIMITS
+from tinyworlds_gate.reports.markdown import escape
 
 PAGE = Path("docs/gate-power.md")
 RECORD = Path("docs/results/gate-power.json")
+WIDTH = 120
 SENTENCE_CHARS = 260
 
-HEAD = """# The power of the gate: what it does not let pass, and what it does
+HEAD = """# Power of the gate
 
-`tinyworlds-gate power --record docs/results/gate-power.json --page docs/gate-power.md` measures the rows and
-writes this page; do not edit it by hand.
+Which known defects the gate catches, and by which check.
 
-A small model that is good (the lamp world, `tinyworlds_gate/power/world.py`) is measured by the real inference process
-under the rule of the long-run profiles, and passes. Then one defect at a time gets in: through weights, files, data,
-the rollout's code or the child's output, never through a field that the verdict reads. A row holds when the verdict,
-the condition that fails and the reason in the sentence are the expected ones. The same evidence is then judged without
-the named condition: the row must not hold any more, or the condition is not what catches the defect.
+`tinyworlds-gate power --record docs/results/gate-power.json --page docs/gate-power.md` measures the defects and
+generates this page. `python -m tinyworlds_gate.power.page` only generates it, from
+[results/gate-power.json](results/gate-power.json).
 
-`pytest validation/ -m power` holds every row; `make test` holds the quick ones.
+1. A small, good model of the lamp world (`tinyworlds_gate/power/world.py`) runs through the real inference process and
+   passes the rule of the long-run profiles.
+2. One defect is added: in weights, files, data, the code of the rollout or the output of the inference process. A
+   defect never changes a field that the verdict reads.
+3. The defect is caught when the verdict, the failed check and its reason are the expected ones.
+4. The same evidence is evaluated again without that check. The verdict must then be a different one, or have a
+   different reason; otherwise the check is not what catches the defect.
+
+`pytest validation/ -m power` tests every defect; `make test` tests the quick ones.
 """
+WAYS = {
+    "weights": "weights and checkpoint folders",
+    "files": "settings and files of the project",
+    "data": "the measured clips and frames",
+    "rollout": "the code of the rollout",
+    "child": "the output of the inference process",
+    "afterwards": "changes after a verdict",
+}
+"""Way in → description."""
 
 
 def page(record: Record) -> str:
-    """The whole page."""
+    """Return the whole page."""
     rows = record["rows"]
-    passed = [id for id, row in rows.items() if row["verdict"] in ("PASS", "DEGRADED")]
-    parts = [HEAD, "## Error rates\n"]
-    parts.append(f"- False passes: {told(len(passed), len(rows))} defects got a PASS.")
+    parts = [HEAD, _rates(record), _overview(rows)]
+    parts += [_group(title, defects, rows) for title, defects in GROUPS.items()]
+    parts += [_limits(record.get("limits") or {}), _trainings(record)]
+    return "\n".join(part for part in parts if part).rstrip() + "\n"
+
+
+def _rates(record: Record) -> str:
+    rows = record["rows"]
+    passed = sum(row["verdict"] in (PASS, DEGRADED) for row in rows.values())
+    lines = ["## Error rates\n", f"- False passes: {rate_text(passed, len(rows))}, defects that got a PASS."]
     for key, what in (
-        ("trainings", "trainings of the lamp world from other initial weights, under the strict rule, did not pass"),
-        ("smoke_trainings", "trainings of the smoke profile from other initial weights did not pass"),
+        ("trainings", "lamp-world trainings from other initial weights (strict rule)"),
+        ("smoke_trainings", "smoke trainings from other initial weights"),
     ):
         trained = record.get(key) or {}
         if trained:
-            failed = [seed for seed, one in trained.items() if one["verdict"] != "PASS"]
-            parts.append(f"- False fails: {told(len(failed), len(trained))} {what}.")
-    parts.append(
-        "\nThe rows are defects that somebody thought of, not a sample of those that exist: the first interval says\n"
-        "how sure the number is, not how many other defects there are. Intervals: Clopper and Pearson.\n"
+            failed = sum(one["verdict"] != PASS for one in trained.values())
+            lines.append(f"- False fails: {rate_text(failed, len(trained))}, {what}.")
+    lines.append(
+        "\nThe intervals are exact (Clopper and Pearson). The defects are known ones, not a random sample of all\n"
+        "possible defects: the first interval does not say how many other defects exist.\n"
     )
-    held = sum(row["caught"] and not row["caught_without"] for row in rows.values())
-    parts.append(f"## Defects\n\n{len(rows)} rows, {held} hold.\n")
-    parts.append(
-        _table(["Defect", "Enters by", "Verdict", "Check", "What the check says", "Without the check"], _rows(rows))
-    )
-    parts.append(_limits(record.get("limits") or {}))
-    parts.append(_trainings(record))
-    parts.append(_measured(rows))
-    return "\n".join(parts).rstrip() + "\n"
+    return "\n".join(lines)
 
 
-def _rows(rows: dict[str, Any]) -> list[list[str]]:
-    return [
-        [
-            f"{code(id)} {escape(row['what'])}",
-            row["way"],
-            row["verdict"] if row["caught"] else f"**{row['verdict']}, not as expected**",
-            row["check"],
-            str(escape(_short(row["reason"]))),
-            row["without"] if not row["caught_without"] else f"**{row['without']}, still caught**",
-        ]
-        for id, row in rows.items()
+def _overview(rows: dict[str, Any]) -> str:
+    caught = sum(row["caught"] and not row["caught_without"] for row in rows.values())
+    lines = ["## Overview\n", f"{caught} of {len(rows)} defects are caught by their check.\n"]
+    lines += ["| Defects of | Defects | Caught | Verdicts |", "| --- | --- | --- | --- |"]
+    for title, defects in GROUPS.items():
+        found = [rows[one.id] for one in defects]
+        caught = sum(row["caught"] and not row["caught_without"] for row in found)
+        verdicts = ", ".join(
+            f"{count} {verdict}" for verdict, count in sorted(Counter(row["verdict"] for row in found).items())
+        )
+        lines.append(f"| [{title}](#{title.lower().replace(' ', '-')}) | {len(found)} | {caught} | {verdicts} |")
+    places = sorted(
+        {f"{row.get('machine', '?')}, {row.get('date', '?')}, commit {row.get('commit', '?')}" for row in rows.values()}
+    )
+    lines.append(f"\nMeasured on: {'; '.join(places)}. The reasons below are quoted from that commit.")
+    return "\n".join(lines)
+
+
+def _group(title: str, defects: tuple[Defect, ...], rows: dict[str, Any]) -> str:
+    return "\n".join([f"\n## {title}", *(_entry(one, rows[one.id]) for one in defects)])
+
+
+def _entry(defect: Defect, row: dict[str, Any]) -> str:
+    verdict = f"**{row['verdict']}** by `{row['check']}`" + ("" if row["caught"] else ", **not as expected**")
+    without = row["without"] + (", **still caught**" if row["caught_without"] else "")
+    lines = [
+        f"\n### {defect.id}\n",
+        _wrapped(f"{defect.what[0].upper()}{defect.what[1:]}."),
+        "",
+        _wrapped(f"- Enters by: {WAYS[row['way']]}", indent="  "),
+        _wrapped(f"- Verdict: {verdict}; without this check {without}", indent="  "),
+        _wrapped(f"- Reason: {escape(_short(row['reason']))}", indent="  "),
     ]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(lines)
 
 
 def _limits(limits: dict[str, Any]) -> str:
     if not limits:
         return ""
-    lines = ["\n## What the rule does not see\n"]
-    for row in limits.values():
-        lines.append(f"- {row['what'][0].upper()}{row['what'][1:]}: {_short(row['sentence'])}")
+    lines = ["\n## Known blind spots\n"]
+    for defect in LIMITS:
+        if defect.id in limits:
+            text = f"- {defect.what[0].upper()}{defect.what[1:]}. {_short(limits[defect.id]['sentence'])}"
+            lines.append(_wrapped(text, indent="  "))
     lines.append(
-        "\nMean squared error rewards the average of what may come. Blur is told by SSIM and by the picture, which the "
-        "report shows beside the verdict, not by the rule.\n"
+        "\nMean squared error favours the average of the possible futures. SSIM and the pictures in the report show\n"
+        "blur; the rule does not."
     )
     return "\n".join(lines)
 
 
 def _trainings(record: Record) -> str:
     lines = []
-    for key, title in (
-        ("trainings", "Trainings of the lamp world (`tinyworlds-gate power --trainings 20`), strict rule"),
-        ("smoke_trainings", "Trainings of the smoke profile (`pytest validation/ -m smoke --seed N`)"),
+    for key, title, command in (
+        ("trainings", "Trainings of the lamp world", "tinyworlds-gate power --trainings 20"),
+        ("smoke_trainings", "Trainings of the smoke profile", "pytest validation/ -m smoke --seed N"),
     ):
         trained = record.get(key) or {}
         if not trained:
             continue
-        cells = [
-            [
-                seed,
-                one["verdict"],
-                _number(one.get("mse")),
-                f"{_number(one.get('mse_low'))} to {_number(one.get('mse_high'))}",
-                _number(one.get("skill"), 2),
-                one.get("machine", ""),
-            ]
-            for seed, one in trained.items()
-        ]
-        lines.append(f"\n## {title}\n")
-        lines.append(_table(["Seed", "Verdict", "MSE", "95 % interval", "Skill", "Machine"], cells))
+        lines.append(f"\n## {title}\n\n`{command}`\n")
+        lines.append(
+            "| Seed | Verdict | MSE | 95 % interval | Skill | Machine |\n| --- | --- | --- | --- | --- | --- |"
+        )
+        for seed, one in trained.items():
+            interval_text = f"{_number(one.get('mse_low'))} to {_number(one.get('mse_high'))}"
+            cells = (seed, one["verdict"], _number(one.get("mse")), interval_text, _number(one.get("skill"), 2))
+            lines.append(f"| {' | '.join(cells)} | {one.get('machine', '')} |")
     return "\n".join(lines)
-
-
-def _measured(rows: dict[str, Any]) -> str:
-    places = sorted(
-        {f"{row.get('machine', '?')}, {row.get('date', '?')}, commit {row.get('commit', '?')}" for row in rows.values()}
-    )
-    return f"\nRows measured on: {'; '.join(places)}.\n"
 
 
 def _number(value: object, digits: int = 4) -> str:
@@ -130,28 +156,32 @@ def _short(sentence: str) -> str:
     return sentence if len(sentence) <= SENTENCE_CHARS else f"{sentence[:SENTENCE_CHARS].rsplit(' ', 1)[0]} …"
 
 
-# A rate with its exact 95 % interval (Clopper and Pearson 1934).
+def _wrapped(text: str, indent: str = "") -> str:
+    return fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
 
 LEVEL = 0.95
 BISECTIONS = 60
 
 
 def interval(count: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """Ends of the exact interval for ``count`` of ``trials``.
+    """Return the ends of the exact interval for ``count`` of ``trials``.
 
     Raises:
         ValueError: no trials, or a count that does not fit them.
     """
     if trials < 1 or not 0 <= count <= trials:
-        raise ValueError(f"{count} of {trials} is no rate; needed is a count from 0 to a number of trials from 1")
+        raise ValueError(
+            f"{count} of {trials} is no rate: the trials must be at least 1, and the count from 0 to the trials"
+        )
     tail = (1 - level) / 2
     low = 0.0 if count == 0 else _root(lambda p: 1 - _at_most(count - 1, trials, p) - tail)
     high = 1.0 if count == trials else _root(lambda p: tail - _at_most(count, trials, p))
     return low, high
 
 
-def told(count: int, trials: int) -> str:
-    """``0 of 20 (95 % interval 0 % to 16.8 %)``."""
+def rate_text(count: int, trials: int) -> str:
+    """Return ``0 of 20 (95 % interval 0.0 % to 16.8 %)``."""
     low, high = interval(count, trials)
     return f"{count} of {trials} (95 % interval {100 * low:.1f} % to {100 * high:.1f} %)"
 
@@ -161,9 +191,13 @@ def _at_most(count: int, trials: int, p: float) -> float:
 
 
 def _root(rising: Callable[[float], float]) -> float:
-    """Where a rising function of a probability is 0."""
+    """Return where a rising function of a probability is 0."""
     low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if rising(middle) > 0 else (middle, high)
     return (low + high) / 2
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(read_record(RECORD)), encoding="utf-8")

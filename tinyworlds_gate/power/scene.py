@@ -1,7 +1,7 @@
-"""A project with a healthy small model in it, and one inference attempt of the real gate on it, in a real process.
+"""Create a project with a healthy small model, and run one inference attempt of the real gate on it.
 
-A scene is a folder of its own: settings, frames of the lamp world, and the three healthy checkpoints under
-``results/healthy/``. Beside them lie those of another run and of earlier steps, for the defects that swap them.
+A scene is a separate folder with settings, frames of the lamp world and three healthy checkpoints under
+``results/healthy/``. It also has checkpoints of another run and of earlier steps, for the defects that swap them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.context import RunContext
-from tinyworlds_gate.gate.attempt import InferenceAttempt, run_attempt
+from tinyworlds_gate.gate.attempt import run_attempt
+from tinyworlds_gate.gate.attempt_record import InferenceAttempt
 from tinyworlds_gate.loop.data import prepare_data
+from tinyworlds_gate.loop.inference_gate import inference_job
 from tinyworlds_gate.loop.start import start_run
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.power.defect import Defect
@@ -33,7 +35,7 @@ if __name__ == "__main__":
 
 
 def make_scene(root: Path) -> Path:
-    """Build the project; ``root`` must not exist yet."""
+    """Create the project; ``root`` must not exist yet."""
     root.mkdir(parents=True)
     shutil.copytree(HERE / "settings", root / "settings")
     write_world(root / "data" / f"{GAME.lower()}_frames.h5")
@@ -54,7 +56,7 @@ class Trial:
 
 
 def try_gate(root: Path, in_child: str | None = None, say: Callable[[str], None] = lambda _: None) -> Trial:
-    """Run the gate's inference attempt in a scene: the process, its evidence, the verdict.
+    """Run the gate's inference attempt in a scene and return its evidence and verdict.
 
     Raises:
         GateError: the scene's checkpoints or settings cannot be used at all.
@@ -75,13 +77,13 @@ def try_gate(root: Path, in_child: str | None = None, say: Callable[[str], None]
         context.target = replace(context.target, inference_script=script)
     prepare_data(context)
     try:
-        return Trial(root, run_attempt(context, 1, checkpoints(root)), context)
+        return Trial(root, run_attempt(inference_job(context), 1, checkpoints(root)), context)
     finally:
         context.journal.close()
 
 
 def checkpoints(root: Path) -> dict[str, CheckpointRef]:
-    """The three checkpoints that the run chose, verified."""
+    """Return the run's three checkpoints, verified."""
     return {
         stage: verify_checkpoint(healthy(root, stage), expected_stage=stage, require_optimizer=False)
         for stage in STAGES
@@ -89,17 +91,14 @@ def checkpoints(root: Path) -> dict[str, CheckpointRef]:
 
 
 def scene_with(defect: Defect, root: Path) -> Path:
-    """A scene with the defect's changes to its files."""
+    """Create a scene with the defect's changes to its files."""
     make_scene(root)
     if defect.project is not None:
         defect.project(root)
     return root
 
 
-# Where things lie in a scene.
-
-
 def healthy(root: Path, stage: str) -> Path:
-    """The folder of the checkpoint that the run chose; a defect may have changed what is in it."""
+    """Return the folder of the run's checkpoint of a stage; a defect may have changed its content."""
     (found,) = (root / "results" / "healthy" / stage / "checkpoints").glob(f"{stage}_step_*")
     return found

@@ -1,4 +1,4 @@
-"""The other side of power: models trained from other initial weights, each of which the gate must let pass."""
+"""False fails: models trained from other initial weights, each of which must pass the gate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEADLINE_S = 600.0
 
 @dataclass(frozen=True)
 class Training:
-    """One training from a seed, and what the gate says of it."""
+    """One training from a seed and the gate's verdict on it."""
 
     seed: int
     verdict: str
@@ -42,9 +42,9 @@ class Training:
 
 
 def train_and_try(seed: int, root: Path) -> Training:
-    """Train the three stages of the lamp world from this seed, by the real stage scripts, and try the gate on them.
+    """Train the three stages of the lamp world from this seed with the real stage scripts, and run the gate on them.
 
-    ``root`` must not exist; the checkpoints end in the places of a scene's healthy ones.
+    ``root`` must not exist; the checkpoints take the place of a scene's healthy ones.
 
     Raises:
         GateError: a stage fails; its log is named.
@@ -56,7 +56,7 @@ def train_and_try(seed: int, root: Path) -> Training:
 
 
 def training_of(seed: int, trial: Trial, seconds: float) -> Training:
-    """The record of one training."""
+    """Return the record of one training."""
     measures, verdict = trial.attempt.measures, trial.attempt.verdict
     names = ("mse", "mse_low", "mse_high", "skill", "skill_low", "delta_psnr_db", "action_codes_used")
     values = {name: getattr(measures, name) if measures else None for name in names}

@@ -1,4 +1,4 @@
-"""Measure one row: let the defect in, take the verdict, and take it again without the check that is named."""
+"""Measure one defect: the verdict with it, and the verdict on the same evidence without the named check."""
 
 from __future__ import annotations
 
@@ -10,72 +10,73 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import tinyworlds_gate
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.gate.verdict import judge_inference
 from tinyworlds_gate.loop.recheck import verdict_now
 from tinyworlds_gate.names import PASS
 from tinyworlds_gate.power.defect import Defect
 from tinyworlds_gate.power.scene import healthy, make_scene, scene_with, try_gate
+from tinyworlds_gate.run.installation import shipped_folder
 
 SESSION_S = 300
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the gate said of a defect, and what it says when the named check is left out."""
+    """The gate's verdict on a defect, with and without the named check."""
 
     id: str
     verdict: str
     sentence: str
     reasons: tuple[str, ...]
-    """The conditions that did not hold."""
+    """IDs of the conditions that failed."""
     reason: str
-    """What the named condition says."""
+    """The reason of the named condition."""
     without: str
     without_sentence: str
     seconds: float
 
 
 def caught(defect: Defect, outcome: Outcome) -> bool:
-    """Whether the row holds: the verdict, the named check among what failed, and its own reason in the sentence."""
-    told = re.search(defect.said, outcome.reason) is not None
-    return told and defect.check in outcome.reasons and _holds(defect, outcome.verdict, outcome.sentence)
+    """Return whether the defect is caught: expected verdict, named check among the failed ones, expected reason."""
+    matches = re.search(defect.expected_reason, outcome.reason) is not None
+    return matches and defect.check in outcome.reasons and _holds(defect, outcome.verdict, outcome.sentence)
 
 
 def caught_without(defect: Defect, outcome: Outcome) -> bool:
-    """Whether the row would hold although its check is left out; then the check is not what catches it."""
+    """Return whether the defect is caught without its check; then the check is not what catches it."""
     return _holds(defect, outcome.without, outcome.without_sentence)
 
 
 def _holds(defect: Defect, verdict: str, sentence: str) -> bool:
-    return verdict == defect.verdict and re.search(defect.said, sentence) is not None
+    return verdict == defect.verdict and re.search(defect.expected_reason, sentence) is not None
 
 
 def try_defect(defect: Defect, folder: Path, finished: Path | None = None) -> Outcome:
-    """Measure one row in a scene of its own.
+    """Measure one defect in its own scene.
 
     Args:
-        defect: the row.
-        folder: where the scene is made; it must not exist.
-        finished: a project with a finished run that passed (:func:`finished_scene`), for defects that come afterwards.
+        defect: the defect.
+        folder: the folder of the scene; it must not exist.
+        finished: a project with a finished run that passed (:func:`finished_scene`), for defects after a verdict.
 
     Raises:
-        GateError: the scene cannot be made.
+        GateError: the scene cannot be created.
     """
     began = time.monotonic()
     if defect.afterwards is not None:
         if finished is None:
-            raise GateError(f"{defect.id} comes after a verdict; it needs a finished run to come after")
+            raise GateError(f"{defect.id} changes a finished run, but none was passed")
         shutil.copytree(finished, folder)
         defect.afterwards(folder)
         run = finished_run(folder)
         now, left = verdict_now(run), verdict_now(run, without={defect.check})
         others = {"binding", "files"} - {defect.check}
         reasons = () if verdict_now(run, without=others).holds else (defect.check,)
-        told, told_without = "; ".join(now.changes), "; ".join(left.changes)
+        sentence, sentence_without = "; ".join(now.changes), "; ".join(left.changes)
         reason = "; ".join(verdict_now(run, without=others).changes)
-        return Outcome(defect.id, now.now, told, reasons, reason, left.now, told_without, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return Outcome(defect.id, now.now, sentence, reasons, reason, left.now, sentence_without, seconds)
     trial = try_gate(scene_with(defect, folder), defect.in_child)
     verdict, evidence = trial.attempt.verdict, trial.attempt.evidence
     assert evidence is not None
@@ -93,18 +94,16 @@ def try_defect(defect: Defect, folder: Path, finished: Path | None = None) -> Ou
 
 
 def finished_scene(root: Path) -> Path:
-    """A scene with a whole run of the closed loop in it: a pytest session on the healthy checkpoints.
+    """Create a scene with a finished run of the closed loop, a pytest session on the healthy checkpoints.
 
     Raises:
-        GateError: the validation tests are not beside the package, or the session left no verdict.
+        GateError: the session left no verdict.
     """
     make_scene(root)
-    tests = Path(tinyworlds_gate.__file__).parents[1]
-    if not (tests / "validation").is_dir():
-        raise GateError(f"{tests} has no validation/ folder; run from a checkout of tinyworlds_gate")
-    for name in ("conftest.py", "pytest.ini"):
-        shutil.copy(tests / name, root / name)
-    shutil.copytree(tests / "validation", root / "validation", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "conftest.py").write_text('pytest_plugins = ["tinyworlds_gate.plugin"]\n', encoding="utf-8")
+    (root / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    tests = shipped_folder("validation")
+    shutil.copytree(tests, root / "validation", ignore=shutil.ignore_patterns("__pycache__"))
     (root / ".gitignore").write_text("*\n", encoding="utf-8")
     author = ["-c", "user.name=Power", "-c", "user.email=power@example.org", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "A scene"]):
@@ -122,14 +121,12 @@ def finished_scene(root: Path) -> Path:
     )
     now = verdict_now(finished_run(root))
     if not now.passed and not now.holds:
-        raise GateError(
-            f"the run that the defects are to come after has no verdict: {now.changes}\n{done.stdout[-2000:]}"
-        )
+        raise GateError(f"the finished run has no verdict: {now.changes}\n{done.stdout[-2000:]}")
     return root
 
 
 def finished_run(root: Path) -> Path:
-    """The folder of the scene's run."""
+    """Return the folder of the scene's run."""
     found = sorted((root / "results").glob("power_*"))
     if not found:
         raise GateError(f"{root} holds no run; the session before it failed")

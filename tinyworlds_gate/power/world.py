@@ -1,8 +1,8 @@
-"""The lamp world: a game so small that a model of a hundred thousand weights knows it, and every defect shows.
+"""The lamp world: a game that a model of 100,000 weights can learn completely, so that every defect is visible.
 
-A picture of 16 px has 4 x 4 tiles, each of one of two materials, which stay the same through an episode. In each frame
-a player lights the room in one of four colours, or not at all. The next picture is told by the last one (the tiles) and
-the action (the light), and by nothing else: who ignores one of the two is wrong.
+A frame of 16 x 16 px has 4 x 4 tiles, each of one of two materials that stay the same during an episode. In each frame
+a player lights the room in one of four colours, or leaves it dark. The next frame depends on the last one (the tiles)
+and the action (the light) only, so a model that ignores one of them is wrong.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ COLOURS = np.array(
     ],
     np.uint8,
 )
-"""Of each material (second axis) in each light (first)."""
+"""RGB colours ``[light, material]``."""
 EPISODES, EPISODE_FRAMES = 160, 12
 FPS = 60
 
 
 def play(seed: int, episodes: int = EPISODES, length: int = EPISODE_FRAMES) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 ``[episodes, length, 16, 16, 3]`` and actions int64 ``[episodes, length]``, into the next frame."""
+    """Return frames uint8 ``[episodes, length, 16, 16, 3]`` and the actions int64 ``[episodes, length]`` after them."""
     rng = np.random.default_rng(seed)
     tiles = rng.integers(COLOURS.shape[1], size=(episodes, 1, TILES, TILES))
     lights = rng.integers(ACTIONS, size=(episodes, length))
@@ -44,7 +44,7 @@ def play(seed: int, episodes: int = EPISODES, length: int = EPISODE_FRAMES) -> t
 
 
 def write_world(path: Path, seed: int = 0, episodes: int = EPISODES) -> Path:
-    """Write a frames file of the game, with its actions (docs/journal.md knows them as true actions)."""
+    """Write a frames file of the game with its true actions, and return its path."""
     frames, actions = play(seed, episodes)
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:

@@ -1,4 +1,4 @@
-"""Holds this install to numbers that TinyWorlds computed: activations, losses, gradients and decoded latents.
+"""Compare activations, losses, gradients and decoded latents with values recorded from TinyWorlds.
 
 Run: tinyworlds-gate conformance FILE.safetensors… [--device cpu|cuda]
 """
@@ -29,7 +29,7 @@ DECODE_SETTINGS = ("decode_steps", "prediction_horizon")
 
 
 class TensorResult(NamedTuple):
-    """One golden tensor: the largest absolute difference, what is allowed, and whether it holds."""
+    """Result for one golden tensor: the largest absolute difference, the tolerance, and whether it is within."""
 
     name: str
     max_error: float
@@ -38,11 +38,11 @@ class TensorResult(NamedTuple):
 
 
 def compare(path: Path | str, device: str = "cpu") -> list[TensorResult]:
-    """Computes every `out.*` and `grad.*` tensor of a conformance file and compares it, float32 (golden README).
+    """Compute every `out.*` and `grad.*` tensor of a conformance file in float32 and compare it.
 
-    The JSON of the same name holds the sizes and the decode settings. A gradient of ours that the file lacks
-    is a difference too. Raises DataError when the file or its JSON is missing, unreadable or incomplete,
-    ConfigError when the device is absent, CheckpointError when the weights do not fit the sizes.
+    The JSON file of the same name holds the sizes and the decode settings. A computed gradient that the file lacks
+    counts as a difference. Raises DataError when the file or its JSON is missing, unreadable or incomplete, ConfigError
+    when the device is not available, CheckpointError when the weights do not fit the sizes.
     """
     path = Path(path)
     settings = _read_settings(path)
@@ -63,19 +63,19 @@ def compare(path: Path | str, device: str = "cpu") -> list[TensorResult]:
 
 def _read_settings(path: Path) -> dict[str, object]:
     if not path.is_file():
-        raise DataError(f"{path} does not exist; give a conformance file (…safetensors).")
-    beside = path.with_suffix(".json")
-    if not beside.is_file():
-        raise DataError(f"{path.name} has no {beside.name} beside it, which holds the model's sizes; put it there.")
+        raise DataError(f"{path} does not exist; pass a conformance file (…safetensors).")
+    sizes_file = path.with_suffix(".json")
+    if not sizes_file.is_file():
+        raise DataError(f"{path.name} needs {sizes_file.name} with the model's sizes in the same folder; put it there.")
     try:
-        settings = json.loads(beside.read_text(encoding="utf-8"))
+        settings = json.loads(sizes_file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{beside} is not valid JSON ({error}); restore it from where the tensors came.") from error
+        raise DataError(f"{sizes_file} is not valid JSON ({error}); copy it again from its source.") from error
     if not isinstance(settings, dict):
-        raise DataError(f"{beside} must hold one JSON object with the model's sizes, not a {type(settings).__name__}.")
+        raise DataError(f"{sizes_file} must hold a JSON object with the sizes, not a {type(settings).__name__}.")
     for key in DECODE_SETTINGS:
         if not isinstance(settings.get(key), int):
-            raise DataError(f"{beside} has {key} = {settings.get(key)!r}; it must be an integer.")
+            raise DataError(f"{sizes_file} has {key} = {settings.get(key)!r}; it must be an integer.")
     return settings
 
 
@@ -86,7 +86,7 @@ def _read_tensors(path: Path, device: str) -> dict[str, Tensor]:
     try:
         return load_file(path, device=device)
     except SafetensorError as error:
-        raise DataError(f"{path} is not a whole safetensors file ({error}); fetch it again.") from error
+        raise DataError(f"{path} is not a complete safetensors file ({error}); download it again.") from error
 
 
 def _checked_device(device: str) -> str:
@@ -101,7 +101,7 @@ def _checked_device(device: str) -> str:
 
 @contextmanager
 def _exact_float32() -> Iterator[None]:
-    """Keeps TF32 out of the comparison, whatever the caller set."""
+    """Disable TF32 inside, whatever the caller set."""
     import torch
 
     before = torch.get_float32_matmul_precision()
@@ -121,7 +121,7 @@ def _compute(path: Path, golden: dict[str, Tensor], settings: dict[str, object],
     for name, tensor in golden.items():
         kind, _, rest = name.partition(".")
         if kind not in ("weights", "in", "out", "grad"):
-            raise DataError(f"{path.name} holds {name}; names begin with weights., in., out. or grad.")
+            raise DataError(f"{path.name} holds {name}; names must begin with weights., in., out. or grad.")
         if kind == "weights":
             stage, _, parameter = rest.partition(".")
             if stage not in weights:
@@ -137,10 +137,10 @@ def _compute(path: Path, golden: dict[str, Tensor], settings: dict[str, object],
 
 
 def _check_inputs(path: Path, golden: dict[str, Tensor], sizes: ModelSizes) -> None:
-    """Raises DataError when an input that the computation starts from is missing or of another shape."""
+    """Raise DataError when an input tensor is missing or has the wrong shape."""
     frames = golden.get("in.frames")
     if frames is None or frames.dim() != 5:
-        raise DataError(f"{path.name} lacks in.frames of shape [batch, frames, 3, height, width]; nothing to compute.")
+        raise DataError(f"{path.name} lacks the input in.frames [batch, frames, 3, height, width]; download it again.")
     batch, length = frames.shape[:2]
     context = golden["in.rollout.context_latents"].shape[1] if "in.rollout.context_latents" in golden else None
     shapes: dict[str, tuple[int | None, ...]] = {
@@ -152,13 +152,13 @@ def _check_inputs(path: Path, golden: dict[str, Tensor], sizes: ModelSizes) -> N
         "out.tokenizer.indices": (batch, length, sizes.patches),
         "out.lam.actions": (batch, length - 1, sizes.action_dim),
     }
-    for name, wanted in shapes.items():
+    for name, expected in shapes.items():
         if name not in golden:
-            raise DataError(f"{path.name} lacks {name}, which the computation starts from; fetch the whole file again.")
+            raise DataError(f"{path.name} lacks the input {name}; download the complete file again.")
         found = tuple(golden[name].shape)
-        if len(found) != len(wanted) or any(w is not None and f != w for f, w in zip(found, wanted, strict=True)):
-            told = ["any" if side is None else side for side in wanted]
-            raise DataError(f"{path.name}: {name} has shape {list(found)}; the sizes in its JSON ask for {told}.")
+        if len(found) != len(expected) or any(e is not None and f != e for f, e in zip(found, expected, strict=True)):
+            shape = ["any" if side is None else side for side in expected]
+            raise DataError(f"{path.name}: {name} has shape {list(found)}; the sizes in its JSON require {shape}.")
 
 
 def _gradients(model: nn.Module, stage: str, loss: Tensor) -> dict[str, Tensor]:
@@ -226,7 +226,7 @@ def _dynamics_tensors(models: WorldModels, golden: dict[str, Tensor], settings: 
 
 
 def _compare_tensor(name: str, ours: Tensor | None, expected: Tensor | None) -> TensorResult:
-    """A tensor that only one side has, one of another shape and one that is not finite differ without bound."""
+    """Compare one tensor; a missing one, another shape and non-finite values count as an infinite error."""
     if ours is None or expected is None or ours.shape != expected.shape:
         return TensorResult(name, float("inf"), 0.0, ok=False)
     error, largest = _largest(ours.detach() - expected), _largest(expected)
@@ -240,7 +240,7 @@ def _compare_tensor(name: str, ours: Tensor | None, expected: Tensor | None) -> 
 
 
 def _largest(tensor: Tensor) -> float:
-    """Returns the largest absolute value; NaN counts as infinite, an empty tensor as 0."""
+    """Return the largest absolute value; NaN counts as infinite, an empty tensor as 0."""
     import torch
 
     if tensor.numel() == 0:

@@ -1,4 +1,4 @@
-"""The file names of a run's artifacts (closed-loop.md, Artifacts), all with the run's own timestamp."""
+"""Paths of a run's artifacts; each name carries the run's timestamp."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tinyworlds_gate.reports.model import RequirementRow, RunRecord
 
 
 def audit_year(record: RunRecord) -> int:
-    """The audited year: of the git evidence, else of the settings, else the default."""
+    """Return the audited year from the git evidence, else from the settings, else the default."""
     if record.git and isinstance(record.git.get("year"), int):
         return int(record.git["year"])
     setting = ((record.settings or {}).get("settings") or {}).get("history_audit_year") or {}
@@ -17,7 +17,7 @@ def audit_year(record: RunRecord) -> int:
 
 
 def report_names(record: RunRecord) -> dict[str, str]:
-    """ID → file name under docs/action/ (A4: a folder)."""
+    """Return ID → file name under docs/action/ (A4: a folder)."""
     stamp = record.timestamp
     return {
         "A1": f"train-to-inference-report-{stamp}.md",
@@ -30,24 +30,22 @@ def report_names(record: RunRecord) -> dict[str, str]:
 
 
 def report_paths(record: RunRecord) -> dict[str, Path]:
-    """ID → path under the project's docs/action/."""
+    """Return ID → path under the project's docs/action/."""
     action = record.project_root / "docs" / "action"
     return {key: action / name for key, name in report_names(record).items()}
 
-
-# Where a reader finds what a row of the requirement table rests on (pure).
 
 SHOWN_IN = {
     "A6": ("L2", "L3", "L5", "S1", "S2", "S3", "S4", "S5", "M1", "M2", "M3"),
     "A5": ("L8", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "H8", "H9"),
 }
-"""Report → the requirements whose facts it lists, where the test named no file of its own."""
+"""Report → the requirements that it documents, for tests that name no evidence file."""
 
 
 def evidence_of(row: RequirementRow, record: RunRecord) -> str | None:
-    """The project-relative file: what the test named, else the report with the facts, else the journal.
+    """Return the evidence of a requirement as a project-relative path.
 
-    None for what was not run, since nothing shows it.
+    It is the file that the test named, else the report that documents it, else the journal; None for NOT-RUN.
     """
     if row.verdict == "NOT-RUN" or row.evidence:
         return row.evidence

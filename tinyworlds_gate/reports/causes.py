@@ -1,20 +1,19 @@
-"""Which of several problems are causes of their own, and which only repeat another's reason (pure)."""
+"""Group problems by cause: a problem whose reason quotes another's follows from it (pure)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 SHORTEST = 20
-"""A shorter reason (`S4 reason`, `it failed`) may stand inside another one by chance."""
+"""Shorter reasons (`S4 reason`, `it failed`) may occur inside another one by chance."""
 
 Problem = tuple[str, str]
 
 
 def causes_first(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]:
-    """Group (ID, reason) pairs: each cause with the IDs whose reason tells the same or quotes it, in the given order.
+    """Return each cause, an (ID, reason) pair, with the IDs whose reason equals or quotes its reason, in input order.
 
-    A missing report quotes the verdict of the evidence that it lacks, so without this a reader meets one problem
-    three times.
+    A missing report quotes the verdict of the evidence that it lacks; ungrouped, one problem would appear three times.
     """
     causes: list[tuple[Problem, list[str]]] = []
     problems = list(dict.fromkeys(problems))
@@ -24,16 +23,16 @@ def causes_first(problems: Sequence[Problem]) -> list[tuple[Problem, list[str]]]
         if not quoted and not known:
             causes.append(((id, reason), []))
     for id, reason in problems:
-        for (cause, told), followers in causes:
-            same = told == reason or (len(told) >= SHORTEST and told in reason)
+        for (cause, known_reason), followers in causes:
+            same = known_reason == reason or (len(known_reason) >= SHORTEST and known_reason in reason)
             if same and id != cause and id not in followers:
                 followers.append(id)
                 break
     return causes
 
 
-def told(problems: Sequence[Problem], most: int) -> str:
-    """`L4: why (L10, H4 follow from it); S4: why; and 2 more` in one line."""
+def causes_text(problems: Sequence[Problem], most: int) -> str:
+    """Return up to ``most`` causes in one line: `L4: why (L10, H4 follow from it); S4: why; and 2 more`."""
     causes = causes_first(problems)
     lines = [
         f"{id}: {reason}" + (f" ({', '.join(after)} follow{'s' if len(after) == 1 else ''} from it)" if after else "")

@@ -1,12 +1,13 @@
-"""Rows about the inference gate's measurement: what was measured, and how a newcomer reads it (pure)."""
+"""Rows about the inference gate's measurements, each with a note on how to read it (pure functions)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from tinyworlds_gate.gate.thresholds import thresholds_of
-from tinyworlds_gate.reports.markdown import number
+from tinyworlds_gate.config.thresholds import recorded_thresholds
+from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
+from tinyworlds_gate.reports.markdown import MISSING, number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.views import Fact, Row
 
@@ -27,13 +28,13 @@ STEP_COLUMNS = (
 
 @dataclass(frozen=True)
 class StepTable:
-    """The errors by generated step; the first column is the step."""
+    """Errors by generated step; the first column is the step."""
 
     headings: list[str]
     rows: list[list[Any]]
 
 
-BOUND_WORDS = (
+BINDING_LABELS = (
     ("clip_digest", "digest of the clips"),
     ("dataset_sha256", "SHA-256 of the frames file"),
     ("evaluation_sha256", "SHA-256 of the evaluation set"),
@@ -43,27 +44,55 @@ BOUND_WORDS = (
 )
 
 
-def asked_for(record: RunRecord) -> str | None:
-    """The thresholds that the last judged attempt was held to, in words; None where it has none."""
-    thresholds = thresholds_of(record.last_attempt.verdict if record.last_attempt else None)
-    return None if thresholds is None else thresholds.told()
+def required(record: RunRecord) -> str | None:
+    """The thresholds of the last verdict as text; None where it recorded none."""
+    thresholds = recorded_thresholds(record.last_attempt.verdict if record.last_attempt else None)
+    return None if thresholds is None else thresholds.describe()
+
+
+@dataclass(frozen=True)
+class CustomRow:
+    """A condition or metric that the project's conftest.py added, as text."""
+
+    name: str
+    value: str
+    interval: str
+    limit: str
+    verdict: str
+    note: str
+
+
+def custom_rows(record: RunRecord) -> list[CustomRow]:
+    """Return the project's own conditions and metrics of the last verdict; empty when it has none."""
+    verdict = record.last_attempt.verdict if record.last_attempt else None
+    return [
+        CustomRow(
+            one["name"],
+            value_text(one),
+            interval_text(one) or MISSING,
+            record_limit(one) or "none",
+            one["verdict"] or "only shown",
+            one["problem"] or one["sentence"] or MISSING,
+        )
+        for one in (verdict or {}).get("custom_metrics") or []
+    ]
 
 
 def binding_rows(record: RunRecord) -> list[tuple[str, Any]]:
-    """(what, value): everything that the last verdict is bound to; empty where the journal does not say."""
+    """Return (label, value) of every input that the last verdict is bound to; empty when none is recorded."""
     verdict = record.last_attempt.verdict if record.last_attempt else None
     bound = (verdict or {}).get("binding") or {}
     if not bound:
         return []
     rows = [(f"SHA-256 of the {stage} weights", digest) for stage, digest in bound.get("checkpoints", {}).items()]
-    words = [one for one in BOUND_WORDS if one[0] != "evaluation_sha256" or bound.get(one[0]) is not None]
-    rows += [(what, bound.get(key)) for key, what in words]
+    labels = [one for one in BINDING_LABELS if one[0] != "evaluation_sha256" or bound.get(one[0]) is not None]
+    rows += [(what, bound.get(key)) for key, what in labels]
     versions = ", ".join(f"{name} {version}" for name, version in bound.get("versions", {}).items())
     return [*rows, ("versions", versions or None)]
 
 
 def gate_facts(record: RunRecord) -> list[Fact]:
-    """(what, value, how to read it) for the last judged attempt; what its record does not know is left out."""
+    """Return (label, value, note) rows of the last attempt with a verdict."""
     m = record.measures
     if not m:
         return []
@@ -83,44 +112,48 @@ def gate_facts(record: RunRecord) -> list[Fact]:
             "the floor: dynamics cannot be better than this",
         ),
         ("PSNR (dB)", m.get("psnr_db"), "higher is better"),
-        ("MSE with random actions", m.get("random_action_mse"), "should be worse than with the right actions"),
-        ("ΔPSNR, right against random actions (dB)", m.get("delta_psnr_db"), "above 0: the actions steer the model"),
+        ("MSE with random actions", m.get("random_action_mse"), "should be higher than with the inferred actions"),
+        ("ΔPSNR, inferred against random actions (dB)", m.get("delta_psnr_db"), "above 0: the actions steer the model"),
         ("Action codes in use", m.get("action_codes_used"), "codes in at least 2 % of the transitions"),
         ("Entropy of the actions (nats)", m.get("action_entropy_nats"), "0: always the same action"),
         ("Teacher-forced", m.get("teacher_forced"), forced),
         ("Clips", m.get("clips"), "held out: no stage trained on them"),
         ("Episodes", m.get("episodes"), "the clips come from these"),
-        ("Context frames", m.get("context"), "given, not counted in the MSE"),
+        ("Context frames", m.get("context"), "true frames, not counted in the MSE"),
         ("Generated frames", m.get("generation_steps"), "for each clip"),
         ("Seed", m.get("seed"), "same seed, same clips"),
-        ("Digest of the clips", m.get("clip_digest"), "names the exact clips"),
+        ("Digest of the clips", m.get("clip_digest"), "identifies the exact clips"),
         ("Time (s)", m.get("seconds"), "of the evaluation"),
     ]
     return facts + _known_facts(m) + _memory_facts(m)
 
 
 def _known_facts(m: Row) -> list[Fact]:
-    """What newer measurements add; a record that lacks one has no row for it."""
+    """Return the rows of newer measurements; a record without one has no row for it."""
     tokens = f"of {number(m.get('token_vocabulary'))}; tokens that occur in the true frames"
     facts: list[Fact] = [
         ("Skill against the mean frame", m.get("skill_mean_frame"), "above 0: better than knowing only the average"),
         ("MSE, strict", m.get("strict_mse"), "each step starts from the model's own output"),
-        ("MSE, teacher-forced", m.get("teacher_forced_mse"), "each step starts from true frames; no pass rests on it"),
+        ("MSE, teacher-forced", m.get("teacher_forced_mse"), "steps start from true frames; not used for the verdict"),
         ("SSIM", m.get("ssim"), "structural similarity; 1 is equal"),
         ("ΔPSNR, lower end (dB)", m.get("delta_psnr_low_db"), "95 %, bootstrap over episodes"),
         ("ΔPSNR, upper end (dB)", m.get("delta_psnr_high_db"), "95 %, bootstrap over episodes"),
         (
-            "Action codes tell of the true actions",
+            "Information of the codes about the true actions",
             m.get("action_information"),
             "mutual information over entropy, 0 to 1",
         ),
-        ("Action codes tell of the displacements", m.get("displacement_information"), "likewise, five displacements"),
-        ("Tokens in use", m.get("token_codes_used"), tokens),
-        ("Tokens in use, generated frames", m.get("generated_token_codes_used"), "far fewer: the dream is poorer"),
-        ("Fed back", m.get("rollout"), "tokens as they are, or pixels that are tokenised again"),
-        ("Memory (frames)", m.get("memory_window"), "that a step sees at most, true and generated ones"),
         (
-            "Token taken",
+            "Information of the codes about displacements",
+            m.get("displacement_information"),
+            "the same, five displacements",
+        ),
+        ("Tokens in use", m.get("token_codes_used"), tokens),
+        ("Tokens in use, generated frames", m.get("generated_token_codes_used"), "far fewer than above: less variety"),
+        ("Fed back to the model", m.get("rollout"), "tokens as they are, or pixels that are tokenised again"),
+        ("Memory (frames)", m.get("memory_window"), "the most that one step sees, true and generated"),
+        (
+            "Token choice",
             m.get("token_choice"),
             "the likeliest, the one nearest to the predicted mean, or that mean itself",
         ),
@@ -129,20 +162,20 @@ def _known_facts(m: Row) -> list[Fact]:
 
 
 def _memory_facts(m: Row) -> list[Fact]:
-    told = m.get("memory_references")
-    if told is None:
+    note = m.get("memory_references")
+    if note is None:
         return []
     if m.get("memory_sharp_mse") is None:
-        verdict, _, reason = str(told).partition(": ")
+        verdict, _, reason = str(note).partition(": ")
         return [("Memory references", verdict, reason)]
     return [
-        ("Memory reference, sharp", m.get("memory_sharp_mse"), str(told)),
-        ("Memory reference, hedged", m.get("memory_hedged_mse"), "likewise; unseen tiles are guessed softly; no bound"),
+        ("Memory reference, sharp", m.get("memory_sharp_mse"), str(note)),
+        ("Memory reference, hedged", m.get("memory_hedged_mse"), "the same, hedged guesses for unseen tiles; no bound"),
     ]
 
 
 def step_table(measures: Row) -> StepTable | None:
-    """What is known of each generated step; None when nothing is."""
+    """Return the errors by generated step; None when none were recorded."""
     steps = len(measures.get("mse_by_step") or [])
     if not steps:
         return None

@@ -1,4 +1,4 @@
-"""What a newcomer asks of a run in the first minute, a line each (pure): data, clips, checkpoints, retries, files."""
+"""The run at a glance, one line each: data, clips, checkpoints, retries and files (pure functions)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN_DIGITS = 12
 
 @dataclass(frozen=True)
 class Line:
-    """A label, its text, and the files that it leads to: (name, path from the project's folder)."""
+    """A label, its text, and links as (name, project-relative path)."""
 
     label: str
     text: str
@@ -25,7 +25,7 @@ class Line:
 
 
 def glance(record: RunRecord) -> list[Line]:
-    """The lines, in the order in which they are asked; what the journal does not tell is said to be missing."""
+    """Return the lines of the summary; a line says so when the journal has no value for it."""
     return [_data(record), _measured(record), _checkpoints(record), _changed(record), _files(record)]
 
 
@@ -63,21 +63,21 @@ def _checkpoints(record: RunRecord) -> Line:
     if not rows:
         return Line("Checkpoints", "none: no chunk of this run left one")
     links = tuple((Path(str(row["path"])).name, str(row["path"])) for row in rows)
-    return Line("Checkpoints", "" if rows[0]["used"] else "not judged:", links)
+    return Line("Checkpoints", "" if rows[0]["used"] else "not evaluated:", links)
 
 
 def _changed(record: RunRecord) -> Line:
     retrained = len(list(events_of(record.events, "dynamics_retrain")))
-    told = []
+    retries = []
     if record.retunes:
         stages = ", ".join(dict.fromkeys(chunk.stage for chunk in record.retunes))
-        told.append(f"{_times(len(record.retunes), 'chunk')} retuned or tried again ({stages})")
+        retries.append(f"{_times(len(record.retunes), 'chunk')} retuned or tried again ({stages})")
     if retrained:
-        told.append(f"dynamics retrained {_times(retrained, 'time')} after a failed gate")
+        retries.append(f"dynamics retrained {_times(retrained, 'time')} after a failed gate")
     resumed = sum(1 for _ in events_of(record.events, "run_started")) - 1
     if resumed:
-        told.append(f"the run was resumed {_times(resumed, 'time')}")
-    return Line("Tried again", "; ".join(told) or "nothing: every step counted the first time")
+        retries.append(f"the run was resumed {_times(resumed, 'time')}")
+    return Line("Tried again", "; ".join(retries) or "nothing: every step succeeded the first time")
 
 
 def _files(record: RunRecord) -> Line:

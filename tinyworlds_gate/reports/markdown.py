@@ -1,7 +1,7 @@
-"""Markdown that stays whole whatever the journal holds: escaping, links, code, numbers, and the template environment.
+"""Markdown helpers: escaping, links, code, numbers, and the template environment.
 
-Everything that a template prints with `{{ … }}` is escaped, and its secrets are hidden, unless a function of this
-module made it (`Safe`). Template text itself is left alone.
+Everything that a template prints with `{{ … }}` is escaped and redacted, unless a function of this module made it
+(`Safe`). Template text itself is not changed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import jinja2
 
+from tinyworlds_gate.run.formats import duration_text
 from tinyworlds_gate.run.redact import redact
 
 MISSING = "—"
@@ -26,13 +27,13 @@ _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 class Safe(str):
-    """Text that is markdown already."""
+    """Text that is already markdown."""
 
     __slots__ = ()
 
 
 def clean(value: object) -> str:
-    """One line of plain text: no secret, no control or direction-changing character, missing as a dash."""
+    """Return one line of plain text, without secrets, control or direction characters; a dash for None."""
     if value is None:
         return MISSING
     text = redact(" ".join(str(value).splitlines()))
@@ -40,7 +41,7 @@ def clean(value: object) -> str:
 
 
 def escape(value: object) -> Safe:
-    """Text for a sentence, a list item or a table cell: marks, pipes and HTML are shown as they are written."""
+    """Escape text for a sentence, list item or table cell, so that markup and HTML are shown literally."""
     if isinstance(value, Safe):
         return value
     text = clean(number(value) if isinstance(value, bool | int | float) else value)
@@ -50,12 +51,12 @@ def escape(value: object) -> Safe:
 
 
 def plain(text: str) -> str:
-    """The text that `escape` made markdown of: for a sentence that is read back out of a report."""
+    """Undo `escape`: return the original text of a sentence that was read from a report."""
     return _ESCAPED.sub(r"\1", text).replace("&lt;", "<").replace("&amp;", "&")
 
 
 def code(value: object) -> Safe:
-    """Inline code, also where the text holds backticks or pipes (escaped for a table cell)."""
+    """Return inline code; backticks and pipes in the text are handled."""
     text = clean(value)
     if value is None or not text.strip():
         return Safe(MISSING)
@@ -66,7 +67,7 @@ def code(value: object) -> Safe:
 
 
 def fence(lines: list[str]) -> Safe:
-    """A code block that its own content cannot close."""
+    """Return a code block whose fence is longer than any backticks in its content."""
     body = [clean(line) if line.strip() else "" for line in lines]
     longest = max((len(run) for line in body for run in re.findall(r"`+", line)), default=0)
     marks = "`" * max(3, longest + 1)
@@ -74,7 +75,7 @@ def fence(lines: list[str]) -> Safe:
 
 
 def link(path: object, label: object = None) -> Safe:
-    """A link from docs/action/ to a file of the project; an absolute path is shown, not linked."""
+    """Return a link from docs/action/ to a file of the project; an absolute path is shown as code, not linked."""
     if path is None:
         return Safe(MISSING)
     text = clean(path)
@@ -83,7 +84,7 @@ def link(path: object, label: object = None) -> Safe:
 
 
 def number(value: object, digits: int = 6) -> str:
-    """A number as the journal has it, to `digits` significant digits; missing as a dash."""
+    """Format a number to `digits` significant digits; a dash for None."""
     if value is None:
         return MISSING
     if isinstance(value, bool):
@@ -92,26 +93,21 @@ def number(value: object, digits: int = 6) -> str:
 
 
 def duration(seconds: object) -> str:
-    """Seconds for people: `42.3 s`, `3 min 33 s`, `5 h 02 min`."""
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+    """Format seconds: `42.3 s`, `3 min 33 s`, `5 h 02 min`."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return MISSING
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return duration_text(seconds)
 
 
 def clock(unix_s: object) -> str:
-    """Unix seconds as UTC date and time."""
+    """Format Unix seconds as UTC date and time."""
     if not isinstance(unix_s, int | float) or isinstance(unix_s, bool):
         return MISSING
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def short_hash(value: object) -> Safe:
-    """The first 12 digits of a hash, as code."""
+    """Return the first 12 digits of a hash, as code."""
     return code(str(value)[:12]) if value else Safe(MISSING)
 
 
@@ -121,7 +117,7 @@ def _finalize(value: Any) -> Any:
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates of this package; an unknown name in a template is an error, not an empty space."""
+    """Return the template environment; an undefined name in a template is an error."""
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("tinyworlds_gate.reports", "templates"),
         undefined=jinja2.StrictUndefined,

@@ -1,4 +1,4 @@
-"""Checks at a session's end that a run's reports are really there (H4): whole, of this run, with a verdict."""
+"""Check that a run's reports exist, are complete, belong to the run and carry a verdict (H4)."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ import json
 import re
 from pathlib import Path
 
+from tinyworlds_gate.config.requested import inference_requested
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.names import VERDICTS
 from tinyworlds_gate.reports.artifact_names import report_paths
 from tinyworlds_gate.reports.markdown import plain
-from tinyworlds_gate.reports.model import VERDICTS, RunRecord, load_record
+from tinyworlds_gate.reports.model import RunRecord, load_record
+from tinyworlds_gate.reports.page_check import page_problem
 
 Missing = tuple[str, Path, str]
 VERDICT_LINE = re.compile(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})\*\* — (\S.*)$", re.MULTILINE)
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EVIDENCE = ("A2", "A3")
-"""Reports that are evidence themselves: saying NOT-RUN or INVALID in them is the same as not having them."""
+"""Reports that are evidence themselves: with a verdict other than PASS they count as missing, unless there was nothing
+to audit (A2) or to analyse (A3)."""
 
 
-def missing_reports(project_root: Path, run_folder: Path, page: Path | None = None) -> list[Missing]:
-    """(ID, expected path, reason) for every artifact A1–A7 that is missing or empty; A8 too when `page` is given.
+def missing_reports(
+    project_root: Path, run_folder: Path, page: Path | None = None, record: RunRecord | None = None
+) -> list[Missing]:
+    """Return (ID, expected path, reason) for every artifact A1–A7 that is missing or empty; A8 too with `page`.
 
-    A report that carries a FAIL is there: this is about the evidence, not about the model.
+    A report with the verdict FAIL is not missing: this checks the evidence, not the model.
 
     Args:
-        page: where pytest-html wrote its page, or None where no page was asked for.
+        page: the page that pytest-html wrote, or None when none was requested.
+        record: the run, where it was read before.
 
     Raises:
         GateError: the journal itself cannot be read.
     """
-    record = load_record(project_root, run_folder)
+    record = record or load_record(project_root, run_folder)
     paths = report_paths(record)
     problems: list[Missing] = []
     for key in ("A1", "A2", "A3", "A5", "A6"):
@@ -40,18 +47,18 @@ def missing_reports(project_root: Path, run_folder: Path, page: Path | None = No
                 problems.append((key, path, reason))
     plots = paths["A4"]
     if not any(_is_png(plot) for plot in sorted(plots.glob("*.png"))) and not _nothing_to_analyse(record):
-        problems.append(("A4", plots, "it holds no plot"))
+        problems.append(("A4", plots, "it has no plot"))
     problems += _picture_problems(record)
     if page is not None:
-        reason = _page_problem(record, page)
+        reason = page_problem(record, page)
         problems += [("A8", page, reason)] if reason else []
     return problems
 
 
 def _nothing_to_analyse(record: RunRecord) -> bool:
-    """This run trained nothing (`--train-stage none`) and the given checkpoints' histories are not here.
+    """Return whether the run trained nothing (`--train-stage none`) and has no history of the checkpoints it used.
 
-    The analysis that was asked for then says so; an analysis that a person switched off stays missing (H4).
+    An analysis that was switched off by option still counts as missing (H4).
     """
     setting = ((record.settings or {}).get("settings") or {}).get("options.enable_wandb_analysis") or {}
     return not record.chunks and (record.wandb or {}).get("verdict") == "NOT-RUN" and setting.get("value") is not False
@@ -65,10 +72,11 @@ def _text_problem(record: RunRecord, key: str, path: Path) -> str | None:
         return "the file is empty"
     found = VERDICT_LINE.search(text)
     if found is None:
-        return "it holds no verdict sentence"
+        return "it has no verdict sentence"
     if f"`{record.run}`" not in text:
         return f"it is not about the run {record.run}"
-    if key in EVIDENCE and found[1] != "PASS" and not (key == "A3" and _nothing_to_analyse(record)):
+    excused = _nothing_to_analyse(record) if key == "A3" else (record.git or {}).get("verdict") == "NOT-RUN"
+    if key in EVIDENCE and found[1] != "PASS" and not excused:
         return f"it says {found[1]}: {plain(found[2])}"
     return None
 
@@ -88,6 +96,8 @@ def _json_problem(record: RunRecord, path: Path) -> str | None:
 
 def _picture_problems(record: RunRecord) -> list[Missing]:
     folder = record.project_root / "inference_results"
+    if not record.attempts and not inference_requested(record.options):
+        return []
     shown = [attempt.finished.get("picture") for attempt in record.attempts if attempt.finished]
     if not shown:
         return [("A7", folder, "no inference attempt finished, so there is no picture")]
@@ -95,17 +105,6 @@ def _picture_problems(record: RunRecord) -> list[Missing]:
         return [("A7", folder, "the last inference attempt left no picture")]
     path = record.project_root / str(shown[-1])
     return [] if _is_png(path) else [("A7", path, "it does not exist or is no PNG image")]
-
-
-def _page_problem(record: RunRecord, page: Path) -> str | None:
-    text = _read(page)
-    if text is None:
-        return "the page does not exist"
-    if record.run not in text:
-        return f"it is not about the run {record.run}"
-    if record.attempts and "data:image/png;base64," not in text:
-        return "it holds no picture"
-    return None
 
 
 def _read(path: Path) -> str | None:
@@ -118,7 +117,7 @@ def _read(path: Path) -> str | None:
 
 
 def _is_png(path: Path) -> bool:
-    """Starts as a PNG and ends with its end chunk: a picture cut short is none."""
+    """Return whether the file has a PNG's signature and its end chunk, so that a truncated picture is none."""
     try:
         data = path.read_bytes()
     except OSError:

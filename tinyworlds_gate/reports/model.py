@@ -1,18 +1,26 @@
-"""A run as its journal tells it: plain data for every report, also of a journal that stops anywhere."""
+"""Load a run's journal into plain data for the reports; the journal may end after any event."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.config.requested import inference_requested
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import EVALUATION, FINALS, VERDICTS
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of, final_problems
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
+
+HEADLINE = re.compile(r"(?P<verdict>[A-Z-]+)(?: \((?P<scope>[^)]*)\))?(?:, (?P<forced>teacher-forced))?: ")
+"""How the sentence of a run begins: its verdict, and what a run that passed was limited to."""
+
+LOOP_ONLY = "loop only"
+"""The limit of a pass under a profile that does not judge the model."""
 
 SCHEMA = 1
 VERDICT_OF_STATUS = {
@@ -28,7 +36,7 @@ WORST_FIRST = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN", "PASS")
 
 @dataclass
 class Chunk:
-    """One launcher's life: its start, and what came of it as far as the journal goes."""
+    """A training chunk: its start event and the later events about it, None where the journal has none."""
 
     started: Event
     finished: Event | None = None
@@ -46,9 +54,9 @@ class Chunk:
 
 @dataclass
 class Attempt:
-    """One try at the inference gate, or a final verdict (draw 2, or 3 on the evaluation set).
+    """One attempt at the inference gate, or a final verdict (draw 2, or 3 on the evaluation set).
 
-    `retrain` is the dynamics retraining that came before it, if any.
+    `retrain` is the dynamics retraining before it, if any.
     """
 
     number: int
@@ -58,7 +66,7 @@ class Attempt:
     verdict: Event | None = None
     retrain: Event | None = None
     drawn: Event | None = None
-    """The picture of its verdict; None in journals of older versions, and where the harness was killed before."""
+    """The picture of its verdict; None in journals of older versions, or when the harness was killed before it."""
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -91,7 +99,7 @@ class RequirementRow:
 
 @dataclass
 class RunRecord:
-    """Everything that the reports show of one run."""
+    """Everything that the reports show about a run."""
 
     project_root: Path
     folder: Path
@@ -108,6 +116,8 @@ class RunRecord:
     wandb: Event | None = None
     interrupted: Event | None = None
     finished: Event | None = None
+    judged: dict[str, Event] = field(default_factory=dict)
+    """Requirement → verdict, reason and evidence as judged now; the recorded rows of the others stay."""
 
     @property
     def run(self) -> str:
@@ -144,7 +154,7 @@ class RunRecord:
 
     @property
     def degraded_stages(self) -> dict[str, str]:
-        """stage → the cause, for each stage that fell to a batch of 1 after a retune (H8)."""
+        """Stage → the cause, for each stage that fell to a batch of 1 after a retune (H8)."""
         causes = {name: str(event.get("reason")) for name, event in self.stages.items() if event.get("degraded")}
         for chunk in self.retunes:
             change = (chunk.retune or {}).get("changes", {}).get("batch_size_per_gpu")
@@ -154,37 +164,52 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """As journalled; `unfinished` when the record stops before the run's end."""
+        """The recorded status; `unfinished` when the journal ends before the run's end."""
         if self.finished is not None:
             return str(self.finished.get("status"))
         return "interrupted" if self.interrupted is not None else "unfinished"
 
+    @property
+    def loop_only(self) -> bool:
+        """Whether the run passed under a profile that does not judge the model: `PASS (loop only)`, in amber."""
+        found = HEADLINE.match(str((self.finished or {}).get("sentence")))
+        return found is not None and LOOP_ONLY in (found["scope"] or "").split(", ")
+
     def verdict(self) -> tuple[str, str]:
-        """The run's verdict and its sentence. A record that contradicts itself is INVALID, whatever it claims."""
+        """Return the run's verdict and its sentence; a journal that contradicts itself is INVALID."""
         if self.finished is None:
             return "INVALID", self._where_it_stopped()
         verdict = VERDICT_OF_STATUS.get(self.status, "INVALID")
-        told = str(self.finished.get("sentence") or "The run ended without a sentence.")
-        sentence = told.removeprefix(f"{verdict}: ")
+        recorded = str(self.finished.get("sentence") or "The run recorded no verdict sentence.")
+        sentence = without_verdict(recorded, verdict)
         if self.status == "interrupted" and self.interrupted is not None:
-            came = self.interrupted.get("signal") or "The interruption"
-            sentence = f"{sentence} {came} came {self._doing()}."
+            signal = self.interrupted.get("signal") or "The interruption"
+            sentence = f"{sentence} {signal} came {self._doing()}."
         gate = self.last_attempt.verdict if self.last_attempt else None
+        if gate is None and verdict in ("PASS", "DEGRADED") and not inference_requested(self.options):
+            return verdict, sentence
         if verdict in ("PASS", "DEGRADED") and (gate is None or gate.get("verdict") not in ("PASS", "DEGRADED")):
             shown = "no inference gate verdict" if gate is None else f"a gate verdict of {gate.get('verdict')}"
             return (
                 "INVALID",
-                f"The journal contradicts itself: it claims {self.status}, but holds {shown}. It said: {sentence}",
+                f"The journal contradicts itself: it claims {self.status}, but holds {shown}. Its sentence: {sentence}",
             )
         if verdict in ("PASS", "DEGRADED") and (problems := final_problems(self.events)):
-            return "INVALID", f"The journal claims {self.status}, but {'; '.join(problems)}. It said: {sentence}"
+            return "INVALID", f"The journal claims {self.status}, but {'; '.join(problems)}. Its sentence: {sentence}"
+        broken = [row for row in self.judged.values() if row["verdict"] in ("FAIL", "INVALID")]
+        # A file that was deleted since is reported as missing; it says nothing about the run.
+        broken = [row for row in broken if row["id"][0] != "A" and row["id"] not in ("L10", "H4")]
+        if verdict in ("PASS", "DEGRADED") and broken:
+            worst = min((str(row["verdict"]) for row in broken), key=rank)
+            shown = "; ".join(f"{row['id']}: {row['reason']}" for row in broken)
+            return worst, f"The journal claims {self.status}, but {shown}. Its sentence: {sentence}"
         return verdict, sentence
 
     def _where_it_stopped(self) -> str:
         if self.interrupted is not None:
             signal = self.interrupted.get("signal")
             return f"The run was interrupted ({signal or self.interrupted.get('reason')}) {self._doing()}."
-        return f"The record stops {self._doing()}: the run was killed, crashed, or is still going."
+        return f"The journal ends {self._doing()}: the run was killed, crashed, or is still running."
 
     def _doing(self) -> str:
         open_chunk = next((chunk for chunk in reversed(self.chunks) if chunk.finished is None), None)
@@ -192,17 +217,27 @@ class RunRecord:
             return f"while {open_chunk.stage} trained (chunk {open_chunk.number})"
         if self.attempts and self.attempts[-1].verdict is None:
             return f"during inference {self.attempts[-1].name}"
-        return "before the inference gate was judged" if self.last_attempt is None else "after the inference gate"
+        return "before the inference gate" if self.last_attempt is None else "after the inference gate"
 
     def requirements(self) -> list[RequirementRow]:
-        """A row for every requirement, in the order of the specification; an ID without any test is NOT-RUN."""
+        """Return a row for every requirement, in specification order; an ID without a test is NOT-RUN."""
         latest: dict[tuple[str, str], Event] = {}
         for event in self.events:
             if event["event"] == "requirement":
-                latest[str(event.get("id")), str(event.get("test"))] = event
+                latest[str(event.get("id")), str(event.get("test"))] = {**event, **self.judged.get(event["id"], {})}
         return [
             _requirement_row(key, [event for (name, _), event in latest.items() if name == key]) for key in REQUIREMENTS
         ]
+
+
+def without_verdict(sentence: str, verdict: str) -> str:
+    """Return the sentence for beside its verdict: `PASS: x` → `x`, `PASS (stage dynamics): x` → `Stage dynamics: x`."""
+    found = HEADLINE.match(sentence)
+    if found is None or found["verdict"] != verdict:
+        return sentence
+    limits = ", ".join(part for part in (found["scope"], found["forced"]) if part)
+    rest = sentence[found.end() :]
+    return f"{limits[0].upper()}{limits[1:]}: {rest}" if limits else rest
 
 
 def _requirement_row(key: str, events: list[Event]) -> RequirementRow:
@@ -223,12 +258,12 @@ def _requirement_row(key: str, events: list[Event]) -> RequirementRow:
 
 
 def rank(verdict: str) -> int:
-    """How bad a verdict is, 0 the worst: a requirement that several tests carry has the worst of theirs."""
+    """Return the severity of a verdict, 0 the worst; a requirement has the worst verdict of its tests."""
     return WORST_FIRST.index(verdict) if verdict in WORST_FIRST else 0
 
 
 def gate_limit(verdict: Event | None, settings: Event | None) -> float | None:
-    """The MSE limit that was used: of the gate verdict, else of the resolved settings."""
+    """Return the MSE limit of the gate verdict, else of the resolved settings."""
     limit = ((verdict or {}).get("thresholds") or {}).get("max_mse")
     if limit is None:
         setting = ((settings or {}).get("settings") or {}).get("max_mse") or {}
@@ -237,7 +272,7 @@ def gate_limit(verdict: Event | None, settings: Event | None) -> float | None:
 
 
 def load_record(project_root: Path, run_folder: Path) -> RunRecord:
-    """Read a run's journal.
+    """Load the record of a run from its journal.
 
     Raises:
         GateError: no journal, a damaged one, one that does not start with `run_started`, or another schema.
@@ -246,7 +281,7 @@ def load_record(project_root: Path, run_folder: Path) -> RunRecord:
 
 
 def build_record(project_root: Path, run_folder: Path, events: list[Event]) -> RunRecord:
-    """Group the events of a journal (docs/journal.md) into a record.
+    """Build the record from the events of a journal (docs/journal.md).
 
     Raises:
         GateError: it does not start with `run_started`, lacks its timestamp, or has another schema.
@@ -281,7 +316,7 @@ def build_record(project_root: Path, run_folder: Path, events: list[Event]) -> R
 
 
 def _ended(event: Event) -> list[tuple[str, Any]]:
-    """When, and which processes were ended: stale ones, other training that was met, and what a launch left."""
+    """Return (when, ended processes) of an event: stale ones, foreign training, and leftovers of a launch."""
     match event["event"]:
         case "stale_processes":
             return [(str(event.get("when")), event.get("ended"))]
@@ -295,7 +330,7 @@ def _ended(event: Event) -> list[tuple[str, Any]]:
             where = f"the checkout's inference, attempt {event.get('attempt')}"
         case _:
             return []
-    return [(f"{where}, not of it", event.get("extra_launchers")), (where, event.get("ended"))]
+    return [(f"{where}, not part of it", event.get("extra_launchers")), (where, event.get("ended"))]
 
 
 def _chunks(events: Iterable[Event]) -> list[Chunk]:
@@ -335,10 +370,10 @@ def _attempts(events: Iterable[Event]) -> list[Attempt]:
 
 
 def read_named_json(record: RunRecord, event: Event | None, needed: Iterable[str] = ()) -> dict[str, Any] | None:
-    """The JSON file that an event names in its `json` field.
+    """Load the JSON file that an event names in its `json` field.
 
-    None when it names none, it cannot be read, or it lacks one of the `needed` keys: such a file holds no evidence
-    (a report that was written after the evidence was lost leaves one without).
+    Returns None when the event names no file, or the file cannot be read or lacks one of the `needed` keys (a report
+    written after the evidence was lost has none of them).
     """
     name = (event or {}).get("json")
     if not name:

@@ -1,7 +1,6 @@
-"""Fragments for the HTML page (A8): banner, numbers, the verdict in one picture, attempts, chunks, pictures, plots,
-requirements, files.
+"""HTML fragments of the page (A8): banner, numbers, verdict picture, attempts, chunks, pictures, plots, requirements.
 
-`summary_html` gives strings for pytest-html's results summary. Everything from the journal is escaped by jinja2, and
+`summary_html` returns the strings for pytest-html's results summary. jinja2 escapes everything from the journal, and
 the pictures are embedded, so that the page is one file.
 """
 
@@ -16,18 +15,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tinyworlds_gate.reports import checkout_views, gate_views, story, views
+from tinyworlds_gate.reports import checkout_views, gate_views, retrospective, views
 from tinyworlds_gate.reports.artifact_names import evidence_of, report_paths
 from tinyworlds_gate.reports.glance import glance
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
-from tinyworlds_gate.reports.model import Attempt, RunRecord
+from tinyworlds_gate.reports.model import LOOP_ONLY, Attempt, RunRecord
 from tinyworlds_gate.reports.render import requirement_counts
 from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.run.redact import redact_command
 
 MAX_PICTURE_BYTES = 1_500_000
 MAX_ALL_PICTURES_BYTES = 6_000_000
-"""A page stays under 10 MB: base64 adds a third. What does not fit is linked and said."""
+"""Limits that keep the page under 10 MB (base64 adds a third); larger pictures are linked instead."""
 
 WORST_FIRST = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN")
 FILES = {
@@ -37,7 +36,7 @@ FILES = {
     "A5": "retrospective",
     "A6": "training-loop report",
 }
-PLAIN_WORDS = {
+VERDICT_PHRASES = {
     "PASS": "passed",
     "FAIL": "failed",
     "DEGRADED": "passed, degraded",
@@ -47,14 +46,14 @@ PLAIN_WORDS = {
 
 
 class Pictures:
-    """Embeds PNG files until the page's budget is used up."""
+    """Embed PNG files until the page's size budget is used up."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._left = MAX_ALL_PICTURES_BYTES
 
     def embed(self, path: str | None, caption: str) -> dict[str, Any]:
-        """A figure: `data` is a data URI, or None with a `why`."""
+        """Return a figure: `data` is a data URI, or None with the reason in `why`."""
         shown: dict[str, Any] = {"caption": caption, "alt": caption, "data": None, "why": None, "path": path}
         if not path:
             return {**shown, "why": "no picture was recorded", "path": None}
@@ -88,7 +87,7 @@ def _two_digits(value: float | None) -> str:
 
 
 def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
-    """The fragments in page order.
+    """Return the fragments in page order.
 
     Args:
         page_dir: the folder that the page is written to, for relative links (default: the project's folder).
@@ -103,25 +102,29 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
     pictures = Pictures(record.project_root)
     verdict, sentence = record.verdict()
     requirements = record.requirements()
+    loop_only = verdict == "PASS" and record.loop_only
     context: dict[str, Any] = {
         "record": record,
         "href": href,
         "MISSING": MISSING,
         "verdict": verdict,
-        "plain": PLAIN_WORDS[verdict],
+        "plain": "checked the loop, not the model" if loop_only else VERDICT_PHRASES[verdict],
+        "word": f"{verdict} ({LOOP_ONLY})" if loop_only else verdict,
+        "tone": "DEGRADED" if loop_only else verdict,
         "sentence": sentence,
-        "NOT_STRICT": story.NOT_STRICT,
+        "NOT_STRICT": retrospective.NOT_STRICT,
         "glance": glance(record),
         "facts": gate_views.gate_facts(record),
-        "asked_for": gate_views.asked_for(record),
+        "required": gate_views.required(record),
+        "custom": gate_views.custom_rows(record),
         "attempts": [views.attempt_row(attempt) for attempt in record.attempts],
         "gates": checkout_views.gate_rows(record),
         "disagreements": checkout_views.disagreements(record),
-        "changes": story.changes(record),
+        "changes": retrospective.changes(record),
         "chunks": [views.chunk_row(chunk) for chunk in record.chunks],
         "checkpoints": views.checkpoint_rows(record),
-        "next_steps": story.next_steps(record),
-        "risks": story.risks(record),
+        "next_steps": retrospective.next_steps(record),
+        "risks": retrospective.risks(record),
         "counts": requirement_counts(record),
         "requirements": requirements,
         "evidence_of": evidence_of,
@@ -140,7 +143,7 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
 
 
 def _verdict_figure(attempt: Attempt, pictures: Pictures) -> dict[str, Any]:
-    """The harness's picture of a verdict; where it could not be drawn, why."""
+    """Return the figure of a verdict; its `why` is the reason when it could not be drawn."""
     row = views.attempt_row(attempt)
     figure = pictures.embed(row["verdict_picture"], f"{row['name']}, {row['verdict']}: the verdict in one picture")
     problem = row["verdict_picture_problem"]
@@ -148,13 +151,13 @@ def _verdict_figure(attempt: Attempt, pictures: Pictures) -> dict[str, Any]:
 
 
 def no_record_html(problem: str) -> str:
-    """The banner of a run whose journal cannot be read: INVALID, and why."""
+    """Return the banner of a run whose journal cannot be read: INVALID with the reason."""
     template = _environment().get_template("page_no_record.html.j2")
-    return template.render(plain=PLAIN_WORDS["INVALID"], problem=problem)
+    return template.render(plain=VERDICT_PHRASES["INVALID"], problem=problem)
 
 
 def _attempt_figures(record: RunRecord, pictures: Pictures) -> list[dict[str, Any]]:
-    """The newest attempt first, so that it is embedded whatever the budget."""
+    """Return the figures, newest attempt first, so that the budget reaches it."""
     figures = []
     for attempt in reversed(record.attempts):
         row = views.attempt_row(attempt)

@@ -1,30 +1,33 @@
-"""Writes the reports A1–A6 from a run's journal: markdown for people, JSON beside it for programs.
+"""Write the reports A1–A6 from a run's journal, as markdown and JSON.
 
-`tinyworlds-gate report results/<run>` writes them again, without torch, a GPU or a rerun; only the line `Rendered …` is
-another one.
+`tinyworlds-gate report results/<run>` writes them again, without torch, a GPU or a rerun; only the line `Rendered …`
+changes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.reports import checkout_views, gate_views, story, views
+from tinyworlds_gate.names import VERDICTS
+from tinyworlds_gate.reports import checkout_views, gate_views, retrospective, views
 from tinyworlds_gate.reports.artifact_names import audit_year, evidence_of, report_names, report_paths
 from tinyworlds_gate.reports.markdown import MISSING, environment
-from tinyworlds_gate.reports.model import SCHEMA, VERDICTS, RunRecord, load_record, read_named_json
+from tinyworlds_gate.reports.model import SCHEMA, RunRecord, load_record, read_named_json
+from tinyworlds_gate.run.atomic import atomic_write
+from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.redact import redact, redact_command
 
 AUDIT_MODES = {
     "strict": "a commit counts when it touches a training or inference path and adds or removes a line with ZELDA.",
     "wide": "a commit counts when it touches a training or inference path and its diff shows ZELDA anywhere.",
-    "current_paths": "a commit counts when it touches one of today's paths and its diff shows ZELDA anywhere.",
+    "current_paths": "a commit counts when it touches one of the current paths and its diff shows ZELDA anywhere.",
 }
 
 GIT_KEYS = (
@@ -32,24 +35,28 @@ GIT_KEYS = (
     *("selected", "key_changes", "files", "notes"),
 )
 ANALYSIS_KEYS = ("asked_source", "source", "notes", "per_stage", "plots")
-"""What the templates show of the evidence: a file that lacks one of them is none."""
+"""Keys that the templates need; a file without one of them is not accepted as evidence."""
 
 
-def write_reports(project_root: Path, run_folder: Path) -> dict[str, Path]:
+def write_reports(project_root: Path, run_folder: Path, judged: Mapping[str, Event] | None = None) -> dict[str, Path]:
     """Write A1, A2, A3, A5 and A6 of a run under docs/action/, each with its JSON. Returns ID → markdown file.
+
+    Args:
+        judged: requirement → row as judged now, in place of the recorded one.
 
     Raises:
         GateError: the journal cannot be read, or docs/action/ cannot be written.
     """
     record = load_record(project_root, run_folder)
+    record.judged = dict(judged or {})
     paths = report_paths(record)
     rendered_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     written = {}
     for key, (text, data) in render_all(record, rendered_at).items():
         try:
             paths[key].parent.mkdir(parents=True, exist_ok=True)
-            _replace(paths[key], text)
-            _replace(paths[key].with_suffix(".json"), as_json(data))
+            atomic_write(paths[key], text)
+            atomic_write(paths[key].with_suffix(".json"), as_json(data))
         except OSError as error:
             raise GateError(
                 f"Cannot write the report {paths[key]}: {error.strerror}. Make docs/action/ writable, then run "
@@ -60,7 +67,7 @@ def write_reports(project_root: Path, run_folder: Path) -> dict[str, Path]:
 
 
 def render_all(record: RunRecord, rendered_at: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """ID → (markdown, JSON data) of every text report."""
+    """Return ID → (markdown, JSON data) of every text report."""
     return {
         "A1": _main_report(record, rendered_at),
         "A2": _git_report(record, rendered_at),
@@ -71,7 +78,7 @@ def render_all(record: RunRecord, rendered_at: str) -> dict[str, tuple[str, dict
 
 
 def as_json(data: dict[str, Any]) -> str:
-    """JSON text with every string redacted."""
+    """Return JSON text with every string redacted."""
     return json.dumps(_redacted(data), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
@@ -83,16 +90,6 @@ def _redacted(value: Any) -> Any:
             value = {**value, "command": redact_command([str(word) for word in value["command"]])}
         return {str(key): _redacted(item) for key, item in value.items()}
     return [_redacted(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write whole or not at all: a reader never sees half a report."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _render(
@@ -110,7 +107,7 @@ def _render(
             rendered_at=rendered_at,
             journal=journal,
             MISSING=MISSING,
-            NOT_STRICT=story.NOT_STRICT,
+            NOT_STRICT=retrospective.NOT_STRICT,
             **more,
         )
     )
@@ -123,7 +120,7 @@ def _data(kind: str, record: RunRecord, verdict: str, sentence: str, **more: Any
 
 
 def requirement_counts(record: RunRecord) -> str:
-    """`57 PASS, 2 NOT-RUN.`, worst first."""
+    """Return the number of requirements per verdict, worst first: `2 NOT-RUN, 57 PASS.`"""
     counts = Counter(row.verdict for row in record.requirements())
     order = ("FAIL", "INVALID", "DEGRADED", "NOT-RUN", "PASS")
     return ", ".join(f"{counts[name]} {name}" for name in order if counts[name]) + "."
@@ -135,7 +132,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         "requirements": record.requirements(),
         "attempts": [views.attempt_row(attempt) for attempt in record.attempts],
         "chunks": [views.chunk_row(chunk) for chunk in record.chunks],
-        "changes": story.changes(record),
+        "changes": retrospective.changes(record),
         "checkpoints": views.checkpoint_rows(record),
         "timeline": views.timeline(record),
         "settings": views.setting_rows(record),
@@ -144,6 +141,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         "environment": views.environment_rows(record),
         "checkout": checkout_views.checkout_facts(record),
         "limits": checkout_views.checkout_limits(record),
+        "readings": checkout_views.checkout_readings(record),
         "gates": checkout_views.gate_rows(record),
         "disagreements": checkout_views.disagreements(record),
     }
@@ -158,7 +156,8 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         counts=requirement_counts(record),
         evidence_of=evidence_of,
         facts=gate_views.gate_facts(record),
-        asked_for=gate_views.asked_for(record),
+        required=gate_views.required(record),
+        custom=gate_views.custom_rows(record),
         binding=gate_views.binding_rows(record),
         conditions=last.get("conditions") or [],
         steps=gate_views.step_table(record.measures),
@@ -169,6 +168,8 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
     rows = [{**asdict(row), "evidence": evidence_of(row, record)} for row in tables["requirements"]]
     plain = {**tables, "requirements": rows}
     plain["changes"] = [asdict(row) for row in tables["changes"]]
+    if last.get("custom_metrics"):
+        plain["custom_metrics"] = last["custom_metrics"]
     data = _data(
         "train-to-inference-report",
         record,
@@ -196,7 +197,10 @@ def _evidence_verdict(event: dict[str, Any] | None, what: str) -> tuple[str, str
 def _lost_file(event: dict[str, Any] | None, data: dict[str, Any] | None, verdict: str, reason: str) -> tuple[str, str]:
     if event is None or data is not None or not event.get("json"):
         return verdict, reason
-    return "INVALID", f"The file {event['json']} that the journal names cannot be read. It had said {verdict}: {reason}"
+    return (
+        "INVALID",
+        f"The file {event['json']} of the journal cannot be read. Its recorded verdict was {verdict}: {reason}",
+    )
 
 
 def _git_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, Any]]:
@@ -225,11 +229,11 @@ def _retrospective(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, 
         if not values or values[-1] != chunk.started.get("effective_batch"):
             values.append(chunk.started.get("effective_batch"))
     parts: dict[str, Any] = {
-        "happened": story.happened(record),
-        "changes": story.changes(record),
+        "happened": retrospective.happened(record),
+        "changes": retrospective.changes(record),
         "batches": batches,
-        "next_steps": story.next_steps(record),
-        "risks": story.risks(record),
+        "next_steps": retrospective.next_steps(record),
+        "risks": retrospective.risks(record),
     }
     drawn = [(one.name, path) for one in record.attempts if (path := views.attempt_row(one)["verdict_picture"])]
     text = _render(
@@ -254,18 +258,18 @@ def _training_loop(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, 
 
 
 def training_verdict(record: RunRecord) -> tuple[str, str]:
-    """The verdict on training alone: every stage that was begun must have been concluded well."""
-    begun = list(dict.fromkeys(chunk.stage for chunk in record.chunks))
-    if not begun:
+    """Return the verdict on training alone: every stage that started must have passed."""
+    started = list(dict.fromkeys(chunk.stage for chunk in record.chunks))
+    if not started:
         return "NOT-RUN", "No stage was trained in this run."
-    open_stages = [stage for stage in begun if stage not in record.stages]
+    open_stages = [stage for stage in started if stage not in record.stages]
     if open_stages:
-        return "INVALID", f"Training was not concluded for {', '.join(open_stages)}."
-    bad = [stage for stage in begun if record.stages[stage].get("verdict") not in ("PASS", "DEGRADED")]
+        return "INVALID", f"Training did not complete for {', '.join(open_stages)}."
+    bad = [stage for stage in started if record.stages[stage].get("verdict") not in ("PASS", "DEGRADED")]
     if bad:
         reasons = "; ".join(f"{stage}: {record.stages[stage].get('reason')}" for stage in bad)
         return "FAIL", f"Not every stage passed. {reasons}"
     if record.degraded_stages:
         return "DEGRADED", f"All stages passed, but {', '.join(record.degraded_stages)} fell to a batch of 1 per GPU."
-    gates = f"{len(begun)} stage(s) in {len(record.chunks)} chunk(s) passed their gates."
-    return "PASS", f"{gates} The model itself is judged in the train-to-inference report."
+    gates = f"{len(started)} stage(s) in {len(record.chunks)} chunk(s) passed their gates."
+    return "PASS", f"{gates} The train-to-inference report has the verdict on the model."

@@ -1,7 +1,7 @@
-"""A run on one screen, for the summary of a CI job: verdict, numbers, what did not pass, what to do, which files.
+"""One-screen summary of a run for a CI job: verdict, numbers, open requirements, next steps and files.
 
 `tinyworlds-gate report results/<run> --summary` prints it, and in a GitHub job the plugin appends it to
-`$GITHUB_STEP_SUMMARY`. The text stays far below the megabyte that GitHub takes, whatever the journal holds.
+`$GITHUB_STEP_SUMMARY`. Its size is bounded far below GitHub's limit of 1 MB.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyworlds_gate.names import PASS
-from tinyworlds_gate.reports import gate_views, story, views
+from tinyworlds_gate.reports import gate_views, retrospective, views
 from tinyworlds_gate.reports.markdown import environment
 from tinyworlds_gate.reports.missing import Missing
-from tinyworlds_gate.reports.model import RunRecord
+from tinyworlds_gate.reports.model import LOOP_ONLY, RunRecord
 from tinyworlds_gate.reports.render import requirement_counts
 from tinyworlds_gate.run.journal import events_of
 
 SHOWN_ROWS = 20
 LONGEST_TEXT = 600
-FILE_WORDS = {
+FILE_LABELS = {
     "A8": "the page, open this first",
     "A1": "from training to inference",
     "A5": "retrospective",
@@ -30,10 +30,10 @@ FILE_WORDS = {
 
 
 def job_summary(record: RunRecord, missing: Sequence[Missing] = ()) -> str:
-    """The summary as GitHub-flavoured markdown, escaped and without secrets.
+    """Return the summary as GitHub-flavoured markdown, escaped and redacted.
 
     Args:
-        missing: what `missing_reports` found; named, since it fails the run.
+        missing: the result of `missing_reports`; listed, because it fails the run.
     """
     verdict, sentence = record.verdict()
     return (
@@ -41,18 +41,18 @@ def job_summary(record: RunRecord, missing: Sequence[Missing] = ()) -> str:
         .get_template("job_summary.md.j2")
         .render(
             record=record,
-            verdict=verdict,
+            verdict=f"{verdict} ({LOOP_ONLY})" if verdict == "PASS" and record.loop_only else verdict,
             sentence=short(sentence[:1].upper() + sentence[1:]),
-            asked_for=gate_views.asked_for(record),
+            required=gate_views.required(record),
             attempts=[_attempt(attempt) for attempt in record.attempts[-SHOWN_ROWS:]],
             stages=[(name, event) for name, event in record.stages.items()],
             degraded=record.degraded_stages,
             counts=requirement_counts(record),
             open_rows=_open_rows(record),
-            next_steps=[short(line) for line in story.next_steps(record)],
+            next_steps=[short(line) for line in retrospective.next_steps(record)],
             missing=[(key, record_path(record, path), reason) for key, path, reason in missing],
             files=_files(record),
-            NOT_STRICT=story.NOT_STRICT,
+            NOT_STRICT=retrospective.NOT_STRICT,
             short=short,
             SHOWN_ROWS=SHOWN_ROWS,
         )
@@ -60,7 +60,7 @@ def job_summary(record: RunRecord, missing: Sequence[Missing] = ()) -> str:
 
 
 def no_run_summary(reason: str) -> str:
-    """The summary of a job whose closed loop never began a run."""
+    """Return the summary of a job whose closed loop started no run."""
     return (
         environment()
         .from_string("## Closed loop: INVALID\n\nNo run was started. {{ reason }}\n")
@@ -69,13 +69,13 @@ def no_run_summary(reason: str) -> str:
 
 
 def short(text: object) -> str:
-    """Text of at most `LONGEST_TEXT` characters."""
+    """Return the text, cut to at most `LONGEST_TEXT` characters."""
     whole = str(text)
     return whole if len(whole) <= LONGEST_TEXT else whole[: LONGEST_TEXT - 1] + "…"
 
 
 def record_path(record: RunRecord, path: Any) -> str:
-    """A path as a person finds it in the artifact: relative to the project."""
+    """Return the path relative to the project, as it is in the CI artifact."""
     return str(path.relative_to(record.project_root)) if path.is_relative_to(record.project_root) else str(path)
 
 
@@ -86,7 +86,7 @@ def _attempt(attempt: Any) -> dict[str, Any]:
 
 
 def _open_rows(record: RunRecord) -> list[tuple[str, str, str]]:
-    """(IDs, verdict, reason) of what did not pass, worst first; requirements with the same reason share a row."""
+    """Return (IDs, verdict, reason) of what did not pass, worst first; requirements with one reason share a row."""
     grouped: dict[tuple[str, str], list[str]] = {}
     rows = [row for row in record.requirements() if row.verdict != PASS]
     for row in sorted(rows, key=lambda row: ("FAIL", "INVALID", "DEGRADED", "NOT-RUN").index(row.verdict)):
@@ -95,10 +95,10 @@ def _open_rows(record: RunRecord) -> list[tuple[str, str, str]]:
 
 
 def _files(record: RunRecord) -> list[tuple[str, str]]:
-    """(path, what it is) of what a person opens, the page first."""
+    """Return (path, description) of the files worth opening, the page first."""
     written = {str(event.get("id")): str(event.get("path")) for event in events_of(record.events, "report_written")}
-    files = [(written[id], what) for id, what in FILE_WORDS.items() if id in written]
+    files = [(written[id], what) for id, what in FILE_LABELS.items() if id in written]
     row = views.attempt_row(record.last_attempt) if record.last_attempt else {}
     pictures = {"verdict_picture": "the verdict in one picture", "picture": "true and predicted frames"}
     files += [(str(row[key]), what) for key, what in pictures.items() if row.get(key)]
-    return [*files, (f"results/{record.folder.name}/journal.jsonl", "everything that happened, in order")]
+    return [*files, (f"results/{record.folder.name}/journal.jsonl", "all events, in order")]

@@ -1,4 +1,4 @@
-"""Rows of the reports' tables, from a run's record: pure functions, no formatting beyond words."""
+"""Rows of the reports' tables, built from a run's record (pure functions)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ CAUSES = {
     "runtime_error": "stopped with an error",
     "timeout": "ran too long and was ended",
     "disk_full": "stopped on a full disk",
+    "setup_error": "stopped with an error that a smaller batch cannot fix",
     "guard": "was stopped by the launcher or GPU guard",
-    "killed": "was ended from outside",
-    "node_lost": "lost a machine",
+    "killed": "was killed from outside the harness",
+    "node_lost": "lost a node",
     "interrupted": "was interrupted",
 }
 
 
 def dual_gpu_text(finished: Event | None) -> str:
-    """`True`, `False` or `unknown`: whether both GPUs were seen at work together (A6)."""
+    """Return `True`, `False` or `unknown`: whether both GPUs were seen working at the same time (A6)."""
     value = (finished or {}).get("dual_gpu_ok")
     return str(value) if isinstance(value, bool) else "unknown"
 
 
 def cause_text(finished: Event | None) -> str:
-    """How a chunk ended, in words."""
+    """Return how a chunk ended, as a phrase."""
     if finished is None:
         return "did not finish"
     return CAUSES.get(str(finished.get("cause")), str(finished.get("cause")))
 
 
 def chunk_row(chunk: Chunk) -> Row:
-    """One chunk for the tables of A1 and A6; fields that the journal lacks are None."""
+    """Return the row of a chunk for the tables of A1 and A6; fields that the journal lacks are None."""
     done, params = chunk.finished or {}, chunk.started.get("params") or {}
     gate = chunk.gate
     channels = done.get("channels") or {}
@@ -78,7 +79,7 @@ def chunk_row(chunk: Chunk) -> Row:
 
 
 def batch_note(started: Event) -> str:
-    """Says so when the recorded effective batch is not the product of its parts (P2), or of several nodes."""
+    """Return a note when the effective batch is not the product of its parts (P2), or covers several nodes."""
     params = started.get("params") or {}
     parts = [params.get("batch_size_per_gpu"), params.get("gradient_accumulation_steps"), started.get("nproc_per_node")]
     known = [part for part in parts if isinstance(part, int) and part > 0]
@@ -92,7 +93,7 @@ def batch_note(started: Event) -> str:
 
 
 def workers_text(workers: list[Event] | None) -> str:
-    """`rank 0 on cpu (200 steps), …`, or that none was seen."""
+    """Return `rank 0 on cpu (200 steps), …`, or that no worker was seen."""
     if not workers:
         return "no worker was seen"
     return ", ".join(
@@ -102,7 +103,7 @@ def workers_text(workers: list[Event] | None) -> str:
 
 
 def attempt_row(attempt: Attempt) -> Row:
-    """One inference attempt; a failed one that was retrained keeps its own row and its own verdict."""
+    """Return the row of an inference attempt."""
     judged, done, measures = attempt.verdict or {}, attempt.finished or {}, attempt.measures
     retrain = attempt.retrain
     before = "the trained stages"
@@ -120,7 +121,7 @@ def attempt_row(attempt: Attempt) -> Row:
         "name": attempt.name.capitalize(),
         "before": before,
         "verdict": judged.get("verdict") or "INVALID",
-        "sentence": judged.get("sentence") or "The attempt was not judged: the record stops before its verdict.",
+        "sentence": judged.get("sentence") or "The attempt has no verdict: the journal ends before it.",
         "mse": measures.get("mse"),
         "copy_last": measures.get("copy_last_mse"),
         "skill": measures.get("skill"),
@@ -135,13 +136,13 @@ def attempt_row(attempt: Attempt) -> Row:
 
 
 def setting_rows(record: RunRecord) -> list[tuple[str, Any, Any]]:
-    """(key, value, where it came from), sorted by key (P1)."""
+    """Return (key, value, origin) of every setting, sorted by key (P1)."""
     settings = (record.settings or {}).get("settings") or {}
     return [(key, item.get("value"), item.get("source")) for key, item in sorted(settings.items())]
 
 
 def threshold_rows(record: RunRecord) -> list[tuple[str, Any]]:
-    """The thresholds used, flattened to dotted names (S5)."""
+    """Return the thresholds, flattened to dotted names (S5)."""
     return _flatten((record.settings or {}).get("thresholds") or {})
 
 
@@ -153,7 +154,7 @@ def _flatten(tree: Row, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def checkpoint_rows(record: RunRecord) -> list[Row]:
-    """The checkpoints that the last inference really used, else those that the chunks left."""
+    """Return the checkpoints that the last inference used, else the newest ones of the chunks."""
     done = next((attempt.finished for attempt in reversed(record.attempts) if attempt.finished), None)
     if done and done.get("checkpoints"):
         return [{"stage": stage, "used": True, **item} for stage, item in done["checkpoints"].items()]
@@ -162,11 +163,11 @@ def checkpoint_rows(record: RunRecord) -> list[Row]:
 
 
 def environment_rows(record: RunRecord) -> list[tuple[str, Any]]:
-    """Machine, versions and source state."""
+    """Return (label, value) rows about machine, versions and source state."""
     machine = record.started.get("machine") or {}
     gpus = machine.get("gpus") or []
     names = ", ".join(f"{gpu.get('name')} ({number(gpu.get('memory_gib'))} GiB)" for gpu in gpus)
-    state = " with changes that were not committed" if record.started.get("dirty") else ""
+    state = " with uncommitted changes" if record.started.get("dirty") else ""
     commit = record.started.get("commit")
     return [
         ("Profile", record.started.get("profile")),
@@ -181,7 +182,10 @@ def environment_rows(record: RunRecord) -> list[tuple[str, Any]]:
 
 
 def timeline(record: RunRecord) -> list[tuple[float, str, str]]:
-    """(Unix time, time since the start, sentence) of each step of the run; no time since where the clock went back."""
+    """Return (Unix time, time since the start, sentence) of each step.
+
+    The time since the start is missing where the clock went back.
+    """
     begin = latest = float(record.started.get("time") or 0.0)
     rows = []
     for event in record.events:
@@ -194,15 +198,15 @@ def timeline(record: RunRecord) -> list[tuple[float, str, str]]:
 
 
 def timeline_sentence(event: Event) -> str | None:
-    """One event in words; None for events that are no step of their own."""
+    """Return the sentence of an event; None for events that are not shown in the timeline."""
     get = event.get
     match event["event"]:
         case "run_started" if get("resumed"):
             return "The run was resumed."
         case "checkpoint_refused":
             used = get("used") or {}
-            told = f"update {used['step']} is used instead" if used else "the stage starts anew"
-            return f"A checkpoint of {get('stage')} was refused on resume; {told}."
+            replacement = f"update {used['step']} is used instead" if used else "the stage starts from scratch"
+            return f"A checkpoint of {get('stage')} was refused on resume; {replacement}."
         case "run_started":
             return f"The run {get('run')} started with profile {get('profile')}."
         case "config_checked":
@@ -216,17 +220,20 @@ def timeline_sentence(event: Event) -> str | None:
             return f"Data {get('name')} was {made}: {get('frames')} frames, {get('episodes')} episodes."
         case "chunk_started":
             updates = f"updates {get('start_update')} → {get('end_update')}"
-            return f"Chunk {get('chunk')} began: {get('stage')}, {updates} ({get('reason')})."
+            return f"Chunk {get('chunk')} started: {get('stage')}, {updates} ({get('reason')})."
         case "chunk_finished":
             return f"Chunk {get('chunk')} {cause_text(event)} after {duration(get('wall_s'))}."
         case "stage_gate":
             return f"Gate {get('id')} of chunk {get('chunk')}: {get('decision')}. {get('reason')}"
+        case "device_probe":
+            seen = "saw all GPUs at work" if get("dual_gpu_ok") else "saw no evidence"
+            return f"Device probe after chunk {get('chunk')} of {get('stage')}: it {seen}: {get('dual_gpu_reason')}."
         case "retune":
             return f"Retune {get('id')} of {get('stage')}: {changes_text(event)}."
         case "stage_finished":
             return f"Stage {get('stage')}: {get('verdict')}. {get('reason')}"
         case "inference_started":
-            return f"Inference {attempt_name(*attempt_of(event))} began."
+            return f"Inference {attempt_name(*attempt_of(event))} started."
         case "inference_retry":
             return f"Inference {attempt_name(*attempt_of(event))}: {get('reason')}."
         case "settings_edited":
@@ -234,7 +241,8 @@ def timeline_sentence(event: Event) -> str | None:
         case "inference_finished":
             return f"Inference {attempt_name(*attempt_of(event))} ended with exit code {get('exit_code')}."
         case "gate_verdict":
-            return f"Inference gate, {attempt_name(*attempt_of(event))}: {get('verdict')}. {get('sentence')}"
+            sentence = str(get("sentence")).removeprefix(f"{get('verdict')}: ")
+            return f"Inference gate, {attempt_name(*attempt_of(event))}: {get('verdict')}: {sentence}"
         case "verdict_picture" if get("problem"):
             return f"The picture of that verdict could not be drawn: {get('problem')}"
         case "verdict_expired":
@@ -253,7 +261,7 @@ def timeline_sentence(event: Event) -> str | None:
 
 
 def changes_text(event: Event) -> str:
-    """`learning_rate 0.0005 → 0.0001, …; effective batch 16 → 8` of a retune."""
+    """Return the changes of a retune: `learning_rate 0.0005 → 0.0001, …; effective batch 16 → 8`."""
     changes = [f"{key} {number(old)} → {number(new)}" for key, (old, new) in (event.get("changes") or {}).items()]
     batch = event.get("effective_batch")
     text = ", ".join(changes) or "no parameter changed"

@@ -1,4 +1,4 @@
-"""The final verdict of a run, as its journal tells it: must there be one, is it there and what it must be (L8, H3)."""
+"""Read from the journal whether a run needs a final verdict, and check the one it has (L8, H3)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def final_draw(events: Sequence[Event]) -> int | None:
 
 
 def final_problems(events: Sequence[Event]) -> list[str]:
-    """What is wrong with the final verdict; none for a run that needs none, or whose attempts did not pass.
+    """Return what is wrong with the final verdict; empty for a run that needs none, or whose attempts did not pass.
 
     A pass after retraining, or in a run with an evaluation set, counts only with a second one, on the same weights and
     other clips, and nothing was trained once those clips had been seen.

@@ -1,7 +1,7 @@
-"""Whether torch lies here with its bytecode; where it does not, each process of a run compiles its sources anew.
+"""Check whether torch was installed with compiled .pyc files.
 
-Some installers leave it out, and with PYTHONDONTWRITEBYTECODE it never comes: a third of a stage's start on a GPU
-(docs/performance.md).
+Without them every process of a run compiles torch's sources again, a third of a stage's start on a GPU
+(docs/performance.md). Some installers leave them out, and PYTHONDONTWRITEBYTECODE keeps them from being written.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 
 def torch_source() -> Path | None:
-    """The file that `import torch` runs first; None where there is none."""
+    """Return the file that `import torch` runs first; None where torch is not installed."""
     spec = find_spec("torch")
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
 
 def has_bytecode(source: Path) -> bool:
-    """Whether this interpreter finds a compiled form of this source."""
+    """Return whether this interpreter has a .pyc file for this source."""
     return Path(cache_from_source(str(source))).exists()

@@ -1,4 +1,4 @@
-"""Whether a folder takes data, found by writing: permissions alone do not tell."""
+"""Find a full or read-only disk by writing to it, and report it in one sentence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tinyworlds_gate.errors import DiskError
+from tinyworlds_gate.run.atomic import write_synced
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No space or no inode left, the quota is spent, a file would grow past the size that is allowed."""
@@ -19,8 +20,8 @@ _PROBE_BYTES = 64 * 1024
 
 
 @contextmanager
-def telling_full_disk() -> Iterator[None]:
-    """Inside, a write that a full disk refuses raises ``DiskError``: one sentence, and what to do (a decorator too)."""
+def reporting_full_disk() -> Iterator[None]:
+    """Turn an ``OSError`` of a full disk into a ``DiskError`` with the fix (context manager and decorator)."""
     try:
         yield
     except OSError as error:
@@ -33,17 +34,14 @@ def telling_full_disk() -> Iterator[None]:
 
 
 def write_error(folder: Path) -> OSError | None:
-    """Try to write 64 KiB into a folder and remove them again; returns what the system said, None when it took them.
+    """Write 64 KiB into a folder and remove them again; returns the error of the system, None on success.
 
-    Root passes every check of permissions, and a read-only mount, a spent quota or a file system without inodes show
-    only when something is written.
+    Permissions do not show this: root passes every check, and a read-only mount, a spent quota or a file system
+    without inodes fails only when something is written.
     """
     path = folder / f".write-test-{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        with open(path, "xb") as file:
-            file.write(bytes(_PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(path, bytes(_PROBE_BYTES))
     except OSError as error:
         return error
     finally:
@@ -52,23 +50,22 @@ def write_error(folder: Path) -> OSError | None:
     return None
 
 
-# Whether a child died of a full disk: by what it said, and by trying to write where it wrote.
-
 DISK_FULL = "disk_full"
-"""The cause in ``chunk_finished``; no retune answers it, the run stops and can be resumed."""
+"""The cause in ``chunk_finished``. The run stops without a retune and can be resumed."""
 
-_WORDS = "|".join(re.escape(os.strerror(number)) for number in sorted(DISK_FULL_ERRNOS))
-_TOLD = re.compile(rf"(?m)^.*(?:Error\b|\berror\b).*(?:{_WORDS}).*$")
+_MESSAGES = "|".join(re.escape(os.strerror(number)) for number in sorted(DISK_FULL_ERRNOS))
+_ERROR_LINE = re.compile(rf"(?m)^.*(?:Error\b|\berror\b).*(?:{_MESSAGES}).*$")
 
 
 def full_disk(log_text: str, folders: Iterable[Path]) -> str | None:
-    """The sentence that shows a full disk as the reason of a failure: an error in the log, else a failed try to write.
+    """Return the sentence that shows that a child failed on a full disk; None when it did not.
 
-    A log on the full disk may lack its last words, so the folders that the child writes to are tried too.
+    It is an error in the child's log, else a failed write to a folder that the child uses: a log on the full disk may
+    lack its last lines.
     """
-    told = _TOLD.search(log_text)
-    if told is not None:
-        return told[0].strip()
+    found = _ERROR_LINE.search(log_text)
+    if found is not None:
+        return found[0].strip()
     for folder in folders:
         error = write_error(folder)
         if error is not None and error.errno in DISK_FULL_ERRNOS:

@@ -1,4 +1,4 @@
-"""Signs of life of a training worker: who it is, on which device, at which step, with how much CPU time.
+"""Heartbeats of a training worker: process, device, step and CPU time.
 
 A worker of the reference writes them where the environment variable ``TINYWORLDS_GATE_HEARTBEATS`` names a folder;
 the harness reads them as evidence that all workers advanced at the same time (L3, H6) and to notice a hang.
@@ -49,7 +49,7 @@ class Beat:
 
 
 class Heartbeat:
-    """The writer of one worker, used as a context manager around its training loop.
+    """Writes the heartbeats of one worker; a context manager around its training loop.
 
     ``device`` is a GPU's UUID (``gpu_uuid``) or ``"cpu"``. Beats are at least 0.2 s apart in the first 10 s, then 1 s.
     SIGUSR1 makes the worker print the stacks of all its threads to stderr.
@@ -75,7 +75,7 @@ class Heartbeat:
     def from_environment(
         rank: int, device: str = "cpu", environment: Mapping[str, str] | None = None
     ) -> Heartbeat | None:
-        """The writer that the environment asks for, None where it asks for none (a stage started by hand)."""
+        """The writer that the environment requests; None without a request (a stage started by hand)."""
         folder = (os.environ if environment is None else environment).get(ENVIRONMENT_VARIABLE)
         return Heartbeat(Path(folder), rank, device) if folder else None
 
@@ -93,7 +93,7 @@ class Heartbeat:
         return True
 
     def close(self) -> None:
-        """Write the last step that the rate limit had held back, then close."""
+        """Write the last step that the rate limit skipped, then close."""
         if self._unwritten is not None:
             self._write(self._unwritten)
         self._file.close()
@@ -125,14 +125,14 @@ class Heartbeat:
 
 
 class HeartbeatReader:
-    """Reads a folder of heartbeats piece by piece; a line that is still being written waits for the next call."""
+    """Reads a folder of heartbeats incrementally; a line that is still being written is read in the next call."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
         self._offsets: dict[str, int] = {}
 
     def poll(self) -> list[Beat]:
-        """The beats that came since the last call, each worker's in order; no folder or file is no beat."""
+        """Return the beats since the last call, each worker's in order; damaged lines are left out."""
         beats: list[Beat] = []
         for path in sorted(self._folder.glob("rank_*.jsonl")):
             offset = self._offsets.get(path.name, 0)
@@ -143,11 +143,6 @@ class HeartbeatReader:
             self._offsets[path.name] = offset + len(whole)
             beats.extend(beat for line in whole.splitlines() if (beat := _parse(line)) is not None)
         return beats
-
-
-def read_heartbeats(folder: Path) -> list[Beat]:
-    """All heartbeats in a folder, each worker's in order; damaged lines are left out."""
-    return HeartbeatReader(folder).poll()
 
 
 def gpu_uuid(index: int) -> str:

@@ -1,4 +1,4 @@
-"""Which process is meant: a PID together with its start, so that a reused PID is never taken for the old process."""
+"""Identify a process by its PID and start time, so that a reused PID is not taken for the old process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProcessIdentity:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the process started, by a clock that nobody steps where there is one."""
+        """Seconds since the process started, by the boot-time clock where there is one."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME) if HAS_PROC else time.time()
         return max(0.0, now - self.start)
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import DiskError, GateError
+from tinyworlds_gate.run.atomic import sync
 
 Event = dict[str, Any]
 
 
 class Journal:
-    """The one writer of a journal; opening an existing one continues its ``seq``.
+    """The only writer of a journal; opening an existing one continues its ``seq``.
 
     A torn last line (the writer was killed, or the disk filled) is moved to ``<journal>.torn`` before the first
     append. Paths inside ``project_root`` are written relative to it. Raises ``GateError`` when another process
@@ -38,7 +39,7 @@ class Journal:
         except BaseException:
             os.close(self._fd)
             raise
-        _fsync_folder(self.path.parent)
+        sync(self.path.parent)
 
     def append(self, event: str, **fields: object) -> Event:
         """Write one event and return it as written; it is on the disk when this returns.
@@ -50,7 +51,7 @@ class Journal:
         if reserved:
             raise ValueError(f"{sorted(reserved)} are written by the journal itself")
         if os.fstat(self._fd).st_size != self._size:
-            self._catch_up()  # a signal (Ctrl-C) broke off the append before, once its line was written or half written
+            self._catch_up()  # a signal (Ctrl-C) interrupted the append before
         record: Event = {"seq": self._next, "time": time.time(), "event": event}
         for name, value in fields.items():
             record[name] = self._plain(value, name)
@@ -131,7 +132,7 @@ class Journal:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             return self._plain(fields, name)
-        if hasattr(value, "item"):  # a scalar of numpy or torch that is no number to Python, numpy.bool above all
+        if hasattr(value, "item"):  # a numpy or torch scalar that is no Python number, such as numpy.bool
             return self._plain(value.item(), name)
         raise TypeError(f"journal field {name!r}: {type(value).__name__} is not JSON")
 
@@ -142,12 +143,12 @@ class Journal:
 
 
 def _as_text(text: str) -> str:
-    """Bytes of another character set, in the command line of a process or in a file's name, are written as escapes."""
+    """Write bytes that are not UTF-8 (in a command line or a file name) as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_journal(path: Path) -> list[Event]:
-    """All whole events of a journal, in order; a torn last line is dropped.
+    """Return all complete events of a journal, in order; a torn last line is dropped.
 
     Raises ``GateError`` when the file is missing, or when a line before the last one is damaged.
     """
@@ -171,7 +172,7 @@ def last_event(events: Iterable[Event], *names: str, **fields: object) -> Event 
 
 
 def _parse(path: Path, content: bytes) -> tuple[list[Event], int]:
-    """The whole events and the byte length that they take; what follows is a torn tail."""
+    """Return the complete events and their length in bytes; what follows is a torn tail."""
     events: list[Event] = []
     whole = 0
     lines = content.split(b"\n")
@@ -208,11 +209,3 @@ def as_event(line: bytes) -> Event | None:
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
-
-
-def _fsync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

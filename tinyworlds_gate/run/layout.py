@@ -1,4 +1,4 @@
-"""Where a run keeps its files: one folder ``results/<run>/`` and the shared folders of the project around it."""
+"""Paths of a run: its folder ``results/<run>/`` and the shared folders of the project."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def check_stage(stage: str) -> str:
 
 
 def readable_root(project_root: Path) -> Path:
-    """The real path of a project's root.
+    """Return the real path of a project's root.
 
     Raises:
-        GateError: it cannot be written as text, so no log, report or command line could name it.
+        GateError: the path is not valid text, so no log, report or command line could name it.
     """
     root = Path(project_root).resolve()
     try:
@@ -118,14 +118,11 @@ class RunLayout:
 
     @property
     def nodes(self) -> Path:
-        """What the machines of a run tell one another."""
+        """Status files by which the machines of a run communicate."""
         return self.root / "nodes"
 
     def chunk_log(self, chunk: int, stage: str, node: int = 0) -> Path:
         return self.logs / f"chunk_{chunk:03d}_{check_stage(stage)}{_of_node(node)}.log"
-
-    def inference_log(self, attempt: int) -> Path:
-        return self.logs / f"inference_{attempt:02d}.log"
 
     def chunk_heartbeats(self, chunk: int, node: int = 0) -> Path:
         return self.heartbeats / f"chunk_{chunk:03d}{_of_node(node)}"
@@ -145,7 +142,7 @@ class RunLayout:
         return str(absolute.relative_to(self.project_root) if absolute.is_relative_to(self.project_root) else absolute)
 
     def create(self) -> RunLayout:
-        """Make the folders of the run; raises ``GateError`` naming the folder that takes no data."""
+        """Make the folders of the run; raises ``GateError`` naming the folder that cannot be written."""
         folders = [self.root, self.logs, self.heartbeats, self.devices, self.histories, self.inference_results]
         for folder in [*folders, self.actions]:
             try:
@@ -170,5 +167,5 @@ class RunLayout:
 
 
 def _of_node(node: int) -> str:
-    """Node 0's files have the names that those of a single machine have."""
+    """Files of node 0 are named as on a single machine."""
     return f"_node_{node}" if node else ""

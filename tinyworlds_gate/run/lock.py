@@ -1,4 +1,4 @@
-"""One harness run per project: an flock that the kernel drops when its holder dies, with the holder's PID and start."""
+"""Allow one harness run per project: an flock, which the kernel drops when its holder dies, with the holder's PID."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tinyworlds_gate.run.timestamps import timestamp
 
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _READ_TRIES = 20
-_LOOK_S = 0.02
-_LET_GO_S = 3.0
+_POLL_S = 0.02
+_RELEASE_WAIT_S = 3.0
 _LONGEST_RECORD = 65536
-_LATEST = 1e11
-"""Seconds; a later time is none that a person could be told."""
+_LATEST_TIME_S = 1e11
+"""Unix seconds; a later time in the lock file is invalid."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class LockHolder:
     since: float
     run: str | None
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """``PID 77 on host, started 2026_01_02_03_04_05, run a``."""
         run = f", run {self.run}" if self.run else ""
         return f"PID {self.pid} on {self.host}, started {timestamp(self.since)}{run}"
@@ -50,7 +50,7 @@ class LockHolder:
 class ProjectLock:
     """The lock of a project (the real path of its root), used as a context manager.
 
-    ``taken_over`` tells afterwards which dead run had left its lock behind. Raises ``LaunchError`` at once when
+    ``taken_over`` is the dead run that had left its lock behind. Raises ``LaunchError`` at once when
     another live harness holds the project (L2, H5).
     """
 
@@ -72,13 +72,13 @@ class ProjectLock:
         except OSError as error:
             raise LaunchError(
                 f"Cannot write the lock file {self.path}: {error.strerror}. Make the results folder writable and free "
-                "its disk, or remove what stands there."
+                "its disk, or remove the file that is there."
             ) from error
         os.register_at_fork(after_in_child=self._forget_in_child)
         return self
 
     def _try(self) -> int:
-        """The descriptor with the lock held, or -1 when the file was removed meanwhile (a lock on it binds nobody)."""
+        """Return the descriptor with the lock held, or -1 when the file was removed meanwhile."""
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             supported = self._flock(fd)
@@ -110,17 +110,17 @@ class ProjectLock:
 
     def _flock(self, fd: int) -> bool:
         """True with the lock held, False where the file system has no locks (then PID and start decide alone)."""
-        deadline = time.monotonic() + _LET_GO_S
+        deadline = time.monotonic() + _RELEASE_WAIT_S
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError as error:
                 holder = _wait_for_holder(fd)
-                # Of a holder that died a child that it had just forked may have the lock for another moment.
+                # A child that a dead holder had just forked may keep the lock for another moment.
                 if holder is None or not holder.is_dead() or time.monotonic() >= deadline:
                     raise self._refusal(holder) from error
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
             except OSError as error:
                 if error.errno not in _NO_FLOCK:
                     raise
@@ -137,10 +137,10 @@ class ProjectLock:
         if holder is None:
             who, fix = "by a process that has not written its name yet", "Try again in a moment."
         elif holder.is_dead():
-            who = f"by a process that {holder.told()}, had started before it died"
+            who = f"by a process that {holder.describe()}, had started before it died"
             fix = f"Find it with `fuser {self.path}` and end it."
         else:
-            who = f"by {holder.told()}"
+            who = f"by {holder.describe()}"
             fix = f"Wait until it ends, or end it with: kill {holder.pid}"
         return LaunchError(f"Another run of the project {self.project_root} is active, {who}. {fix}")
 
@@ -152,7 +152,7 @@ class ProjectLock:
 
 
 def live_holder(project_root: Path) -> LockHolder | None:
-    """Who runs in the project now, by what stands in its lock file; read only, so that nobody's lock is disturbed."""
+    """Return who runs in the project now, by its lock file; the lock itself is not touched."""
     try:
         fd = os.open(ProjectLock(project_root).path, os.O_RDONLY)
     except OSError:
@@ -165,26 +165,26 @@ def live_holder(project_root: Path) -> LockHolder | None:
 
 
 def _wait_for_holder(fd: int) -> LockHolder | None:
-    """The holder's name; it is written a moment after the lock was taken."""
+    """Return the holder, which is written a moment after the lock was taken."""
     for _ in range(_READ_TRIES):
         holder = _read_holder(fd)
         if holder is not None:
             return holder
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     return None
 
 
 def _read_holder(fd: int) -> LockHolder | None:
-    """Who wrote the file; None for an empty one, and for anything that is no holder's record."""
+    """Return the holder in the file; None for an empty or invalid one."""
     try:
         record: Any = json.loads(os.pread(fd, _LONGEST_RECORD, 0))
     except (ValueError, RecursionError):
         return None
-    wanted = {"pid": int, "start": float | int, "host": str, "since": float | int, "run": str | None}
-    if not isinstance(record, dict) or record.keys() != wanted.keys():
+    kinds = {"pid": int, "start": float | int, "host": str, "since": float | int, "run": str | None}
+    if not isinstance(record, dict) or record.keys() != kinds.keys():
         return None
-    right = all(isinstance(record[name], kind) for name, kind in wanted.items())
-    return LockHolder(**record) if right and 0 <= record["since"] < _LATEST else None
+    right = all(isinstance(record[name], kind) for name, kind in kinds.items())
+    return LockHolder(**record) if right and 0 <= record["since"] < _LATEST_TIME_S else None
 
 
 def _is_at(fd: int, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What the kernel says of a process in one cheap read; the monitor asks several times a second (L3)."""
+"""Read a process's state, parent, CPU time and start from /proc; cheap enough for the device monitor (L3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ProcessStat(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether the process is a zombie, which only waits to be reaped."""
+        """Whether the process is a zombie or dead."""
         return self.state in ("Z", "X")
 
 

@@ -1,10 +1,10 @@
-"""Takes secrets out of command lines and environments before they are shown or recorded."""
+"""Remove secrets from text and command lines before they are shown or recorded."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 REDACTED = "[redacted]"
 
@@ -38,13 +38,6 @@ def redact_command(argv: Sequence[str]) -> str:
         follows_secret_option = before.startswith("-") and "=" not in before and _is_secret(before, word)
         hidden.append(REDACTED if follows_secret_option and not word.startswith("-") else redact(word))
     return shlex.join(hidden)
-
-
-def redact_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """A copy of an environment with the values of secret names hidden."""
-    return {
-        name: REDACTED if value and _is_secret(name, value) else redact(value) for name, value in environment.items()
-    }
 
 
 def _hide_value(found: re.Match[str]) -> str:

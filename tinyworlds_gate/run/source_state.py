@@ -1,4 +1,4 @@
-"""The code and the libraries of a run: the project's commit, whether tracked files differ from it, versions."""
+"""Record the code of a run: the project's commit, whether tracked files differ from it, package versions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECORDED_PACKAGES = (
 
 
 def source_state(project_root: Path) -> SourceState:
-    """As they lie on the disk now; what a child process that starts now would run on."""
+    """Return the current state; a child process that starts now would use it."""
     commit, dirty = _commit(project_root)
     return SourceState(commit, dirty, _versions())
 
@@ -50,7 +50,7 @@ def _commit(project_root: Path) -> tuple[str | None, bool | None]:
     """The commit of the validated project and whether tracked files differ from it; None where git cannot say."""
     try:
         import git
-    except ImportError:  # GitPython's word for: there is no git program
+    except ImportError:  # raised by GitPython when there is no git program
         return None, None
     try:
         repository = open_repository(project_root)
@@ -60,9 +60,9 @@ def _commit(project_root: Path) -> tuple[str | None, bool | None]:
 
 
 def open_repository(path: Path) -> git.Repo:
-    """The repository that holds ``path``, also inside a git hook, whose environment names another one.
+    """Open the repository that contains ``path``, also inside a git hook, whose environment names another one.
 
-    GitPython expands ``$NAME`` in paths, and a folder may be called so: here it is taken as it is written.
+    A ``$NAME`` in the path is taken literally; GitPython would expand it.
 
     Raises:
         ImportError: the git program was not found.
@@ -95,7 +95,7 @@ def open_repository(path: Path) -> git.Repo:
 
 @dataclass(frozen=True)
 class SourceState:
-    """The code and the libraries as they lie on the disk."""
+    """Commit and package versions of the code on the disk."""
 
     commit: str | None = None
     """Of the validated project; None where git cannot say."""

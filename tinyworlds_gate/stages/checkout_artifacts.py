@@ -1,6 +1,6 @@
-"""What a chunk of somebody's checkout left behind: evidence as in ``chunk_evidence.py``, in words for its hazards.
+"""What a chunk of a checkout left: evidence as in ``chunk_artifacts.py``, explained by the hazards of checkouts.
 
-The hazards are those of tinyworlds.md §3; each sentence says what was seen, which hazard it fits, and what avoids it.
+The hazards are those of tinyworlds.md §3; each sentence names the finding, the hazard that explains it, and a fix.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from tinyworlds_gate.checkpoints.layout import folder_name, list_checkpoints
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.stages.chunk_artifacts import ChunkEvidence, gather_artifacts
 from tinyworlds_gate.stages.chunk_history import ChunkHistory, read_chunk_history
+from tinyworlds_gate.targets.arguments import draws_picture
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.checkout import own_stage_name
 
 FEWEST_ROWS = 2
 RATE_ABOVE = 1.01
-"""A logged learning rate may lie above the one that was asked for by so much: the peak itself, rounded."""
+"""A logged learning rate may exceed the configured peak by this factor, because it is rounded."""
 RATE_BELOW = 0.5
-"""The highest rate of a chunk from update 0 is at least this part of the one that was asked for."""
+"""The highest rate of a chunk from update 0 is at least this part of the configured peak."""
 ANNEALED = 0.1
 """A chunk's last rate below this part of its highest: the schedule has come to its end."""
 
@@ -70,7 +71,7 @@ def gather_checkout_evidence(
     Args:
         target_updates: where the stage ends; a schedule that ends with the chunk before it anneals anew (hazard 10).
         learning_rate: the peak that the command line set.
-        log_interval: as the command line set it.
+        log_interval: as the command line set it; a checkout draws where it divides the step (hazard 12).
         history_problem: what was wrong when the W&B files were read.
     """
     adopt_checkpoints(target, layout, stage)
@@ -84,6 +85,7 @@ def gather_checkout_evidence(
         history_problem=told,
         visualizations=visualizations_of(target, layout, stage),
         pictures_before=pictures_before,
+        no_picture=no_picture(target, stage, start_update, end_update, log_interval),
     )
     explained = _explained(evidence.problems, layout, stage, end_update, nproc)
     channels = {
@@ -93,6 +95,18 @@ def gather_checkout_evidence(
     problems = [explained.get(problem, problem) for problem in evidence.problems]
     notes = [*_rate_notes(history, learning_rate, start_update), *_annealing_notes(history, end_update, target_updates)]
     return replace(evidence, problems=tuple(problems), channels=channels, notes=tuple(notes))
+
+
+def no_picture(target: Target, stage: str, start: int, end: int, log_interval: int) -> str | None:
+    """Why a checkout draws no picture in the updates ``[start, end)`` (hazard 12); None if it draws one."""
+    final = target.reading(f"draws_last_update {stage}")
+    if draws_picture(start, end, log_interval) or (final is not None and final.value):
+        return None
+    where = f" ({final.place})" if final is not None else ""
+    return (
+        f"this checkout draws pictures where log_interval ({log_interval}) divides the step, which is none of the "
+        f"updates {start} to {end - 1}; its final save draws none{where}"
+    )
 
 
 def _history_problem(history: ChunkHistory, start: int, end: int, log_interval: int, told: str | None) -> str | None:
@@ -135,7 +149,7 @@ def _explained(problems: Sequence[str], layout: RunLayout, stage: str, end_updat
 
 
 def _rate_notes(history: ChunkHistory, asked: float, start: int) -> list[str]:
-    """P1: whether the rates in the history fit the one that was asked for; the schedule is the checkout's own."""
+    """P1: whether the rates in the history fit the configured peak; the schedule is the checkout's own."""
     rates = [rate for rate in history.learning_rates if math.isfinite(rate)]
     if not rates:
         return []

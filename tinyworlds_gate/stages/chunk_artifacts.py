@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tinyworlds_gate.checkpoints.integrity import CheckpointRef, verify_checkpoint
-from tinyworlds_gate.checkpoints.layout import list_checkpoints
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import CheckpointRef, list_checkpoints
 from tinyworlds_gate.errors import CheckpointError, DivergedWeightsError
+from tinyworlds_gate.names import INVALID, NOT_RUN, PASS
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.paths import set_aside
 from tinyworlds_gate.stages.chunk_history import ChunkHistory, missing_updates, read_chunk_history
 
 RATE_TOLERANCE = 1e-6
@@ -31,8 +33,10 @@ class ChunkEvidence:
     problems: tuple[str, ...]
     non_finite_weights: bool = False
     """Whether the chunk's checkpoint was refused since its weights are NaN or infinite."""
+    checkpoint_refused: bool = False
+    """Whether the checkpoint of the last update is there and cannot be used."""
     notes: tuple[str, ...] = ()
-    """What is worth telling and is no fault of the chunk; a learning rate that was not kept counts for P1."""
+    """Remarks that are no fault of the chunk; one about the learning rate counts for P1."""
 
     @property
     def diverged(self) -> bool:
@@ -51,14 +55,8 @@ def set_aside_earlier_tries(layout: RunLayout, stage: str, start_update: int) ->
     The next try writes its own under the same names, and none of an earlier one can be taken for them. Nothing is
     deleted.
     """
-    moved = []
-    for step, folder in list_checkpoints(layout.checkpoints(stage), stage):
-        if step >= start_update:
-            number = 1
-            while (aside := folder.with_name(f".superseded-{folder.name}-{number}")).exists():
-                number += 1
-            moved.append(folder.rename(aside))
-    return moved
+    checkpoints = list_checkpoints(layout.checkpoints(stage), stage)
+    return [set_aside(folder, "superseded") for step, folder in checkpoints if step >= start_update]
 
 
 def gather_evidence(
@@ -93,8 +91,12 @@ def gather_artifacts(
     history_problem: str | None,
     visualizations: Path,
     pictures_before: Mapping[Path, int],
+    no_picture: str | None = None,
 ) -> ChunkEvidence:
-    """The checkpoint, the history and the picture of a chunk, whatever target trained it (S4, M1–M3)."""
+    """The checkpoint, the history and the picture of a chunk, whatever target trained it (S4, M1–M3).
+
+    ``no_picture``: why this target draws none in this chunk; M3 is then NOT-RUN, and the chunk counts without one.
+    """
     checkpoint, refused = _expected_checkpoint(layout, stage, end_update - 1)
     checkpoint_problem = None if refused is None else str(refused)
     picture = _fresh_picture(visualizations, pictures_before)
@@ -105,10 +107,18 @@ def gather_artifacts(
             None if picture else "no new whole picture (PNG) appeared", f"{picture.name if picture else ''} is new"
         ),
     }
-    problems = [channel["reason"] for channel in channels.values() if channel["verdict"] != "PASS"]
+    if picture is None and no_picture is not None:
+        channels["M3"] = {"verdict": NOT_RUN, "reason": no_picture}
+    problems = [channel["reason"] for channel in channels.values() if channel["verdict"] == INVALID]
     problems += _loss_problems(history)
     return ChunkEvidence(
-        checkpoint, history, picture, channels, tuple(problems), isinstance(refused, DivergedWeightsError)
+        checkpoint,
+        history,
+        picture,
+        channels,
+        tuple(problems),
+        non_finite_weights=isinstance(refused, DivergedWeightsError),
+        checkpoint_refused=refused is not None and layout.checkpoint(stage, end_update - 1).exists(),
     )
 
 
@@ -135,7 +145,7 @@ def _is_whole_png(path: Path) -> bool:
 
 
 def _channel(problem: str | None, holds: str) -> dict[str, str]:
-    return {"verdict": "INVALID", "reason": problem} if problem else {"verdict": "PASS", "reason": holds}
+    return {"verdict": INVALID, "reason": problem} if problem else {"verdict": PASS, "reason": holds}
 
 
 def _loss_problems(history: ChunkHistory) -> list[str]:

@@ -47,7 +47,7 @@ def read_chunk_history(path: Path, start: int, end: int) -> ChunkHistory:
 
 
 def missing_updates(history: ChunkHistory, start: int, end: int) -> str | None:
-    """Say which of the updates ``[start, end)`` the history lacks or doubles; None when it has each once."""
+    """Which of the updates ``[start, end)`` the history lacks or has twice; None when it has each once."""
     expected, found = range(start, end), list(history.steps)
     if found == list(expected):
         return None

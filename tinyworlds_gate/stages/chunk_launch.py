@@ -1,25 +1,31 @@
-"""One launch of a stage: what its command line sets, and the guarded run of that command (P1, L2, L3)."""
+"""One launch of a stage: its command line, and the guarded run of that command (P1, L2, L3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
-from tinyworlds_gate.context import RunContext
+from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.config.rendezvous import Rendezvous
+from tinyworlds_gate.launch.chunk_watch import ChunkSettings, Progress
 from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
+from tinyworlds_gate.launch.nodes import Nodes
 from tinyworlds_gate.launch.wandb_run import WandbRun, with_wandb_run
-from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.names import BACKBONE_KEYS, STAGES
+from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.stages.retune import ChunkParams
-from tinyworlds_gate.targets.arguments import PASSED_ON, stage_words
+from tinyworlds_gate.targets.arguments import PASSED_ON, stage_arguments
+from tinyworlds_gate.targets.base import Target
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One launch: its updates and the schedule that they belong to."""
+    """One launch: its updates ``[start, end)`` and the schedule that they belong to."""
 
     number: int
     stage: str
@@ -32,17 +38,45 @@ class Chunk:
 
 
 def chunk_command(
-    context: RunContext, chunk: Chunk, start: CheckpointRef | None, inputs: Mapping[str, CheckpointRef]
+    target: Target,
+    settings: Settings,
+    chunk: Chunk,
+    start: CheckpointRef | None,
+    inputs: Mapping[str, CheckpointRef],
+    *,
+    on_cpu: bool,
+    frames: Path | None = None,
+    rendezvous: Rendezvous | None = None,
 ) -> list[str]:
-    """The launcher's command line; ``start`` is the checkpoint to continue, ``inputs`` are dynamics' two models."""
-    config, training = context.settings.stages[chunk.stage], context.settings.training
-    if context.target.is_checkout:
-        return stage_command(
-            context.target,
-            chunk.stage,
-            nproc_per_node=context.nproc,
-            overrides=_checkout_words(context, chunk, start, inputs),
+    """The launcher's command line for a chunk.
+
+    Args:
+        target: the project whose stage is trained.
+        settings: of the run, as they are now.
+        chunk: what is trained.
+        start: the checkpoint to continue from; None for new weights.
+        inputs: the tokenizer and the latent-action model that dynamics is trained on.
+        on_cpu: whether the workers train without a GPU.
+        frames: the frames file; None lets the stage find it by the dataset's name. A checkout always does.
+        rendezvous: where the launchers of all nodes meet; None on one machine.
+    """
+    config, training = settings.stages[chunk.stage], settings.training
+    checkpoint = None if start is None else start.path
+    models = {stage: inputs[stage].path for stage in STAGES[:2]} if chunk.stage == "dynamics" else {}
+    if target.is_checkout:
+        words = stage_arguments(
+            target,
+            {key: getattr(config, key) for key in PASSED_ON},
+            n_updates=chunk.end,
+            start=chunk.start,
+            log_interval=config.log_interval,
+            on_cpu=on_cpu,
+            checkpoint=checkpoint,
+            inputs=models or None,
+            backbone=injected_backbone(settings),
+            compiles=training.compile,
         )
+        return stage_command(target, chunk.stage, nproc_per_node=training.nproc_per_node, overrides=words)
     values: dict[str, Any] = {
         "n_updates": chunk.end,
         "batch_size_per_gpu": config.batch_size_per_gpu,
@@ -53,45 +87,35 @@ def chunk_command(
         "schedule_start": chunk.schedule_start,
         "schedule_end": chunk.target,
         "seed": training.seed,
-        "device": "cpu" if context.on_cpu else "cuda",
+        "device": "cpu" if on_cpu else "cuda",
         "held_out_fraction": training.held_out_fraction,
         "split_seed": training.split_seed,
+        "use_wandb": training.use_wandb,
     }
-    if context.data_path is not None:
-        values["data_path"] = context.data_path
-    if start is not None:
-        values["checkpoint"] = start.path
-    if chunk.stage == "dynamics":
-        values["video_tokenizer_path"] = inputs["video_tokenizer"].path
-        values["latent_actions_path"] = inputs["latent_actions"].path
+    if frames is not None:
+        values["data_path"] = frames
+    if checkpoint is not None:
+        values["checkpoint"] = checkpoint
+    values |= {f"{stage}_path": path for stage, path in models.items()}
     return stage_command(
-        context.target,
+        target,
         chunk.stage,
-        nproc_per_node=context.nproc,
+        nproc_per_node=training.nproc_per_node,
         overrides=values,
-        rendezvous=context.rendezvous,
+        rendezvous=rendezvous,
         chunk=chunk.number,
     )
 
 
-def _checkout_words(
-    context: RunContext, chunk: Chunk, start: CheckpointRef | None, inputs: Mapping[str, CheckpointRef]
-) -> dict[str, object]:
-    config = context.settings.stages[chunk.stage]
-    return stage_words(
-        context.target,
-        {key: getattr(config, key) for key in PASSED_ON},
-        n_updates=chunk.end,
-        log_interval=config.log_interval,
-        on_cpu=context.on_cpu,
-        checkpoint=start.path if start is not None else None,
-        inputs={stage: inputs[stage].path for stage in STAGES[:2]} if chunk.stage == "dynamics" else None,
-    )
+def injected_backbone(settings: Settings) -> dict[str, int] | None:
+    """Return the backbone on every stage's command line under ``--align-backbone inject`` (C2), else None."""
+    if settings.options.align_backbone != "inject":
+        return None
+    return {key: getattr(settings.training, key) for key in BACKBONE_KEYS}
 
 
-def announcement(context: RunContext, chunk: Chunk, command: list[str]) -> dict[str, Any]:
-    """The fields of ``chunk_started`` that say what is launched with which parameters (P1, P2)."""
-    settings, layout = context.settings, context.layout
+def announcement(layout: RunLayout, settings: Settings, chunk: Chunk, command: list[str]) -> dict[str, Any]:
+    """The fields of ``chunk_started`` with the command, the updates and the parameters (P1, P2)."""
     params = ChunkParams.of(settings.stages[chunk.stage])
     return {
         "chunk": chunk.number,
@@ -104,45 +128,59 @@ def announcement(context: RunContext, chunk: Chunk, command: list[str]) -> dict[
         "schedule_start": chunk.schedule_start,
         "params": vars(params),
         "param_sources": {key: settings.source_of(chunk.stage, key) for key in vars(params)},
-        "nproc_per_node": context.nproc,
-        "nnodes": context.nnodes,
+        "nproc_per_node": settings.training.nproc_per_node,
+        "nnodes": settings.options.nnodes,
         "effective_batch": settings.effective_batch(chunk.stage),
         "wandb": chunk.wandb,
     }
 
 
-def launch_chunk(context: RunContext, chunk: Chunk, command: list[str]) -> ChunkResult:
-    """Run the command to its end under guard, watched and within its deadlines; with other nodes, as all saw it."""
-    nodes = context.nodes
-    if nodes is None:
-        return _launch(context, chunk, command)
-    nodes.begin(chunk.number)
-    return nodes.merged(_launch(context, chunk, command, partial(nodes.problem, chunk.number)), chunk.number)
-
-
-def _launch(
-    context: RunContext, chunk: Chunk, command: list[str], others: Callable[[], str | None] | None = None
+def launch_chunk(
+    target: Target,
+    layout: RunLayout,
+    settings: Settings,
+    chunk: Chunk,
+    command: list[str],
+    *,
+    on_cpu: bool,
+    nodes: Nodes | None = None,
+    progress: Progress | None = None,
 ) -> ChunkResult:
-    layout, settings = context.layout, context.settings
-    watchdog, options = settings.profile.watchdog, settings.options
-    files = chunk_files(layout, chunk.number)
-    env = stage_environment(context.target, files, on_cpu=context.on_cpu, rendezvous=context.rendezvous)
-    return run_chunk(
-        context.target,
-        chunk.stage,
-        command,
-        with_wandb_run(env, chunk.wandb),
-        layout=layout,
-        chunk=chunk.number,
-        nproc=context.nproc,
+    """Run the command to its end under guard, watched and within its deadlines.
+
+    With ``nodes`` it is one chunk on all of them, and the result is that of all nodes.
+
+    Raises:
+        LaunchError: the command cannot be started.
+        DiskError: its evidence cannot be written.
+    """
+    options, watchdog = settings.options, settings.profile.watchdog
+    rendezvous = None if nodes is None else nodes.rendezvous
+    chunk_settings = ChunkSettings(
+        nproc=settings.training.nproc_per_node,
         monitor_interval_s=options.monitor_interval_sec,
         gpu_util_threshold=options.gpu_util_threshold,
         gpu_required_samples=options.gpu_required_samples,
         cleanup_extra=options.cleanup_extra_processes,
         deadline_s=watchdog.chunk_deadline_s,
         stall_s=watchdog.stall_s,
-        progress=context.progress_of(chunk.stage, chunk.start, chunk.end),
-        updates=chunk.end,
-        rendezvous=context.rendezvous,
-        others=others,
+        rendezvous=rendezvous,
     )
+    if nodes is not None:
+        nodes.begin(chunk.number)
+    files = chunk_files(layout, chunk.number)
+    env = stage_environment(target, files, on_cpu=on_cpu, rendezvous=rendezvous)
+    result = run_chunk(
+        target,
+        layout,
+        chunk_settings,
+        stage=chunk.stage,
+        chunk=chunk.number,
+        command=command,
+        env=with_wandb_run(env, chunk.wandb),
+        updates=chunk.end,
+        start=chunk.start,
+        progress=progress,
+        others=None if nodes is None else partial(nodes.problem, chunk.number),
+    )
+    return result if nodes is None else nodes.merge(result, chunk.number)

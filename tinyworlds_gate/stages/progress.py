@@ -1,26 +1,36 @@
-"""Where one training of a stage stands, folded from its journal events: the same fold live and on `--resume-run`.
+"""The state of one training of a stage, folded from its journal events: the same fold live and on `--resume-run`.
 
-A training is cut into chunks. A chunk counts once its evidence is whole (S4) and its gate has been asked; until then
+A training is cut into chunks. A chunk counts once its evidence is whole (S4) and its gate was applied; until then
 its *span* stays open, and a try that failed or was interrupted is followed by another over what is left of the span.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from tinyworlds_gate.launch.raised import Raised, same_exception, unmendable
 from tinyworlds_gate.run.journal import Event
 
-Step = Literal["settle", "judge", "retune", "give_up", "run", "finish", "finished"]
-"""What a training does next: close a chunk whose harness died, ask the stage gate, climb down the ladder, fail,
-launch a chunk, pass, nothing."""
+Step = Literal["settle", "judge", "probe", "retune", "give_up", "run", "finish", "finished"]
+"""What a training does next: close a chunk whose harness died, apply the stage gate, look for device evidence in a
+short launch, retune, fail, launch a chunk, pass, nothing."""
+
+NO_DEVICE_EVIDENCE = "guard"
+"""The cause of a chunk that trained normally and lacks evidence that all GPUs worked at the same time (H6)."""
+
+REPEATABLE = ("runtime_error", "setup_error", "missing_evidence")
+"""Causes that stop the stage when two chunks in a row raise the same (T1)."""
+
+MOST_GROWTH = 2.0
+"""A try from new weights at a lower learning rate gets at most so many times the updates."""
 
 INTERRUPTED = "interrupted"
-"""The cause of a chunk whose harness died: nobody failed, and no try is counted."""
+"""The cause of a chunk whose harness died: no failure, and no retry is counted."""
 
 RUN_STOPS = ("disk_full",)
-"""Causes that no retune answers: the run stops, and can be resumed when the machine is well again."""
+"""Causes without a retune: the run stops, and can be resumed once the machine works again."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +63,25 @@ class StageProgress:
     """A chunk that started and whose end is not in the journal."""
     last_chunk: int | None = None
     unjudged: bool = False
-    """The last chunk counts, its gate was not asked yet."""
+    """The last chunk counts, and its stage gate was not applied yet."""
     failure: str | None = None
-    """The cause that a retune has to answer."""
+    """The cause of the last failure, which the next retune handles."""
     last_reason: str = ""
+    last_end: Event | None = None
+    """The ``chunk_finished`` of the newest chunk."""
+    raised: tuple[Raised, ...] = ()
+    """What the newest chunk raised, if its failure can repeat itself."""
+    repeated: Raised | None = None
+    """What the two newest chunks both raised."""
+    unproven: int = 0
+    """Chunks in a row that trained normally without device evidence."""
+    trained: Mapping[str, Any] | None = None
+    """The checkpoint of the newest of them."""
+    probe: Event | None = None
+    """The search for device evidence after the first of them (``device_probe``)."""
     gave_up: str | None = None
+    gave_up_after: str | None = None
+    """The cause of the failure that ended the training."""
     finished: Event | None = None
 
     @property
@@ -69,7 +93,10 @@ class StageProgress:
     def span(self) -> tuple[int, int]:
         """First and last (exclusive) update of the chunk being tried or planned next."""
         start = self.done if self.span_start is None else self.span_start
-        return start, min(start + self.chunk_size, self.target)
+        end = start + self.chunk_size
+        if end <= self.done:  # trained to its end without device evidence: the span goes on, nothing is trained again
+            end = self.done + (self.growth or self.chunk_size)
+        return start, min(end, self.target)
 
     @property
     def next_step(self) -> Step:
@@ -82,6 +109,8 @@ class StageProgress:
             return "judge"
         if self.gave_up is not None:
             return "give_up"
+        if self.failure == NO_DEVICE_EVIDENCE and self.probe is None:
+            return "probe"
         if self.failure is not None:
             return "retune"
         return "run" if self.done < self.target else "finish"
@@ -105,6 +134,8 @@ class StageProgress:
                 )
             case "chunk_finished":
                 return self._after_chunk(event)
+            case "device_probe":
+                return replace(self, probe=event)
             case "stage_gate":
                 return self._after_gate(event)
             case "retune":
@@ -117,13 +148,33 @@ class StageProgress:
 
     def _after_chunk(self, event: Event) -> StageProgress:
         failure = event.get("failure")
+        closed = replace(self, open_chunk=None, last_end=event)
         if failure is None and event["cause"] != INTERRUPTED:
-            return replace(self, open_chunk=None, checkpoint=event["checkpoint"], unjudged=True)
-        closed = replace(self, open_chunk=None, checkpoint=event.get("continue_from"))
+            return replace(
+                closed,
+                checkpoint=event["checkpoint"],
+                unjudged=True,
+                raised=(),
+                repeated=None,
+                unproven=0,
+                trained=None,
+                probe=None,
+            )
+        closed = replace(closed, checkpoint=event.get("continue_from"))
         if failure is None:
             return closed
         cause = failure["cause"]
-        return replace(closed, failure=None if cause in RUN_STOPS else cause, last_reason=str(failure["reason"]))
+        raised = tuple(Raised(**one) for one in failure.get("raised") or ()) if cause in REPEATABLE else ()
+        unproven = cause == NO_DEVICE_EVIDENCE
+        return replace(
+            closed,
+            failure=None if cause in RUN_STOPS else cause,
+            last_reason=str(failure["reason"]),
+            raised=raised,
+            repeated=same_exception(self.raised, raised) or (unmendable(raised) if unmendable(self.raised) else None),
+            unproven=self.unproven + 1 if unproven else 0,
+            trained=event.get("checkpoint") if unproven else None,
+        )
 
     def _after_gate(self, event: Event) -> StageProgress:
         judged = replace(
@@ -145,8 +196,10 @@ class StageProgress:
 
     def _after_retune(self, event: Event) -> StageProgress:
         if not event["proceed"]:
-            return replace(self, failure=None, gave_up=f"{self.last_reason} {event['reason']}")
-        batch = (event.get("changes") or {}).get("batch_size_per_gpu")
+            gave_up = f"{self.last_reason} {event['reason']}"
+            return replace(self, failure=None, gave_up=gave_up, gave_up_after=self.failure)
+        changes = event.get("changes") or {}
+        batch = changes.get("batch_size_per_gpu")
         retuned = replace(
             self,
             failure=None,
@@ -155,8 +208,18 @@ class StageProgress:
             degraded=self.degraded or (batch is not None and batch[1] == 1),
         )
         if not self.resumes:
-            return replace(retuned, checkpoint=None, span_start=None)
+            anew = replace(retuned, checkpoint=None, span_start=None)
+            return anew._grown(changes.get("learning_rate")) if self.failure == "stage_gate" else anew
         if self.done < self.target:
             return retuned
         # The gate was not met at the target: the span grows by one chunk with its own schedule.
         return replace(retuned, schedule_start=self.done, target=self.target + (self.growth or self.chunk_size))
+
+    def _grown(self, learning_rate: Sequence[float] | None) -> StageProgress:
+        """A try from new weights after a gate that was not met: more updates, so that a lower rate can still help.
+
+        The updates grow as the rate falls, at least by the stage's growth and at most ``MOST_GROWTH`` times.
+        """
+        factor = min(MOST_GROWTH, learning_rate[0] / learning_rate[1]) if learning_rate else 1.0
+        target = max(round(self.target * factor), self.target + min(self.growth or self.chunk_size, self.target))
+        return replace(self, target=target, chunk_size=max(self.chunk_size, target))

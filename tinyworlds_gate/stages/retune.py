@@ -11,16 +11,30 @@ from tinyworlds_gate.config.load import effective_batch
 from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.config.schema import StageConfig
 
-Cause = Literal["out_of_memory", "runtime_error", "timeout", "stage_gate", "guard", "killed", "node_lost"]
+Cause = Literal[
+    "out_of_memory",
+    "runtime_error",
+    "setup_error",
+    "timeout",
+    "stage_gate",
+    "guard",
+    "killed",
+    "node_lost",
+    "missing_evidence",
+]
 """Why a chunk did not count: the journal's causes, and ``stage_gate`` for a verdict that asks to retune."""
 
 RUNTIME_CAUSES: tuple[Cause, ...] = ("out_of_memory", "runtime_error", "timeout")
 """T1; a hang that the watchdog ended counts as a runtime failure."""
 
+SETUP_ERROR: Cause = "setup_error"
+"""T1: an exception that no batch size can mend. It is tried once more with the same parameters."""
+
 NOT_THE_TRAINING: Mapping[Cause, str] = {
     "guard": "A guard failed, not the training",
     "node_lost": "Another machine was lost, the training did not fail",
     "killed": "Somebody ended the chunk from outside, the training did not fail",
+    "missing_evidence": "The training ended normally and part of its evidence is missing",
 }
 """T6: no knob of the optimizer would help, and turning one would change the weights."""
 
@@ -30,7 +44,7 @@ LEARNING_RATE_FLOOR = 1e-9
 
 @dataclass(frozen=True)
 class ChunkParams:
-    """The knobs that a retune may turn."""
+    """The parameters that a retune may change."""
 
     batch_size_per_gpu: int
     gradient_accumulation_steps: int
@@ -39,7 +53,7 @@ class ChunkParams:
 
     @classmethod
     def of(cls, config: StageConfig) -> ChunkParams:
-        """The knobs of a stage as its settings stand."""
+        """The parameters of a stage by its current settings."""
         return cls(
             config.batch_size_per_gpu, config.gradient_accumulation_steps, config.learning_rate, config.log_interval
         )
@@ -47,7 +61,7 @@ class ChunkParams:
 
 @dataclass(frozen=True)
 class Retune:
-    """The answer to one failed chunk."""
+    """The retune after one failed chunk."""
 
     id: str
     """T1, T2, T3, T4 or T6."""
@@ -57,7 +71,7 @@ class Retune:
     """False: the loop gives up; ``reason`` says why."""
     reason: str
     params: ChunkParams
-    """The knobs of the next try."""
+    """The parameters of the next try."""
     changes: Mapping[str, tuple[float, float]]
     """Key → (old, new), only what changed."""
     effective_batch: tuple[int, int]
@@ -75,6 +89,7 @@ def plan_retune(
     max_train_retries: int,
     nproc_per_node: int,
     nodes: int = 1,
+    hopeless: str | None = None,
 ) -> Retune:
     """The next try after a failed chunk: its parameters, or the decision to stop.
 
@@ -84,6 +99,7 @@ def plan_retune(
 
     Args:
         retries_used: retunes of this stage so far in this run.
+        hopeless: why another try cannot succeed; None if one can.
 
     Raises:
         ValueError: the stage is none of the three.
@@ -91,7 +107,9 @@ def plan_retune(
     rule, new, what = _ladder(stage, cause, params)
     budget_left = retries_used < max_train_retries
     proceed, reason = budget_left, what
-    if not budget_left:
+    if hopeless is not None:
+        proceed, new, reason = False, params, hopeless
+    elif not budget_left:
         new = params
         reason = (
             f"The budget is spent: {stage} was retuned {retries_used} times (--max-train-retries {max_train_retries})."
@@ -116,9 +134,11 @@ def plan_retune(
 
 
 def _ladder(stage: str, cause: Cause, params: ChunkParams) -> tuple[str, ChunkParams, str]:
-    """The rule that applies, the parameters after it, and the sentence that tells it."""
+    """The rule that applies, the parameters after it, and the sentence that explains it."""
     if cause in NOT_THE_TRAINING:
         return "T6", params, f"{NOT_THE_TRAINING[cause]}: the chunk is tried again with the same parameters."
+    if cause == SETUP_ERROR:
+        return "T1", params, "The error does not depend on the batch size: tried once more with the same parameters."
     if cause in RUNTIME_CAUSES:
         return _halve_batch(cause, params)
     accum, interval = params.gradient_accumulation_steps, params.log_interval

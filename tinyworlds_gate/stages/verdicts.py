@@ -1,4 +1,4 @@
-"""S1–S3: what a finished chunk's losses say about its stage. Pure functions over plain numbers.
+"""S1–S3: judge a stage by the losses of a finished chunk. Pure functions over plain numbers.
 
 Decisions: ``continue`` (train on), ``watch`` (train on, but a person should look), ``retune`` (change parameters and
 train the chunk again), ``invalid`` (there is nothing to judge: evidence is missing). The loop goes on after ``watch``;
@@ -25,7 +25,7 @@ Number = float | int | None
 
 @dataclass(frozen=True)
 class StageVerdict:
-    """One stage gate's answer after a chunk."""
+    """The verdict of one stage gate after a chunk."""
 
     id: str
     """S1, S2, S3, or S4 when the losses themselves cannot be trusted."""
@@ -35,16 +35,6 @@ class StageVerdict:
     """What was measured; None where it is missing."""
     thresholds: Mapping[str, Number]
     """The thresholds used (S5)."""
-
-    @property
-    def accepts_target(self) -> bool:
-        """Whether a stage whose last chunk has this verdict is complete: ``continue`` and ``watch`` are."""
-        return self.decision in ("continue", "watch")
-
-    @property
-    def remark(self) -> str:
-        """What a report says beside a stage that passed on ``watch``; empty otherwise."""
-        return f"passed, to be watched: {self.reason}" if self.decision == "watch" else ""
 
 
 def judge_video_tokenizer(losses: Sequence[float], thresholds: VideoTokenizerGate) -> StageVerdict:
@@ -222,7 +212,7 @@ def _trend(losses: Sequence[float]) -> _Trend | None:
 
 
 def _untrusted(losses: Sequence[float], limits: Mapping[str, Number]) -> StageVerdict:
-    """S4: the answer when the losses themselves cannot be judged."""
+    """S4: the verdict when the losses themselves cannot be judged."""
     measures: dict[str, Number] = {"updates": len(losses), "final_loss": None, "late_mean": None, "middle_mean": None}
     if not losses:
         reason = "The chunk's history has no loss: nothing was measured, so nothing is judged."
@@ -236,7 +226,7 @@ def _untrusted(losses: Sequence[float], limits: Mapping[str, Number]) -> StageVe
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of some finite numbers, also where their sum lies beyond the largest float."""
+    """The mean of finite numbers, also where their sum exceeds the largest float."""
     try:
         return math.fsum(values) / len(values)
     except OverflowError:

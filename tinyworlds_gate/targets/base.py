@@ -1,4 +1,4 @@
-"""What is being validated: the scripts, the configs and the log lines of a TinyWorlds project (tinyworlds.md §2)."""
+"""Target: the scripts, configs and log lines of the TinyWorlds project under validation (tinyworlds.md §2)."""
 
 from __future__ import annotations
 
@@ -7,27 +7,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.run.layout import STAGES, check_stage
-from tinyworlds_gate.targets.capabilities import CAPABILITIES, EMBEDDED, FORK, ORIGINAL, Capabilities
+from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.layout import check_stage
+from tinyworlds_gate.targets.capabilities import CAPABILITIES, EMBEDDED, FORK, ORIGINAL, Capabilities, Reading
 from tinyworlds_gate.targets.log_lines import LogPatterns
 
 
 @dataclass(frozen=True)
 class LogMarkers:
-    """What the inference log must show (G2, G3, G5); ``checkpoint`` takes the stage's name."""
+    """Lines that the inference log must contain (G2, G3, G5); ``checkpoint`` is formatted with the stage's name."""
 
     checkpoint: str = "Using {stage} checkpoint:"
     frame: str = "Inferring frame"
     stats: str = "Inference stats"
     mse: str = "Mean Squared Error (GT vs Pred)"
 
-    def checkpoint_of(self, stage: str) -> str:
-        return self.checkpoint.format(stage=check_stage(stage))
-
 
 @dataclass(frozen=True)
 class TargetLayout:
-    """Where a target keeps its files, relative to its root; a run's folder is given by ``NG_RUN_ROOT_DIR``."""
+    """File locations of a target, relative to its root; ``NG_RUN_ROOT_DIR`` is the run's folder."""
 
     frames: str = "data/{dataset}_frames.h5"
     """``{dataset}``: the dataset's name in lower case."""
@@ -39,15 +37,15 @@ class TargetLayout:
 
 
 @dataclass(frozen=True)
-class Words:
-    """The ``key=value`` words of a target that differ from the contract's, and its environment."""
+class TargetArguments:
+    """Changes to the contract's ``key=value`` arguments for this target, and its environment variables."""
 
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The contract's key → the target's own."""
     training: Mapping[str, object] = field(default_factory=dict)
-    """Further words of every stage; they win."""
+    """Additional arguments of every stage; they take precedence."""
     inference: Mapping[str, object] = field(default_factory=dict)
-    """Further words of its inference; they win."""
+    """Additional arguments of its inference; they take precedence."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,10 +53,9 @@ class Words:
 class Target:
     """One project under validation.
 
-    ``root`` is where its processes start; ``import_paths`` go to the front of their PYTHONPATH. ``shared_scripts``
-    says that other projects run the same script files (the embedded reference is installed once), so that a
-    process belongs to this project by where it runs, not by its script alone. What ``can`` does not name is worked
-    around by the loop, or told.
+    Processes start in ``root``, with ``import_paths`` at the front of PYTHONPATH. ``shared_scripts``: other projects
+    run the same script files (the embedded reference is installed once), so a process is assigned to this project by
+    its working directory as well. The loop works around or reports the capabilities that are missing in ``can``.
     """
 
     kind: str
@@ -74,11 +71,17 @@ class Target:
     can: Capabilities = CAPABILITIES[EMBEDDED]
     patterns: LogPatterns = field(default_factory=LogPatterns)
     layout: TargetLayout = TargetLayout()
-    words: Words = Words()
+    arguments: TargetArguments = TargetArguments()
     stage_names: Mapping[str, str] = field(default_factory=dict)
-    """Stage → the target's own name of it, where it has another."""
-    told: str = ""
-    """How the kind was found, for a person."""
+    """Stage → the target's own name, if it differs."""
+    settings_files: Mapping[str, Path] = field(default_factory=dict)
+    """Name (``training``, ``inference`` or a stage) → its settings file, if it is not ``<name>.yaml`` in config_dir."""
+    readings: tuple[Reading, ...] = ()
+    """What the checkout's code shows, with the lines."""
+    resuming: frozenset[str] | None = None
+    """Stages that continue a checkpoint, if not all stages do the same; None: as ``can.resumes``."""
+    kind_reason: str = ""
+    """The kind and how it was detected, for people."""
 
     def __post_init__(self) -> None:
         missing = [stage for stage in STAGES if stage not in self.stage_scripts]
@@ -87,29 +90,51 @@ class Target:
 
     @property
     def is_checkout(self) -> bool:
-        """Whether it is somebody's TinyWorlds checkout, driven from outside and never changed."""
+        """Whether it is an external TinyWorlds checkout, which the harness runs and never changes."""
         return self.kind in (ORIGINAL, FORK)
+
+    def resumes(self, stage: str) -> bool:
+        """Whether a stage continues at a checkpoint's step, with its optimizer (H7)."""
+        return self.can.resumes if self.resuming is None else stage in self.resuming
+
+    def limits(self) -> tuple[str, ...]:
+        """Return one sentence per missing capability: what is missing and what the harness does instead."""
+        limits = self.can.limits()
+        if self.resuming and not self.can.resumes:
+            apart = (
+                f"(this is not so for {', '.join(stage for stage in STAGES if stage in self.resuming)}, which resumes)"
+            )
+            return (f"{limits[0]} {apart}", *limits[1:])
+        return limits
+
+    def reading(self, name: str) -> Reading | None:
+        """Return what the code shows of a name, or None."""
+        return next((one for one in self.readings if one.name == name), None)
 
     def stage_script(self, stage: str) -> Path:
         return self.stage_scripts[check_stage(stage)]
 
     def stage_config(self, stage: str) -> Path:
-        return self.config_dir / f"{check_stage(stage)}.yaml"
+        return self.settings_file(check_stage(stage))
+
+    def settings_file(self, name: str) -> Path:
+        """Return the settings file of a stage, ``training`` or ``inference``."""
+        return self.settings_files.get(name, self.config_dir / f"{name}.yaml")
 
     def frames_file(self, dataset: str) -> Path:
-        """The frames that its stages train on."""
+        """Return the path of the frames that its stages train on."""
         return self.root / self.layout.frames.format(dataset=dataset.lower())
 
     @property
     def training_config(self) -> Path:
-        return self.config_dir / "training.yaml"
+        return self.settings_file("training")
 
     @property
     def inference_config(self) -> Path:
-        return self.config_dir / "inference.yaml"
+        return self.settings_file("inference")
 
     def check_files(self) -> None:
-        """Raise ``ConfigError`` naming every script and config file that is missing (before anything starts)."""
+        """Raise ``ConfigError`` listing every missing script and config file."""
         stages = [path for stage in STAGES for path in (self.stage_script(stage), self.stage_config(stage))]
         needed = [*stages, self.training_config, self.inference_script, self.inference_config]
         absent = [str(path) for path in needed if not path.is_file()]

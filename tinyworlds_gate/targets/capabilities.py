@@ -1,4 +1,7 @@
-"""What each kind of target can do, as data: the loop asks these fields, not the kind's name (tinyworlds.md §2, §3)."""
+"""Capabilities of a target, and each kind's defaults; the loop reads them, never the kind (tinyworlds.md §2, §3).
+
+``code_reading.py`` reads them from a checkout's source, ``--target-file`` can override them.
+"""
 
 from __future__ import annotations
 
@@ -13,97 +16,101 @@ KINDS = (EMBEDDED, ORIGINAL, FORK)
 
 @dataclass(frozen=True)
 class Capabilities:
-    """True: the target does it by itself. What is False is worked around or told; ``limits`` has the sentences."""
+    """True: the target supports it. False: the harness works around it or reports it (``limits``)."""
 
     resumes: bool
-    """`checkpoint=` goes on at the step after it, with optimizer and schedule, up to the absolute `n_updates` (H7)."""
+    """`checkpoint=` continues at the next step, with optimizer and schedule, up to the absolute `n_updates` (H7)."""
     saves_last_update: bool
-    """The last update is saved; else only steps that `log_interval` divides (hazard 5)."""
+    """The last update is saved; otherwise only steps divisible by `log_interval` (hazard 5)."""
     schedule_has_its_own_end: bool
-    """The learning-rate schedule ends where the harness says, not with the chunk's `n_updates` (hazard 10)."""
+    """The end of the learning-rate schedule is independent of the chunk's `n_updates` (hazard 10)."""
     heartbeats: bool
-    """Workers tell their steps and their GPU; else the watchdog reads log growth and GPU activity."""
+    """Workers report their step and GPU; otherwise the watchdog uses log growth and GPU activity."""
     stack_dumps: bool
-    """Workers print their stacks on a signal; else no signal is sent but SIGTERM and SIGKILL."""
+    """Workers print their stacks on a signal; otherwise only SIGTERM and SIGKILL are sent."""
     writes_history: bool
-    """`Logs/<stage>_history_<run>.csv` is written by the stage; else it is read from the stage's W&B files."""
+    """The stage writes `Logs/<stage>_history_<run>.csv`; otherwise the history comes from its W&B files."""
     trains_without_wandb: bool
-    """`use_wandb=false` does no harm (hazard 4)."""
+    """`use_wandb=false` works (hazard 4)."""
     prunes_checkpoints: bool
-    """`keep_checkpoints` is honoured."""
+    """`keep_checkpoints` is supported."""
     holds_out_clips: bool
-    """The stages leave held-out episodes of the frames file alone; else held-out clips need a file of their own."""
+    """The stages do not train on held-out episodes; otherwise held-out clips need a separate file."""
     seeds_inference: bool
-    """Inference takes `seed`, `sample_index` and `decode_steps` (hazard 6)."""
+    """Inference accepts `seed`, `sample_index` and `decode_steps` (hazard 6)."""
     infers_actions: bool
-    """Inference follows the actions of the true frames; else they are random, and it is run without any (hazard 6)."""
+    """Inference uses the true frames' actions; otherwise they are random, and it runs without actions (hazard 6)."""
     states_generated_error: bool
-    """`Mean Squared Error (GT vs Pred)` leaves the copied context out; else it is corrected for it (hazard 6)."""
+    """`Mean Squared Error (GT vs Pred)` excludes the copied context; otherwise it is corrected for it (hazard 6)."""
+    takes_checkpoint_folders: bool
+    """Inference accepts checkpoint folders, which its stages save; otherwise its own gate cannot pass."""
+    saves_on_one_rank: bool
+    """One rank writes a checkpoint; otherwise every rank writes the same path (hazard 2)."""
+    distributes_on_cpu: bool
+    """Several workers can train without a GPU."""
 
     def limits(self) -> tuple[str, ...]:
-        """What this target cannot do and what is done instead, a sentence each."""
+        """Return one sentence per missing capability: what is missing and what the harness does instead."""
         return tuple(LIMITS[field.name] for field in fields(self) if not getattr(self, field.name))
 
 
 LIMITS: Mapping[str, str] = {
     "resumes": "a checkpoint restores weights only and training restarts at step 0: each training is one chunk from "
-    "new "
-    "weights to its target (H7 is emulated so, never claimed), and a retry trains dynamics anew",
-    "saves_last_update": "checkpoints are written only where log_interval divides the step: the log interval is fitted "
-    "to the chunk, so that its last update is saved",
-    "schedule_has_its_own_end": "the learning-rate schedule spans n_updates and would anneal anew in every chunk: a "
-    "stage "
-    "is one chunk unless --video-chunk, --latent-chunk or --dynamics-chunk cuts it, and then the report says so",
-    "heartbeats": "no heartbeats: the watchdog reads log growth and GPU activity, and where NVML cannot tie the GPUs "
-    "to "
-    "the workers H6 is unknown",
+    "new weights to its target (H7 is emulated so, never claimed), and a retry trains dynamics from new weights",
+    "saves_last_update": "checkpoints are written only where log_interval divides the step: the log interval is "
+    "adapted to the chunk, so that its last update is saved",
+    "schedule_has_its_own_end": "the learning-rate schedule spans n_updates and would anneal again in every chunk: a "
+    "stage is one chunk unless --video-chunk, --latent-chunk or --dynamics-chunk divides it, and the report says so",
+    "heartbeats": "no heartbeats: the watchdog reads log growth and GPU activity, and where NVML cannot attribute the "
+    "GPUs to the workers H6 is unknown",
     "stack_dumps": "no stack dumps: workers that hang get SIGTERM and SIGKILL, no other signal",
     "writes_history": "the history is read from the stage's own offline W&B files after each chunk",
     "trains_without_wandb": "a stage without W&B dies after step 0: use_wandb stays true, in offline mode",
     "prunes_checkpoints": "old checkpoints are never removed",
-    "holds_out_clips": "the stages train on the whole frames file: held-out clips come from a file of their own",
-    "seeds_inference": "its inference takes no seed and no clip: its own error is that of one random clip of the "
+    "holds_out_clips": "the stages train on the whole frames file: held-out clips come from a separate file",
+    "seeds_inference": "its inference accepts no seed and no clip: its own error is that of one random clip of the "
     "training data",
-    "infers_actions": "its inference would follow random actions: it is run without actions",
-    "states_generated_error": "its error averages in the copied context frames, which have none: it is corrected for "
+    "infers_actions": "its inference would follow random actions: it runs without actions",
+    "states_generated_error": "its error includes the copied context frames, whose error is zero: it is corrected for "
     "them",
+    "takes_checkpoint_folders": "its inference accepts no checkpoint folder, which is what its stages save: its own "
+    "gate fails with that reason, and the trusted gate alone measures the model",
+    "saves_on_one_rank": "with several workers every rank writes the same checkpoint path: a chunk whose checkpoint is "
+    "another rank's empty state does not count",
+    "distributes_on_cpu": "it refuses several workers without a GPU: on the CPU it trains with one",
 }
-"""Field that is False → its sentence."""
+"""Capability → the sentence if it is missing."""
 
 CAPABILITIES: Mapping[str, Capabilities] = {
     EMBEDDED: Capabilities(**dict.fromkeys(LIMITS, True)),
-    ORIGINAL: Capabilities(**dict.fromkeys(LIMITS, False)),
+    ORIGINAL: Capabilities(**dict.fromkeys(LIMITS, False) | {"takes_checkpoint_folders": True}),
     FORK: Capabilities(
         **dict.fromkeys(LIMITS, False)
         | dict.fromkeys(
-            ("resumes", "saves_last_update", "seeds_inference", "infers_actions", "states_generated_error"), True
+            (
+                "resumes",
+                "saves_last_update",
+                "seeds_inference",
+                "infers_actions",
+                "states_generated_error",
+                "takes_checkpoint_folders",
+            ),
+            True,
         )
     ),
 }
-"""Kind → what it can do; docs/external-checkouts.md shows this table."""
+"""Kind → capabilities, where the code shows nothing else; docs/external-checkouts.md shows this table."""
 
 
-def capability_table() -> str:
-    """The table of docs/external-checkouts.md: one row a field, one column a kind."""
-    told = {field: doc for field, doc in _QUESTIONS.items()}
-    rows = ["| what | " + " | ".join(f"`{kind}`" for kind in KINDS) + " |", "| --- |" + " --- |" * len(KINDS)]
-    for field, question in told.items():
-        answers = ["yes" if getattr(CAPABILITIES[kind], field) else "no" for kind in KINDS]
-        rows.append(f"| {question} (`{field}`) | " + " | ".join(answers) + " |")
-    return "\n".join(rows)
+@dataclass(frozen=True)
+class Reading:
+    """A fact of the source: ``value``, the place (``scripts/train_dynamics.py:201``) and its line of code."""
 
+    name: str
+    value: bool
+    place: str
+    line: str
 
-_QUESTIONS: Mapping[str, str] = {
-    "resumes": "goes on at the absolute step of a checkpoint, with its optimizer",
-    "saves_last_update": "saves the last update whatever `log_interval` is",
-    "schedule_has_its_own_end": "schedule ends at the stage's target, whatever the chunks are",
-    "heartbeats": "workers tell their steps and GPUs",
-    "stack_dumps": "a worker that hangs prints its stacks",
-    "writes_history": "writes the metric history itself",
-    "trains_without_wandb": "trains with `use_wandb=false`",
-    "prunes_checkpoints": "removes old checkpoints (`--keep-checkpoints`)",
-    "holds_out_clips": "leaves held-out episodes of its frames file untouched",
-    "seeds_inference": "inference takes a seed, a clip and decoding steps",
-    "infers_actions": "inference follows the actions of the true frames",
-    "states_generated_error": "its stated error leaves the copied context out",
-}
+    def as_record(self) -> dict[str, object]:
+        """Return the journal's form."""
+        return {"name": self.name, "value": self.value, "place": self.place, "line": self.line}

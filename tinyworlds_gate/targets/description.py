@@ -1,19 +1,20 @@
-"""A YAML that describes a fork which renamed things: scripts, words, patterns, layout (docs/external-checkouts.md).
+"""Schema of the YAML file that describes a fork with other names (docs/external-checkouts.md).
 
-Unknown keys are refused with the nearest known one; nothing in the file is executed.
+An unknown key is an error that suggests the nearest known one. Nothing in the file is executed.
 """
 
 from __future__ import annotations
 
 import re
 import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
 from tinyworlds_gate.config.schema import Schema
-from tinyworlds_gate.config.yaml_io import read_mapping, validated
+from tinyworlds_gate.config.yaml_io import read_mapping, validate_tree
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.targets.base import TargetLayout
 from tinyworlds_gate.targets.capabilities import Capabilities
@@ -27,7 +28,7 @@ def _inside(text: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_inside)]
-"""Inside the checkout."""
+"""A path inside the checkout."""
 Key = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Plain = bool | int | float | str | None
 
@@ -41,15 +42,25 @@ class ScriptsDescription(Schema):
     inference: RelativePath = "scripts/run_inference.py"
 
 
+class SettingsDescription(Schema):
+    """The settings files, relative to the checkout's root, if they are not ``<name>.yaml`` in ``configs``."""
+
+    training: RelativePath | None = None
+    video_tokenizer: RelativePath | None = None
+    latent_actions: RelativePath | None = None
+    dynamics: RelativePath | None = None
+    inference: RelativePath | None = None
+
+
 class OverridesDescription(Schema):
-    """Words that are added to the command lines; they win over those of the harness."""
+    """Arguments added to the command lines; they take precedence over those of the harness."""
 
     training: dict[Key, Plain] = Field(default_factory=dict)
     inference: dict[Key, Plain] = Field(default_factory=dict)
 
 
 class StageNames(Schema):
-    """The fork's own names of the stages, as its checkpoint folders and logs use them."""
+    """The fork's own stage names, as in its checkpoint folders and logs."""
 
     video_tokenizer: str | None = None
     latent_actions: str | None = None
@@ -57,7 +68,7 @@ class StageNames(Schema):
 
 
 class LayoutDescription(Schema):
-    """Where its files lie; see ``TargetLayout``."""
+    """File locations; see ``TargetLayout``."""
 
     frames: RelativePath = TargetLayout.frames
     pictures: RelativePath = TargetLayout.pictures
@@ -92,7 +103,7 @@ class PatternsDescription(Schema):
         try:
             groups = re.compile(text).groupindex
         except re.error as error:
-            raise ValueError(f"it is no regular expression ({error})") from error
+            raise ValueError(f"it is not a regular expression ({error})") from error
         missing = [name for name in GROUPS.get(info.field_name, ()) if name not in groups]
         if missing:
             raise ValueError(f"it lacks the named group(s) {', '.join(f'(?P<{name}>…)' for name in missing)}")
@@ -100,7 +111,7 @@ class PatternsDescription(Schema):
 
 
 class CapabilitiesDescription(Schema):
-    """What differs from the kind that the fork is based on; the fields of ``Capabilities``."""
+    """Differences from the kind that the fork is based on; the fields of ``Capabilities``."""
 
     resumes: bool | None = None
     saves_last_update: bool | None = None
@@ -114,39 +125,43 @@ class CapabilitiesDescription(Schema):
     seeds_inference: bool | None = None
     infers_actions: bool | None = None
     states_generated_error: bool | None = None
+    takes_checkpoint_folders: bool | None = None
+    saves_on_one_rank: bool | None = None
+    distributes_on_cpu: bool | None = None
 
 
 class TargetDescription(Schema):
-    """The whole file; everything may be left out but the kind that the fork is based on."""
+    """The whole file; only ``kind``, which the fork is based on, is required."""
 
     kind: Literal["tinyworlds", "tinyworlds-fork"]
     name: str | None = None
     """Shown beside the kind."""
     configs: RelativePath = "configs"
     """The folder with training.yaml, a file a stage, and inference.yaml."""
+    settings: SettingsDescription = SettingsDescription()
     scripts: ScriptsDescription = ScriptsDescription()
     stages: StageNames = StageNames()
     renamed: dict[Key, Key] = Field(default_factory=dict)
-    """The contract's key → the fork's own, such as ``n_updates: max_steps``."""
+    """The contract's key → the fork's own, for example ``n_updates: max_steps``."""
     overrides: OverridesDescription = OverridesDescription()
     environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = Field(default_factory=dict)
     layout: LayoutDescription = LayoutDescription()
     patterns: PatternsDescription = PatternsDescription()
     capabilities: CapabilitiesDescription = CapabilitiesDescription()
 
-    def capable(self, of_kind: Capabilities) -> Capabilities:
-        """The kind's capabilities with what the file says instead."""
-        return Capabilities(**vars(of_kind) | self.capabilities.model_dump(exclude_none=True))
+    def capabilities_of(self, of_kind: Capabilities, read: Mapping[str, bool]) -> Capabilities:
+        """Return the kind's capabilities, replaced by those read from the code and by those of this file."""
+        return Capabilities(**vars(of_kind) | dict(read) | self.capabilities.model_dump(exclude_none=True))
 
     def stage_names(self) -> dict[str, str]:
-        """Stage → the fork's own name, where it has another."""
+        """Return stage → the fork's own name, if it differs."""
         return {stage: name for stage in STAGES if (name := getattr(self.stages, stage)) is not None}
 
 
 def read_description(path: Path) -> TargetDescription:
-    """The description in a file.
+    """Read a description from a file.
 
     Raises:
-        ConfigError: it is missing or malformed, a key is unknown, or a value is not allowed; each with its place.
+        ConfigError: the file is missing or malformed, a key is unknown, or a value is not allowed.
     """
-    return validated(TargetDescription, read_mapping(path), f"--target-file {path}")
+    return validate_tree(TargetDescription, read_mapping(path), f"--target-file {path}")

@@ -1,4 +1,4 @@
-"""Which kind of target a folder is, by its files (tinyworlds.md §2, "Telling checkouts apart"); nothing is imported."""
+"""Detect the kind of target in a folder from its files, without importing any (tinyworlds.md §2)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ COMMON = (*SCRIPTS, "utils/config.py", "models", "datasets", "configs")
 
 @dataclass(frozen=True)
 class Detection:
-    """The kind and the signs that told it (``chosen``: a person said it, and the signs are shown beside it)."""
+    """The kind and the signs found in the files; ``chosen``: the user set the kind."""
 
     kind: str
     signs: tuple[str, ...]
     chosen: bool = False
 
-    def told(self) -> str:
-        """``tinyworlds-fork (decode_steps in configs/inference.yaml, …)``."""
-        by = "chosen with --target-kind; its files say: " if self.chosen else ""
+    def describe(self) -> str:
+        """Return, for example, ``tinyworlds-fork (decode_steps in configs/inference.yaml, …)``."""
+        by = "chosen with --target-kind; its files show: " if self.chosen else ""
         return f"{self.kind} ({by}{', '.join(self.signs) or 'no sign of either'})"
 
 
 def detect(root: Path, chosen: str | None = None) -> Detection:
-    """The kind of the target in ``root``; ``chosen`` overrides what its files say.
+    """Return the kind of the target in ``root``; ``chosen`` overrides the detection.
 
     Raises:
-        ConfigError: the folder does not exist, is no target at all, or its files say both kinds or neither.
+        ConfigError: the folder does not exist, is no target, or its files match both kinds equally.
     """
     if not root.is_dir():
         raise ConfigError(f"--target-repo {root} is not a folder; give the root of a TinyWorlds checkout.")
@@ -48,9 +48,9 @@ def detect(root: Path, chosen: str | None = None) -> Detection:
     if chosen is not None:
         return Detection(chosen, (*signs[ORIGINAL], *signs[FORK]), chosen=True)
     if len(signs[ORIGINAL]) == len(signs[FORK]):
-        told = "; ".join(f"{kind}: {', '.join(found) or 'nothing'}" for kind, found in signs.items())
+        found = "; ".join(f"{kind}: {', '.join(names) or 'nothing'}" for kind, names in signs.items())
         raise ConfigError(
-            f"--target-repo {root}: its files do not tell which kind of TinyWorlds it is ({told}). Say it with "
+            f"--target-repo {root}: its files do not show which kind of TinyWorlds it is ({found}). Choose it with "
             f"--target-kind {ORIGINAL} or --target-kind {FORK}."
         )
     kind = max(signs, key=lambda one: len(signs[one]))
@@ -63,7 +63,7 @@ def is_embedded(root: Path) -> bool:
 
 
 def original_signs(root: Path) -> tuple[str, ...]:
-    """What speaks for the original's main branch."""
+    """Return the signs of upstream TinyWorlds' main branch."""
     training, inference = _keys(root / "configs/training.yaml"), _keys(root / "configs/inference.yaml")
     return _true(
         {
@@ -76,23 +76,23 @@ def original_signs(root: Path) -> tuple[str, ...]:
 
 
 def fork_signs(root: Path) -> tuple[str, ...]:
-    """What speaks for the fork."""
+    """Return the signs of the TinyWorlds fork."""
     training, inference = _keys(root / "configs/training.yaml"), _keys(root / "configs/inference.yaml")
     dynamics = root / "scripts/train_dynamics.py"
-    told = dynamics.read_text(encoding="utf-8", errors="replace") if dynamics.is_file() else ""
+    source = dynamics.read_text(encoding="utf-8", errors="replace") if dynamics.is_file() else ""
     return _true(
         {
             **{
                 f"{key} in configs/inference.yaml": key in inference for key in ("decode_steps", "seed", "sample_index")
             },
             "the backbone in configs/training.yaml": set(BACKBONE_KEYS) <= training,
-            "start_step in scripts/train_dynamics.py": "start_step" in told,
+            "start_step in scripts/train_dynamics.py": "start_step" in source,
         }
     )
 
 
 def require_known(kind: str) -> str:
-    """The kind, when it is one; raises ``ConfigError`` with those that are."""
+    """Return the kind; raises ``ConfigError`` with the allowed kinds if it is unknown."""
     if kind not in KINDS:
         raise ConfigError(f"Target kind {kind!r} is not known; allowed are {', '.join(KINDS)}.")
     return kind

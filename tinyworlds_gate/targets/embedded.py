@@ -1,4 +1,4 @@
-"""The reference world model that ships inside this package, driven like any TinyWorlds checkout."""
+"""Build the target for the reference world model inside this package."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import tinyworlds_gate
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.run.layout import STAGES
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.targets.base import Target
 
 _SCRIPTS_PACKAGE = "tinyworlds_gate.reference.scripts"
 
 
 def embedded_target(project_root: Path, config_dir: Path) -> Target:
-    """The target whose scripts are the package's own and whose configs lie in ``config_dir``.
+    """Return the target with the package's own scripts and the configs in ``config_dir``.
 
-    ``config_dir`` may be relative to ``project_root``. Raises ``ConfigError`` when one of the folders is missing.
+    ``config_dir`` may be relative to ``project_root``. Raises ``ConfigError`` if one of the folders is missing.
     """
     root = Path(project_root).resolve()
     configs = (root / config_dir).resolve()
@@ -40,8 +40,10 @@ def embedded_target(project_root: Path, config_dir: Path) -> Target:
 
 
 def package_path() -> tuple[Path, ...]:
-    """This package's parent, for PYTHONPATH; nothing where Python finds the package anyway (site-packages on
-    PYTHONPATH would shadow the library)."""
+    """Return this package's parent folder for PYTHONPATH; empty if the package is installed.
+
+    Site-packages on PYTHONPATH would shadow the standard library.
+    """
     parent = Path(tinyworlds_gate.__file__).resolve().parent.parent
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     return () if parent in installed else (parent,)

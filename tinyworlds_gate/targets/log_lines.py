@@ -1,7 +1,7 @@
-"""The lines of a checkout's logs that count, as one table of patterns a kind, and what a log says by them (pure).
+"""Parse a checkout's logs with a table of line patterns (pure).
 
-A line is what stands between line ends of any system, or what a progress bar left after its last carriage return;
-colours and bytes that are no UTF-8 do no harm. Unknown lines are ignored.
+Lines end with any system's line end, or with the carriage return of a progress bar. Colour codes are removed, invalid
+UTF-8 is replaced, and unknown lines are ignored.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from tinyworlds_gate.targets.capabilities import EMBEDDED, FORK, ORIGINAL
-
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _NUMBER = r"(?P<value>\S+)"
 
 
 @dataclass(frozen=True)
 class LogPatterns:
-    """Regular expressions for whole lines (``re.match``), with the named groups that are read from them."""
+    """Regular expressions for whole lines (``re.match``), with named groups (``GROUPS``)."""
 
     checkpoint: str = r"Using (?P<stage>video_tokenizer|latent_actions|dynamics) checkpoint:\s*(?P<path>\S.*?)\s*$"
     frame: str = r"Inferring frame (?P<number>\d+)/(?P<total>\d+)"
@@ -32,7 +30,7 @@ class LogPatterns:
     loss: str = rf"\s*Step (?P<step>\d+) Loss:\s*{_NUMBER}"
 
     def compiled(self, name: str) -> re.Pattern[str]:
-        """The pattern of this name."""
+        """Return the compiled pattern of this name."""
         return re.compile(getattr(self, name))
 
 
@@ -44,14 +42,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "progress": ("done", "total"),
     "loss": ("step", "value"),
 }
-"""Pattern → the named groups that it must have; the others have none."""
-
-PATTERNS: Mapping[str, LogPatterns] = {
-    EMBEDDED: LogPatterns(),
-    ORIGINAL: LogPatterns(),
-    FORK: LogPatterns(),
-}
-"""Kind → its table. The kinds print the same lines; what `mse` means differs (``states_generated_error``)."""
+"""Pattern → its required named groups; the others have none."""
 
 MARKERS: Mapping[str, str] = {
     "checkpoint": "Using … checkpoint:",
@@ -59,16 +50,16 @@ MARKERS: Mapping[str, str] = {
     "stats": "Inference stats",
     "mse": "Mean Squared Error (GT vs Pred)",
 }
-"""What an inference log must show (G2, G3, G5) → how it reads in a sentence."""
+"""Markers that an inference log must contain (G2, G3, G5) → their text in a sentence."""
 
 
 @dataclass(frozen=True)
 class InferenceLines:
-    """What an inference log states; None where it says nothing. Errors are means over frames in [0, 1]."""
+    """Contents of an inference log; None if absent. Errors are means over frames in [0, 1]."""
 
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     frames_inferred: int = 0
-    frames_asked: int | None = None
+    frames_planned: int | None = None
     has_stats: bool = False
     mse: float | None = None
     mse_with_context: float | None = None
@@ -76,7 +67,7 @@ class InferenceLines:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The markers that the log does not show, as they read."""
+        """Return the texts of the markers that the log lacks."""
         absent = {
             "checkpoint": len(self.checkpoints) < 3,
             "frame": self.frames_inferred == 0,
@@ -87,7 +78,7 @@ class InferenceLines:
 
 
 def log_lines(text: str) -> Iterator[str]:
-    """The lines of a log: ended by a line feed, by Windows' pair, or overwritten after a carriage return."""
+    """Yield the non-empty lines of a log, split at line feeds and carriage returns, without colour codes."""
     for line in re.split(r"[\r\n]+", text):
         clean = _ESCAPES.sub("", line)
         if clean.strip():
@@ -95,12 +86,12 @@ def log_lines(text: str) -> Iterator[str]:
 
 
 def read_log(path: Path) -> str:
-    """A log's text; bytes that are no UTF-8 are replaced, a missing file is an empty log."""
+    """Return a log's text; invalid UTF-8 is replaced, and a missing file is an empty log."""
     return path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else ""
 
 
 def inference_lines(text: str, patterns: LogPatterns) -> InferenceLines:
-    """Read an inference log by a table; of a marker that stands twice the last counts."""
+    """Parse an inference log with the patterns; the last occurrence of a marker counts."""
     compiled = {one.name: patterns.compiled(one.name) for one in fields(patterns)}
     found, checkpoints = InferenceLines(), dict[str, str]()
     for line in log_lines(text):
@@ -118,7 +109,7 @@ def inference_lines(text: str, patterns: LogPatterns) -> InferenceLines:
 def _with(found: InferenceLines, name: str, match: re.Match[str]) -> InferenceLines:
     match name:
         case "frame":
-            return replace(found, frames_inferred=found.frames_inferred + 1, frames_asked=int(match["total"]))
+            return replace(found, frames_inferred=found.frames_inferred + 1, frames_planned=int(match["total"]))
         case "stats":
             return replace(found, has_stats=True)
         case "mse":
@@ -130,17 +121,19 @@ def _with(found: InferenceLines, name: str, match: re.Match[str]) -> InferenceLi
     return found
 
 
-def newest_update(text: str, patterns: LogPatterns, updates: int) -> int | None:
-    """The last 0-based update that the end of a training log tells of; None where it tells none.
+def newest_update(text: str, patterns: LogPatterns, updates: int, start: int = 0) -> int | None:
+    """Return the last 0-based update that the end of a training log shows, or None.
 
-    A progress bar counts only with this total (a loader has a bar of its own), and ``done`` updates of it mean that
-    update ``done − 1`` was made.
+    Only a progress bar with the total ``updates`` counts (a loader has its own bar); ``done`` updates in it mean that
+    update ``done − 1`` was made. The bar of a chunk that resumed at update ``start`` may count from there.
     """
     bar, loss = patterns.compiled("progress"), patterns.compiled("loss")
     newest: int | None = None
     for line in log_lines(text):
-        if (match := bar.match(line)) is not None and int(match["total"]) == updates and int(match["done"]) > 0:
-            newest = int(match["done"]) - 1
+        if (match := bar.match(line)) is not None and int(match["done"]) > 0:
+            total = int(match["total"])
+            if total in (updates, updates - start):
+                newest = int(match["done"]) - 1 + updates - total
         elif (match := loss.match(line)) is not None:
             newest = max(int(match["step"]), -1 if newest is None else newest)
     return newest

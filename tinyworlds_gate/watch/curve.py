@@ -1,4 +1,4 @@
-"""A loss curve of bounded size, however long the stage, and its sparkline."""
+"""A loss curve of bounded size, and its sparkline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_PARTS = 256
+MAX_PARTS = 256
 BARS = "▁▂▃▄▅▆▇█"
 BARS_ASCII = "_.:-=+*#"
 LOG_FROM_RATIO = 10.0
@@ -14,7 +14,7 @@ LOG_FROM_RATIO = 10.0
 
 @dataclass(frozen=True)
 class CurvePart:
-    """Neighbouring updates: the first of them, how many, and the sum of their losses."""
+    """Consecutive updates: the first, their number, and the sum of their losses."""
 
     first: int
     count: int
@@ -26,7 +26,7 @@ class CurvePart:
 
 
 class Curve:
-    """Takes losses in the order of their updates and keeps at most 256 parts: full, it joins neighbours."""
+    """Collects losses in the order of updates in at most 256 parts; when full, it merges neighbouring parts."""
 
     def __init__(self) -> None:
         self._parts: list[CurvePart] = []
@@ -38,7 +38,7 @@ class Curve:
         if last is not None and last.count < self._size:
             self._parts[-1] = CurvePart(last.first, last.count + 1, last.total + loss)
             return
-        if len(self._parts) == MOST_PARTS:
+        if len(self._parts) == MAX_PARTS:
             pairs = zip(self._parts[::2], self._parts[1::2], strict=True)
             self._parts = [CurvePart(a.first, a.count + b.count, a.total + b.total) for a, b in pairs]
             self._size *= 2
@@ -51,24 +51,24 @@ class Curve:
 
 
 def resample(parts: Sequence[CurvePart], width: int) -> list[float]:
-    """Means over at most ``width`` equal runs of the parts, oldest first."""
+    """Return means over at most ``width`` equal groups of parts, oldest first."""
     if not parts or width < 1:
         return []
     columns = min(width, len(parts))
     means = []
     for column in range(columns):
-        run = parts[column * len(parts) // columns : (column + 1) * len(parts) // columns]
-        means.append(sum(part.total for part in run) / sum(part.count for part in run))
+        group = parts[column * len(parts) // columns : (column + 1) * len(parts) // columns]
+        means.append(sum(part.total for part in group) / sum(part.count for part in group))
     return means
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:
-    """Whether a sparkline of these values uses a logarithmic scale: all above zero, over more than a decade."""
+    """Whether a sparkline of these values is logarithmic: all are positive and span more than a decade."""
     return bool(values) and min(values) > 0 and max(values) > LOG_FROM_RATIO * min(values)
 
 
 def sparkline(values: Sequence[float], bars: str = BARS) -> str:
-    """One character a value, from the lowest bar to the highest; values that are all equal lie in the middle."""
+    """Return one bar character per value; if all values are equal, the middle one."""
     if is_logarithmic(values):
         values = [math.log(value) for value in values]
     low, high = min(values, default=0.0), max(values, default=0.0)

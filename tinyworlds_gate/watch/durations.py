@@ -1,4 +1,4 @@
-"""Durations as a person writes and reads them: `4h`, `90m`, `30s`; `14 min`, `2 h 05 min`."""
+"""Parse durations such as `4h`, `90m`, `30s` or `1h30m`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])")
 
 
 def parse_duration(text: str) -> float:
-    """The seconds that ``text`` names, as `4h`, `90m`, `30s`, `1.5h` or `1h30m`.
+    """Return the seconds of a duration such as `4h`, `90m`, `30s`, `1.5h` or `1h30m`.
 
     Raises:
         ConfigError: any other form, zero, or more than 30 days.
@@ -21,23 +21,8 @@ def parse_duration(text: str) -> float:
     written = text.strip().lower()
     parts = _PART.findall(written) if _WRITTEN.fullmatch(written) else []
     if not parts:
-        raise ConfigError(f"{text!r} is no duration: write a number and its unit, such as 4h, 90m, 30s or 1h30m.")
+        raise ConfigError(f"{text!r} is not a duration: write a number and its unit, such as 4h, 90m, 30s or 1h30m.")
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
     if not 0 < seconds <= LONGEST_S:
         raise ConfigError(f"The duration {text!r} is not allowed: give more than 0 seconds and at most 30d.")
     return seconds
-
-
-def short(seconds: float) -> str:
-    """Seconds for a glance: `8 s`, `14 min`, `2 h 05 min`, `3 d 4 h`; below ten seconds with a tenth."""
-    if seconds < 9.95:
-        return f"{max(0.0, seconds):.1f} s"
-    if seconds < 89.5:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24} h"

@@ -1,4 +1,4 @@
-"""What an event of the journal says to a person who watches: one line, without secrets and control characters."""
+"""Describe a journal event in one line of text, without secrets and control characters."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
+from tinyworlds_gate.run.formats import number_text, rounded_duration
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.redact import redact
-from tinyworlds_gate.watch.durations import short
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def one_line(text: object) -> str:
-    """``text`` as one line that a terminal shows as it is written."""
+    """Return ``text`` as one line without secrets and control characters."""
     return redact(_CONTROL.sub("?", " ".join(str(text).split())))
 
 
-def number(value: object, form: str = ".4g") -> str:
-    """A number of the journal, `?` where it has none."""
-    return format(value, form) if isinstance(value, int | float) and not isinstance(value, bool) else "?"
+def _number(value: object, form: str = ".4g") -> str:
+    return number_text(value, form, "?")
 
 
-def sentence_of(event: Event) -> str | None:
-    """The line for an event, None for one that is told elsewhere."""
-    tell = _SENTENCES.get(event["event"])
-    told = tell(event) if tell is not None else None
-    return one_line(told) if told else None
+def event_sentence(event: Event) -> str | None:
+    """Return the line for an event, or None for an event that is not shown."""
+    describe = _SENTENCES.get(event["event"])
+    text = describe(event) if describe is not None else None
+    return one_line(text) if text else None
 
 
 def _run_started(event: Event) -> str:
@@ -51,7 +50,7 @@ def _chunk_started(event: Event) -> str:
     return (
         f"chunk {event.get('chunk')} of {event.get('stage')} started: updates {event.get('start_update')} to "
         f"{event.get('end_update')} of {event.get('target_updates')} ({event.get('reason')}), learning rate "
-        f"{number(params.get('learning_rate'))}, effective batch {event.get('effective_batch')}"
+        f"{_number(params.get('learning_rate'))}, effective batch {event.get('effective_batch')}"
     )
 
 
@@ -62,16 +61,16 @@ def _chunk_finished(event: Event) -> str:
         return f"{name} does not count: {failure.get('reason')}"
     if event.get("cause") == "interrupted":
         return f"{name} was interrupted"
-    took = f" in {short(float(event['wall_s']))}" if event.get("wall_s") is not None else ""
+    took = f" in {rounded_duration(float(event['wall_s']))}" if event.get("wall_s") is not None else ""
     return (
-        f"{name} done{took}: final loss {number(event.get('final_loss'))}, "
-        f"{number(event.get('updates_per_s'), '.3g')} updates/s"
+        f"{name} done{took}: final loss {_number(event.get('final_loss'))}, "
+        f"{_number(event.get('updates_per_s'), '.3g')} updates/s"
     )
 
 
 def _retune(event: Event) -> str:
     changes = ", ".join(
-        f"{key} {number(pair[0])} -> {number(pair[1])}" for key, pair in (event.get("changes") or {}).items()
+        f"{key} {_number(pair[0])} -> {_number(pair[1])}" for key, pair in (event.get("changes") or {}).items()
     )
     return f"{event.get('stage')}: {event.get('id')}: {event.get('reason')}" + (f" ({changes})" if changes else "")
 
@@ -83,20 +82,20 @@ def _verdict(event: Event) -> str:
 
 
 def _picture(event: Event) -> str:
-    of = f"picture of the verdict of {attempt_name(*attempt_of(event))}"
-    return f"{of}: {event.get('picture') or 'not drawn: ' + str(event.get('problem'))}"
+    label = f"picture of the verdict of {attempt_name(*attempt_of(event))}"
+    return f"{label}: {event.get('picture') or 'not drawn: ' + str(event.get('problem'))}"
 
 
 def _retrain(event: Event) -> str:
     return (
         f"dynamics is retrained from update {event.get('from_update')} to {event.get('to_update')} at learning rate "
-        f"{number(event.get('learning_rate'))}"
+        f"{_number(event.get('learning_rate'))}"
     )
 
 
 def _refused(event: Event) -> str:
     used: Mapping[str, Any] = event.get("used") or {}
-    then = f"update {used.get('step')} is used instead" if used else "the stage starts anew"
+    then = f"update {used.get('step')} is used instead" if used else "the stage starts again from new weights"
     return f"{event.get('stage')}: a checkpoint was refused; {then}"
 
 
@@ -110,6 +109,10 @@ _SENTENCES: Mapping[str, Callable[[Event], str | None]] = {
     "checkpoint_refused": _refused,
     "stage_gate": lambda event: (
         f"{event.get('stage')}: gate {event.get('id')} says {event.get('decision')}: {event.get('reason')}"
+    ),
+    "device_probe": lambda event: (
+        f"{event.get('stage')}: device probe after chunk {event.get('chunk')}: "
+        f"{'evidence seen' if event.get('dual_gpu_ok') else 'no evidence'}: {event.get('dual_gpu_reason')}"
     ),
     "retune": _retune,
     "stage_finished": lambda event: f"{event.get('stage')}: {event.get('verdict')}: {event.get('reason')}",

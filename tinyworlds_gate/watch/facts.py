@@ -1,4 +1,4 @@
-"""What the files of a run say at one moment, as plain data; read by ``reader.py``, judged by ``view.py``."""
+"""Data read from a run's files at one moment; ``reader.py`` fills it and ``view.py`` evaluates it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinyworlds_gate.watch.curve import CurvePart
 
 @dataclass(frozen=True)
 class WorkerBeat:
-    """One heartbeat: 0-based update just done (-1 before the first), wall time, the machine's monotonic clock, CPU."""
+    """One heartbeat: 0-based last update (-1 before the first), wall time, monotonic time, CPU seconds."""
 
     rank: int
     pid: int
@@ -23,8 +23,8 @@ class WorkerBeat:
 
 
 @dataclass(frozen=True)
-class Moves:
-    """A channel of a stage (Unix seconds): its newest entry, when that appeared, and the times in the watched chunk."""
+class Arrivals:
+    """Entries of a channel (Unix seconds): the newest entry, its time, and all times in the current chunk."""
 
     newest: str | None = None
     newest_time: float | None = None
@@ -33,7 +33,7 @@ class Moves:
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One GPU in the newest device sample; None is "not known"."""
+    """One GPU in the newest device sample; None means unknown."""
 
     uuid: str
     util_pct: float | None
@@ -52,27 +52,27 @@ class DeviceReading:
 
 @dataclass(frozen=True)
 class Losses:
-    """A stage's losses by update: the curve, oldest first, and what the newest row says."""
+    """A stage's loss curve, oldest first, and its newest row."""
 
     curve: tuple[CurvePart, ...] = ()
     last_step: int | None = None
     last_loss: float | None = None
     lowest: float | None = None
     not_finite: int | None = None
-    """The newest update whose loss was NaN or infinite; None without any."""
+    """The newest update with a NaN or infinite loss, or None."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything beside the journal that a view is made of."""
+    """All inputs of a view besides the journal."""
 
     beats: Mapping[int, tuple[WorkerBeat, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Rank → the newest heartbeats of the chunk, oldest first."""
     losses: Losses = Losses()
-    history: Moves = Moves()
-    checkpoints: Moves = Moves()
-    pictures: Moves = Moves()
+    history: Arrivals = Arrivals()
+    checkpoints: Arrivals = Arrivals()
+    pictures: Arrivals = Arrivals()
     devices: DeviceReading | None = None
     log_modified: float | None = None
-    """Of the log of the child that runs now."""
-    journal_there: bool = False
+    """Modification time of the current child's log."""
+    journal_exists: bool = False

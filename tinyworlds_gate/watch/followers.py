@@ -1,4 +1,4 @@
-"""Follow the files of one chunk while they grow: heartbeats, losses, device samples, checkpoints and pictures."""
+"""Follow the growing files of one chunk: heartbeats, losses, device samples, checkpoints and pictures."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.watch.curve import Curve
-from tinyworlds_gate.watch.facts import DeviceReading, GpuReading, Losses, Moves, WorkerBeat
+from tinyworlds_gate.watch.facts import Arrivals, DeviceReading, GpuReading, Losses, WorkerBeat
 from tinyworlds_gate.watch.tail import Tail
 
 HISTORY_BYTES = 4 * 2**20
-"""About 40,000 updates: what is read of a history that is longer."""
+"""Of a longer history only this many bytes are read, about 40,000 updates."""
 BEATS_BYTES = 64 * 2**10
 SAMPLES_BYTES = 256 * 2**10
-KEPT_BEATS = 300
-KEPT_MOVES = 12
-LISTED_AGAIN_S = 2.0
-"""A folder that changed this recently is listed again: two changes can bear the same time."""
+MAX_BEATS = 300
+MAX_ARRIVALS = 12
+RELIST_S = 2.0
+"""A folder that changed this recently is listed again: two changes can have the same modification time."""
 
 
 class BeatsFollower:
-    """The heartbeats of a chunk's workers; of a long chunk only the newest are read."""
+    """Follows the heartbeats of a chunk's workers; of a long chunk only the newest are read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,38 +34,38 @@ class BeatsFollower:
         self._beats: dict[int, deque[WorkerBeat]] = {}
 
     def read(self) -> dict[int, tuple[WorkerBeat, ...]]:
-        """Rank → its newest beats, oldest first; a rank that was started anew begins anew."""
+        """Return rank → its newest heartbeats, oldest first; only those of the rank's newest process."""
         for name in sorted(_names(self._folder)):
             if name.startswith("rank_") and name.endswith(".jsonl"):
                 tail = self._tails.setdefault(name, Tail(self._folder / name, last_bytes=BEATS_BYTES))
                 for line in tail.read().lines:
                     beat = _beat(line)
                     if beat is not None:
-                        self._keep(beat)
+                        self._add(beat)
         return {rank: tuple(beats) for rank, beats in sorted(self._beats.items())}
 
-    def _keep(self, beat: WorkerBeat) -> None:
-        kept = self._beats.setdefault(beat.rank, deque(maxlen=KEPT_BEATS))
-        if kept and kept[-1].pid != beat.pid:
-            if beat.monotonic < kept[-1].monotonic:
+    def _add(self, beat: WorkerBeat) -> None:
+        beats = self._beats.setdefault(beat.rank, deque(maxlen=MAX_BEATS))
+        if beats and beats[-1].pid != beat.pid:
+            if beat.monotonic < beats[-1].monotonic:
                 return  # of an earlier process of this rank, in a file whose name sorts later
-            kept.clear()
-        kept.append(beat)
+            beats.clear()
+        beats.append(beat)
 
 
 class LossesFollower:
-    """The losses in a stage's history, which every chunk replaces by one with the same rows before its own."""
+    """Follows the losses in a stage's history; every chunk replaces the file and repeats the earlier rows."""
 
     def __init__(self, path: Path) -> None:
         self.chunk_start = 0
-        """The first update of the chunk that runs: rows from there on are its own."""
+        """The first update of the current chunk; rows from there on are its own."""
         self._tail = Tail(path, last_bytes=HISTORY_BYTES)
-        self._times: deque[float] = deque(maxlen=KEPT_MOVES)
+        self._times: deque[float] = deque(maxlen=MAX_ARRIVALS)
         self._columns: list[str] = []
         self._clear()
 
     def read(self) -> None:
-        """Take in the new rows."""
+        """Read the new rows."""
         read = self._tail.read()
         lines = read.lines
         if read.restarted:
@@ -74,22 +74,22 @@ class LossesFollower:
             header = self._tail.first_line or lines.pop(0)
             self._columns = header.decode("utf-8", "replace").strip().split(",")
         for line in lines:
-            self._take(line)
-        # A chunk begins with the rows of those before it in a new file: these did not come now.
+            self._add_row(line)
+        # A new chunk's file begins with the rows of earlier chunks, which are not new.
         is_own = self._step is not None and self._step >= self.chunk_start
         if lines and is_own and self._tail.modified_s is not None:
             self._times.append(self._tail.modified_s)
 
     @property
     def losses(self) -> Losses:
-        """The curve so far."""
+        """The losses so far."""
         return Losses(self._curve.parts, self._step, self._loss, self._lowest, self._not_finite)
 
-    def moves(self, since: float) -> Moves:
-        """When rows came since a moment, and the newest row's update."""
+    def arrivals(self, since: float) -> Arrivals:
+        """Return the times of new rows since a moment, and the newest row's update."""
         newest = f"update {self._step + 1}" if self._step is not None else None
         last = self._times[-1] if self._times else None
-        return Moves(newest, last, tuple(moment for moment in self._times if moment >= since))
+        return Arrivals(newest, last, tuple(moment for moment in self._times if moment >= since))
 
     def _clear(self) -> None:
         self._columns = []
@@ -99,12 +99,12 @@ class LossesFollower:
         self._lowest: float | None = None
         self._not_finite: int | None = None
 
-    def _take(self, line: bytes) -> None:
+    def _add_row(self, line: bytes) -> None:
         row = dict(zip(self._columns, line.decode("utf-8", "replace").rstrip("\r").split(","), strict=False))
         try:
             step, loss = int(row["_step"]), float(row["train/loss"])
         except (KeyError, ValueError):
-            return  # a torn row, or the header of a file without rows
+            return  # an incomplete row
         self._step, self._loss = step, loss
         if not math.isfinite(loss):
             self._not_finite = step
@@ -114,14 +114,14 @@ class LossesFollower:
 
 
 class DevicesFollower:
-    """The newest of a chunk's device samples."""
+    """Follows the newest device sample of a chunk."""
 
     def __init__(self, path: Path) -> None:
         self._tail = Tail(path, last_bytes=SAMPLES_BYTES)
         self._newest: DeviceReading | None = None
 
     def read(self) -> DeviceReading | None:
-        """The newest sample; an unreadable one changes nothing."""
+        """Return the newest sample; an unreadable one is skipped."""
         lines = self._tail.read().lines
         reading = _device_reading(lines[-1]) if lines else None
         self._newest = reading or self._newest
@@ -129,26 +129,26 @@ class DevicesFollower:
 
 
 class FolderFollower:
-    """When the entries of a folder appeared; those that are removed later (old checkpoints) are remembered."""
+    """Follows when entries of a folder appeared; removed ones (old checkpoints) are remembered."""
 
     def __init__(self, folder: Path, counts: Callable[[str], bool]) -> None:
         self._folder, self._counts = folder, counts
         self._seen: set[tuple[float, str]] = set()
         self._changed: float | None = None
 
-    def moves(self, since: float) -> Moves:
-        """The entries that appeared since a moment; the folder is listed when it has changed."""
+    def arrivals(self, since: float) -> Arrivals:
+        """Return the entries that appeared since a moment; the folder is listed only if it has changed."""
         changed = modified_s(self._folder)
-        if changed is not None and (changed != self._changed or time.time() - changed < LISTED_AGAIN_S):
+        if changed is not None and (changed != self._changed or time.time() - changed < RELIST_S):
             self._changed = changed
             for name in filter(self._counts, _names(self._folder)):
                 modified = modified_s(self._folder / name)
                 if modified is not None:
                     self._seen.add((modified, name))
-        ordered = sorted(self._seen)[-KEPT_MOVES:]
+        ordered = sorted(self._seen)[-MAX_ARRIVALS:]
         self._seen = set(ordered)
         moment, newest = ordered[-1] if ordered else (None, None)
-        return Moves(newest, moment, tuple(moment for moment, _ in ordered if moment >= since))
+        return Arrivals(newest, moment, tuple(moment for moment, _ in ordered if moment >= since))
 
 
 def _names(folder: Path) -> list[str]:
@@ -159,7 +159,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def modified_s(path: Path) -> float | None:
-    """Unix seconds of a file's last change; None where it is absent or cannot be seen."""
+    """Return a file's modification time in Unix seconds; None if it is missing or inaccessible."""
     try:
         return os.stat(path).st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Follows a journal while the harness writes it: the new whole events, and whether the record began anew."""
+"""Follow a journal while the harness writes it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tinyworlds_gate.watch.tail import Tail
 
 @dataclass(frozen=True)
 class NewEvents:
-    """Events in order; ``restarted``: forget what was read before, the journal is another one."""
+    """New events in order; ``restarted``: it is another journal, discard the earlier events."""
 
     events: list[Event]
     restarted: bool = False
 
 
 class JournalFollower:
-    """Reads on where the last call stopped. It takes no lock and writes nothing."""
+    """Reads from where the last call stopped. It takes no lock and writes nothing."""
 
     def __init__(self, path: Path) -> None:
         self._tail = Tail(path)
@@ -27,13 +27,13 @@ class JournalFollower:
 
     @property
     def modified_s(self) -> float | None:
-        """Unix seconds of the journal's last change; None while there is none."""
+        """Modification time of the journal (Unix seconds); None while it does not exist."""
         return self._tail.modified_s
 
     def poll(self) -> NewEvents:
-        """The events that came since the last call.
+        """Return the events since the last call.
 
-        A last line that is torn, or whole and no event (the harness cuts such a line off before it goes on), waits.
+        An invalid or incomplete last line is read again next time (the harness truncates such a line when it resumes).
 
         Raises:
             GateError: a line before the last one is damaged, or lines are missing.
@@ -41,7 +41,7 @@ class JournalFollower:
         try:
             return self._poll()
         except _DamagedError:
-            # Perhaps another journal was written over this one in place: what was read before is none of its lines.
+            # Perhaps another journal replaced this one in place: read it from the start.
             self._tail.rewind()
             self._count = 0
         try:
@@ -61,8 +61,8 @@ class JournalFollower:
             event = as_event(line)
             if event is None:
                 if index + 1 < len(read.lines):
-                    raise _DamagedError("it is no event")
-                self._tail.give_back(line)
+                    raise _DamagedError("it is not an event")
+                self._tail.unread(line)
                 break
             if event["seq"] != self._count:
                 raise _DamagedError(f"it has seq {event['seq']}, expected {self._count}")
@@ -72,4 +72,4 @@ class JournalFollower:
 
 
 class _DamagedError(Exception):
-    """A line that cannot follow those before it."""
+    """A line that is not a valid next event."""

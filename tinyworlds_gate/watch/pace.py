@@ -1,4 +1,4 @@
-"""How fast a chunk goes and how busy its workers are, from their heartbeats: pure arithmetic over plain data."""
+"""Compute a chunk's update rate and its workers' CPU usage from heartbeats (pure)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ LEAST_SPAN_S = 1.0
 
 @dataclass(frozen=True)
 class Pace:
-    """The newest update that all workers have done (-1 before the first, None without heartbeats), when newer steps
-    were seen, and updates a second over the last two minutes in which they moved (None where too little is known)."""
+    """``step``: last update of all workers (-1 before the first, None without heartbeats); ``times``: when it grew.
+
+    ``updates_per_s``: over the last two minutes in which it grew; None with too little data.
+    """
 
     step: int | None = None
     times: tuple[float, ...] = ()
@@ -23,7 +25,7 @@ class Pace:
 
 
 def pace_of(beats: Mapping[int, Sequence[WorkerBeat]]) -> Pace:
-    """The pace of a chunk; of several workers the slowest counts, since they train in step."""
+    """Return the pace of a chunk: that of its slowest worker."""
     if not beats or not all(beats.values()):
         return Pace()
     slowest = min(beats.values(), key=lambda own: own[-1].step)
@@ -44,7 +46,7 @@ def _rate(moved: Sequence[WorkerBeat]) -> float | None:
 
 
 def cpu_share(beats: Sequence[WorkerBeat]) -> float | None:
-    """CPU seconds a second of one worker over its last 30 s; 1.0 is a whole core."""
+    """Return a worker's CPU usage over its last 30 s; 1.0 is one full core."""
     if len(beats) < 2:
         return None
     last = beats[-1]

@@ -1,4 +1,4 @@
-"""The live page: a view as a rich renderable, readable from 60 columns on, without colour and in ASCII."""
+"""Render a view as the live page (rich); readable from 60 columns, without colour, and in ASCII."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tinyworlds_gate.run.formats import rounded_duration
 from tinyworlds_gate.watch.channels import Channel
 from tinyworlds_gate.watch.curve import BARS, BARS_ASCII, is_logarithmic, resample, sparkline
-from tinyworlds_gate.watch.durations import short
 from tinyworlds_gate.watch.view import ChunkLine, GpuRow, StageLine, View, WorkerRow
 
 NARROW = 76
-"""Below this many columns, columns that help least are left out."""
+"""Below this many terminal columns, the least important table columns are omitted."""
 ROOMY = 40
-"""From this many rows on, the page has blank lines, rules, and the newest events."""
+"""From this many rows, the page has blank lines, rules and the newest events."""
 WIDEST = 100
-"""Columns of the bar and of the curve on a wide terminal."""
+"""Maximum columns of the progress bar and the loss curve."""
 STALE = "STALE"
 
 
@@ -38,7 +38,7 @@ class Signs:
     empty: str
     bars: str
     cut: Literal["ellipsis", "crop"]
-    """How rich ends what does not fit; its ellipsis is one character that is not ASCII."""
+    """How rich cuts text that does not fit; its ellipsis character is not ASCII."""
 
 
 UNICODE = Signs("✓", "▶", "·", "–", "━", "─", BARS, "ellipsis")
@@ -46,9 +46,9 @@ ASCII = Signs("+", ">", ".", "-", "#", "-", BARS_ASCII, "crop")
 
 
 def page(view: View, width: int, height: int | None = None, *, ascii_only: bool = False) -> RenderableType:
-    """The whole page for a terminal of ``width`` columns; what matters most stands first.
+    """Return the whole page for a terminal of ``width`` columns, the most important parts first.
 
-    On one of 24 rows (``height``; None: as many as it takes) everything but the newest events has its place.
+    24 rows (``height``; None: unlimited) fit everything but the newest events.
     """
     signs = ASCII if ascii_only else UNICODE
     roomy = height is None or height >= ROOMY
@@ -71,28 +71,28 @@ def _parts(view: View, width: int, signs: Signs, roomy: bool) -> Iterator[Render
         yield _loss(view, width, signs)
     if view.channels:
         yield _channels(view.channels, signs, roomy)
-    if view.judged:
-        yield _judged(view.judged, signs, roomy)
+    if view.verdicts:
+        yield _verdicts(view.verdicts, signs, roomy)
     if view.gpus:
         yield _gpus(view.gpus, width, signs, roomy)
     if view.workers and (roomy or not view.gpus):
         yield _workers(view.workers, signs, roomy)
-    if view.happened and roomy:
-        yield _happened(view)
+    if view.recent_events and roomy:
+        yield _recent_events(view)
     if view.page is not None:
         yield Text(f"page: {view.page}")
 
 
 def _head(view: View) -> Group:
-    words = [view.run]
+    parts = [view.run]
     if view.profile is not None:
-        words.append(f"profile {view.profile}")
+        parts.append(f"profile {view.profile}")
     if view.age_s is not None:
-        words.append(f"{short(view.age_s)} since its start")
-    head = Text(", ".join(words), style="dim")
+        parts.append(f"{rounded_duration(view.age_s)} since its start")
+    head = Text(", ".join(parts), style="dim")
     head.append(f"   {time.strftime('%H:%M:%S', time.localtime(view.now))}")
     headline = Text(view.headline[:1].upper() + view.headline[1:], style="bold")
-    return Group(head, headline, *(Text(f"! {alert.told}", style="bold red") for alert in view.alerts))
+    return Group(head, headline, *(Text(f"! {alert.text}", style="bold red") for alert in view.alerts))
 
 
 def _stages(stages: tuple[StageLine, ...], signs: Signs) -> Table:
@@ -106,12 +106,13 @@ def _stages(stages: tuple[StageLine, ...], signs: Signs) -> Table:
 
 
 def _chunk(chunk: ChunkLine, width: int, signs: Signs) -> Group:
-    told = f"chunk {chunk.number} ({chunk.reason}): update {chunk.done} of {chunk.end}"
+    title = f"chunk {chunk.number} ({chunk.reason}): update {chunk.done} of {chunk.end}"
     if chunk.updates_per_s is None or chunk.eta_chunk_s is None or chunk.eta_stage_s is None:
-        lines = [Text(f"{told}, no rate now")]
+        lines = [Text(f"{title}, no rate now")]
     else:
-        left = f"chunk {short(chunk.eta_chunk_s)}, stage {short(chunk.eta_stage_s)} (to update {chunk.target})"
-        lines = [Text(f"{told}, {chunk.updates_per_s:.3g} updates/s"), Text(f"left at this rate: {left}")]
+        chunk_left, stage_left = rounded_duration(chunk.eta_chunk_s), rounded_duration(chunk.eta_stage_s)
+        left = f"chunk {chunk_left}, stage {stage_left} (to update {chunk.target})"
+        lines = [Text(f"{title}, {chunk.updates_per_s:.3g} updates/s"), Text(f"left at this rate: {left}")]
     room = max(10, min(width, WIDEST) - 7)
     share = min(1.0, max(0.0, (chunk.done - chunk.start) / max(1, chunk.end - chunk.start)))
     full = int(share * room)
@@ -127,12 +128,12 @@ def _loss(view: View, width: int, signs: Signs) -> Group:
     values = resample(losses.curve, max(10, min(width, WIDEST)))
     newest = signs.none if losses.last_loss is None else f"{losses.last_loss:.4g}"
     lowest = signs.none if losses.lowest is None else f"{losses.lowest:.4g}"
-    told = f"{view.loss_of}: loss {newest} at update {(losses.last_step or 0) + 1}, lowest {lowest}"
+    title = f"{view.loss_of}: loss {newest} at update {(losses.last_step or 0) + 1}, lowest {lowest}"
     if losses.curve[0].first > 0:
-        told += f"; drawn from update {losses.curve[0].first + 1} on"
+        title += f"; drawn from update {losses.curve[0].first + 1} on"
     if is_logarithmic(values):
-        told += "; logarithmic"
-    return Group(Text(told), Text(sparkline(values, signs.bars), style="cyan", no_wrap=True))
+        title += "; logarithmic"
+    return Group(Text(title), Text(sparkline(values, signs.bars), style="cyan", no_wrap=True))
 
 
 def _table(roomy: bool, *columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -149,7 +150,7 @@ def _channels(channels: tuple[Channel, ...], signs: Signs, roomy: bool) -> Table
     for channel in channels:
         table.add_row(
             channel.name,
-            signs.none if channel.age_s is None else f"{short(channel.age_s)} ago",
+            signs.none if channel.age_s is None else f"{rounded_duration(channel.age_s)} ago",
             _time(channel.interval_s, signs),
             Text(STALE, style="bold red") if channel.problem else "",
             Text(channel.newest or "", no_wrap=True, overflow=signs.cut),
@@ -157,8 +158,8 @@ def _channels(channels: tuple[Channel, ...], signs: Signs, roomy: bool) -> Table
     return table
 
 
-def _judged(lines: tuple[str, ...], signs: Signs, roomy: bool) -> Group:
-    """The last verdicts; one row each where rows are few."""
+def _verdicts(lines: tuple[str, ...], signs: Signs, roomy: bool) -> Group:
+    """Render the last verdicts; one row each on a small terminal."""
     texts = [Text(line) if roomy else Text(line, no_wrap=True, overflow=signs.cut) for line in lines]
     return Group(*([Text("last verdicts", style="dim")] if roomy else []), *texts)
 
@@ -182,20 +183,25 @@ def _workers(workers: tuple[WorkerRow, ...], signs: Signs, roomy: bool) -> Table
         cpu = signs.none if worker.cpu is None else f"{100 * worker.cpu:.0f} %"
         device = Text("CPU" if worker.device == "cpu" else worker.device[:12])
         table.add_row(
-            f"rank {worker.rank}", str(worker.pid), device, str(worker.updates), cpu, f"{short(worker.age_s)} ago"
+            f"rank {worker.rank}",
+            str(worker.pid),
+            device,
+            str(worker.updates),
+            cpu,
+            f"{rounded_duration(worker.age_s)} ago",
         )
     return table
 
 
-def _happened(view: View) -> Table:
-    """The newest events, newest first."""
+def _recent_events(view: View) -> Table:
+    """Render the recent events, newest first."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
-    for moment, told in reversed(view.happened):
-        table.add_row(time.strftime("%H:%M:%S", time.localtime(moment)), Text(told))
+    for moment, text in reversed(view.recent_events):
+        table.add_row(time.strftime("%H:%M:%S", time.localtime(moment)), Text(text))
     return table
 
 
 def _time(seconds: float | None, signs: Signs) -> str:
-    return signs.none if seconds is None else short(seconds)
+    return signs.none if seconds is None else rounded_duration(seconds)

@@ -1,4 +1,4 @@
-"""Reads a run's journal and the files that it names as they grow; a look costs what is new, not what is there."""
+"""Read a run's journal and the files that it names; each call reads only what is new."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tinyworlds_gate.watch.journal_follower import JournalFollower
 from tinyworlds_gate.watch.state import OpenChunk, RunState
 
 CLOCK_GRAIN_S = 1.0
-"""A file of a chunk may seem this much older than the chunk: clocks of file systems are coarse."""
+"""A chunk's file may appear this much older than the chunk, since file timestamps are coarse."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look found: the state by the journal, the files' facts, and the events that are new."""
+class Snapshot:
+    """The run at one moment: the state from the journal, the facts from the files, and the new events."""
 
     state: RunState
     facts: Facts
@@ -26,7 +26,7 @@ class Look:
 
 
 class RunReader:
-    """Follows one run; it may be begun before the run has a journal, and after its end."""
+    """Follows one run; can be created before the run has a journal, and after its end."""
 
     def __init__(self, layout: RunLayout) -> None:
         self._layout = layout
@@ -34,8 +34,8 @@ class RunReader:
         self._state = RunState(layout.run)
         self._chunk: ChunkFiles | None = None
 
-    def look(self) -> Look:
-        """Read what is new.
+    def read(self) -> Snapshot:
+        """Read what is new and return a snapshot.
 
         Raises:
             GateError: the journal is damaged before its last line.
@@ -52,13 +52,13 @@ class RunReader:
         facts = replace(
             facts,
             log_modified=modified_s(self._layout.project_root / log) if log else None,
-            journal_there=self._journal.modified_s is not None,
+            journal_exists=self._journal.modified_s is not None,
         )
-        return Look(self._state, facts, found.events)
+        return Snapshot(self._state, facts, found.events)
 
 
 class ChunkFiles:
-    """The files of a chunk; those of its stage are followed on from the chunk ``before``."""
+    """The files of a chunk; the followers of its stage are taken over from the chunk ``before``."""
 
     def __init__(self, layout: RunLayout, chunk: OpenChunk, before: ChunkFiles | None) -> None:
         self.chunk = chunk
@@ -72,22 +72,22 @@ class ChunkFiles:
         self._stage.losses.chunk_start = chunk.start
 
     def facts(self) -> Facts:
-        """What the files say now."""
+        """Return the current contents of the files."""
         since = self.chunk.since - CLOCK_GRAIN_S
         stage = self._stage
         stage.losses.read()
         return Facts(
             beats=self._beats.read(),
             losses=stage.losses.losses,
-            history=stage.losses.moves(since),
-            checkpoints=stage.checkpoints.moves(since),
-            pictures=stage.pictures.moves(since),
+            history=stage.losses.arrivals(since),
+            checkpoints=stage.checkpoints.arrivals(since),
+            pictures=stage.pictures.arrivals(since),
             devices=self._devices.read(),
         )
 
 
 class StageFiles:
-    """The files of a stage that all of its chunks write to."""
+    """The files of a stage, shared by all of its chunks."""
 
     def __init__(self, layout: RunLayout, stage: str) -> None:
         self.losses = LossesFollower(layout.history(stage))

@@ -1,12 +1,10 @@
-"""The files that a watch leaves (M4): `Logs/monitor_4h_<timestamp>.log` and `Logs/monitor_4h_latest.info`.
+"""Write and read the record of a watch (M4): `Logs/monitor_4h_<timestamp>.log` and `Logs/monitor_4h_latest.info`.
 
-The names are those of the specification, whatever time was asked for; the log's first line says for which run and for
-how long.
+The specification fixes these names, whatever the duration; the log's first line names the run and the duration.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterable
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.timestamps import timestamp
 from tinyworlds_gate.watch.plain import NOTE, STATUS, Line, info_lines
@@ -24,22 +23,22 @@ from tinyworlds_gate.watch.view import View
 LATEST = "monitor_4h_latest.info"
 LOG_NAME = "monitor_4h_{stamp}.log"
 LOG_GLOB = "monitor_4h_*.log"
-HEAD = "watch of run {run} for {asked}"
+HEAD = "watch of run {run} for {duration}"
 
 
 class WatchRecord:
-    """Writes both files; one that cannot be written any more is told in ``problem`` and stops no watch.
+    """Writes both files; a later write error is reported in ``problem`` and does not stop the watch.
 
     Raises:
-        GateError: the log cannot be made.
+        GateError: the log cannot be created.
     """
 
-    def __init__(self, layout: RunLayout, asked: str) -> None:
-        self._layout, self._asked = layout, asked
+    def __init__(self, layout: RunLayout, duration: str) -> None:
+        self._layout, self._duration = layout, duration
         self._began = time.time()
         self.problem: str | None = None
         self.log, self._file = _new_log(layout.histories, self._began)
-        self.write([Line(self._began, NOTE, HEAD.format(run=layout.run, asked=asked))])
+        self.write([Line(self._began, NOTE, HEAD.format(run=layout.run, duration=duration))])
 
     def write(self, lines: Iterable[Line]) -> None:
         """Append lines to the log."""
@@ -48,23 +47,23 @@ class WatchRecord:
                 self._file.write(f"{line}\n")
             self._file.flush()
         except OSError as error:
-            self._refused(self.log, error)
+            self._report(self.log, error)
 
     def show(self, view: View) -> None:
-        """Replace `monitor_4h_latest.info`; a reader sees the old one or the new one."""
+        """Replace `monitor_4h_latest.info` atomically."""
         path = self._layout.histories / LATEST
         head = [
             f"run: {self._layout.relative(self._layout.root)}",
-            f"watched since: {timestamp(self._began)} for {self._asked}",
+            f"watched since: {timestamp(self._began)} for {self._duration}",
             f"log: {self._layout.relative(self.log)}",
             f"updated: {timestamp(view.now)}",
         ]
-        part = path.with_name(f".{LATEST}.{os.getpid()}")
+        text = "\n".join([*head, *info_lines(view)]) + "\n"
         try:
-            part.write_text("\n".join([*head, *info_lines(view)]) + "\n", encoding="utf-8", errors="replace")
-            part.replace(path)
+            self.log.stat()  # a folder that was moved away is a problem to report, not to be made again
+            atomic_write(path, text.encode("utf-8", "replace"), durable=False)
         except OSError as error:
-            self._refused(path, error)
+            self._report(path, error)
 
     def close(self, reason: str) -> None:
         """Write why the watch ended."""
@@ -72,14 +71,14 @@ class WatchRecord:
         try:
             self._file.close()
         except OSError as error:
-            self._refused(self.log, error)
+            self._report(self.log, error)
 
-    def _refused(self, path: Path, error: OSError) -> None:
+    def _report(self, path: Path, error: OSError) -> None:
         self.problem = f"{self._layout.relative(path)} cannot be written: {error.strerror or error}"
 
 
 def _new_log(folder: Path, moment: float) -> tuple[Path, IO[str]]:
-    """A log that no other watch writes; two watches of one second get names of two seconds."""
+    """Create a new log; if another watch took this second's name, use the next second."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while True:
@@ -95,41 +94,49 @@ def _new_log(folder: Path, moment: float) -> tuple[Path, IO[str]]:
         ) from error
 
 
-# What earlier watches of a run left in Logs/, read back as the evidence for M4.
-
-_LINE = re.compile(r"(?P<moment>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (?P<kind>[A-Z]+) +(?P<told>.*)")
-_HEAD = re.compile(r"watch of run (?P<run>\S+) for (?P<asked>\S+)")
+_LINE = re.compile(r"(?P<moment>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (?P<kind>[A-Z]+) +(?P<text>.*)")
+_HEAD = re.compile(r"watch of run (?P<run>\S+) for (?P<duration>\S+)")
 
 
 @dataclass(frozen=True)
-class LeftWatch:
-    """One log: for how long was asked, how often the run was seen at work, and seconds from first to last of these."""
+class WatchLog:
+    """One log: the requested duration, the number of status lines, and the seconds from the first to the last one."""
 
     log: Path
-    asked: str
-    seen: int
+    duration: str
+    observations: int
     seconds: float
 
 
-def watches_of(layout: RunLayout) -> list[LeftWatch]:
-    """The logs that name this run in their first line, oldest first; a log that cannot be read is none."""
+def read_watch_logs(layout: RunLayout) -> list[WatchLog]:
+    """Return the logs of watches of this run (M4 evidence), oldest first; unreadable logs are skipped."""
     found = (_read(path, layout.run) for path in sorted(layout.histories.glob(LOG_GLOB)))
     return [watch for watch in found if watch is not None]
 
 
-def _read(path: Path, run: str) -> LeftWatch | None:
+def latest_log(layout: RunLayout) -> str | None:
+    """Return the log that `monitor_4h_latest.info` names, as a path in the project; None where it is of another run."""
+    try:
+        lines = (layout.histories / LATEST).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    fields = dict(line.partition(": ")[::2] for line in lines[:4])
+    return fields.get("log") if fields.get("run") == layout.relative(layout.root) else None
+
+
+def _read(path: Path, run: str) -> WatchLog | None:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # A line counts once its end is written.
+    # The last line may be incomplete.
     lines = [match for line in text.split("\n")[:-1] if (match := _LINE.fullmatch(line))]
-    head = _HEAD.fullmatch(lines[0]["told"]) if lines else None
+    head = _HEAD.fullmatch(lines[0]["text"]) if lines else None
     if head is None or head["run"] != run:
         return None
     moments = [moment for line in lines if line["kind"] == STATUS and (moment := _moment(line["moment"])) is not None]
     seconds = (moments[-1] - moments[0]).total_seconds() if moments else 0.0
-    return LeftWatch(path, head["asked"], len(moments), max(0.0, seconds))
+    return WatchLog(path, head["duration"], len(moments), max(0.0, seconds))
 
 
 def _moment(text: str) -> datetime | None:

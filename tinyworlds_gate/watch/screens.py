@@ -1,4 +1,4 @@
-"""Where a watch is shown: a live page on a terminal, plain lines elsewhere."""
+"""Outputs of a watch: a live page on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class Screen(Protocol):
-    """Takes each look at the run; closed once, also after Ctrl-C."""
+    """Receives each snapshot of the run; closed once, also after Ctrl-C."""
 
     def show(self, view: View, lines: Sequence[Line]) -> None:
-        """Show a look and the lines that it gives a log."""
+        """Show a view and its new log lines."""
 
     def close(self, view: View | None) -> None:
-        """Leave the terminal as it was; ``view`` is the last one that was shown."""
+        """Restore the terminal; ``view`` is the last one that was shown."""
 
 
 class PlainScreen:
-    """The lines of the log, on standard output."""
+    """Prints the log lines to standard output."""
 
     def show(self, view: View, lines: Sequence[Line]) -> None:
-        """Print the new lines at once, also into a pipe."""
+        """Print the new lines and flush."""
         for line in lines:
             print(line, flush=True)
 
     def close(self, view: View | None) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
 
 class PageScreen:
-    """A page of its own on the terminal, as `top` has it; the last one stays on the terminal afterwards."""
+    """A full-screen page like `top`; the last page is printed to the terminal at the end."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live
@@ -50,18 +50,18 @@ class PageScreen:
         self._live.start()
 
     def show(self, view: View, lines: Sequence[Line]) -> None:
-        """Draw the page anew, for the terminal as large as it is now.
+        """Redraw the page for the current terminal size.
 
         Raises:
-            OSError: the terminal has gone; rich would draw nothing any more.
+            OSError: the terminal was closed (rich would silently draw nothing).
         """
         if not self._console.is_terminal:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._live.update(self._page(view, self._console.height), refresh=True)
 
     def close(self, view: View | None) -> None:
-        """Give the terminal back and print the last page below what stood there before."""
-        with suppress(OSError):  # the terminal has gone
+        """Restore the terminal and print the last page below its earlier contents."""
+        with suppress(OSError):  # the terminal was closed
             self._live.stop()
             if view is not None:
                 self._console.print(self._page(view, None))
@@ -73,7 +73,7 @@ class PageScreen:
 
 
 def choose_screen(*, plain: bool) -> Screen:
-    """The page where standard output is a terminal that can be drawn on, else lines."""
+    """Return the page if standard output is a capable terminal, otherwise plain lines."""
     if plain:
         return PlainScreen()
     from rich.console import Console

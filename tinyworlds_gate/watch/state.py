@@ -1,4 +1,4 @@
-"""Where a run stands by its journal alone: a fold over its events, the same for a live run and for an ended one."""
+"""State of a run from its journal alone: a fold over its events, for a running or an ended run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
-from tinyworlds_gate.watch.event_lines import one_line, sentence_of
+from tinyworlds_gate.watch.event_lines import event_sentence, one_line
 
 WAITING, PREPARING, TRAINING, BETWEEN, INFERENCE, ENDED = (
     "waiting",
@@ -20,14 +20,14 @@ WAITING, PREPARING, TRAINING, BETWEEN, INFERENCE, ENDED = (
     "inference",
     "ended",
 )
-KEPT_SENTENCES = 8
+MAX_RECENT_EVENTS = 8
 INTERRUPTED = "interrupted"
 MONITOR_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True)
 class OpenChunk:
-    """A chunk that started and whose end is not in the journal; ``since`` in Unix seconds."""
+    """A chunk that started and has not finished in the journal; ``since`` in Unix seconds."""
 
     number: int
     stage: str
@@ -42,7 +42,7 @@ class OpenChunk:
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage: updates of its valid checkpoint, its target (None: not known), its verdict once it finished."""
+    """One stage: updates of its valid checkpoint, its target (None: unknown), its verdict once finished."""
 
     done: int = 0
     target: int | None = None
@@ -51,7 +51,7 @@ class StageState:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU of the machine as the run's first event lists it."""
+    """A GPU of the machine, from the run's first event."""
 
     index: int
     uuid: str
@@ -61,7 +61,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class RunState:
-    """``after`` returns the state after one more event; times are Unix seconds."""
+    """The state of a run; ``after`` returns the state after one more event. Times are Unix seconds."""
 
     run: str
     phase: str = WAITING
@@ -72,44 +72,45 @@ class RunState:
     stages: Mapping[str, StageState] = field(default_factory=lambda: MappingProxyType({}))
     chunk: OpenChunk | None = None
     newest_chunk: OpenChunk | None = None
-    """The open chunk, or the last one that was open: where the newest files are looked for."""
+    """The open chunk, or the last one; its files are followed."""
     inference: str | None = None
-    """`attempt 1`, while it runs."""
+    """The attempt (`attempt 1`) while inference runs."""
     log: str | None = None
-    """The log of the child that runs now."""
+    """The log of the current child process."""
     gpus: tuple[Gpu, ...] = ()
     monitor_interval_s: float = MONITOR_INTERVAL_S
     stage_gate: str | None = None
     retune: str | None = None
     verdict: str | None = None
     channel_problems: tuple[str, ...] = ()
-    """What the loop itself found not to have moved in the newest finished chunk."""
+    """Channels without new entries in the newest finished chunk, as the loop reported them."""
     status: str | None = None
-    """Of `run_finished`; None while the run goes on."""
+    """Status in `run_finished`; None while the run continues."""
     sentence: str | None = None
     reports: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    happened: tuple[tuple[float, str], ...] = ()
+    recent_events: tuple[tuple[float, str], ...] = ()
     """The newest events as (time, sentence), oldest first."""
 
     @property
     def may_be_resumed(self) -> bool:
-        """Whether the record ends with an interruption, after which `--resume-run` goes on."""
+        """Whether the run was interrupted, so that `--resume-run` can continue it."""
         return self.status == INTERRUPTED
 
     def after_all(self, events: Iterable[Event]) -> RunState:
-        """The state after several events."""
+        """Return the state after several events."""
         state = self
         for event in events:
             state = state.after(event)
         return state
 
     def after(self, event: Event) -> RunState:
-        """The state after one event; a kind that is not known here only moves the time on."""
+        """Return the state after one event; an unknown kind only updates the time."""
         time = float(event.get("time") or 0.0)
         state = replace(self, last_event=time)
-        told = sentence_of(event)
-        if told is not None:
-            state = replace(state, happened=(*self.happened, (time, told))[-KEPT_SENTENCES:])
+        sentence = event_sentence(event)
+        if sentence is not None:
+            recent = (*self.recent_events, (time, sentence))[-MAX_RECENT_EVENTS:]
+            state = replace(state, recent_events=recent)
         match event["event"]:
             case "run_started":
                 return state._started(event, time)
@@ -120,9 +121,9 @@ class RunState:
             case "chunk_finished":
                 return state._chunk_finished(event, time)
             case "stage_gate":
-                return replace(state, stage_gate=told)
+                return replace(state, stage_gate=sentence)
             case "retune":
-                return replace(state, retune=told)
+                return replace(state, retune=sentence)
             case "checkpoint_refused":
                 return state._with_stage(event, done=_updates_of(event.get("used")))
             case "stage_finished":
@@ -135,7 +136,7 @@ class RunState:
             case "inference_finished":
                 return replace(state, inference=None, log=None)._now(BETWEEN, time)
             case "gate_verdict":
-                return replace(state, verdict=told)
+                return replace(state, verdict=sentence)
             case "dynamics_retrain":
                 return state._with_stage({"stage": "dynamics"}, target=event.get("to_update"), verdict=None)
             case "report_written":
@@ -149,7 +150,7 @@ class RunState:
         return replace(self, phase=phase, phase_since=time)
 
     def _started(self, event: Event, time: float) -> RunState:
-        """The first event, and the one that marks where a resumed run goes on: what was open then is not any more."""
+        """Handle the start or resumption of a run: anything that was open is closed."""
         machine: Mapping[str, Any] = event.get("machine") or {}
         return replace(
             self,

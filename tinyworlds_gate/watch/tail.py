@@ -1,4 +1,4 @@
-"""Follows a file of lines that another process appends to: each call reads only what is new."""
+"""Follow a text file that another process appends to; each call reads only what is new."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Read:
-    """Whole lines without their ends; ``restarted``: they belong to another file than the lines before."""
+    """Complete lines without line ends; ``restarted``: they are from another file than earlier lines."""
 
     lines: list[bytes]
     restarted: bool = False
 
 
 class Tail:
-    """A file that may not exist yet, may end in a torn line, and may be cut or replaced at any time.
+    """A file that may not exist yet, may end in an incomplete line, and may be truncated or replaced at any time.
 
-    With ``last_bytes`` a file that is longer is begun near its end, at a whole line; ``first_line`` is its first line
-    all the same (a header). A line counts once its end is written.
+    With ``last_bytes``, reading of a longer file starts that far from its end, at a complete line; ``first_line`` is
+    still its first line (the header). A line counts once its line end is written.
     """
 
     def __init__(self, path: Path, *, last_bytes: int | None = None) -> None:
         self.path = Path(path)
         self.first_line = b""
         self.modified_s: float | None = None
-        """Unix seconds of the last change; None while there is no file."""
+        """Modification time (Unix seconds); None while there is no file."""
         self._last_bytes = last_bytes
         self._file_id: tuple[int, int] | None = None
         self._offset = 0
 
     def read(self) -> Read:
-        """The whole lines that came since the last call; none where the file is absent or cannot be read now."""
+        """Return the complete lines since the last call; none if the file is missing or unreadable."""
         try:
             found = os.stat(self.path)
         except OSError:
@@ -49,15 +49,15 @@ class Tail:
             return Read([])
 
     def rewind(self) -> None:
-        """Read the file from its beginning with the next call, as if it had been replaced."""
+        """Make the next call read the file from its beginning, as if it had been replaced."""
         self._file_id = None if self._file_id is None else (-1, -1)
 
-    def give_back(self, line: bytes) -> None:
-        """Let the next call begin with ``line`` again, the last one that was read."""
+    def unread(self, line: bytes) -> None:
+        """Make the next call return ``line``, the last line read, again."""
         self._offset -= len(line) + 1
 
     def _read_on(self, fd: int) -> Read:
-        status = os.fstat(fd)  # of the file that was opened: it may be another one than the one just looked at
+        status = os.fstat(fd)  # of the opened file, which may be newer than the one checked above
         file_id = (status.st_dev, status.st_ino)
         is_other = file_id != self._file_id or status.st_size < self._offset
         restarted = is_other and self._file_id is not None

@@ -1,4 +1,4 @@
-"""What a person sees: a run's state and its files' facts at one moment, put into words and numbers. Pure."""
+"""Build the view of a run at one moment from its state and its files' facts (pure)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.formats import rounded_duration
 from tinyworlds_gate.watch.channels import SAMPLE, STEP, Channel, file_channel, sample_channel, step_channel
-from tinyworlds_gate.watch.durations import short
-from tinyworlds_gate.watch.facts import Facts, Losses, Moves
+from tinyworlds_gate.watch.facts import Arrivals, Facts, Losses
 from tinyworlds_gate.watch.pace import CPU_WINDOW_S, Pace, cpu_share, pace_of
 from tinyworlds_gate.watch.state import ENDED, TRAINING, WAITING, Gpu, OpenChunk, RunState, StageState
 
 
 @dataclass(frozen=True)
 class StageLine:
-    """A stage: updates done of its target, and whether it is `done`, `now` or `later`."""
+    """A stage: updates done, its target, and `done`, `now` or `later`."""
 
     stage: str
     done: int
@@ -26,8 +26,7 @@ class StageLine:
 
 @dataclass(frozen=True)
 class ChunkLine:
-    """The chunk that trains; ``eta_*`` in seconds at the rate of the last two minutes, None where it is not known, or
-    where nothing moves."""
+    """The current chunk; ``eta_*``: seconds at the rate of the last two minutes, None if unknown or stalled."""
 
     number: int
     stage: str
@@ -43,7 +42,7 @@ class ChunkLine:
 
 @dataclass(frozen=True)
 class GpuRow:
-    """A GPU; percent and GiB, None is not known."""
+    """A GPU; percent and GiB, None means unknown."""
 
     index: int
     name: str
@@ -51,12 +50,12 @@ class GpuRow:
     memory_used_gib: float | None
     memory_gib: float | None
     workers: str
-    """The ranks that say they are on it, or how many of our processes hold memory there."""
+    """The ranks whose heartbeats name this GPU, or the number of our processes that hold memory on it."""
 
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """A worker; ``cpu`` 1.0 is a whole core."""
+    """A worker; ``cpu`` 1.0 is one full core."""
 
     rank: int
     pid: int
@@ -68,10 +67,10 @@ class WorkerRow:
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should know; the ``about`` of an alert stays while its words change with its age."""
+    """A warning; its ``subject`` stays the same while its ``text`` changes over time."""
 
-    about: str
-    told: str
+    subject: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -93,20 +92,20 @@ class View:
     workers: tuple[WorkerRow, ...]
     channels: tuple[Channel, ...]
     alerts: tuple[Alert, ...]
-    judged: tuple[str, ...]
+    verdicts: tuple[str, ...]
     """The last stage gate, the last retune and the last verdict of the inference gate."""
-    happened: tuple[tuple[float, str], ...]
+    recent_events: tuple[tuple[float, str], ...]
     page: str | None
-    """The HTML page, once it is written."""
+    """Path of the HTML page, once it is written."""
 
     @property
     def ended(self) -> bool:
-        """Whether the run's record has its end."""
+        """Whether the run has ended."""
         return self.phase == ENDED
 
 
 def view_of(state: RunState, facts: Facts, now: float) -> View:
-    """The view of a moment (``now`` in Unix seconds); state and facts are those of one look."""
+    """Return the view at ``now`` (Unix seconds); state and facts are from the same snapshot."""
     pace = pace_of(facts.beats) if state.chunk is not None else Pace()
     channels = _channels(state, facts, pace, now)
     moves = not any(channel.problem for channel in channels if channel.name == STEP)
@@ -127,16 +126,16 @@ def view_of(state: RunState, facts: Facts, now: float) -> View:
         workers=_worker_rows(facts, now) if state.chunk is not None else (),
         channels=channels,
         alerts=_alerts(state, facts, channels),
-        judged=_judged(state),
-        happened=state.happened,
+        verdicts=_verdicts(state),
+        recent_events=state.recent_events,
         page=state.reports.get("A8"),
     )
 
 
-def _judged(state: RunState) -> tuple[str, ...]:
-    """An ended run has said its verdict in the headline."""
-    told = [state.stage_gate, state.retune, None if state.phase == ENDED and state.sentence else state.verdict]
-    return tuple(one for one in told if one)
+def _verdicts(state: RunState) -> tuple[str, ...]:
+    """Return the last verdicts; an ended run has its final verdict in the headline."""
+    verdicts = [state.stage_gate, state.retune, None if state.phase == ENDED and state.sentence else state.verdict]
+    return tuple(one for one in verdicts if one)
 
 
 def _end_of(state: RunState) -> float | None:
@@ -144,17 +143,23 @@ def _end_of(state: RunState) -> float | None:
 
 
 def _headline(state: RunState, facts: Facts, now: float) -> str:
-    """Where the run stands, in one sentence."""
-    since = "" if state.phase_since is None else f" for {short(max(0.0, now - state.phase_since))}"
+    """Return the run's status in one sentence."""
+    since = "" if state.phase_since is None else f" for {rounded_duration(max(0.0, now - state.phase_since))}"
     if state.phase == WAITING:
-        return "waiting for the first event of its journal" if facts.journal_there else "no journal yet: waiting for it"
+        return (
+            "waiting for the first event of its journal" if facts.journal_exists else "no journal yet: waiting for it"
+        )
     if state.phase == ENDED:
-        ago = short(max(0.0, now - (state.phase_since or now)))
+        ago = rounded_duration(max(0.0, now - (state.phase_since or now)))
         return f"ended {ago} ago ({state.status}): {state.sentence}"
     if state.chunk is not None:
         return f"training {state.chunk.stage}{since}" + ("" if facts.beats or facts.history.times else ", starting up")
     if state.inference is not None:
-        log = "" if facts.log_modified is None else f", its log grew {short(max(0.0, now - facts.log_modified))} ago"
+        log = (
+            ""
+            if facts.log_modified is None
+            else f", its log grew {rounded_duration(max(0.0, now - facts.log_modified))} ago"
+        )
         return f"inference, {state.inference}{since}{log}"
     return f"{state.phase}{since}"
 
@@ -170,7 +175,7 @@ def _stage_line(stage: str, state: RunState, chunk: ChunkLine | None) -> StageLi
 def _chunk_line(chunk: OpenChunk, pace: Pace, facts: Facts, *, moves: bool) -> ChunkLine:
     done = max(chunk.start, 0 if pace.step is None else pace.step + 1)
     if facts.history.times and facts.losses.last_step is not None:
-        # Heartbeats are a second apart, and a stage that writes none is known by its history.
+        # The history can be ahead of the heartbeats, and a stage without heartbeats has only its history.
         done = max(done, facts.losses.last_step + 1)
     rate = pace.updates_per_s if moves else None
     return ChunkLine(
@@ -192,13 +197,13 @@ def _eta(updates: int, rate: float | None) -> float | None:
 
 
 def _channels(state: RunState, facts: Facts, pace: Pace, now: float) -> tuple[Channel, ...]:
-    """The channels of the newest chunk; without an open one nothing is due."""
+    """Return the channels of the newest chunk; without an open chunk nothing is due."""
     if state.newest_chunk is None:
         return ()
     chunk, stage = state.chunk, state.newest_chunk.stage
     since = None if chunk is None else chunk.since
     due = chunk.log_interval / pace.updates_per_s if chunk is not None and pace.updates_per_s else None
-    # Rows of the history wait in the stage's buffer, and come to the disk with a checkpoint at the latest.
+    # History rows are buffered by the stage and written with a checkpoint at the latest.
     files = [
         file_channel("history row", facts.history, now, since=since, due_every_s=due),
         file_channel("checkpoint", _short_name(facts.checkpoints, stage), now, since=since, due_every_s=due),
@@ -213,8 +218,8 @@ def _channels(state: RunState, facts: Facts, pace: Pace, now: float) -> tuple[Ch
     return (step_channel(pace.step, pace.times, now, since=chunk.since), *files, samples)
 
 
-def _short_name(moves: Moves, stage: str) -> Moves:
-    """The stage is known: `step_499` for `dynamics_step_499`."""
+def _short_name(moves: Arrivals, stage: str) -> Arrivals:
+    """Shorten `dynamics_step_499` to `step_499`."""
     return moves if moves.newest is None else replace(moves, newest=moves.newest.removeprefix(f"{stage}_"))
 
 
@@ -223,14 +228,14 @@ def _alerts(state: RunState, facts: Facts, channels: Sequence[Channel]) -> tuple
     if state.phase == TRAINING and facts.losses.not_finite is not None:
         alerts.append(Alert("loss", f"the loss of update {facts.losses.not_finite} is not a finite number"))
     if state.phase != TRAINING:
-        alerts += [Alert(told, f"the last chunk is INVALID: {told}") for told in state.channel_problems]
-    if state.phase not in (WAITING, ENDED) and not facts.journal_there:
-        alerts.append(Alert("journal", "the journal is gone: what is shown was read before"))
+        alerts += [Alert(problem, f"the last chunk is INVALID: {problem}") for problem in state.channel_problems]
+    if state.phase not in (WAITING, ENDED) and not facts.journal_exists:
+        alerts.append(Alert("journal", "the journal is gone: the data shown was read before"))
     return tuple(alerts)
 
 
 def _gpu_rows(gpus: Sequence[Gpu], facts: Facts, channels: Sequence[Channel]) -> tuple[GpuRow, ...]:
-    """The GPUs of the newest sample, named as the run's first event names them; an old sample tells nothing of now."""
+    """Return the GPUs of the newest sample with the names from the run's first event; an old sample gives no values."""
     is_old = any(channel.problem for channel in channels if channel.name == SAMPLE)
     by_uuid = {gpu.uuid: gpu for gpu in gpus}
     rows = []

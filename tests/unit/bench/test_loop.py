@@ -92,7 +92,7 @@ def test_a_command_that_fails_has_no_time(tmp_path: Path) -> None:
         timed([sys.executable, "-c", "raise SystemExit(3)"], tmp_path, dict(os.environ))
 
 
-def test_a_folder_without_a_loop_and_a_run_without_a_journal_are_told(
+def test_a_folder_without_a_loop_and_a_run_without_a_journal_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.commands import REPOSITORY
-from tinyworlds_gate.bench.baseline import rate_of, read_kept, regressions, summary_of, write_kept
+from tinyworlds_gate.bench.baseline import rate_of, read_speeds, regressions, summary_of, write_speeds
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.bytecode import has_bytecode
@@ -67,9 +67,9 @@ def test_a_rate_of_nothing_is_refused() -> None:
 
 def test_benches_keep_their_keys_side_by_side_with_the_commands_that_made_them(tmp_path: Path) -> None:
     path = tmp_path / "kept" / "bench.json"
-    write_kept(path, record(6.0), "bench train")
-    write_kept(path, rollout_record(), "bench rollout")
-    kept = read_kept(path)
+    write_speeds(path, record(6.0), "bench train")
+    write_speeds(path, rollout_record(), "bench rollout")
+    kept = read_speeds(path)
     assert kept["train_updates_per_s"] == {"dynamics": 120.0}
     assert kept["rollout_fps"] == {"batch1_steps16": 230.0}
     assert kept["yardstick_ratio"] == {"dynamics": 6.0, "batch1_steps16": 25.0}
@@ -93,11 +93,11 @@ def test_a_faster_absolute_rate_hides_no_lower_ratio() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "no json"])
-def test_a_file_that_keeps_no_speeds_is_told_with_the_fix(content: str, tmp_path: Path) -> None:
+def test_a_file_that_keeps_no_speeds_is_reported_with_the_fix(content: str, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     path.write_text(content)
-    with pytest.raises(GateError, match="no file of kept speeds"):
-        read_kept(path)
+    with pytest.raises(GateError, match="no file of stored speeds"):
+        read_speeds(path)
 
 
 def test_bench_train_times_a_real_stage_and_keeps_its_ratio(
@@ -111,7 +111,7 @@ def test_bench_train_times_a_real_stage_and_keeps_its_ratio(
     assert row["stage"] == "latent_actions"
     assert (row["batch"], row["updates"], row["peak_mem_gib"]) == (2, 2, None)
     assert min(row["updates_per_s"], row["first_update_s"], row["yardstick_ratio"]) > 0
-    kept = read_kept(path)
+    kept = read_speeds(path)
     assert kept["measured"]["train"]["bytecode"] is has_bytecode(Path(torch.__file__))
     assert kept["yardstick_ratio"] == {"latent_actions": row["yardstick_ratio"]}
     assert kept["measured"]["train"]["command"].endswith("--batch 2 --updates 2")

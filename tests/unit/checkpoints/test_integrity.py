@@ -19,7 +19,9 @@ from tests.helpers.checkpoint_files import (
     rewrite_pickle,
     write_ours,
 )
-from tinyworlds_gate.checkpoints import read_model_state, read_state, verify_checkpoint, write_checkpoint
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.read import read_model_state, read_state
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError
 
 

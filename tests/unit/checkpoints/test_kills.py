@@ -20,7 +20,9 @@ import pytest
 from tests.helpers import killed_writers as writers
 from tests.helpers.checkpoint_files import names_in
 from tests.helpers.killed_writers import Boundary, Job
-from tinyworlds_gate.checkpoints import find_checkpoint, gated_checkpoints, newest_of_run, verify_checkpoint
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.resolve import find_checkpoint, newest_of_run
+from tinyworlds_gate.checkpoints.retention import gated_checkpoints
 
 STAGE, RUN, KEEP = "video_tokenizer", "run_1", 2
 OLDEST, EARLIER, NEW, NEXT = 1, 3, 5, 7
@@ -66,13 +68,13 @@ def by_strace(folder: Path) -> Way:
         pytest.skip("strace is not installed or may not attach here; the wrapped writer shows the same boundaries")
     earlier_checkpoints(folder)
     log = folder / "strace.log"
-    assert writers.traced_to(job(folder / "checkpoints", NEW), log) == 0
+    assert writers.run_traced(job(folder / "checkpoints", NEW), log) == 0
     boundaries = writers.traced_boundaries(log)
 
     def kill(one: Job, log: Path, index: int) -> tuple[int | None, Sequence[Boundary]]:
         call = boundaries[index].call
         ordinal = sum(before.call == call for before in boundaries[: index + 1])
-        return writers.traced_to(one, log, (call, ordinal)), writers.traced_boundaries(log)
+        return writers.run_traced(one, log, (call, ordinal)), writers.traced_boundaries(log)
 
     return Way(boundaries, kill)
 
@@ -80,10 +82,10 @@ def by_strace(folder: Path) -> Way:
 def by_its_own_hand(folder: Path) -> Way:
     earlier_checkpoints(folder)
     log = folder / "wrapped.log"
-    assert writers.wrapped_to(job(folder / "checkpoints", NEW), log) == 0
+    assert writers.run_wrapped(job(folder / "checkpoints", NEW), log) == 0
 
     def kill(one: Job, log: Path, index: int) -> tuple[int | None, Sequence[Boundary]]:
-        return writers.wrapped_to(one, log, index), writers.wrapped_boundaries(log)
+        return writers.run_wrapped(one, log, index), writers.wrapped_boundaries(log)
 
     return Way(writers.wrapped_boundaries(log), kill)
 
@@ -117,7 +119,7 @@ def require_nothing_lost(parent: Path, earlier: Path, *, is_renamed: bool, is_pr
     assert listed - {OLDEST} == ({EARLIER, NEW} if is_renamed else {EARLIER})
     if OLDEST in listed:
         assert content(parent / name(OLDEST)) == content(earlier / name(OLDEST))
-    assert OLDEST in listed or is_pruning, "an old one goes only once the new one stands verified"
+    assert OLDEST in listed or is_pruning, "an old one is removed only once the new one is verified"
     found = find_checkpoint(parent, STAGE)
     assert (found.ref.step, found.skipped) == (NEW if is_renamed else EARLIER, ())
     assert newest_of_run(parent, STAGE, run=RUN) == (found.ref, ())

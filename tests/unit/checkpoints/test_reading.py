@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from tests.helpers.checkpoint_files import FOREIGN_STEPS, foreign_folder, rewrite_pickle
-from tinyworlds_gate.checkpoints import read_model_state, read_optim_state, read_state
+from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.errors import CheckpointError
 
 

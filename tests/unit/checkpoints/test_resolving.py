@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.checkpoint_files import copy_foreign, flip_byte, names_in, write_ours
-from tinyworlds_gate.checkpoints import find_checkpoint, prune_checkpoints, resolve_checkpoint, verify_checkpoint
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.resolve import find_checkpoint, resolve_checkpoint
+from tinyworlds_gate.checkpoints.retention import Retention
 from tinyworlds_gate.errors import CheckpointError
 
 
@@ -23,7 +25,7 @@ def test_a_parent_resolves_to_its_newest_valid_checkpoint_and_reports_what_it_pa
     assert [(entry.path.name, "has no state.pt" in entry.reason) for entry in found.skipped] == [
         ("dynamics_step_99", True)
     ]
-    assert "passed over" in caplog.text
+    assert "skipped" in caplog.text
     assert "dynamics_step_99" in caplog.text
 
 
@@ -91,7 +93,7 @@ def test_a_checkpoint_of_another_stage_does_not_resolve(tmp_path: Path) -> None:
 def test_pruning_keeps_the_newest_and_the_protected(tmp_path: Path) -> None:
     refs = [write_ours(tmp_path, "dynamics", step) for step in range(5)]
     write_ours(tmp_path, "latent_actions", 0)
-    removed = prune_checkpoints(tmp_path, "dynamics", 2, [refs[1].path])
+    removed = Retention(tmp_path, "dynamics", 2).prune([refs[1].path])
     assert removed == [refs[0].path, refs[2].path]
     assert names_in(tmp_path) == ["dynamics_step_1", "dynamics_step_3", "dynamics_step_4", "latent_actions_step_0"]
 
@@ -99,24 +101,24 @@ def test_pruning_keeps_the_newest_and_the_protected(tmp_path: Path) -> None:
 def test_pruning_removes_nothing_while_the_newest_does_not_verify(tmp_path: Path) -> None:
     refs = [write_ours(tmp_path, "dynamics", step) for step in range(3)]
     flip_byte(refs[-1].path / "model_state_dict.pt", 5000)
-    assert prune_checkpoints(tmp_path, "dynamics", 1) == []
+    assert Retention(tmp_path, "dynamics", 1).prune() == []
     assert len(names_in(tmp_path)) == 3
 
 
 def test_an_invalid_checkpoint_does_not_count_as_kept(tmp_path: Path) -> None:
     refs = [write_ours(tmp_path, "dynamics", step) for step in range(4)]
     flip_byte(refs[2].path / "model_state_dict.pt", 5000)
-    assert prune_checkpoints(tmp_path, "dynamics", 2) == [refs[0].path]
+    assert Retention(tmp_path, "dynamics", 2).prune() == [refs[0].path]
     assert verify_checkpoint(refs[1].path) == refs[1]
 
 
 def test_pruning_finishes_a_removal_that_was_cut_short(tmp_path: Path) -> None:
     refs = [write_ours(tmp_path, "dynamics", step) for step in range(2)]
     (tmp_path / ".pruned-dynamics_step_0" / "rest").mkdir(parents=True)
-    assert prune_checkpoints(tmp_path, "dynamics", 1) == [refs[0].path]
+    assert Retention(tmp_path, "dynamics", 1).prune() == [refs[0].path]
     assert names_in(tmp_path) == ["dynamics_step_1"]
 
 
 def test_keeping_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="--keep-checkpoints 0: at least 1"):
-        prune_checkpoints(tmp_path, "dynamics", 0)
+        Retention(tmp_path, "dynamics", 0).prune()

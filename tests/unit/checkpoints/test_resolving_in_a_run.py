@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.checkpoint_files import copy_foreign, flip_byte, write_ours
-from tinyworlds_gate.checkpoints import CheckpointRef, describe_checkpoint, newest_of_run
+from tinyworlds_gate.checkpoints.describe import describe_checkpoint
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.resolve import newest_of_run
 from tinyworlds_gate.errors import CheckpointError
 
 RUN = "2026_01_02_03_04_05"
@@ -30,7 +32,7 @@ def test_the_newest_checkpoint_of_the_run_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("S4")
-def test_every_newer_one_that_is_refused_stands_beside_it_with_its_reason(tmp_path: Path) -> None:
+def test_every_newer_refused_checkpoint_is_listed_with_its_reason(tmp_path: Path) -> None:
     taken = write_own(tmp_path, 3)
     flip_byte(write_own(tmp_path, 4).path / "model_state_dict.pt", 5000)
     write_ours(tmp_path, STAGE, 5, manifest={"run": "another"})

@@ -11,18 +11,17 @@ import torch
 
 from tests.helpers.checkpoint_files import flip_byte, names_in, optimizer_state, write_ours
 from tests.helpers.fake_stages import fake_project
-from tinyworlds_gate.checkpoints import (
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.retention import (
     Retention,
     gated_checkpoints,
     keep_gated,
     mark_gated,
-    prune_checkpoints,
-    verify_checkpoint,
-    write_checkpoint,
 )
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.errors import CheckpointError
-from tinyworlds_gate.stages.controller import StageController
+from tinyworlds_gate.loop.stage_controller import StageController
 
 STAGE = "dynamics"
 
@@ -38,7 +37,7 @@ def test_what_a_gate_was_judged_on_is_never_pruned(tmp_path: Path) -> None:
     refs = [write_ours(tmp_path, STAGE, step) for step in range(6)]
     mark_gated(refs[1].path, "inference-1")
     mark_gated(refs[2].path, "stage")
-    assert prune_checkpoints(tmp_path, STAGE, 2, [refs[3].path]) == [refs[0].path]
+    assert Retention(tmp_path, STAGE, 2).prune([refs[3].path]) == [refs[0].path]
     assert gated_checkpoints(tmp_path) == {"inference-1": refs[1].path, "stage": refs[2].path}
 
 
@@ -46,9 +45,9 @@ def test_what_a_gate_was_judged_on_is_never_pruned(tmp_path: Path) -> None:
 def test_a_gate_that_moves_on_frees_the_checkpoint_before(tmp_path: Path) -> None:
     refs = [write_ours(tmp_path, STAGE, step) for step in range(4)]
     mark_gated(refs[0].path, "stage")
-    assert prune_checkpoints(tmp_path, STAGE, 3) == []
+    assert Retention(tmp_path, STAGE, 3).prune() == []
     mark_gated(refs[3].path, "stage")
-    assert prune_checkpoints(tmp_path, STAGE, 3) == [refs[0].path]
+    assert Retention(tmp_path, STAGE, 3).prune() == [refs[0].path]
     assert names_in(tmp_path) == [".gated-stage", *(ref.path.name for ref in refs[1:])]
 
 
@@ -65,7 +64,7 @@ def test_nothing_is_pruned_while_a_record_cannot_be_read(tmp_path: Path) -> None
         write_ours(tmp_path, STAGE, step)
     (tmp_path / ".gated-stage").mkdir()
     with pytest.raises(CheckpointError, match=r"the gated checkpoints of .* are unknown .*; none is pruned"):
-        prune_checkpoints(tmp_path, STAGE, 1)
+        Retention(tmp_path, STAGE, 1).prune()
     assert len(names_in(tmp_path)) == 4
 
 

@@ -11,16 +11,15 @@ import pytest
 import torch
 
 from tests.helpers.checkpoint_files import FOREIGN_STEPS, copy_foreign, foreign_folder, optimizer_state, write_ours
-from tinyworlds_gate.checkpoints import (
-    CheckpointRef,
-    check_agreement,
-    describe_checkpoint,
-    read_model_state,
-    read_state,
-    write_checkpoint,
-)
-from tinyworlds_gate.checkpoints.describe import sizes_of_weights
+from tests.helpers.untrained_checkpoints import write_untrained
+from tinyworlds_gate.checkpoints.agreement import check_agreement
+from tinyworlds_gate.checkpoints.describe import describe_checkpoint, sizes_of_weights
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.read import read_model_state, read_state
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.rollout.world_models import load_trained
 
 FORK_SIZES = {
     "frame_size": 128,
@@ -82,7 +81,7 @@ def test_the_hidden_width_is_read_up_to_what_the_shapes_keep(hidden_dim: int) ->
     assert read in (hidden_dim, hidden_dim - 1)
 
 
-def test_a_config_that_its_own_tensors_contradict_is_told(tmp_path: Path) -> None:
+def test_a_config_that_its_own_tensors_contradict_is_reported(tmp_path: Path) -> None:
     sizes = describe_checkpoint(write_ours(tmp_path, "dynamics", 1, embed_dim=64, num_bins=5))
     assert (sizes.embed_dim, sizes.num_bins) == (32, 4)
     assert len(sizes.conflicts) == 2
@@ -92,7 +91,7 @@ def test_a_config_that_its_own_tensors_contradict_is_told(tmp_path: Path) -> Non
     )
 
 
-def test_sizes_that_do_not_divide_are_told(tmp_path: Path) -> None:
+def test_sizes_that_do_not_divide_are_reported(tmp_path: Path) -> None:
     sizes = describe_checkpoint(write_ours(tmp_path, "dynamics", 1, num_heads=5, frame_size=130))
     assert [text.partition(": ")[2] for text in sizes.conflicts] == [
         "num_heads=5 does not divide embed_dim=32",
@@ -144,7 +143,7 @@ def test_equal_weights_have_equal_hashes_at_any_step(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("C4")
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_tokenizer_or_latent_action_model_that_dynamics_was_not_trained_on_is_told(
+def test_a_tokenizer_or_latent_action_model_that_dynamics_was_not_trained_on_is_reported(
     which: int, tmp_path: Path
 ) -> None:
     refs = list(three_of_ours(tmp_path))
@@ -164,7 +163,7 @@ def test_a_tokenizer_or_latent_action_model_that_dynamics_was_not_trained_on_is_
     assert f"but {stage}_step_60 has" in sentence
 
 
-def test_a_dynamics_checkpoint_of_ours_that_records_no_hashes_is_told(tmp_path: Path) -> None:
+def test_a_dynamics_checkpoint_of_ours_that_records_no_hashes_is_reported(tmp_path: Path) -> None:
     video, latent, _ = three_of_ours(tmp_path)
     findings = check_agreement(video, latent, write_ours(tmp_path, "dynamics", 9))
     assert [text.partition("record ")[2].partition(" ")[0] for text in failures(findings)] == [
@@ -173,19 +172,19 @@ def test_a_dynamics_checkpoint_of_ours_that_records_no_hashes_is_told(tmp_path: 
     ]
 
 
-def test_a_fork_s_dynamics_used_with_another_step_of_the_tokenizer_is_told(tmp_path: Path) -> None:
+def test_a_fork_s_dynamics_used_with_another_step_of_the_tokenizer_is_reported(tmp_path: Path) -> None:
     video = write_ours(tmp_path, "video_tokenizer", 5)
     sentences = failures(check_agreement(video, foreign_folder("latent_actions"), foreign_folder("dynamics")))
     assert len(sentences) == 1
     assert "was trained on video_tokenizer_step_1099 by its config, but video_tokenizer_step_5 is given" in sentences[0]
 
 
-def test_a_size_that_the_checkpoints_disagree_about_is_told(tmp_path: Path) -> None:
+def test_a_size_that_the_checkpoints_disagree_about_is_reported(tmp_path: Path) -> None:
     (sentence,) = failures(check_agreement(*three_of_ours(tmp_path, context_length=8)))
     assert "disagree about context_length: video_tokenizer 4, latent_actions 4, dynamics 8" in sentence
 
 
-def test_a_size_that_the_configs_state_otherwise_is_told_with_the_fix(tmp_path: Path) -> None:
+def test_a_size_that_the_configs_state_otherwise_is_reported_with_the_fix(tmp_path: Path) -> None:
     (sentence,) = failures(check_agreement(*three_of_ours(tmp_path), {"n_actions": 16}))
     assert sentence == "n_actions is 8 in the checkpoints and 16 in the configs. Set it to 8"
 
@@ -193,3 +192,33 @@ def test_a_size_that_the_configs_state_otherwise_is_told_with_the_fix(tmp_path: 
 def test_a_folder_that_is_no_valid_checkpoint_of_its_stage_is_refused() -> None:
     with pytest.raises(CheckpointError, match="is a checkpoint of dynamics; a checkpoint of video_tokenizer is needed"):
         check_agreement(foreign_folder("dynamics"), foreign_folder("latent_actions"), foreign_folder("dynamics"))
+
+
+OWN_SIZES = {
+    "video_tokenizer": {"embed_dim": 32, "num_heads": 2, "hidden_dim": 64, "num_blocks": 1},
+    "latent_actions": {"embed_dim": 48, "num_heads": 2, "hidden_dim": 64, "num_blocks": 2},
+    "dynamics": {"embed_dim": 64, "num_heads": 4, "hidden_dim": 96, "num_blocks": 3},
+}
+
+
+@pytest.mark.requirement("C2", "C4")
+def test_stages_of_different_backbones_agree_where_each_has_its_own_and_the_trusted_models_load(tmp_path: Path) -> None:
+    shared = {"frame_size": 16, "patch_size": 4, "latent_dim": 3, "num_bins": 4, "n_actions": 2, "context_length": 4}
+    paths = write_untrained(tmp_path, {stage: ModelSizes(**shared, **own) for stage, own in OWN_SIZES.items()})
+    video, latent, dynamics = (paths[stage] for stage in OWN_SIZES)
+    about_sizes = [text for text in failures(check_agreement(video, latent, dynamics)) if "disagree about" in text]
+    assert [text.split(":")[0].split()[-1] for text in about_sizes] == [
+        "embed_dim",
+        "num_heads",
+        "hidden_dim",
+        "num_blocks",
+    ]
+    assert [
+        text for text in failures(check_agreement(video, latent, dynamics, backbones=OWN_SIZES)) if "embed_dim" in text
+    ] == []
+    wrong = {**OWN_SIZES, "dynamics": {**OWN_SIZES["dynamics"], "embed_dim": 32}}
+    assert "embed_dim of dynamics is 64 in the checkpoint and 32 in the configs. Set it to 64" in failures(
+        check_agreement(video, latent, dynamics, backbones=wrong)
+    )
+    trained = load_trained(paths)
+    assert [trained.sizes[stage].embed_dim for stage in OWN_SIZES] == [32, 48, 64]

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from tests.helpers.checkpoint_files import names_in, optimizer_state, write_ours
-from tinyworlds_gate.checkpoints import verify_checkpoint, write_checkpoint
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.plain import tensor_bytes
 from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.run.disk import full_disk
 
@@ -178,7 +179,7 @@ def test_a_checkpoint_that_cannot_fit_is_refused_before_anything_is_written(wher
     contents[where] = {"huge": torch.zeros(1).expand(2**50)}
     with pytest.raises(
         CheckpointError,
-        match=r"was not written: No space left on device: a checkpoint takes 4294967296\.0 MiB, and [\d.]+ MiB are "
+        match=r"was not written: No space left on device: a checkpoint takes 4194304\.0 GiB, and [\d.]+ [GM]iB are "
         r"free on the disk of .*\. Earlier checkpoints are untouched; free space",
     ) as refusal:
         write_checkpoint(tmp_path, STAGE, 4, state={}, **contents)
@@ -195,7 +196,7 @@ def test_the_room_that_tensors_take_is_never_counted_too_high() -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_room_that_is_asked_for_is_what_the_files_take(tied: bool, tmp_path: Path) -> None:
+def test_the_required_disk_space_is_about_the_size_of_the_files(tied: bool, tmp_path: Path) -> None:
     weight = torch.rand(1000, 300)
     model = {"output_mlp.weight": weight, "other": weight if tied else weight.clone()}
     optimizer = optimizer_state()

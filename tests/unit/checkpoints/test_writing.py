@@ -22,15 +22,10 @@ from tests.helpers.checkpoint_files import (
     optimizer_state,
     write_ours,
 )
-from tinyworlds_gate.checkpoints import (
-    list_checkpoints,
-    parse_folder_name,
-    read_model_state,
-    read_optim_state,
-    read_state,
-    verify_checkpoint,
-    write_checkpoint,
-)
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import list_checkpoints, parse_folder_name
+from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError
 
 

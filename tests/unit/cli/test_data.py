@@ -72,14 +72,14 @@ def test_show_takes_a_file_a_size_a_stride_and_an_output(tmp_path: Path, capsys:
     assert _data("show", str(path), "--frame-size", "4", "--stride", "4", "--output", str(output)) == 0
     printed = capsys.readouterr().out
     assert (
-        "frames            100\nsize              4 x 4 px\nepisodes          9 blocks (the file does not say"
+        "frames            100\nsize              4 x 4 px\nepisodes          9 blocks (the file does not record"
         in printed
     )
     with Image.open(output) as picture:
         assert picture.size == (12 * 6, 8 * 6)
 
 
-def test_show_of_a_name_with_several_files_asks_which(tmp_path: Path) -> None:
+def test_show_of_a_name_with_several_files_is_an_error_that_lists_them(tmp_path: Path) -> None:
     for size in (18, 27):
         write_h5(tmp_path / "data" / f"crafter_{size}px_frames.h5", frames=numbered_frames(4, size))
     with pytest.raises(DataError, match=r"CRAFTER names several files \(crafter_18px_frames.h5, crafter_27px"):
@@ -87,7 +87,7 @@ def test_show_of_a_name_with_several_files_asks_which(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ZELDA", "CRAFTER", "nowhere/x.h5"])
-def test_show_of_what_is_not_there_is_one_clear_error(tmp_path: Path, name: str) -> None:
+def test_show_of_a_missing_file_is_one_clear_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="there is no such file; a frames file"):
         _data("show", name, "--project-root", str(tmp_path))
 
@@ -98,7 +98,7 @@ def test_import_prints_how_to_use_the_dataset(tmp_path: Path, capsys: pytest.Cap
     assert "foo_frames.h5: 15 frames at 15 a second; use `dataset: FOO`" in capsys.readouterr().out
 
 
-def test_fetch_prints_what_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fetch_prints_path_and_size_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = write_h5(tmp_path / "source.h5", frames=numbered_frames(9)).read_bytes()
     with serving(Hub(body)) as hub:
         assert _data("fetch", "zelda", "--endpoint", hub.endpoint, "--project-root", str(tmp_path)) == 0

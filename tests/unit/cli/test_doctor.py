@@ -5,6 +5,7 @@ python -m pytest tests/unit/cli/test_doctor.py
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -55,10 +56,10 @@ def test_a_missing_and_an_old_package_fail_and_a_missing_development_tool_warns(
     assert found["numpy"].status == "FAIL"
     assert found["torch"].found == "torch is 2.4.0, but >=2.11 is needed"
     assert found["mypy"].status == "WARN"
-    assert all(check.fix == "make setup" for check in checks if check.status != "OK")
+    assert {check.fix for check in checks if check.status != "OK"} == {doctor.install_command()}
 
 
-def test_torch_without_bytecode_warns_and_the_fix_makes_it_vanish(tmp_path: Path) -> None:
+def test_torch_without_bytecode_warns_and_the_fix_removes_the_warning(tmp_path: Path) -> None:
     source = tmp_path / "site packages" / "torch" / "__init__.py"
     source.parent.mkdir(parents=True)
     source.write_text("")
@@ -82,11 +83,17 @@ def test_the_deprecated_nvml_package_warns() -> None:
 
 @pytest.mark.requirement("L4")
 def test_a_folder_without_history_fails_until_it_has_a_commit(tmp_path: Path) -> None:
-    assert "not in a git repository" in next(doctor.repository(tmp_path, shutil.which)).found
-    repo = git.Repo.init(tmp_path)
-    assert "no commit" in next(doctor.repository(tmp_path, shutil.which)).found
-    _name_committer(repo)
-    repo.git.commit("--allow-empty", "-m", "first")
+    (tmp_path / "run_inference.py").touch()
+    check = next(doctor.repository(tmp_path, shutil.which))
+    assert (check.status, "not in a git repository" in check.found) == ("FAIL", True)
+    start, add, commit = (shlex.split(command) for command in check.fix.split(" && "))
+    subprocess.run(start, check=True)
+    _name_committer(git.Repo(tmp_path))
+    check = next(doctor.repository(tmp_path, shutil.which))
+    assert "no commit" in check.found
+    assert [shlex.split(command) for command in check.fix.split(" && ")] == [add, commit]
+    for command in (add, commit):
+        subprocess.run(command, check=True)
     assert next(doctor.repository(tmp_path, shutil.which)).status == "OK"
 
 
@@ -98,12 +105,23 @@ def test_a_shallow_clone_warns_with_the_command_that_completes_it(tmp_path: Path
         source.git.commit("--allow-empty", "-m", subject)
     git.Repo.clone_from((tmp_path / "source").as_uri(), tmp_path / "clone", depth=1)
     check = next(doctor.repository(tmp_path / "clone", shutil.which))
-    assert (check.status, check.fix) == ("WARN", "git fetch --unshallow")
+    assert (check.status, check.fix) == ("WARN", f"git -C {tmp_path / 'clone'} fetch --unshallow")
+    subprocess.run(shlex.split(check.fix), check=True)
+    assert next(doctor.repository(tmp_path / "clone", shutil.which)).status == "OK"
 
 
 def test_a_machine_without_git_fails(tmp_path: Path) -> None:
+    (tmp_path / "run_inference.py").touch()
     check = next(doctor.repository(tmp_path, lambda name: None))
     assert (check.status, check.fix) == ("FAIL", "install git")
+
+
+@pytest.mark.requirement("L4")
+def test_a_folder_with_nothing_to_audit_warns_that_a_long_run_needs_a_history(tmp_path: Path) -> None:
+    for which in (shutil.which, lambda name: None):
+        check = next(doctor.repository(tmp_path, which))
+        assert (check.status, "L4 is NOT-RUN, which only smoke allows" in check.found) == ("WARN", True)
+        assert next(doctor.repository(tmp_path, which, "longrun")).status == "FAIL"
 
 
 def test_a_file_where_an_output_folder_belongs_fails(tmp_path: Path) -> None:
@@ -113,7 +131,7 @@ def test_a_file_where_an_output_folder_belongs_fails(tmp_path: Path) -> None:
     assert checks[0].found.startswith("results/ cannot be written")
 
 
-def test_trying_the_output_folders_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_checking_the_output_folders_leaves_no_file(tmp_path: Path) -> None:
     assert _statuses(list(doctor.folders(tmp_path))) == [("OK", "folders")]
     assert list(tmp_path.iterdir()) == []
 
@@ -139,6 +157,17 @@ def test_no_gpu_is_fine_and_one_warns_and_an_unreadable_driver_warns() -> None:
     assert doctor.gpus([], "NVML is not available: Driver/library version mismatch").status == "WARN"
 
 
+@pytest.mark.requirement("H6")
+def test_a_long_run_needs_two_gpus_and_says_what_to_do_without_them() -> None:
+    one, two = (GpuInfo(index, "NVIDIA H200", f"GPU-{index}", 139.8) for index in (0, 1))
+    none = doctor.gpus([], "NVML is not available: NVML Shared Library Not Found", "longrun")
+    assert (none.status, none.found) == ("FAIL", "none: a long run needs two NVIDIA GPUs (L3, H6)")
+    assert "--allow-cpu-longrun true" in none.fix
+    assert doctor.gpus([one], None, "longrun").status == "FAIL"
+    assert "--nproc-per-node 1" in doctor.gpus([one], None, "longrun").fix
+    assert doctor.gpus([one, two], None, "longrun").status == "OK"
+
+
 def test_torch_that_cannot_reach_the_gpus_of_the_machine_fails() -> None:
     import torch
 
@@ -161,7 +190,7 @@ def test_frames_that_are_absent_are_generated_and_broken_ones_fail(tmp_path: Pat
     assert "crafter_72px_frames.h5" in check.found
 
 
-def test_an_evaluation_set_that_a_profile_names_is_looked_at(tmp_path: Path) -> None:
+def test_the_evaluation_set_of_a_profile_is_checked(tmp_path: Path) -> None:
     profile = REPOSITORY / "configs" / "profiles" / "smoke"
     settings = resolve_settings(profile, {"evaluation_file": "e.h5"}, project_root=tmp_path)
     check = doctor.evaluation_set(settings)
@@ -182,20 +211,66 @@ def test_misaligned_settings_fail_with_the_rule(tmp_path: Path) -> None:
     assert "embed_dim" in checks[0].found
 
 
-def test_the_command_says_no_with_exit_code_1_and_yes_with_0(
+def test_the_exit_code_is_1_with_a_failed_check_and_0_without(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "run_inference.py").touch()
     assert main(["doctor", "--project-root", str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert "FAIL  git" in told
-    assert "fix: " in told
+    output = capsys.readouterr().out
+    assert "FAIL  git" in output
+    assert "fix: " in output
     repo = git.Repo.init(tmp_path)
     _name_committer(repo)
     repo.git.commit("--allow-empty", "-m", "first")
     code = main(["doctor", "--project-root", str(tmp_path)])
-    told = capsys.readouterr().out
-    assert "OK    git" in told
-    assert ("ready for `make smoke`" in told) == (code == 0) == ("FAIL  " not in told)
+    output = capsys.readouterr().out
+    assert "OK    git" in output
+    assert ("; ready for `" in output) == (code == 0) == ("FAIL  " not in output)
+
+
+def test_a_machine_without_gpus_is_not_ready_for_a_long_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["doctor", "--profile", "longrun", "--project-root", str(tmp_path)]) == 1
+    assert "; not ready for `" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("profile", "command"),
+    [
+        ("smoke", "make smoke"),
+        ("longrun", "make longrun"),
+        ("baseline", "make longrun 'ARGS=--profile baseline'"),
+    ],
+)
+def test_the_command_that_the_doctor_prints_for_this_checkout(
+    profile: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    printed = doctor.run_command(profile, REPOSITORY)
+    assert printed == command
+    dry = subprocess.run([*shlex.split(printed), "-n"], capture_output=True, text=True, timeout=60)
+    assert dry.returncode == 0, dry.stderr
+    assert f"-m {'smoke' if profile == 'smoke' else 'longrun'}" in dry.stdout
+
+
+def test_the_command_that_the_doctor_prints_for_another_project_runs(tmp_path: Path) -> None:
+    printed = doctor.run_command("smoke", tmp_path)
+    collected = subprocess.run(
+        [*shlex.split(printed), "--collect-only", "-q"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert collected.returncode == 0, collected.stdout + collected.stderr
+    assert "test_the_rollout_passes_the_inference_gate" in collected.stdout
+
+
+def test_the_harness_own_commands_are_printed_as_they_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    typed = re.search(r"`(.*)`", doctor.as_typed("fix: run `tinyworlds-gate data --help`"))
+    assert typed is not None
+    subprocess.run(shlex.split(typed[1]), check=True, capture_output=True, timeout=60)
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/true")
+    assert doctor.as_typed("`tinyworlds-gate data --help`") == "`tinyworlds-gate data --help`"
 
 
 def test_a_project_that_does_not_exist_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

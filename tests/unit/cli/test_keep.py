@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import REPOSITORY
+from tests.helpers.finished_runs import MEASURED, PAGE, add_picture, finish_run, finished_run, keep, prepare_run
 from tests.helpers.journal_samples import STAMP, SampleRun
-from tests.helpers.kept_runs import MEASURED, PAGE, begun, drawn, ended, finished_run, keep
 from tests.unit.test_repository import MACHINE_PATH
 from tinyworlds_gate.gate.evidence import check_picture
 from tinyworlds_gate.keep.shrink import MAX_FILE_BYTES
@@ -107,7 +107,7 @@ def test_no_kept_text_names_a_folder_of_the_machine(kept_once: SampleRun) -> Non
     assert len(events) == len(kept_once.events)
 
 
-def test_git_would_take_every_kept_file(kept_once: SampleRun) -> None:
+def test_git_ignores_no_kept_file(kept_once: SampleRun) -> None:
     paths = [f"docs/results/longrun/longrun-seed3/{name}" for name in names(kept_folder(kept_once))]
     answer = subprocess.run(
         ["git", "check-ignore", "--no-index", *paths], cwd=REPOSITORY, capture_output=True, text=True, check=False
@@ -127,7 +127,9 @@ def test_a_second_keep_changes_no_byte(tmp_path: Path) -> None:
 
 def test_a_run_of_the_same_profile_and_seed_replaces_entry_and_folder_and_others_stay(tmp_path: Path) -> None:
     first, other = finished_run(tmp_path, "first"), finished_run(tmp_path, "other", seed=2)
-    again = ended(drawn(begun(tmp_path, "again").train().infer(1, 0.0171, strict_mse=0.0171).evidence()))
+    again = finish_run(
+        add_picture(prepare_run(tmp_path, "again").train().infer(1, 0.0171, strict_mse=0.0171).evidence())
+    )
     for run in (first, other, again):
         assert keep(run)[0] == 0
     assert [(one["run"], one["seed"], one["strict_mse"]) for one in entries(again)] == [
@@ -150,17 +152,17 @@ def test_folder_and_table_can_be_named(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_is_kept_with_its_verdict_and_exit_code_0(tmp_path: Path) -> None:
-    run = begun(tmp_path).train().infer(1, 0.0412, **{**MEASURED, "strict_mse": 0.0412})
-    code, out, _ = keep(ended(run.evidence(), "failed"))
+    run = prepare_run(tmp_path).train().infer(1, 0.0412, **{**MEASURED, "strict_mse": 0.0412})
+    code, out, _ = keep(finish_run(run.evidence(), "failed"))
     assert code == 0
     assert out.splitlines()[-1].startswith("FAIL: ")
     assert (entries(run)[0]["verdict"], entries(run)[0]["strict_mse"]) == ("FAIL", 0.0412)
 
 
 def test_every_judged_attempt_keeps_its_picture(tmp_path: Path) -> None:
-    run = drawn(begun(tmp_path).train().infer(1, 0.0341)).retrain(0, 5e-4).infer(2, 0.0262)
-    run = drawn(drawn(run, 2).infer(2, 0.0271, draw=2, clip_digest="b2" * 32), 2, 2)
-    keep(ended(run.evidence()))
+    run = add_picture(prepare_run(tmp_path).train().infer(1, 0.0341)).retrain(0, 5e-4).infer(2, 0.0262)
+    run = add_picture(add_picture(run, 2).infer(2, 0.0271, draw=2, clip_digest="b2" * 32), 2, 2)
+    keep(finish_run(run.evidence()))
     pictures = [name for name in names(kept_folder(run)) if name.startswith("pictures/")]
     assert len(pictures) == 9
 
@@ -178,7 +180,7 @@ def test_a_run_on_a_checkout_keeps_the_settings_of_both(tmp_path: Path) -> None:
     ]
 
 
-# What cannot be kept is told.
+# Runs and folders that the command refuses.
 
 
 def test_what_is_missing_too_large_or_outside_is_named_with_its_reason(tmp_path: Path) -> None:
@@ -201,12 +203,12 @@ def test_what_is_missing_too_large_or_outside_is_named_with_its_reason(tmp_path:
     for what, reason in reasons.items():
         assert any(what in line and reason in line for line in out.splitlines()), what
         assert any(what in line and reason in line for line in readme.partition("## Left out")[2].splitlines()), what
-    assert "2.0 MiB | it has" in readme, "the size stands in its own column"
+    assert "2.0 MiB | it has" in readme, "the size has its own column"
     assert str(tmp_path) not in readme
 
 
 def test_a_run_without_a_page_and_without_plots_says_so(tmp_path: Path) -> None:
-    run = begun(tmp_path).infer(1, 0.0187, **MEASURED).evidence(stages=()).finish()
+    run = prepare_run(tmp_path).infer(1, 0.0187, **MEASURED).evidence(stages=()).finish()
     run.add("report_written", id="A1", path="docs/action/a.md")
     keep(run)
     readme = (kept_folder(run) / "README.md").read_text(encoding="utf-8")
@@ -246,7 +248,7 @@ def refused(run: SampleRun, *words: str | Path) -> str:
     return err
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     shutil.rmtree(run.folder)
     assert "results/longrun_sample is not a run's folder: expected <project>/results/<run>" in refused(run)
@@ -266,24 +268,24 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_not_judged_is_refused(tmp_path: Path) -> None:
-    run = ended(begun(tmp_path).train(), "partial")
+    run = finish_run(prepare_run(tmp_path).train(), "partial")
     assert "has no verdict of the inference gate: nothing was measured" in refused(run)
 
 
-def test_a_run_whose_journal_just_stops_is_refused(tmp_path: Path) -> None:
-    run = begun(tmp_path).train().infer(1, 0.0187)
-    told = refused(run)
-    assert "did not come to its end: it was killed between two steps; nothing was kept" in told
-    assert "pytest -m longrun --resume-run results/longrun_sample" in told
+def test_a_run_whose_journal_has_no_end_is_refused(tmp_path: Path) -> None:
+    run = prepare_run(tmp_path).train().infer(1, 0.0187)
+    output = refused(run)
+    assert "did not come to its end: it was killed between two steps; nothing was kept" in output
+    assert "pytest -m longrun --resume-run results/longrun_sample" in output
 
 
 def test_an_interrupted_run_is_refused_although_it_was_judged(tmp_path: Path) -> None:
-    run = begun(tmp_path).train().infer(1, 0.0412).retrain(0, 5e-4)
+    run = prepare_run(tmp_path).train().infer(1, 0.0412).retrain(0, 5e-4)
     run.add("interrupted", signal="SIGINT", reason="keyboard interrupt")
     assert "it was interrupted (SIGINT)" in refused(run.finish("interrupted"))
 
 
-def test_a_run_that_goes_on_is_refused(tmp_path: Path) -> None:
+def test_a_run_in_progress_is_refused(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     with ProjectLock(run.root, run=run.run):
         assert f"is still going on, in PID {os.getpid()}" in refused(run)
@@ -321,7 +323,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert "Cannot write the kept run to" in refused(run, "--into", "a_file")
 
 
-def test_a_keep_that_breaks_off_leaves_the_earlier_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keep_that_fails_leaves_the_earlier_copy_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished_run(tmp_path)
     keep(run)
     rename = Path.rename
@@ -336,7 +338,7 @@ def test_a_keep_that_breaks_off_leaves_the_earlier_one_whole(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("text", ["{ half", "[]", '{"entries": {}}', '{"entries": [3]}', '{"rows": []}'])
-def test_a_table_that_is_none_is_refused_before_anything_is_written(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_table_is_refused_before_anything_is_written(tmp_path: Path, text: str) -> None:
     run = finished_run(tmp_path)
     table = run.root / "docs/results/longrun.json"
     table.parent.mkdir(parents=True)
@@ -350,4 +352,4 @@ def test_a_journal_without_a_usable_profile_and_seed_is_refused(
     tmp_path: Path, profile: str | None, seed: object
 ) -> None:
     run = finished_run(tmp_path, profile=profile, seed=seed)
-    assert f"says profile {profile!r} and seed {seed!r}" in refused(run)
+    assert f"has profile {profile!r} and seed {seed!r}" in refused(run)

@@ -21,9 +21,9 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    assert told.startswith(f"usage: tinyworlds-gate {name}")
-    assert COMMANDS[name].help[1:20] in " ".join(told.split())
+    output = capsys.readouterr().out
+    assert output.startswith(f"usage: tinyworlds-gate {name}")
+    assert COMMANDS[name].help[1:20] in " ".join(output.split())
 
 
 def test_help_names_every_command_without_importing_any() -> None:
@@ -37,7 +37,10 @@ def test_help_names_every_command_without_importing_any() -> None:
     assert answer.returncode == 0, answer.stderr
     assert all(name in answer.stdout for name in COMMANDS)
     assert "ended 0" in answer.stdout
-    assert answer.stdout.splitlines()[-1] == "['tinyworlds_gate.errors', 'tinyworlds_gate.cli.main']"
+    assert (
+        answer.stdout.splitlines()[-1]
+        == "['tinyworlds_gate.cli', 'tinyworlds_gate.errors', 'tinyworlds_gate.cli.main']"
+    )
 
 
 def test_the_package_itself_can_be_run() -> None:
@@ -46,12 +49,14 @@ def test_the_package_itself_can_be_run() -> None:
     assert answer.stdout.startswith("tinyworlds-gate 0.")
 
 
-def test_a_mistake_is_told_in_a_sentence_with_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gate_error_is_printed_as_one_sentence_with_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["report", str(tmp_path)]) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith("tinyworlds-gate: ")
-    assert "is not a run's folder" in told.err
-    assert not told.out
+    output = capsys.readouterr()
+    assert output.err.startswith("tinyworlds-gate: ")
+    assert "is not a run's folder" in output.err
+    assert not output.out
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,18 +74,18 @@ def test_an_interrupted_command_ends_with_130(
     assert capsys.readouterr().err == "tinyworlds-gate: interrupted\n"
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+def test_a_closed_pipe_is_not_an_error() -> None:
     command = [sys.executable, "-m", "tinyworlds_gate", "show-config"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        told = process.stderr.read().decode()
-    assert (process.returncode, told) == (0, "")
+        output = process.stderr.read().decode()
+    assert (process.returncode, output) == (0, "")
 
 
 @pytest.mark.requirement("P1")
-def test_show_config_tells_where_each_value_comes_from(
+def test_show_config_prints_the_source_of_each_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -107,7 +112,7 @@ def test_show_config_prints_json_for_programs(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["nonsense"], "no setting's name contains 'nonsense'"),
         (["--profile", "smok"], "Did you mean `smoke`"),
@@ -115,11 +120,11 @@ def test_show_config_prints_json_for_programs(
     ],
 )
 def test_show_config_refuses_what_a_run_would_refuse(
-    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     assert main(["show-config", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_bench_gate_prints_the_seconds_of_scoring_and_one_line_of_json(
@@ -129,9 +134,9 @@ def test_bench_gate_prints_the_seconds_of_scoring_and_one_line_of_json(
     sizes = ["frame_size=16", "embed_dim=8", "num_heads=2", "num_blocks=1"]
     words = ["--clips", "3", "--steps", "2", "--decode-steps", "2", "--rounds", "2", "--device", "cpu"]
     assert main(["bench", "gate", *words, *(word for size in sizes for word in ("--size", size))]) == 0
-    told = capsys.readouterr().out.splitlines()
-    record = json.loads(told[-1])
-    assert told[0].startswith("scoring 3 clips × 2 frames at 16 px, embed 8, 4 tokens a frame: ")
+    output = capsys.readouterr().out.splitlines()
+    record = json.loads(output[-1])
+    assert output[0].startswith("scoring 3 clips × 2 frames at 16 px, embed 8, 4 tokens a frame: ")
     assert (record["sizes"]["embed_dim"], record["clips"], record["steps"]) == (8, 3, 2)
     assert len(record["seconds"]) == 2
     assert min(record["seconds"]) <= record["median_s"] <= max(record["seconds"])

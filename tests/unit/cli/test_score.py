@@ -18,8 +18,10 @@ from tests.helpers.commands import TEST_DATA
 from tests.helpers.data_files import write_h5
 from tests.helpers.tiny_stages import TinyStages, moving_squares, trained_stages
 from tests.unit.gate.measures.test_memory_references import walk
+from tinyworlds_gate.cli import score
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.cli.score import plain
+from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.reference.data.split import split_episodes
 
@@ -37,9 +39,10 @@ def fork_words(*words: str) -> list[str]:
 
 def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """What the command prints with --json: one strict JSON object and nothing else."""
-    assert main([*words, "--json"]) == 0
-    told = capsys.readouterr()
-    found: dict[str, Any] = json.loads(told.out, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+    code = main([*words, "--json"])
+    printed = capsys.readouterr().out
+    found: dict[str, Any] = json.loads(printed, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+    assert code == (0 if found["verdict"]["verdict"] == "PASS" else 1)
     return found
 
 
@@ -129,14 +132,51 @@ def test_the_answer_holds_every_clip_the_summary_the_verdict_and_what_was_scored
     summary = found["summary"]
     assert summary["mse"] == pytest.approx(float(np.mean([clip["rollout_mse"] for clip in found["clips"]])))
     assert (summary["clips"], summary["episodes"], summary["rollout"]) == (9, 9, "tokens")
-    assert found["verdict"]["verdict"] in ("PASS", "FAIL")
-    assert found["verdict"]["thresholds"]["require_skill"] is True
+    assert found["verdict"]["verdict"] == "FAIL"
+    assert found["verdict"]["thresholds"] == STRICT_THRESHOLDS.as_record()
     assert list(found["checkpoints"]) == list(STAGES)
     assert len(found["checkpoints"]["dynamics"]["sha256"]) == 64
     assert (found["settings"]["context"], found["settings"]["generation_steps"]) == (2, 3)
     assert found["notes"] == [
         "no checkpoint records that it was trained on this file; whether one has seen these clips is not known"
     ]
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(("episodes", "verdict"), [(5, "FAIL"), (19, "FAIL"), (20, "PASS")])
+def test_clips_of_fewer_episodes_than_a_long_run_requires_fail(
+    project: TinyStages, tmp_path: Path, capsys: pytest.CaptureFixture[str], episodes: int, verdict: str
+) -> None:
+    (first, numbers), (second, _) = moving_squares(seed=5), moving_squares(seed=6)
+    data = write_h5(
+        tmp_path / "many.h5",
+        frames=np.concatenate([first, second]),
+        episode=np.concatenate([numbers, numbers + numbers.max() + 1]),
+    )
+    starts = ",".join(str(16 * number) for number in range(episodes))
+    found = answer(tiny_words(project, data, "--starts", starts), capsys)
+    conditions = {one["id"]: one for one in found["verdict"]["conditions"]}
+    assert conditions["G5.sample"]["verdict"] == verdict
+    assert f"in {episodes} episodes, at least 20 episodes are required" in conditions["G5.sample"]["reason"]
+    assert (conditions["G5.sample"]["reason"] in found["verdict"]["sentence"]) == (verdict == "FAIL")
+
+
+@pytest.mark.requirement("G5")
+def test_a_model_that_is_no_better_than_the_mean_frame_fails_however_large_an_error_may_be(
+    project: TinyStages, unseen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(tiny_words(project, unseen, "--clips", "9", "--max-mse", "1"), capsys)
+    conditions = {one["id"]: one["verdict"] for one in found["verdict"]["conditions"]}
+    assert found["summary"]["mse_high"] >= found["summary"]["mean_frame_mse"]
+    assert (conditions["G5"], conditions["G5.interval"], conditions["G5.mean_frame"]) == ("PASS", "PASS", "FAIL")
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("PASS", 0), ("FAIL", 1), ("INVALID", 1)])
+def test_the_exit_status_is_0_for_a_pass_alone(
+    project: TinyStages, unseen: Path, monkeypatch: pytest.MonkeyPatch, verdict: str, code: int
+) -> None:
+    monkeypatch.setattr(score, "score", lambda args: {"verdict": {"verdict": verdict}})
+    assert main([*tiny_words(project, unseen), "--json"]) == code
 
 
 def test_the_same_command_gives_the_same_numbers_and_the_clip_seed_other_clips(
@@ -180,6 +220,55 @@ def test_an_evaluation_set_is_measured_on_the_clips_that_it_names(
     assert [clip["start"] for clip in found["clips"]] == [3, 40]
 
 
+CONFTEST = """
+from tinyworlds_gate.gate.extension import ClipMetric
+
+
+def pytest_tinyworlds_gate_conditions():
+    return [ClipMetric("brightness", lambda clips: clips.generated.mean(axis=(1, 2, 3, 4)), at_least=256,
+                       sentence="[dark] frames")]
+
+
+def pytest_tinyworlds_gate_metrics():
+    return [ClipMetric("clips_seen", lambda clips: len(clips.true))]
+"""
+
+
+@pytest.mark.requirement("G5")
+def test_conditions_and_metrics_of_a_named_file_are_measured_and_no_other_file_is_loaded(
+    project: TinyStages,
+    unseen: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    monkeypatch.chdir(tmp_path)
+    words = tiny_words(project, unseen, "--clips", "9")
+    plain_verdict = answer(words, capsys)["verdict"]
+    assert "custom_metrics" not in plain_verdict
+    words += ["--conftest", "conftest.py"]
+    verdict = answer(words, capsys)["verdict"]
+    assert verdict["conditions"][:-1] == plain_verdict["conditions"]
+    assert (verdict["conditions"][-1]["id"], verdict["conditions"][-1]["verdict"]) == ("G5.brightness", "FAIL")
+    brightness, seen = verdict["custom_metrics"]
+    assert 0 <= brightness["low"] <= brightness["value"] <= brightness["high"] < 256
+    assert (seen["value"], seen["low"], seen["verdict"]) == (9.0, None, None)
+    assert main(words) == 1
+    told = capsys.readouterr().out
+    assert ", at least 256: FAIL" in told
+    assert "clips_seen 9, only shown" in told
+    assert "is below the limit 256: [dark] frames." in told.splitlines()[-1]
+
+
+def test_a_file_without_hooks_is_refused_before_anything_is_scored(
+    project: TinyStages, unseen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.py").write_text("")
+    assert main(tiny_words(project, unseen, "--conftest", str(tmp_path / "empty.py"))) == 2
+    assert "it defines neither pytest_tinyworlds_gate_conditions" in capsys.readouterr().err
+
+
 @pytest.mark.requirement("C4")
 def test_a_dynamics_model_of_another_tokenizer_is_scored_and_its_verdict_is_invalid(
     project: TinyStages, unseen: Path, capsys: pytest.CaptureFixture[str]
@@ -209,7 +298,7 @@ def test_memory_references_stand_in_every_clip_and_in_the_summary_where_position
     assert found["summary"]["memory_sharp_mse"] == pytest.approx(float(np.mean(sharp)))
     assert found["summary"]["memory_references"].startswith("no bounds")
     assert 0 <= found["summary"]["action_information"] <= 1
-    assert main(tiny_words(project, walking(tmp_path / "text"), "--starts", "0,8")) == 0
+    assert main(tiny_words(project, walking(tmp_path / "text"), "--starts", "0,8")) == 1
     told = capsys.readouterr().out
     assert "memory references: sharp" in told
     assert "no bounds: beating one is no evidence of a leak" in told
@@ -218,7 +307,7 @@ def test_memory_references_stand_in_every_clip_and_in_the_summary_where_position
 def test_without_json_a_table_the_facts_and_the_verdict_are_printed(
     project: TinyStages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(tiny_words(project, walking(tmp_path, keep_positions=False), "--starts", "0,8")) == 0
+    assert main(tiny_words(project, walking(tmp_path, keep_positions=False), "--starts", "0,8")) == 1
     told = capsys.readouterr().out
     for part in (
         "2 clips of 2 episodes",
@@ -229,7 +318,7 @@ def test_without_json_a_table_the_facts_and_the_verdict_are_printed(
         "note: no checkpoint records",
     ):
         assert part in told
-    assert told.splitlines()[-1].startswith(("PASS: ", "FAIL: "))
+    assert told.splitlines()[-1].startswith("FAIL: ")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +331,7 @@ def test_without_json_a_table_the_facts_and_the_verdict_are_printed(
         (["--clips", "900"], "clips=900: only 144 held-out clips of this length exist"),
     ],
 )
-def test_what_cannot_be_scored_is_told_in_one_sentence_with_exit_status_2(
+def test_what_cannot_be_scored_is_reported_in_one_sentence_with_exit_status_2(
     project: TinyStages, unseen: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(tiny_words(project, unseen, *words)) == 2
@@ -261,7 +350,7 @@ def test_arguments_that_make_no_sense_are_usage_errors(
     assert words[0] in capsys.readouterr().err
 
 
-def test_a_missing_file_and_a_checkpoint_of_another_stage_are_told(
+def test_a_missing_file_and_a_checkpoint_of_another_stage_are_reported(
     project: TinyStages, unseen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(tiny_words(project, tmp_path / "gone.h5")) == 2

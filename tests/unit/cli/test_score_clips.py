@@ -6,7 +6,6 @@ Run the long row too: pytest tests/unit/cli/test_score_clips.py -m "slow or not 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import h5py
@@ -14,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.helpers.data_files import write_h5
-from tests.helpers.shared_files import SHARED
-from tests.helpers.small_worlds import sizes
+from tests.helpers.shared_files import SHARED, shared_is_required
+from tests.helpers.small_models import sizes
 from tests.helpers.tiny_stages import TinyStages, moving_squares, trained_stages
 from tests.helpers.untrained_checkpoints import write_untrained
 from tests.unit.cli.test_score import OPTIONS, answer, own_data, tiny_words
@@ -71,7 +70,7 @@ def test_of_a_file_that_nobody_trained_on_the_draws_halve_all_episodes(
     assert measured[0].isdisjoint(measured[1])
 
 
-def test_the_clips_that_a_file_names_are_measured_when_asked_for_and_by_default(
+def test_the_clips_of_a_file_are_measured_on_request_and_by_default(
     project: TinyStages, named: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked, default = (answer(tiny_words(project, named, *words), capsys) for words in (["--starts", "file"], []))
@@ -97,7 +96,7 @@ def test_a_file_that_names_clips_can_be_drawn_from(
         (["--starts", "file", "--stride", "2"], "names no clips (a stride skips frames, so its clip_starts do not"),
     ],
 )
-def test_an_option_that_would_be_ignored_is_told(
+def test_an_option_that_would_be_ignored_is_reported(
     project: TinyStages, named: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(tiny_words(project, named, *words)) == 2
@@ -142,7 +141,7 @@ def test_a_draw_or_a_source_that_does_not_exist_is_a_usage_error(
 @pytest.mark.slow
 @pytest.mark.requirement("G5")
 @pytest.mark.skipif(
-    not EVAL_SET.exists() and os.environ.get("CI") != "true",
+    not EVAL_SET.exists() and not shared_is_required(),
     reason="the fixed evaluation set (../shared/eval) is not here",
 )
 def test_all_256_clips_of_the_evaluation_set_give_the_published_baselines(

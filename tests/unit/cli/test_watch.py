@@ -41,7 +41,7 @@ pytestmark = pytest.mark.requirement("M4")
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not wait two seconds between two looks."""
-    monkeypatch.setattr(command, "LOOK_S", 0.02)
+    monkeypatch.setattr(command, "POLL_S", 0.02)
     monkeypatch.setattr(command, "LINGER_S", 0.1)
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_has_ended_is_shown_once(tmp_path: Path, capsys: pytest.Captu
     assert logs_of(run.layout) == []
 
 
-def test_a_watch_begun_before_the_first_event_follows_the_run_to_its_end_and_leaves_its_record(
+def test_a_watch_started_before_the_first_event_follows_the_run_to_its_end_and_writes_its_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = WatchedRun(tmp_path)
@@ -102,7 +102,7 @@ def test_a_watch_begun_before_the_first_event_follows_the_run_to_its_end_and_lea
     assert re.search(r"^log: Logs/monitor_4h_[\d_]+\.log$", info, re.M)
     assert re.search(r"^now: ended .* \(passed\): PASS: near\.$", info, re.M)
     found = long_watch(run.layout)
-    holds(found, "PASS", r"watched from another terminal: \d+ look\(s\) recorded over .* \(--for 4h\)$")
+    holds(found, "PASS", r"watched from another terminal: \d+ observation\(s\) over .* \(--for 4h\)$")
     assert found.evidence == f"Logs/{next(run.layout.histories.glob('monitor_4h_*.log')).name}"
 
 
@@ -120,27 +120,27 @@ def test_a_watch_for_a_time_ends_with_it_and_waits_for_a_run_that_may_be_resumed
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
-        (["--for", "4 hours"], "'4 hours' is no duration: write a number and its unit, such as 4h"),
+        (["--for", "4 hours"], "'4 hours' is not a duration: write a number and its unit, such as 4h"),
         (["--every", "0s"], "The duration '0s' is not allowed"),
     ],
 )
-def test_a_wrong_duration_is_told_before_anything_is_written(
-    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_duration_is_an_error_before_anything_is_written(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _ = long_run(tmp_path)
-    assert main(["watch", str(run.layout.root), *words]) == 2
-    assert told in capsys.readouterr().err
+    assert main(["watch", str(run.layout.root), *arguments]) == 2
+    assert message in capsys.readouterr().err
     assert logs_of(run.layout) == []
 
 
-def test_a_folder_that_is_no_run_is_told_with_the_runs_that_are_there(
+def test_a_folder_that_is_not_a_run_is_an_error_that_lists_the_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["watch", "results/nothing"]) == 2
-    assert "results/nothing is no run's folder: expected <project>/results/<run>" in capsys.readouterr().err
+    assert "results/nothing is not a run's folder: expected <project>/results/<run>" in capsys.readouterr().err
     WatchedRun(tmp_path, "older")
     WatchedRun(tmp_path, "newer")
     os.utime(tmp_path / "results" / "older", (1, 1))
@@ -149,19 +149,19 @@ def test_a_folder_that_is_no_run_is_told_with_the_runs_that_are_there(
         assert "the newest are newer, older." in capsys.readouterr().err
 
 
-def test_a_damaged_journal_ends_the_watch_with_a_sentence_that_stands_in_the_record_too(
+def test_a_damaged_journal_ends_the_watch_with_an_error_that_is_also_in_the_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = WatchedRun(tmp_path).begin()
     with run.layout.journal.open("ab") as file:
         file.write(b"{}\n{}\n")
     assert main(["watch", str(run.layout.root), "--for", "1h"]) == 2
-    assert "is damaged in line 3: it is no event" in capsys.readouterr().err
+    assert "is damaged in line 3: it is not an event" in capsys.readouterr().err
     assert "the watch ended: The journal" in logs_of(run.layout)[0]
 
 
-def test_a_process_that_watches_ends_in_order_on_sigterm_and_lists_no_heavy_import(tmp_path: Path) -> None:
-    """A real process, with its output in a pipe: lines without being asked for."""
+def test_a_watch_process_exits_cleanly_on_sigterm_and_has_no_heavy_import(tmp_path: Path) -> None:
+    """A real process whose output is a pipe prints lines by default."""
     run = WatchedRun(tmp_path).begin(at=now())
     run.chunk(1, "dynamics", now())
     code = (
@@ -186,8 +186,8 @@ def test_on_a_terminal_there_is_a_page_and_a_terminal_that_goes_away_ends_the_wa
     run = WatchedRun(tmp_path).begin(at=now())
     run.chunk(1, "dynamics", now())
     code = (
-        "import sys; from tinyworlds_gate.cli.main import main; from tinyworlds_gate.watch import command; "
-        "command.LOOK_S = 0.05; sys.exit(main(sys.argv[1:]))"
+        "import sys; from tinyworlds_gate.cli.main import main; from tinyworlds_gate.cli import watch as command; "
+        "command.POLL_S = 0.05; sys.exit(main(sys.argv[1:]))"
     )
     terminal, stdout = pty.openpty()
     fcntl.ioctl(stdout, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 100, 0, 0))
@@ -199,10 +199,10 @@ def test_on_a_terminal_there_is_a_page_and_a_terminal_that_goes_away_ends_the_wa
         while b"device sample" not in drawn:
             drawn += os.read(terminal, 65536)
         os.close(terminal)
-        _, told = process.communicate(timeout=20)
+        _, output = process.communicate(timeout=20)
     assert drawn.startswith(b"\x1b[?1049h")
     assert b"Training dynamics" in drawn
-    assert (process.returncode, told) == (0, b"")
+    assert (process.returncode, output) == (0, b"")
     assert "the watch ended: its terminal or its reader has gone" in logs_of(run.layout)[0]
 
 
@@ -215,23 +215,23 @@ def test_two_watches_of_one_second_keep_two_logs(tmp_path: Path) -> None:
     assert [f"end {number}\n" in log for number, log in enumerate(logs_of(layout))] == [True] * 3
 
 
-def test_a_record_that_cannot_be_written_any_more_is_told_and_stops_no_watch(
+def test_a_failing_write_of_the_record_is_reported_and_does_not_stop_the_watch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, moment = long_run(tmp_path)
-    look = RunReader(run.layout).look()
+    snapshot = RunReader(run.layout).read()
     record = WatchRecord(run.layout, "4h")
     run.layout.histories.rename(tmp_path / "away")
-    record.show(view_of(look.state, look.facts, moment))
+    record.show(view_of(snapshot.state, snapshot.facts, moment))
     assert record.problem == f"Logs/monitor_4h_latest.info cannot be written: {os.strerror(errno.ENOENT)}"
     record.close("end")
-    (tmp_path / "Logs").write_text("a file stands in the way")
+    (tmp_path / "Logs").write_text("a file, not a folder")
     assert main(["watch", str(run.layout.root), "--for", "4h"]) == 2
     assert "The record of the watch" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_told_on_the_page(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_on_the_page(tmp_path: Path) -> None:
     record = WatchRecord(WatchedRun(tmp_path).layout, "4h")
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, record._file.fileno())
@@ -260,14 +260,14 @@ HEAD = "10:00:00  NOTE    watch of run longrun_sample for 4h\n"
             "no watch was started",
         ),
         (("10:00:00  STATUS  x\n",), "NOT-RUN", "no watch was started"),
-        ((HEAD,), "NOT-RUN", r"never saw the run at work \(Logs/monitor_4h_a\.log\)"),
-        ((HEAD, "10:00:01  IDLE    ended\n", "10:00:02  EVENT   x\n"), "NOT-RUN", "never saw the run at work"),
-        ((HEAD, "10:00:01  STATUS  torn"), "NOT-RUN", "never saw the run at work"),
-        ((HEAD, "99:99:99  STATUS  x\n"), "NOT-RUN", "never saw the run at work"),
+        ((HEAD,), "NOT-RUN", r"never saw the run working \(Logs/monitor_4h_a\.log\)"),
+        ((HEAD, "10:00:01  IDLE    ended\n", "10:00:02  EVENT   x\n"), "NOT-RUN", "never saw the run working"),
+        ((HEAD, "10:00:01  STATUS  torn"), "NOT-RUN", "never saw the run working"),
+        ((HEAD, "99:99:99  STATUS  x\n"), "NOT-RUN", "never saw the run working"),
         (
             (HEAD, "10:00:01  STATUS  x\n", "14:00:01  STATUS  x\n"),
             "PASS",
-            r"2 look\(s\) recorded over 4 h 00 min \(--for",
+            r"2 observation\(s\) over 4 h 00 min \(--for",
         ),
     ],
 )
@@ -288,6 +288,6 @@ def test_of_several_watches_the_longest_is_the_evidence(tmp_path: Path) -> None:
     assert long_watch(run.layout) == Finding(
         "M4",
         "PASS",
-        "watched from another terminal: 2 look(s) recorded over 9 min (--for 4h); the longest of 2 watches",
+        "watched from another terminal: 2 observation(s) over 9 min (--for 4h); the longest of 2 watches",
         "Logs/monitor_4h_a.log",
     )

@@ -1,4 +1,4 @@
-"""C1, C2, C3: settings files that do not agree are told before anything starts."""
+"""C1, C2, C3: settings files that do not agree are reported before anything starts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.config_files import append, copy_profile, replace_line
-from tinyworlds_gate.config.alignment import check_alignment, require_alignment
-from tinyworlds_gate.config.schema import BACKBONE_KEYS, SIZE_KEYS
+from tinyworlds_gate.config.alignment import Alignment, Check, check_alignment, check_checkout
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.names import BACKBONE_KEYS, SIZE_KEYS
 
 STAGE_FILES = ("video_tokenizer.yaml", "latent_actions.yaml", "dynamics.yaml")
 
@@ -33,9 +33,8 @@ def reason(folder: Path, rule: str) -> str:
 def test_a_stage_with_another_size_is_refused_with_both_files_and_values(folder: Path, name: str, key: str) -> None:
     append(folder / name, f"{key}: 1024")
     assert verdicts(folder) == {"C1": "FAIL", "C2": "PASS", "C3": "PASS"}
-    with pytest.raises(ConfigError, match=f"C1: `{key}` is 1024 in ") as caught:
-        require_alignment(folder)
-    message = str(caught.value)
+    message = reason(folder, "C1")
+    assert f"`{key}` is 1024 in " in message
     assert str(folder / name) in message
     assert str(folder / "training.yaml") in message
     assert f"remove it from {name}" in message
@@ -73,10 +72,10 @@ def test_a_backbone_in_the_stage_files_must_be_the_same_there(folder: Path, thir
 
 
 @pytest.mark.requirement("C2")
-def test_a_backbone_that_stands_nowhere_is_named(folder: Path) -> None:
+def test_a_backbone_key_that_no_file_sets_is_named(folder: Path) -> None:
     replace_line(folder / "training.yaml", "num_blocks", "")
     append(folder / "dynamics.yaml", "num_blocks: 4")
-    assert "`num_blocks` stands neither in" in reason(folder, "C2")
+    assert "`num_blocks` is set neither in" in reason(folder, "C2")
     assert "video_tokenizer.yaml, latent_actions.yaml" in reason(folder, "C2")
 
 
@@ -104,10 +103,10 @@ def test_a_hard_coded_checkpoint_is_refused_under_any_key(folder: Path, name: st
     else:
         append(path, lines)
     assert verdicts(folder) == {"C1": "PASS", "C2": "PASS", "C3": "FAIL"}
-    with pytest.raises(ConfigError, match="hard-codes a checkpoint path") as caught:
-        require_alignment(folder)
-    assert str(path) in str(caught.value)
-    assert "--video-checkpoint" in str(caught.value)
+    message = reason(folder, "C3")
+    assert "hard-codes a checkpoint path" in message
+    assert str(path) in message
+    assert "--video-checkpoint" in message
 
 
 @pytest.mark.requirement("C3")
@@ -122,13 +121,97 @@ def test_keys_of_another_project_are_tolerated(folder: Path) -> None:
     assert set(verdicts(folder).values()) == {"PASS"}
 
 
-def test_all_failures_are_told_at_once(folder: Path) -> None:
+def test_all_failures_are_reported_at_once(folder: Path) -> None:
     append(folder / "dynamics.yaml", "patch_size: 8\nembed_dim: 64\nmodel_file: a.pt")
-    with pytest.raises(ConfigError, match=r"(?s)C1: .*C2: .*C3: "):
-        require_alignment(folder)
+    assert verdicts(folder) == {"C1": "FAIL", "C2": "FAIL", "C3": "FAIL"}
 
 
 def test_a_missing_stage_file_is_named(folder: Path) -> None:
     (folder / "dynamics.yaml").unlink()
     with pytest.raises(ConfigError, match=r"dynamics\.yaml does not exist"):
         check_alignment(folder)
+
+
+OWN = {"video_tokenizer": (32, 4), "latent_actions": (32, 2), "dynamics": (512, 18)}
+
+
+@pytest.fixture
+def unaligned(folder: Path) -> Path:
+    """As the original's stock files: every stage file has a backbone of its own, and training.yaml has none."""
+    for key in BACKBONE_KEYS:
+        replace_line(folder / "training.yaml", key, "")
+    for stage, (width, blocks) in OWN.items():
+        append(folder / f"{stage}.yaml", f"embed_dim: {width}\nnum_heads: 8\nhidden_dim: 128\nnum_blocks: {blocks}")
+    return folder
+
+
+def c2(folder: Path, align: Alignment, **fixed: int) -> Check:
+    shown = {f"{name}.yaml": folder / f"{name}.yaml" for name in ("training", *OWN)}
+    return next(check for check in check_checkout(folder, shown, align, fixed) if check.id == "C2")
+
+
+@pytest.mark.requirement("C2")
+def test_strict_refuses_stages_of_different_sizes_and_names_both_options(unaligned: Path) -> None:
+    check = c2(unaligned, "strict")
+    assert check.verdict == "FAIL"
+    assert "--align-backbone inject gives every stage embed_dim 32, num_heads 8, hidden_dim 128, num_blocks 4" in (
+        check.reason
+    )
+    assert "--align-backbone report trains each stage with its own sizes" in check.reason
+
+
+@pytest.mark.requirement("C2")
+def test_the_sentence_of_strict_is_right_after_one_follows_it(unaligned: Path) -> None:
+    assert "set it once, in" in c2(unaligned, "strict").reason
+    append(unaligned / "training.yaml", "embed_dim: 32\nnum_heads: 8\nhidden_dim: 128\nnum_blocks: 4")
+    assert "remove it from latent_actions.yaml" in c2(unaligned, "strict").reason
+    for stage in OWN:
+        for key in BACKBONE_KEYS:
+            replace_line(unaligned / f"{stage}.yaml", key, "")
+    assert c2(unaligned, "strict").verdict == "PASS"
+
+
+@pytest.mark.requirement("C2")
+def test_inject_passes_with_what_every_stage_gets_and_what_that_replaces(unaligned: Path) -> None:
+    check = c2(unaligned, "inject")
+    assert check.verdict == "PASS"
+    assert "gives every stage embed_dim 32, num_heads 8, hidden_dim 128, num_blocks 4" in check.reason
+    assert "num_blocks 2 of latent_actions.yaml, embed_dim 512 of dynamics.yaml" in check.reason
+    append(unaligned / "training.yaml", "num_blocks: 6")
+    assert "hidden_dim 128, num_blocks 6" in c2(unaligned, "inject").reason
+
+
+@pytest.mark.requirement("C2")
+def test_inject_without_any_value_fails_with_the_files(unaligned: Path) -> None:
+    replace_line(unaligned / "video_tokenizer.yaml", "num_heads", "")
+    check = c2(unaligned, "inject")
+    assert check.verdict == "FAIL"
+    assert "video_tokenizer.yaml sets num_heads; set it in one of them" in check.reason
+
+
+@pytest.mark.requirement("C2")
+def test_report_is_degraded_with_the_table_of_sizes_or_passes_where_they_agree(unaligned: Path) -> None:
+    check = c2(unaligned, "report")
+    assert check.verdict == "DEGRADED"
+    assert "video_tokenizer embed_dim 32, num_heads 8, hidden_dim 128, num_blocks 4; latent_actions embed_dim 32" in (
+        check.reason
+    )
+    assert check.reason.endswith("dynamics embed_dim 512, num_heads 8, hidden_dim 128, num_blocks 18.")
+    append(unaligned / "training.yaml", "embed_dim: 32\nnum_blocks: 4")
+    assert c2(unaligned, "report").verdict == "PASS"
+    replace_line(unaligned / "dynamics.yaml", "num_heads", "")
+    assert c2(unaligned, "report").verdict == "FAIL"
+
+
+@pytest.mark.requirement("C2")
+def test_words_of_the_description_count_as_the_backbone_of_every_stage(unaligned: Path) -> None:
+    assert c2(unaligned, "strict", embed_dim=32, num_blocks=2).verdict == "PASS"
+    assert c2(unaligned, "report", embed_dim=32, num_blocks=2).verdict == "PASS"
+
+
+@pytest.mark.requirement("C3")
+def test_a_hard_coded_path_of_a_checkout_has_a_way_out_that_edits_nothing(unaligned: Path) -> None:
+    append(unaligned / "dynamics.yaml", "pretrained: weights/dynamics.pt")
+    shown = {f"{name}.yaml": unaligned / f"{name}.yaml" for name in ("training", *OWN)}
+    (check,) = (one for one in check_checkout(unaligned, shown, "strict") if one.id == "C3")
+    assert "or in a copy outside the checkout that --dynamics-config names" in check.reason

@@ -1,4 +1,4 @@
-"""One stage's or one inference run's settings from its files and its ``key=value`` words."""
+"""Settings of a stage or an inference run, from its files and its ``key=value`` arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load(folder: Path, *words: str, stage: str = "dynamics") -> StageRunConfig:
     return load_stage_config(stage, folder / f"{stage}.yaml", folder / "training.yaml", words)
 
 
-def test_a_word_on_the_command_line_beats_both_files(folder: Path) -> None:
+def test_an_argument_on_the_command_line_beats_both_files(folder: Path) -> None:
     run = load(folder, "learning_rate=3e-4", "n_updates=200", "distributed.use_ddp=false")
     assert (run.stage.learning_rate, run.stage.n_updates) == (3e-4, 200)
     assert run.training.distributed.use_ddp is False
@@ -63,11 +63,11 @@ def test_a_group_may_be_given_as_one_mapping(folder: Path) -> None:
 
 def test_a_group_without_a_mapping_in_a_file_is_refused(folder: Path) -> None:
     append(folder / "profile.yaml", "gate: 3")
-    with pytest.raises(ConfigError, match=r"profile\.yaml: `gate` holds several settings"):
+    with pytest.raises(ConfigError, match=r"profile\.yaml: `gate` is a group of settings"):
         resolve_settings(folder, {}, project_root=folder)
 
 
-def test_of_a_key_given_twice_the_last_counts(folder: Path) -> None:
+def test_the_last_argument_of_a_key_counts(folder: Path) -> None:
     assert load(folder, "n_updates=5", "n_updates=9").stage.n_updates == 9
 
 
@@ -84,12 +84,12 @@ def test_a_key_of_another_stage_is_refused(folder: Path, stage: str) -> None:
         load(folder, "video_tokenizer_path=x", stage=stage)
 
 
-def test_a_word_without_an_equals_sign_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="`n_updates` has no `=`; settings are given as key=value"):
+def test_an_argument_without_an_equals_sign_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="`n_updates` has no `=`; write settings as key=value"):
         load(folder, "n_updates")
 
 
-def test_an_unknown_word_is_refused_with_the_nearest_key(folder: Path) -> None:
+def test_an_unknown_argument_is_refused_with_the_nearest_key(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown key `learning_rat`\. Did you mean `learning_rate`"):
         load(folder, "learning_rat=1e-3")
 
@@ -116,24 +116,24 @@ def test_an_unknown_key_in_a_file_names_file_and_nearest_key(folder: Path) -> No
         ("patch_size=7", "frame_size 72 is not a multiple of patch_size 7"),
         ("num_heads=5", "embed_dim 64 is not a multiple of num_heads 5"),
         ("n_actions=6", "n_actions 6 is not a power of two"),
-        ("schedule_end=1", "schedule_end 1 lies before n_updates "),
-        ("schedule_start=999999", "schedule_start 999999 must lie before the schedule's end "),
+        ("schedule_end=1", "schedule_end 1 is before n_updates "),
+        ("schedule_start=999999", "schedule_start 999999 must be before the schedule's end "),
         (
             "distributed=3",
-            "`distributed` holds several settings, not one value; set them by name, e.g. `distributed.use_ddp`",
+            "`distributed` is a group of settings, not one value; set them by name, e.g. `distributed.use_ddp`",
         ),
         ("frame_size=[1", "the value is not valid YAML"),
         (
             "preload_ratio=0.5",
-            "`preload_ratio` asks for what this target cannot do: the embedded reference reads all frames",
+            "`preload_ratio` is not supported: the embedded reference reads all frames",
         ),
         (
             "use_actions=false",
-            "`use_actions` asks for what this target cannot do: the embedded dynamics always follows latent actions",
+            "`use_actions` is not supported: the embedded dynamics always follows latent actions",
         ),
     ],
 )
-def test_a_bad_value_is_told_with_its_key_and_value(folder: Path, word: str, said: str) -> None:
+def test_a_bad_value_is_reported_with_its_key_and_value(folder: Path, word: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(folder, word)
     assert said in str(caught.value)
@@ -146,7 +146,7 @@ def test_a_missing_size_is_named(folder: Path) -> None:
 
 
 def test_an_unknown_stage_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="`tokenizer` is no stage; use one of video_tokenizer"):
+    with pytest.raises(ConfigError, match="`tokenizer` is not a stage; use one of video_tokenizer"):
         load_stage_config("tokenizer", folder / "dynamics.yaml", folder / "training.yaml", [])
 
 
@@ -156,7 +156,7 @@ def test_settings_are_frozen(folder: Path) -> None:
         training.patch_size = 4
 
 
-def test_the_inference_file_yields_to_words(folder: Path) -> None:
+def test_arguments_beat_the_inference_file(folder: Path) -> None:
     run = load_inference_config(folder / "inference.yaml", ["generation_steps=2", "dynamics_path=a/b"])
     assert (run.inference.generation_steps, run.inference.dynamics_path) == (2, "a/b")
     assert run.provenance["generation_steps"] == "command line"
@@ -164,7 +164,7 @@ def test_the_inference_file_yields_to_words(folder: Path) -> None:
     assert run.provenance["data_path"] == "built-in default"
 
 
-def test_an_unknown_inference_word_is_refused(folder: Path) -> None:
+def test_an_unknown_inference_argument_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown key `teacher_force`\. Did you mean `teacher_forced`"):
         load_inference_config(folder / "inference.yaml", ["teacher_force=true"])
 
@@ -172,11 +172,14 @@ def test_an_unknown_inference_word_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("use_interactive_mode=true", "`use_interactive_mode` asks .*: a gate has nobody at the keyboard"),
-        ("use_actions=false", "`use_actions` asks .*: the embedded dynamics always follows latent actions"),
-        ("use_gt_actions=false", "`use_gt_actions` asks .* random actions cannot be compared with the true future"),
-        ("sample_index=5", "`sample_index` asks .* one clip is no measurement"),
-        ("preload_ratio=0.1", "`preload_ratio` asks .* reads all frames; set it to 1.0 or null"),
+        ("use_interactive_mode=true", "`use_interactive_mode` is not supported: the gate runs unattended"),
+        ("use_actions=false", "`use_actions` is not supported: the embedded dynamics always follows latent actions"),
+        (
+            "use_gt_actions=false",
+            "`use_gt_actions` is not supported: .*random actions cannot be compared with the true future",
+        ),
+        ("sample_index=5", "`sample_index` is not supported: .*one clip is not enough for a measurement"),
+        ("preload_ratio=0.1", "`preload_ratio` is not supported: .*reads all frames; set it to 1.0 or null"),
     ],
 )
 def test_inference_settings_that_the_reference_cannot_honour_are_refused(folder: Path, word: str, said: str) -> None:
@@ -192,10 +195,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: 1\na: 2\n", "the key 'a' stands twice"),
+        ("a: 1\na: 2\n", "the key 'a' appears twice"),
         ("a: [1\n", "not valid YAML"),
-        ("- a\n", "holds a list; it must hold `key: value` lines"),
-        ("1: a\n", "the key 1 is not text"),
+        ("- a\n", "contains a list; it must contain `key: value` lines"),
+        ("1: a\n", "the key 1 is not a string"),
     ],
 )
 def test_a_malformed_file_is_refused_with_the_reason(tmp_path: Path, text: str, said: str) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.helpers.config_files import REPOSITORY
+from tests.helpers.documented import documented_blocks
 from tests.helpers.options_parsing import parsed
 from tinyworlds_gate.config.load import Settings, resolve_settings
-from tinyworlds_gate.names import STAGES
-from tinyworlds_gate.plugin.options import chosen_profile, explicit_options, options_table, project_root, require_valid
+from tinyworlds_gate.names import SHORT_NAMES, STAGES
+from tinyworlds_gate.plugin.options import chosen_profile, explicit_options, options_list, project_root, require_valid
 
 pytest_plugins = ["pytester"]
 
@@ -56,7 +57,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "stages.video_tokenizer.learning_rate": 0.0003,
         "stages.video_tokenizer.log_interval": 500,
         "stages.dynamics.n_updates": 300000,
-        "options.video_checkpoint": "results/RUN/video_tokenizer/checkpoints",
+        "options.video_checkpoint": None,
         **LOOP,
     },
     "stage-b": {
@@ -69,7 +70,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "stages.latent_actions.gradient_accumulation_steps": 1,
         "stages.latent_actions.learning_rate": 0.0001,
         "stages.latent_actions.log_interval": 500,
-        "options.latent_checkpoint": "results/RUN/latent_actions/checkpoints",
+        "options.latent_checkpoint": None,
         **LOOP,
     },
     "stage-c": {
@@ -82,16 +83,18 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "stages.dynamics.gradient_accumulation_steps": 2,
         "stages.dynamics.learning_rate": 0.0005,
         "stages.dynamics.log_interval": 1000,
-        "options.video_checkpoint": "results/RUN/video_tokenizer/checkpoints",
-        "options.latent_checkpoint": "results/RUN/latent_actions/checkpoints",
-        "options.dynamics_checkpoint": "results/RUN/dynamics/checkpoints",
+        "options.video_checkpoint": "$A/video_tokenizer/checkpoints",
+        "options.latent_checkpoint": "$B/latent_actions/checkpoints",
+        "options.dynamics_checkpoint": None,
         **LOOP,
     },
     "teacher-forced": {
         "options.train_stage": "none",
         "inference.teacher_forced": True,
         "profile.thresholds.max_mse": 0.03,
-        "options.dynamics_checkpoint": "results/RUN/dynamics/checkpoints",
+        "options.video_checkpoint": "$A/video_tokenizer/checkpoints",
+        "options.latent_checkpoint": "$B/latent_actions/checkpoints",
+        "options.dynamics_checkpoint": "$C/dynamics/checkpoints",
     },
     "guard": {
         "training.nproc_per_node": 2,
@@ -100,13 +103,20 @@ EXPECTED: dict[str, dict[str, Any]] = {
         **LOOP,
     },
 }
+for _stage, _short, _more in (("a", "video", 45000), ("b", "latent", 12000), ("c", "dynamics", 304000)):
+    _name = SHORT_NAMES[_short]
+    EXPECTED[f"stage-{_stage}-further"] = EXPECTED[f"stage-{_stage}"] | {
+        f"stages.{_name}.n_updates": _more,
+        f"options.{_short}_checkpoint": f"${_stage.upper()}/{_name}/checkpoints",
+    }
+EXPECTED["stage-a-further"]["stages.dynamics.n_updates"] = 300000
 
 
 def documented_commands() -> dict[str, list[str]]:
-    """The words of each tagged command in docs/commands.md."""
-    text = (DOCS / "commands.md").read_text()
-    blocks = re.findall(r"<!-- command: ([\w-]+) -->\n```bash\n(.*?)```", text, flags=re.DOTALL)
-    return {name: shlex.split(block.replace("\\\n", " ")) for name, block in blocks}
+    """The words of each tagged command in docs/commands.md, without the line that keeps its run's folder."""
+    return {
+        name: shlex.split(block.replace("\\\n", " ").splitlines()[0]) for name, block in documented_blocks().items()
+    }
 
 
 def settings_of(pytester: pytest.Pytester, words: list[str]) -> Settings:
@@ -123,27 +133,27 @@ def test_every_documented_command_is_tested() -> None:
 
 @pytest.mark.requirement("P1")
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_documented_command_gives_the_settings_of_the_source(pytester: pytest.Pytester, name: str) -> None:
+def test_a_documented_command_gives_the_settings_of_the_specification(pytester: pytest.Pytester, name: str) -> None:
     table = settings_of(pytester, documented_commands()[name]).table()
     assert {key: table[key]["value"] for key in EXPECTED[name]} == EXPECTED[name]
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_documented_command_leaves_nothing_to_a_note(pytester: pytest.Pytester, name: str) -> None:
+def test_a_documented_command_causes_no_note(pytester: pytest.Pytester, name: str) -> None:
     assert settings_of(pytester, documented_commands()[name]).notes == ()
 
 
-def test_the_options_page_holds_the_table_of_the_registry() -> None:
+def test_the_options_page_lists_the_registry() -> None:
     text = (DOCS / "options.md").read_text()
-    match = re.search(r"<!-- options-table[^>]*-->\n(.*?)\n<!-- end of options-table -->", text, flags=re.DOTALL)
+    match = re.search(r"<!-- options-list[^>]*-->\n\n(.*?)\n\n<!-- end of options-list -->", text, flags=re.DOTALL)
     assert match is not None
-    assert match.group(1) == options_table()
+    assert match.group(1) == options_list()
 
 
 @pytest.mark.parametrize("page", ["options.md", "commands.md", "external-checkouts.md"])
 def test_every_flag_on_a_page_exists(page: str) -> None:
     flags = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]*[a-z])(?![\w*-])", (DOCS / page).read_text()))
-    known = set(re.findall(r"`(--[a-z-]+)`", options_table()))
+    known = set(re.findall(r"`(--[a-z-]+)`", options_list()))
     sources_own = {"--repo-root", "--python-exec", "--torchrun", "--help"}
     of_data_hold_out = {"--train", "--held-out"}
     assert flags - known - sources_own - of_data_hold_out == set()

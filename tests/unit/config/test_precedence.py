@@ -1,4 +1,4 @@
-"""P1: which value wins, and where it is said to come from."""
+"""P1: the precedence of settings and the recorded source of each value."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.config_files import append, copy_profile, replace_line
+from tinyworlds_gate.config.cli_options import OPTION_NAMED, OPTIONS
 from tinyworlds_gate.config.load import Settings, resolve_settings
-from tinyworlds_gate.config.options import OPTION_KEYS, STAGE_OPTIONS
 from tinyworlds_gate.errors import ConfigError
 
 
@@ -61,7 +61,7 @@ def test_the_profile_beats_the_settings_files(project: Path) -> None:
 @pytest.mark.requirement("P1")
 @pytest.mark.parametrize(
     ("name", "value", "key"),
-    [(name, None, key) for name, keys in OPTION_KEYS.items() for key in keys],
+    [(option.name, None, key) for option in OPTIONS if not option.is_general for key in option.keys],
 )
 def test_every_option_reaches_its_setting(project: Path, name: str, value: Any, key: str) -> None:
     before = resolve(project).table()[key]["value"]
@@ -78,6 +78,7 @@ def different_from(key: str, before: Any) -> Any:
         "options.checkpoint_policy": "latest",
         "options.wandb_source": "local_only",
         "options.history_audit_mode": "wide",
+        "options.align_backbone": "inject",
     }
     if key in words:
         return words[key]
@@ -91,14 +92,14 @@ def different_from(key: str, before: Any) -> Any:
 
 
 @pytest.mark.requirement("P1")
-@pytest.mark.parametrize("name", sorted(STAGE_OPTIONS))
+@pytest.mark.parametrize("name", sorted(option.name for option in OPTIONS if option.is_general))
 def test_a_general_option_reaches_the_trained_stages_only(project: Path, name: str) -> None:
     value = 0.25 if name == "init_learning_rate" else 17
     before = resolve(project).table()
     all_stages = resolve(project, {name: value}).table()
     one_stage = resolve(project, {name: value, "train_stage": "dynamics"}).table()
     for stage in ("video_tokenizer", "latent_actions", "dynamics"):
-        for key in STAGE_OPTIONS[name](stage):
+        for key in OPTION_NAMED[name].keys_of([stage]):
             assert all_stages[key]["value"] == value
             assert one_stage[key]["value"] == (value if stage == "dynamics" else before[key]["value"])
 
@@ -166,11 +167,11 @@ def test_an_inference_file_for_other_clips_is_refused(project: Path, line: str) 
         replace_line(path, "dataset", line)
     else:
         append(path, line)
-    with pytest.raises(ConfigError, match="the gate would measure other clips than the ones held out"):
+    with pytest.raises(ConfigError, match="the gate would not measure the held-out clips"):
         resolve(project)
 
 
-def test_a_training_key_in_a_stage_file_is_sent_to_training_yaml(project: Path) -> None:
+def test_a_training_key_in_a_stage_file_is_refused(project: Path) -> None:
     append(project / "configs/profiles/mine/dynamics.yaml", "fps: 30")
     replace_line(project / "configs/profiles/mine/training.yaml", "fps", "")
     with pytest.raises(ConfigError, match=r"`fps` is shared by the stages; move it to .*training\.yaml"):
@@ -188,7 +189,7 @@ def test_an_unknown_resumed_key_is_refused(project: Path) -> None:
 
 
 def test_a_retry_floor_above_its_start_is_refused(project: Path) -> None:
-    with pytest.raises(ConfigError, match=r"lr_floor 0\.1 lies above init_learning_rate"):
+    with pytest.raises(ConfigError, match=r"lr_floor 0\.1 is above init_learning_rate"):
         resolve(project, {"retry_lr_floor": 0.1})
 
 
@@ -204,10 +205,10 @@ def test_a_retune_leaves_the_settings_it_came_from_alone(project: Path) -> None:
     assert before.source_of("dynamics", "batch_size_per_gpu") == "configs/profiles/mine/dynamics.yaml"
 
 
-def test_a_given_checkpoint_is_found_from_the_project_root(project: Path) -> None:
+def test_a_checkpoint_option_is_relative_to_the_project_root(project: Path) -> None:
     resolved = resolve(project, {"latent_checkpoint": "results/r/latent_actions/checkpoints"})
-    assert resolved.checkpoint_given("latent_actions") == project / "results/r/latent_actions/checkpoints"
-    assert resolved.checkpoint_given("dynamics") is None
+    assert resolved.checkpoint_option("latent_actions") == project / "results/r/latent_actions/checkpoints"
+    assert resolved.checkpoint_option("dynamics") is None
 
 
 VALUES = {
@@ -222,7 +223,7 @@ VALUES = {
 @pytest.mark.requirement("P1")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layers=st.fixed_dictionaries(VALUES))
-def test_the_highest_layer_that_speaks_always_wins(project: Path, layers: dict[str, int | None]) -> None:
+def test_the_highest_layer_that_sets_a_value_always_wins(project: Path, layers: dict[str, int | None]) -> None:
     path = project / "configs/profiles/mine/video_tokenizer.yaml"
     base = layers["yaml"] or 8
     replace_line(path, "batch_size_per_gpu", f"batch_size_per_gpu: {base}")

@@ -10,10 +10,13 @@ from tests.helpers.config_files import PROFILES, REPOSITORY, copy_profile, repla
 from tinyworlds_gate.config.alignment import check_alignment
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.profile import StageGates
+from tinyworlds_gate.config.profile_files import display_path, locate_profile, profile_names
 from tinyworlds_gate.config.schema import STAGE_SCHEMAS
 from tinyworlds_gate.config.stage_config import load_inference_config, load_stage_config
+from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS
 from tinyworlds_gate.config.yaml_io import read_mapping
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.names import STAGES
 
 
 def shipped(name: str) -> Settings:
@@ -32,7 +35,7 @@ def numbers(settings: Settings, stage: str) -> tuple[float, ...]:
 
 
 @pytest.mark.requirement("P3")
-def test_the_baseline_has_the_numbers_of_the_source() -> None:
+def test_the_baseline_has_the_numbers_of_the_specification() -> None:
     settings = shipped("baseline")
     assert numbers(settings, "video_tokenizer") == (16, 2, 1e-3, 2500, 40000)
     assert numbers(settings, "latent_actions") == (16, 1, 1e-4, 500, 10000)
@@ -40,7 +43,7 @@ def test_the_baseline_has_the_numbers_of_the_source() -> None:
 
 
 @pytest.mark.requirement("P4", "P2")
-def test_the_long_run_has_the_safe_start_of_the_source() -> None:
+def test_the_long_run_has_the_safe_start_of_the_specification() -> None:
     settings = shipped("longrun")
     assert numbers(settings, "video_tokenizer") == (8, 2, 3e-4, 500, 40000)
     assert numbers(settings, "latent_actions") == (8, 1, 1e-4, 500, 10000)
@@ -86,6 +89,16 @@ def test_the_long_profiles_require_more_than_the_mse(name: str) -> None:
     assert settings.inference.clips == 256
 
 
+@pytest.mark.requirement("G5", "S5")
+def test_every_long_run_profile_states_the_strict_thresholds_that_score_applies() -> None:
+    read = {name: read_mapping(locate_profile(name, REPOSITORY)) for name in profile_names(REPOSITORY)}
+    strict = {name: content for name, content in read.items() if content["kind"] == "longrun"}
+    assert set(strict) == {"baseline", "longrun", "longrun-crafter"}
+    for name, content in strict.items():
+        stated = {key: value for key, value in content["thresholds"].items() if key != "stage_gates"}
+        assert stated == STRICT_THRESHOLDS.as_record(), name
+
+
 @pytest.mark.requirement("G5")
 @pytest.mark.parametrize("name", sorted(PROFILES))
 def test_every_profile_measures_strictly_and_with_inferred_actions(name: str) -> None:
@@ -121,7 +134,7 @@ def test_a_stage_file_and_the_profile_name_the_same_target(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
-def test_the_scripts_read_every_profile_as_it_lies(name: str) -> None:
+def test_the_scripts_can_read_every_profile(name: str) -> None:
     folder = PROFILES[name]
     for stage in STAGE_SCHEMAS:
         run = load_stage_config(stage, folder / f"{stage}.yaml", folder / "training.yaml", [])
@@ -139,7 +152,7 @@ def test_a_project_without_profiles_uses_those_that_ship(tmp_path: Path) -> None
     assert resolve_settings("smoke", {}, project_root=tmp_path).config_dir == PROFILES["smoke"]
 
 
-def test_a_project_of_its_own_profile_comes_first(tmp_path: Path) -> None:
+def test_the_project_s_own_profile_comes_first(tmp_path: Path) -> None:
     folder = copy_profile("smoke", tmp_path / "configs/profiles/smoke")
     replace_line(folder / "profile.yaml", "description", "description: ours")
     assert resolve_settings("smoke", {}, project_root=tmp_path).profile.description == "ours"
@@ -148,13 +161,15 @@ def test_a_project_of_its_own_profile_comes_first(tmp_path: Path) -> None:
 def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no profile `smok`\. Did you mean `smoke`") as caught:
         resolve_settings("smok", {}, project_root=tmp_path)
-    assert "baseline, longrun, longrun-crafter, smoke" in str(caught.value)
+    assert "baseline, checkout-check, longrun, longrun-crafter, smoke" in str(caught.value)
 
 
 def test_an_incomplete_profile_is_refused_with_the_missing_files(tmp_path: Path) -> None:
     folder = copy_profile("smoke", tmp_path / "configs/profiles/mine")
     (folder / "dynamics.yaml").unlink()
-    with pytest.raises(ConfigError, match=r"configs/profiles/mine lacks dynamics\.yaml; a profile is a complete set"):
+    with pytest.raises(
+        ConfigError, match=r"configs/profiles/mine lacks dynamics\.yaml; a profile needs all 6 settings files"
+    ):
         resolve_settings("mine", {}, project_root=tmp_path)
 
 
@@ -163,3 +178,21 @@ def test_an_unknown_profile_key_is_refused_with_the_nearest(tmp_path: Path) -> N
     replace_line(folder / "profile.yaml", "max_train_retries", "max_train_retry: 5")
     with pytest.raises(ConfigError, match=r"unknown key `max_train_retry`\. Did you mean `max_train_retries`"):
         resolve_settings("mine", {}, project_root=tmp_path)
+
+
+@pytest.mark.requirement("S5")
+def test_checkout_check_judges_no_model_and_lets_every_finite_error_pass() -> None:
+    profile = resolve_settings("checkout-check", {}, project_root=REPOSITORY).profile
+    assert (profile.judges_model, profile.kind, profile.require_not_run_free) == (False, "smoke", False)
+    assert profile.thresholds.max_mse == 1.0, "frames are in [0, 1]"
+    assert not profile.thresholds.require_skill
+    assert sum(getattr(profile.stages, stage).target_updates for stage in STAGES) <= 100
+    assert all(resolve_settings(name, {}, project_root=REPOSITORY).profile.judges_model for name in PROFILES)
+
+
+def test_paths_for_people_are_relative_inside_the_project_and_never_have_two_dots(tmp_path: Path) -> None:
+    project, other = tmp_path / "project", tmp_path / "other"
+    project.mkdir()
+    other.mkdir()
+    assert display_path(project / "configs" / ".." / "a.yaml", project) == "a.yaml"
+    assert display_path(project / ".." / "other" / "b.yaml", project) == str(other / "b.yaml")

@@ -1,4 +1,4 @@
-"""Where the launchers of several machines meet: torchrun's words, and who belongs to another node.
+"""The rendezvous of several machines: torchrun's arguments, and processes of another node.
 
 pytest tests/unit/config/test_rendezvous.py
 """
@@ -36,7 +36,7 @@ from tinyworlds_gate.launch.command import LaunchFiles, stage_command, stage_env
         ),
     ],
 )
-def test_torchrun_is_told_the_meeting_of_this_chunk(
+def test_torchrun_gets_the_rendezvous_of_this_chunk(
     tmp_path: Path, nnodes: int, rank: int, endpoint: str, id: str, nproc: int, words: str
 ) -> None:
     target, rendezvous = make_project(tmp_path), Rendezvous(nnodes, rank, endpoint, id)
@@ -58,7 +58,7 @@ def test_another_node_runs_node_0_s_command_with_its_own_rank(tmp_path: Path) ->
 
 def test_a_command_of_one_machine_is_not_one_of_several(tmp_path: Path) -> None:
     command = stage_command(make_project(tmp_path), "dynamics", nproc_per_node=2)
-    with pytest.raises(LaunchError, match=r"names its rank 0 times instead of once.*Start all nodes with the same"):
+    with pytest.raises(LaunchError, match=r"sets --node_rank=0 0 times instead of once.*Start all nodes with the same"):
         command_of_node(command, 1)
 
 
@@ -66,14 +66,14 @@ def test_a_command_of_one_machine_is_not_one_of_several(tmp_path: Path) -> None:
     ("place", "said"),
     [
         ({"nnodes": 1}, "--nnodes 1: a rendezvous needs at least 2 nodes"),
-        ({"node_rank": 2}, "--node-rank 2 is not one of the 2 nodes; give 0 to 1"),
-        ({"node_rank": -1}, "--node-rank -1 is not one of the 2 nodes"),
-        ({"endpoint": "node-a"}, "--rdzv-endpoint node-a: 'node-a' is no host:port; give node 0's name or address"),
-        ({"endpoint": "node-a:65536"}, "names the port 65536; give a port from 1 to 65535"),
-        ({"id": "a/b"}, "--rdzv-id a/b: 'a/b' is no name; give up to 100 letters"),
+        ({"node_rank": 2}, "--node-rank 2 is out of range for 2 nodes; use 0 to 1"),
+        ({"node_rank": -1}, "--node-rank -1 is out of range for 2 nodes"),
+        ({"endpoint": "node-a"}, "--rdzv-endpoint node-a: 'node-a' is not host:port; give node 0's name or address"),
+        ({"endpoint": "node-a:65536"}, "has the port 65536; use a port from 1 to 65535"),
+        ({"id": "a/b"}, "--rdzv-id a/b: 'a/b' is not a valid name; use up to 100 letters"),
     ],
 )
-def test_a_wrong_place_is_refused_with_the_fix(place: dict[str, Any], said: str) -> None:
+def test_wrong_node_options_are_refused_with_the_fix(place: dict[str, Any], said: str) -> None:
     right: dict[str, Any] = {"nnodes": 2, "node_rank": 0, "endpoint": "node-a:29500", "id": "job"}
     with pytest.raises(LaunchError, match=said):
         Rendezvous(**(right | place))
@@ -93,7 +93,7 @@ def test_plain_names_name_a_rendezvous(text: str) -> None:
     ("marker", "another"),
     [(None, False), ("", False), ("job/1", True), ("job/0", False), ("job/10", True), ("other/1", False)],
 )
-def test_only_another_node_of_this_very_run_is_left_alone(marker: str | None, another: bool) -> None:
+def test_only_processes_of_another_node_of_this_run_are_left_alone(marker: str | None, another: bool) -> None:
     assert Rendezvous(2, 0, "a:1", "job").is_another_node(marker) is another
 
 

@@ -1,4 +1,4 @@
-"""P1: a run reads its own copy of its settings files, and an edit during the run is told.
+"""P1: a run reads its own copy of its settings files, and an edit during the run is reported.
 
 pytest tests/unit/config/test_run_copy.py
 """
@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.config_files import append, copy_profile
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.profile_files import SETTINGS_FILES, file_digests
-from tinyworlds_gate.config.run_copy import edited_sentence, edited_settings, keep_settings, kept_settings
+from tinyworlds_gate.config.run_copy import copy_settings, edited_sentence, edited_settings, reuse_settings_copy
 from tinyworlds_gate.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def resolved(configs: Path, tmp_path: Path) -> Settings:
 
 @pytest.mark.requirement("P1")
 def test_the_copy_is_whole_and_resolves_to_the_same_settings(resolved: Settings, tmp_path: Path) -> None:
-    kept = keep_settings(resolved, tmp_path / "results" / "a" / "configs")
+    kept = copy_settings(resolved, tmp_path / "results" / "a" / "configs")
     assert sorted(path.name for path in kept.iterdir()) == sorted(SETTINGS_FILES)
     again = resolve_settings(kept, {}, project_root=tmp_path)
     values = {key: entry["value"] for key, entry in resolved.table().items()}
@@ -37,10 +37,10 @@ def test_the_copy_is_whole_and_resolves_to_the_same_settings(resolved: Settings,
 
 
 @pytest.mark.requirement("P1")
-def test_an_edit_after_the_copy_is_told_and_leaves_the_copy_alone(
+def test_an_edit_after_the_copy_is_reported_and_leaves_the_copy_alone(
     resolved: Settings, configs: Path, tmp_path: Path
 ) -> None:
-    kept = keep_settings(resolved, tmp_path / "kept")
+    kept = copy_settings(resolved, tmp_path / "kept")
     assert edited_settings(resolved) == ()
     before = (kept / "dynamics.yaml").read_bytes()
     append(configs / "dynamics.yaml", "max_grad_norm: 0.5")
@@ -68,40 +68,40 @@ def test_a_retune_does_not_count_as_an_edit(resolved: Settings) -> None:
 def test_an_edit_between_reading_and_copying_is_refused(resolved: Settings, configs: Path, tmp_path: Path) -> None:
     """Pytest reads the settings when it collects; hours of other tests may lie before the run begins."""
     append(configs / "training.yaml", "log_every: 7")
-    with pytest.raises(ConfigError, match=r"configs/training.yaml was changed after the settings had been read"):
-        keep_settings(resolved, tmp_path / "kept")
+    with pytest.raises(ConfigError, match=r"training.yaml was changed between reading the settings and the start"):
+        copy_settings(resolved, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
 @pytest.mark.requirement("H7")
-def test_a_resumed_run_keeps_the_copy_that_it_has(resolved: Settings, configs: Path, tmp_path: Path) -> None:
-    kept = keep_settings(resolved, tmp_path / "kept")
+def test_a_resumed_run_reuses_its_copy(resolved: Settings, configs: Path, tmp_path: Path) -> None:
+    kept = copy_settings(resolved, tmp_path / "kept")
     append(configs / "training.yaml", "# a remark")
     again = resolve_settings(configs, {}, project_root=tmp_path)
-    assert kept_settings(again, kept, resolved.file_digests) == kept
+    assert reuse_settings_copy(again, kept, resolved.file_digests) == kept
     assert file_digests(kept) == resolved.file_digests
 
 
 @pytest.mark.requirement("H7")
 def test_a_resumed_run_without_a_copy_makes_one(resolved: Settings, tmp_path: Path) -> None:
-    assert file_digests(kept_settings(resolved, tmp_path / "kept", None)) == resolved.file_digests
+    assert file_digests(reuse_settings_copy(resolved, tmp_path / "kept", None)) == resolved.file_digests
 
 
 @pytest.mark.requirement("H7", "P1")
 def test_a_copy_that_was_edited_is_refused(resolved: Settings, tmp_path: Path) -> None:
-    kept = keep_settings(resolved, tmp_path / "kept")
+    kept = copy_settings(resolved, tmp_path / "kept")
     append(kept / "dynamics.yaml", "max_grad_norm: 0.5")
     with pytest.raises(ConfigError, match=r"kept is this run's copy .* dynamics.yaml there is not what the run was"):
-        kept_settings(resolved, kept, resolved.file_digests)
+        reuse_settings_copy(resolved, kept, resolved.file_digests)
 
 
-def test_what_a_killed_harness_left_half_copied_is_not_taken_for_the_copy(resolved: Settings, tmp_path: Path) -> None:
+def test_a_partial_copy_of_a_killed_harness_is_not_used(resolved: Settings, tmp_path: Path) -> None:
     (tmp_path / ".kept.1.part").mkdir()
     (tmp_path / ".kept.1.part" / "training.yaml").write_text("")
-    assert len(list(keep_settings(resolved, tmp_path / "kept").iterdir())) == len(SETTINGS_FILES)
+    assert len(list(copy_settings(resolved, tmp_path / "kept").iterdir())) == len(SETTINGS_FILES)
 
 
 def test_a_copy_that_cannot_be_written_says_where(resolved: Settings, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
     with pytest.raises(ConfigError, match=r"copy of its settings files cannot be written to .*results/a/configs: Not"):
-        keep_settings(resolved, tmp_path / "results" / "a" / "configs")
+        copy_settings(resolved, tmp_path / "results" / "a" / "configs")

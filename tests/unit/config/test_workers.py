@@ -40,8 +40,8 @@ def test_fewer_gpus_than_the_default_are_noted() -> None:
 
 
 @pytest.mark.requirement("H6")
-def test_more_workers_than_gpus_are_refused_when_given() -> None:
-    with pytest.raises(ConfigError, match="--nproc-per-node 2 needs 2 NVIDIA GPUs, found 1; give at most 1"):
+def test_more_workers_than_gpus_on_the_command_line_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--nproc-per-node 2 needs 2 NVIDIA GPUs, found 1; set it to at most 1"):
         resolve_nproc(2, True, 1, "auto")
 
 
@@ -76,7 +76,7 @@ def test_one_worker_on_each_of_two_nodes_still_averages_gradients() -> None:
     assert (lowered.training.nproc_per_node, lowered.training.distributed.use_ddp) == (1, True)
 
 
-def test_settings_refuse_given_workers_that_do_not_fit() -> None:
+def test_settings_refuse_explicit_workers_that_do_not_fit() -> None:
     settings = resolve_settings("smoke", {"nproc_per_node": 4}, project_root=REPOSITORY)
     with pytest.raises(ConfigError, match="found 2"):
         settings.with_gpus(2)

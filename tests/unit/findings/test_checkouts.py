@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.process_evidence import GPU0, GPU1, TREE, WORKER0, WORKER1, gpu, looks
+from tests.helpers.process_evidence import GPU0, GPU1, TREE, WORKER0, WORKER1, gpu, repeated
 from tinyworlds_gate.findings.processes import devices
 from tinyworlds_gate.findings.training import absolute_steps, parameters
-from tinyworlds_gate.launch.devices.together import judge_dual_gpu
+from tinyworlds_gate.launch.devices.concurrency import judge_dual_gpu
 from tinyworlds_gate.stages.progress import StageProgress
 
 Event = dict[str, Any]
@@ -56,7 +56,7 @@ def described(*, resumes: bool) -> Event:
 
 
 @pytest.mark.requirement("H7")
-def test_whole_trainings_of_a_target_that_restarts_are_told_as_emulated() -> None:
+def test_whole_trainings_of_a_target_that_restarts_are_reported_as_emulated() -> None:
     events = [described(resumes=False), chunk(1, 0, 40, 40), finished(1, 39), gate(1), chunk(2, 0, 60, 60), gate(2)]
     found = absolute_steps(events)
     assert found.verdict == "PASS"
@@ -107,8 +107,6 @@ def test_every_try_of_a_target_that_cannot_resume_begins_at_update_0() -> None:
     failed = finished(1, 39, failure={"cause": "runtime_error", "reason": "x"}, continue_from=None)
     again = progress.after_all([chunk(1, 0, 40, 40), failed, retune()])
     assert (again.next_step, again.span) == ("run", (0, 40))
-    judged = progress.after_all([chunk(1, 0, 40, 40), finished(1, 39), gate(1, "retune"), retune()])
-    assert (judged.next_step, judged.span, judged.target) == ("run", (0, 40), 40)
     for growth, end in ((0, 80), (10, 50)):
         resuming = StageProgress("dynamics", chunk_size=40, target=40, growth=growth)
         grown = resuming.after_all([chunk(1, 0, 40, 40), finished(1, 39), gate(1, "retune"), retune()])
@@ -117,10 +115,24 @@ def test_every_try_of_a_target_that_cannot_resume_begins_at_update_0() -> None:
 
 @pytest.mark.requirement("H6", "L3")
 def test_gpus_that_nvml_cannot_tie_to_workers_without_heartbeats_are_unknown_and_hence_invalid() -> None:
-    samples = looks(gpu(GPU0, 90, [WORKER0], told=False), gpu(GPU1, 90, [WORKER1], told=False))
+    samples = repeated(gpu(GPU0, 90, [WORKER0], supported=False), gpu(GPU1, 90, [WORKER1], supported=False))
     ok, reason = judge_dual_gpu(samples, [], TREE, 2, 1.0, 2)
     assert ok is None
     events = [finished(1, 39, dual_gpu_ok=ok, dual_gpu_reason=reason, device_samples="devices.jsonl"), gate(1)]
     l3, h6 = devices(events, gpus=2, nproc=2, nproc_given=False)
     assert (l3.verdict, h6.verdict) == ("INVALID", "INVALID")
     assert "unknown" in h6.reason
+
+
+@pytest.mark.requirement("H7")
+def test_a_checkout_whose_dynamics_alone_resumes_is_held_to_both_rules() -> None:
+    target = {**described(resumes=False), "resuming": ["dynamics"]}
+    tokenizer = [{**event, "stage": "video_tokenizer"} for event in (chunk(1, 0, 40, 40), finished(1, 39), gate(1))]
+    resumed = {**chunk(3, 60, 80, 80), "resumed_from": "results/r/dynamics/checkpoints/dynamics_step_59"}
+    dynamics = [chunk(2, 0, 60, 60), finished(2, 59), gate(2), resumed, finished(3, 79), gate(3)]
+    found = absolute_steps([target, *tokenizer, *dynamics])
+    assert found.verdict == "PASS", found.reason
+    assert "dynamics: 2 chunk(s); continued at the absolute update" in found.reason
+    assert "the other stages: emulated" in found.reason
+    restarted = [*dynamics[:3], chunk(3, 0, 80, 80), finished(3, 79), gate(3)]
+    assert absolute_steps([target, *tokenizer, *restarted]).verdict == "FAIL"

@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.finding_events import NOTHING, Event, by_id, event, finished, good_training, holds, journal, started
+from tests.helpers.finding_events import (
+    NOTHING,
+    Event,
+    by_id,
+    ended,
+    event,
+    finished,
+    gated,
+    good_training,
+    holds,
+    journal,
+    started,
+)
 from tinyworlds_gate.findings.processes import devices, single_launcher, stale_processes
 
 DYNAMICS = "dynamics"
@@ -24,13 +36,13 @@ def looked(*ended: Event, **fields: Any) -> Event:
 @pytest.mark.parametrize(
     ("events", "verdict", "said"),
     [
-        (journal(looked()), "PASS", "no stale training process was there"),
-        (journal(looked(process(7, "ended"))), "PASS", r"1 stale training process\(es\) found and ended"),
+        (journal(looked()), "PASS", "no stale training process was found"),
+        (journal(looked(process(7, "ended"))), "PASS", r"1 stale training process\(es\) found and ended \(PID 7\)"),
         (journal(looked(process(7, "still alive after SIGKILL"))), "FAIL", "PID 7 still alive after SIGKILL"),
         (journal(looked(process(7, "not permitted"))), "FAIL", "PID 7 not permitted"),
-        (NOTHING, "INVALID", "the journal does not show that stale training processes were looked for"),
-        (journal(looked(skipped="--cleanup-extra-processes false")), "NOT-RUN", "not asked for: --cleanup-extra"),
-        (journal(started(1, DYNAMICS), looked()), "FAIL", "a chunk was started before stale processes were looked for"),
+        (NOTHING, "INVALID", "the journal records no search for stale training processes"),
+        (journal(looked(skipped="--cleanup-extra-processes false")), "NOT-RUN", "switched off: --cleanup-extra"),
+        (journal(started(1, DYNAMICS), looked()), "FAIL", "a chunk started before the search for stale processes"),
     ],
 )
 def test_stale_processes_were_looked_for_first(events: list[Event], verdict: str, said: str) -> None:
@@ -41,7 +53,11 @@ def test_stale_processes_were_looked_for_first(events: list[Event], verdict: str
 @pytest.mark.parametrize(
     ("events", "verdict", "said"),
     [
-        (good_training(), "PASS", r"one launcher a chunk \(PIDs 101, 102, 103, 104\); 0 extra"),
+        (
+            good_training(),
+            "PASS",
+            r"PIDs 101, 102, 103, 104|one launcher in each of 4 chunk\(s\); 0 extra",
+        ),
         (NOTHING, "NOT-RUN", "no chunk was trained"),
         (journal(started(1, DYNAMICS), finished(1, DYNAMICS, launcher_pid=None)), "FAIL", "has no launcher PID"),
         (
@@ -52,7 +68,7 @@ def test_stale_processes_were_looked_for_first(events: list[Event], verdict: str
         (
             journal(started(1, DYNAMICS), finished(1, DYNAMICS, extra_launchers=[process(9, "ended")])),
             "PASS",
-            r"1 extra process\(es\) ended",
+            r"1 extra process\(es\) ended|PIDs 101",
         ),
         (
             journal(started(1, DYNAMICS), finished(1, DYNAMICS, extra_launchers=[process(9, "left alone")])),
@@ -66,6 +82,8 @@ def test_each_chunk_had_one_launcher(events: list[Event], verdict: str, said: st
     assert set(found) == {"L2", "H5"}
     for one in found.values():
         holds(one, verdict, said)
+    assert found["L2"].follows_from is None
+    assert found["H5"].follows_from == ("L2" if verdict == "FAIL" else None)
 
 
 def gpu_chunk(**changes: Any) -> list[Event]:
@@ -93,14 +111,17 @@ def gpu_chunk(**changes: Any) -> list[Event]:
             1,
             1,
             False,
-            {"L3": ("PASS", r"the GPU was watched in 1 chunk\(s\)"), "H6": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 1")},
+            {
+                "L3": ("PASS", r"^monitored in 1 chunk\(s\)"),
+                "H6": ("NOT-RUN", "needs 2 NVIDIA GPUs, found 1"),
+            },
         ),
         (
             gpu_chunk(),
             2,
             1,
             True,
-            {"L3": ("PASS", "watched"), "H6": ("NOT-RUN", "--nproc-per-node 1 was given, so it does not apply")},
+            {"L3": ("PASS", "^monitored"), "H6": ("NOT-RUN", "does not apply with --nproc-per-node 1")},
         ),
         (
             gpu_chunk(device_samples=None),
@@ -114,14 +135,17 @@ def gpu_chunk(**changes: Any) -> list[Event]:
             2,
             2,
             False,
-            {"L3": ("PASS", r"watched in 1 chunk\(s\)"), "H6": ("PASS", "in all 1 chunks: both GPUs worked together")},
+            {
+                "L3": ("PASS", r"monitored in 1 chunk\(s\)"),
+                "H6": ("PASS", "in all 1 chunks: both GPUs worked"),
+            },
         ),
         (
             gpu_chunk(dual_gpu_ok=False, dual_gpu_reason="GPU 1 was idle"),
             2,
             2,
             False,
-            {"L3": ("PASS", "watched"), "H6": ("FAIL", r"chunk 1 \(dynamics\): GPU 1 was idle")},
+            {"L3": ("PASS", "^monitored"), "H6": ("FAIL", r"chunk 1 \(dynamics\): GPU 1 was idle")},
         ),
         (
             gpu_chunk(dual_gpu_ok=None, dual_gpu_reason="NVML shows no processes"),
@@ -139,3 +163,40 @@ def test_the_devices_worked_together(
     assert set(found) == set(expected)
     for id, (verdict, said) in expected.items():
         holds(found[id], verdict, said)
+
+
+def probed(seen: bool | None) -> Event:
+    return event("device_probe", stage=DYNAMICS, chunk=1, dual_gpu_ok=seen, device_samples="devices/probe.jsonl")
+
+
+@pytest.mark.requirement("L3", "H6")
+def test_a_stage_that_stopped_without_device_evidence_is_invalid_with_its_reason() -> None:
+    lost = {"failure": {"cause": "guard", "reason": "x"}, "dual_gpu_ok": False}
+    stopped = ended(DYNAMICS, "INVALID", reason="a probe found no evidence either: GPU 1 was idle")
+    earlier = [
+        started(1, "latent_actions"),
+        finished(1, "latent_actions", dual_gpu_ok=True, dual_gpu_reason="both"),
+        gated(1, "latent_actions"),
+    ]
+    events = journal(*earlier, started(2, DYNAMICS), {**finished(2, DYNAMICS), **lost}, probed(False), stopped)
+    found = by_id(devices(events, 2, 2, False))
+    for one in found.values():
+        holds(one, "INVALID", "a probe found no evidence either: GPU 1 was idle")
+    assert found["L3"].evidence == "devices/probe.jsonl"
+    assert found["H6"].follows_from == "L3"
+    holds(by_id(devices(events[:3], 2, 2, False))["H6"], "PASS", "both")
+
+
+@pytest.mark.requirement("L3", "H6")
+def test_a_chunk_that_only_a_probe_proved_is_named_beside_the_one_that_counts() -> None:
+    lost = {"failure": {"cause": "guard", "reason": "x"}, "dual_gpu_ok": None}
+    again = finished(2, DYNAMICS, 20, dual_gpu_ok=True, dual_gpu_reason="both")
+    events = journal(
+        started(1, DYNAMICS),
+        {**finished(1, DYNAMICS), **lost},
+        probed(True),
+        started(2, DYNAMICS, 10, 20),
+        again,
+        gated(2, DYNAMICS),
+    )
+    holds(by_id(devices(events, 2, 2, False))["H6"], "PASS", r"both; chunk 1 \(dynamics\) had no evidence of its own")

@@ -10,16 +10,15 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.finding_events import NOTHING, Event, by_id, event, good_chunk, good_training, holds, journal
 from tests.helpers.journal_samples import SampleRun
-from tinyworlds_gate.config.load import resolve_settings
+from tinyworlds_gate.config.shipped import shipped_values
 from tinyworlds_gate.findings.base import Finding, finding
-from tinyworlds_gate.findings.preparation import config_alignment, git_history, profile_numbers
-from tinyworlds_gate.findings.reporting import artifacts, metric_analysis
-from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.findings.preparation import config_alignment, git_history, profile_values
+from tinyworlds_gate.findings.reporting import RunFiles, artifacts, metric_analysis, plots
 
 DYNAMICS = "dynamics"
 
 
-def test_a_finding_passes_only_without_problems_and_tells_all_of_them() -> None:
+def test_a_finding_passes_only_without_problems_and_lists_all_of_them() -> None:
     assert finding("L1", ["", ""], "it holds") == Finding("L1", "PASS", "it holds")
     assert finding("L1", ["one", "", "two"], "it holds", "log") == Finding("L1", "FAIL", "one; two", "log")
 
@@ -40,10 +39,17 @@ def test_config_checks_and_the_git_audit_are_taken_as_they_were_made() -> None:
 @pytest.mark.requirement("P3", "P4")
 @pytest.mark.parametrize(("id", "profile", "other"), [("P3", "baseline", "longrun"), ("P4", "longrun", "baseline")])
 def test_the_shipped_profiles_hold_the_numbers_of_the_source(id: str, profile: str, other: str) -> None:
-    shipped = resolve_settings(profile, {}, project_root=REPOSITORY)
-    holds(profile_numbers(id, shipped), "PASS", f"profile {shipped.profile.name} holds the source's numbers")
-    wrong = resolve_settings(other, {}, project_root=REPOSITORY)
-    holds(profile_numbers(id, wrong), "FAIL", r"video_tokenizer of profile .* has \(.*the source states \(")
+    values = shipped_values(REPOSITORY)
+    holds(profile_values(checked(values), id), "PASS", f"profile {profile}: video_tokenizer .*; dynamics ")
+    wrong = checked({**values, profile: values[other]})
+    holds(profile_values(wrong, id), "FAIL", rf"batch_size_per_gpu of video_tokenizer is \d+ in profile {profile}; the")
+    unreadable = checked({**values, profile: {"problem": "profile.yaml is broken"}})
+    holds(profile_values(unreadable, id), "FAIL", f"profile {profile} cannot be read: profile.yaml is broken")
+    holds(profile_values(NOTHING, id), "NOT-RUN", "the run stopped earlier")
+
+
+def checked(profiles: dict[str, Any]) -> list[Event]:
+    return journal(event("config_checked", checks=[], profiles=profiles))
 
 
 @pytest.mark.requirement("L9", "A3", "A4")
@@ -54,27 +60,34 @@ def test_the_analysis_counts_with_its_plots(tmp_path: Path) -> None:
         whole = {"verdict": "PASS", "reason": "3 stages", "source": "local", "json": "a.json", "plots": ["one.png"]}
         return journal(event("wandb_analysis", **{**whole, **fields}))
 
-    found = by_id(metric_analysis(analysed(), tmp_path))
-    assert {one.verdict for one in found.values()} == {"PASS"}
-    assert (found["A4"].reason, found["L9"].evidence) == ("1 plot(s)", "a.json")
-    gone = by_id(metric_analysis(analysed(plots=["one.png", "two.png"]), tmp_path))
-    holds(gone["A4"], "FAIL", r"the plots two\.png are not there")
-    off = metric_analysis(analysed(verdict="NOT-RUN", reason="switched off", plots=[]), tmp_path)
-    assert {one.verdict for one in off} == {"NOT-RUN"}
-    none = by_id(metric_analysis(analysed(verdict="INVALID", reason="no rows", plots=[]), tmp_path))
-    assert {id: one.verdict for id, one in none.items()} == dict.fromkeys(("L9", "A3", "A4"), "INVALID")
-    assert {one.verdict for one in metric_analysis(NOTHING, tmp_path)} == {"NOT-RUN"}
+    files = RunFiles(tmp_path, tmp_path / "results" / "r")
+    holds(metric_analysis(analysed()), "PASS", "3 stages")
+    holds(plots(analysed(), files), "PASS", r"1 plot\(s\) in \.")
+    holds(plots(analysed(plots=["one.png", "two.png"]), files), "FAIL", r"missing plots: two\.png")
+    off = analysed(verdict="NOT-RUN", reason="switched off", plots=[])
+    assert (metric_analysis(off).verdict, plots(off, files).verdict) == ("NOT-RUN", "NOT-RUN")
+    none = analysed(verdict="INVALID", reason="no rows", plots=[])
+    holds(metric_analysis(none), "INVALID", "no rows")
+    holds(plots(none, files), "INVALID", "follows from L9: no rows")
+    holds(plots(analysed(plots=[]), files), "FAIL", "no plot: 3 stages")
+    failed = [*good_chunk(3, DYNAMICS)[:2], event("stage_finished", stage=DYNAMICS, verdict="FAIL", reason="no more")]
+    cut = metric_analysis([*journal(*failed), *none])
+    assert (cut.verdict, cut.follows_from) == ("FAIL", "S3"), "a stage that broke off is the cause of its history"
+    assert (metric_analysis(NOTHING).verdict, plots(NOTHING, files).verdict) == ("NOT-RUN", "NOT-RUN")
 
 
-@pytest.mark.requirement("L10", "H4", "A1", "A2", "A5", "A6", "A7")
+@pytest.mark.requirement("L10", "H4", "A1", "A2", "A3", "A5", "A6", "A7")
 def test_a_report_that_is_not_there_fails_itself_and_the_whole(tmp_path: Path) -> None:
     run = SampleRun(tmp_path).prepare().train()
     run.infer(1, 0.012)
-    found = by_id(artifacts(RunLayout(tmp_path, run.run)))
-    assert {"A1", "A2", "A5", "A6", "A7", "L10", "H4"} == set(found)
-    for id in ("A1", "A2", "A5", "A6", "L10", "H4"):
+    found = by_id(artifacts(run.events, RunFiles(tmp_path, run.folder)))
+    assert {"A1", "A2", "A3", "A5", "A6", "A7", "L10", "H4"} == set(found)
+    for id in ("A1", "A5", "A6", "L10", "H4"):
         assert found[id].verdict == "FAIL", id
-    holds(found["H4"], "FAIL", "missing: .*A1")
+    holds(found["A2"], "NOT-RUN", "the history was not audited")
+    holds(found["A7"], "PASS", r"inference_results_gt_vs_pred_\S+\.png is a whole PNG; 1 picture\(s\) in all")
+    holds(found["H4"], "FAIL", "follows from A1: A1: .*train-to-inference-report.*the file does not exist; A5: ")
+    assert (found["A1"].follows_from, found["H4"].follows_from, found["L10"].follows_from) == (None, "A1", "A1")
 
 
 def test_good_chunks_are_what_the_helpers_say() -> None:

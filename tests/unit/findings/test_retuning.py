@@ -1,94 +1,163 @@
-"""Findings on the retune ladders, from small journals (T1–T4, T6)."""
+"""Findings on the retune rules, from journals of real plans and of a ladder broken on purpose (T1–T4, T6)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
 import pytest
 
-from tests.helpers.finding_events import NOTHING, Event, by_id, event, holds, journal, started
-from tinyworlds_gate.findings.retuning import ladders, walk
-from tinyworlds_gate.stages.retune import ChunkParams
+from tests.helpers.finding_events import NOTHING, STAGES, Event, by_id, event, failed, finished, holds, journal, started
+from tinyworlds_gate.findings.retuning import retunes
+from tinyworlds_gate.stages.retune import Cause, ChunkParams, Retune, plan_retune
 
-DYNAMICS = "dynamics"
+TOKENIZER, ACTIONS, DYNAMICS = STAGES
+START = ChunkParams(batch_size_per_gpu=8, gradient_accumulation_steps=2, learning_rate=1e-3, log_interval=2000)
+CASES = [
+    ("T1", DYNAMICS, "out_of_memory"),
+    ("T1", TOKENIZER, "runtime_error"),
+    ("T1", ACTIONS, "timeout"),
+    ("T1", DYNAMICS, "setup_error"),
+    ("T2", TOKENIZER, "stage_gate"),
+    ("T3", ACTIONS, "stage_gate"),
+    ("T4", DYNAMICS, "stage_gate"),
+    ("T6", DYNAMICS, "guard"),
+    ("T6", TOKENIZER, "killed"),
+    ("T6", ACTIONS, "node_lost"),
+    ("T6", TOKENIZER, "missing_evidence"),
+]
+IDS = ("T1", "T2", "T3", "T4", "T6")
 
 
-START = {
-    stage: ChunkParams(batch_size_per_gpu=8, gradient_accumulation_steps=2, learning_rate=1e-3, log_interval=2000)
-    for stage in ("video_tokenizer", "latent_actions", "dynamics")
-}
-
-
-def retune(id: str, stage: str, cause: str, **changes: list[float]) -> Event:
-    return event("retune", id=id, stage=stage, chunk=1, cause=cause, changes=changes, effective_batch=[32, 32])
-
-
-@pytest.mark.requirement("T1", "T2", "T3", "T4", "T6")
-def test_without_retunes_the_ladders_of_the_run_are_walked_to_their_end() -> None:
-    found = by_id(ladders(NOTHING, START, 5, 2))
-    assert list(found) == ["T1", "T2", "T3", "T4", "T6"]
-    assert {one.verdict for one in found.values()} == {"PASS"}
-    holds(
-        found["T1"],
-        "PASS",
-        r"0 retune\(s\) by this rule; the ladder of this run: batch 8 → batch 4 → batch 2 → batch 1",
-    )
-    holds(found["T4"], "PASS", "rate 0.001 → rate 0.0002 → rate 4e-05")
-    assert [step.params.batch_size_per_gpu for step in walk("dynamics", "out_of_memory", START["dynamics"], 5, 2)] == [
-        4,
-        2,
-        1,
+def retuned(
+    stage: str, cause: str, params: ChunkParams = START, broken: Callable[[ChunkParams], ChunkParams] | None = None
+) -> list[Event]:
+    """A failed chunk, the retune that the loop's own planner makes of it, and the next chunk on its parameters."""
+    plan = plan_retune(stage, cast(Cause, cause), params, retries_used=0, max_train_retries=5, nproc_per_node=2)
+    if broken is not None:
+        plan = replaced(plan, params, broken(plan.params))
+    before = {"event": "chunk_finished", "failure": {"cause": cause}} if cause != "stage_gate" else None
+    return [
+        started(1, stage, params=vars(params)),
+        *([{**finished(1, stage), **before}] if before else [finished(1, stage)]),
+        event(
+            "retune",
+            id=plan.id,
+            stage=stage,
+            chunk=1,
+            cause=f"{cause}: it happened",
+            changes={key: list(pair) for key, pair in plan.changes.items()},
+            effective_batch=list(plan.effective_batch),
+            proceed=plan.proceed,
+            reason=plan.reason,
+        ),
+        started(2, stage, params=vars(plan.params)),
     ]
 
 
+def replaced(plan: Retune, old: ChunkParams, new: ChunkParams) -> Retune:
+    pairs = {key: (value, getattr(new, key)) for key, value in vars(old).items()}
+    return replace(plan, params=new, changes={key: pair for key, pair in pairs.items() if pair[0] != pair[1]})
+
+
 @pytest.mark.requirement("T1", "T2", "T3", "T4", "T6")
+def test_without_a_retune_no_rule_had_an_occasion() -> None:
+    found = by_id(retunes(NOTHING))
+    assert tuple(found) == IDS
+    assert {(one.verdict, one.reason) for one in found.values()} == {("NOT-RUN", "no occasion: nothing was retuned")}
+    assert all(one.had_no_occasion for one in found.values())
+    holds(by_id(retunes(journal(*retuned(DYNAMICS, "guard"))))["T2"], "NOT-RUN", "nothing was retuned by T2")
+
+
+@pytest.mark.requirement("T1", "T2", "T3", "T4", "T6")
+@pytest.mark.parametrize(("id", "stage", "cause"), CASES)
+def test_the_planned_retunes_follow_the_numbers_of_the_specification(id: str, stage: str, cause: str) -> None:
+    found = by_id(retunes(journal(*retuned(stage, cause))))
+    holds(found.pop(id), "PASS", rf"1 retune\(s\) by the rule .*chunk 1 \({stage}\)")
+    assert {one.verdict for one in found.values()} == {"NOT-RUN"}
+
+
+@pytest.mark.requirement("T1", "T2", "T3", "T4", "T6")
+@pytest.mark.parametrize(("id", "stage", "cause"), CASES)
+def test_a_ladder_that_multiplies_the_rate_by_three_fails_its_rule(id: str, stage: str, cause: str) -> None:
+    def tripled(params: ChunkParams) -> ChunkParams:
+        return replace(params, learning_rate=params.learning_rate * 3)
+
+    holds(by_id(retunes(journal(*retuned(stage, cause, broken=tripled))))[id], "FAIL", "learning_rate .*requires")
+
+
+@pytest.mark.requirement("T2", "T3", "T4")
 @pytest.mark.parametrize(
-    ("happened", "verdict", "said"),
+    ("id", "stage", "params", "floor"),
     [
-        (retune("T1", "dynamics", "out_of_memory: x", batch_size_per_gpu=[8, 4]), "PASS", r"1 retune\(s\)"),
-        (retune("T1", "dynamics", "runtime_error: x", batch_size_per_gpu=[8, 4]), "PASS", r"1 retune\(s\)"),
-        (retune("T1", "dynamics", "out_of_memory: x", batch_size_per_gpu=[8, 6]), "FAIL", "the ladder says .*4"),
+        ("T2", TOKENIZER, replace(START, log_interval=900), "log_interval 900 → 500"),
+        ("T3", ACTIONS, replace(START, log_interval=400), "log_interval 400 → 250"),
         (
-            retune(
-                "T2",
-                "video_tokenizer",
-                "stage_gate: high",
-                learning_rate=[1e-3, 5e-4],
-                gradient_accumulation_steps=[2, 3],
-                log_interval=[2000, 1000],
-            ),
-            "PASS",
-            r"1 retune\(s\)",
+            "T4",
+            DYNAMICS,
+            replace(START, gradient_accumulation_steps=1, log_interval=300),
+            "learning_rate 0.001 → 0.0002",
         ),
-        (
-            retune("T2", "video_tokenizer", "stage_gate: high", learning_rate=[1e-3, 5e-4]),
-            "FAIL",
-            "the retune after chunk 1 set .* the ladder says",
-        ),
-        (retune("T3", "latent_actions", "stage_gate: x", learning_rate=[1e-3, 5e-4]), "FAIL", "the ladder says"),
-        (
-            retune("T4", "dynamics", "stage_gate: x", batch_size_per_gpu=[8, 4]),
-            "FAIL",
-            "batch_size_per_gpu.* the ladder says",
-        ),
-        (retune("T6", "dynamics", "guard: idle"), "PASS", r"1 retune\(s\)"),
-        (retune("T6", "dynamics", "guard: idle", learning_rate=[1e-3, 1e-4]), "FAIL", "the ladder says {}"),
     ],
 )
-def test_a_retune_that_happened_must_be_the_ladders_next_step(happened: Event, verdict: str, said: str) -> None:
-    found = by_id(ladders(journal(happened), START, 5, 2))
-    holds(found.pop(happened["id"]), verdict, said)
-    assert {one.verdict for one in found.values()} == {"PASS"}
+def test_the_floors_of_accumulation_and_log_interval_are_held_and_named(
+    id: str, stage: str, params: ChunkParams, floor: str
+) -> None:
+    found = by_id(retunes(journal(*retuned(stage, "stage_gate", params))))[id]
+    holds(found, "PASS", floor)
+    assert "floor" in found.reason
 
+    def below(new: ChunkParams) -> ChunkParams:
+        return replace(new, log_interval=new.log_interval // 2)
 
-@pytest.mark.requirement("T4")
-def test_a_second_retune_is_compared_with_the_parameters_of_the_chunk_that_failed() -> None:
-    """Accumulation reached its floor before: the ladder then only turns the learning rate."""
-    params = {"batch_size_per_gpu": 8, "gradient_accumulation_steps": 1, "learning_rate": 2e-4, "log_interval": 500}
-    happened = retune("T4", "dynamics", "stage_gate: rising", learning_rate=[2e-4, 4e-5])
-    holds(by_id(ladders(journal(started(1, DYNAMICS, params=params), happened), START, 5, 2))["T4"], "PASS", "1 retune")
-    holds(by_id(ladders(journal(started(1, DYNAMICS), happened), START, 5, 2))["T4"], "FAIL", "the ladder says")
+    holds(by_id(retunes(journal(*retuned(stage, "stage_gate", params, below))))[id], "FAIL", "log_interval")
 
 
 @pytest.mark.requirement("T1")
-def test_a_ladder_that_gave_up_set_nothing_and_is_no_fault() -> None:
-    gave_up = {**retune("T1", "dynamics", "out_of_memory: x"), "proceed": False}
-    holds(by_id(ladders(journal(gave_up), START, 5, 2))["T1"], "PASS", r"1 retune\(s\)")
+def test_the_batch_is_halved_down_to_one_and_not_below() -> None:
+    for batch, expected in ((3, 1), (2, 1)):
+        events = journal(*retuned(DYNAMICS, "runtime_error", replace(START, batch_size_per_gpu=batch)))
+        holds(by_id(retunes(events))["T1"], "PASS", f"batch_size_per_gpu {batch} → {expected}")
+    again = journal(*retuned(DYNAMICS, "runtime_error", replace(START, batch_size_per_gpu=1)))
+    holds(by_id(retunes(again))["T1"], "PASS", r"chunk 1 \(dynamics\): nothing")
+    gave_up = journal(*retuned(DYNAMICS, "out_of_memory", replace(START, batch_size_per_gpu=1))[:3])
+    holds(by_id(retunes(gave_up))["T1"], "PASS", "gave up: Out of memory at batch_size_per_gpu 1")
+
+
+@pytest.mark.requirement("T1", "T2", "T4", "T6")
+def test_a_retune_under_another_rule_fails_both() -> None:
+    chunk, done, planned, following = retuned(TOKENIZER, "stage_gate")
+    found = by_id(retunes(journal(chunk, done, {**planned, "id": "T4"}, following)))
+    for id in ("T2", "T4"):
+        holds(found[id], "FAIL", "is recorded as T4, but stage_gate: it happened requires T2")
+
+
+@pytest.mark.requirement("T1", "T6")
+def test_the_next_chunk_must_use_what_the_retune_set() -> None:
+    chunk, done, planned, following = retuned(DYNAMICS, "out_of_memory")
+    unchanged = {**following, "params": vars(START)}
+    holds(by_id(retunes(journal(chunk, done, planned, unchanged)))["T1"], "FAIL", "used batch_size_per_gpu 8, not 4")
+    later = [event("dynamics_retrain", retry=0, learning_rate=5e-4), unchanged]
+    holds(by_id(retunes(journal(chunk, done, planned, *later)))["T1"], "PASS", "1 retune")
+
+
+@pytest.mark.requirement("T1", "T6")
+def test_a_failed_chunk_that_is_tried_again_without_a_retune_fails_its_rule() -> None:
+    def again(cause: str) -> list[Event]:
+        return journal(started(1, DYNAMICS), finished(1, DYNAMICS, **failed(cause)), started(2, DYNAMICS))
+
+    holds(
+        by_id(retunes(again("runtime_error")))["T1"], "FAIL", r"chunk 1 \(dynamics\) failed \(runtime_error\) and the"
+    )
+    holds(by_id(retunes(again("killed")))["T6"], "FAIL", "without a retune")
+    holds(by_id(retunes(again("disk_full")))["T1"], "NOT-RUN", "no occasion")
+
+
+@pytest.mark.requirement("T1")
+def test_a_retune_that_gave_up_must_set_nothing() -> None:
+    chunk, done, planned, _ = retuned(DYNAMICS, "out_of_memory")
+    gave_up = {**planned, "proceed": False}
+    holds(by_id(retunes(journal(chunk, done, gave_up)))["T1"], "FAIL", "gave up, but changed batch_size_per_gpu 8 → 4")
+    holds(by_id(retunes(journal(chunk, done, {**gave_up, "changes": {}})))["T1"], "PASS", "1 retune")
+    holds(by_id(retunes(journal(planned)))["T1"], "FAIL", "follows no chunk of the journal")

@@ -41,7 +41,7 @@ TOKENIZER, ACTIONS, DYNAMICS = STAGES
 @pytest.mark.parametrize(
     ("events", "verdict", "said"),
     [
-        (good_training(), "PASS", "trained in order: video_tokenizer → latent_actions → dynamics"),
+        (good_training(), "PASS", "trained in order, each with its gate: video_tokenizer → latent_actions → dynamics"),
         (NOTHING, "NOT-RUN", "no chunk was trained in this run"),
         (
             journal(*good_chunk(1, TOKENIZER), *good_chunk(2, ACTIONS), ended(TOKENIZER)),
@@ -70,7 +70,7 @@ def test_the_order_of_the_stages(events: list[Event], verdict: str, said: str) -
             DYNAMICS,
             journal(started(1, DYNAMICS), finished(1, DYNAMICS)),
             "FAIL",
-            "no chunk came as far as the stage gate",
+            "no chunk reached the stage gate",
         ),
         (
             DYNAMICS,
@@ -114,15 +114,19 @@ def judged_chunk(**changes: Any) -> list[Event]:
     [
         (good_training(), "PASS", r"4 of 4 chunk\(s\) counted, each with a verified checkpoint"),
         (NOTHING, "NOT-RUN", "no chunk was trained"),
-        (judged_chunk(exit_code=1), "FAIL", r"chunk 1 \(dynamics\) was judged although it ended with exit code 1"),
-        (judged_chunk(checkpoint=None), "FAIL", "judged with a checkpoint of update None, expected 9"),
-        (judged_chunk(checkpoint={"step": 4}), "FAIL", "judged with a checkpoint of update 4, expected 9"),
-        (judged_chunk(visualization=None), "FAIL", "judged without a fresh picture"),
-        (judged_chunk(final_loss=None), "FAIL", "judged without a finite loss"),
+        (
+            judged_chunk(exit_code=1),
+            "FAIL",
+            r"chunk 1 \(dynamics\) reached its gate with exit code 1",
+        ),
+        (judged_chunk(checkpoint=None), "FAIL", "its gate with checkpoint update None, expected 9"),
+        (judged_chunk(checkpoint={"step": 4}), "FAIL", "its gate with checkpoint update 4, expected 9"),
+        (judged_chunk(visualization=None), "FAIL", "its gate without a fresh picture"),
+        (judged_chunk(final_loss=None), "FAIL", "its gate without a finite loss"),
         (
             journal(started(1, DYNAMICS), finished(1, DYNAMICS, exit_code=1, cause="runtime_error", checkpoint=None)),
             "FAIL",
-            "no chunk counted",
+            r"follows from S3: none of 1 chunk\(s\) counted",
         ),
         (
             journal(
@@ -142,7 +146,7 @@ def test_a_chunk_that_counted_has_its_artifacts(events: list[Event], verdict: st
 @pytest.mark.requirement("S5")
 def test_the_thresholds_of_each_gate_are_those_of_the_profile() -> None:
     profile = {stage: {"continue_loss": 0.01} for stage in STAGES}
-    holds(thresholds_named(good_training(), profile), "PASS", r"4 stage gate\(s\) name the profile's thresholds")
+    holds(thresholds_named(good_training(), profile), "PASS", r"4 stage gate\(s\) used the profile's thresholds")
     holds(thresholds_named(NOTHING, profile), "NOT-RUN", "no stage gate was reached")
     other = profile | {ACTIONS: {"continue_loss": 0.5}}
     holds(thresholds_named(good_training(), other), "FAIL", r"chunk 3 \(latent_actions\) used other thresholds")
@@ -150,13 +154,40 @@ def test_the_thresholds_of_each_gate_are_those_of_the_profile() -> None:
     holds(thresholds_named(unnamed, profile), "FAIL", r"chunk 1 \(dynamics\) used other thresholds")
 
 
+HALF = {"batch_size_per_gpu": 4, "gradient_accumulation_steps": 2, "learning_rate": 1e-3, "log_interval": 5}
+
+
+def halved(effective_batch: list[int]) -> Event:
+    fields = {"id": "T1", "stage": DYNAMICS, "chunk": 1, "cause": "out_of_memory: x"}
+    return event("retune", changes={"batch_size_per_gpu": [8, 4]}, effective_batch=effective_batch, **fields)
+
+
+def retrained(rate: float | None) -> Event:
+    return event("dynamics_retrain", retry=0, learning_rate=rate, from_update=10, to_update=20)
+
+
+def resolved(**values: float) -> Event:
+    table = {f"stages.{DYNAMICS}.{key}": {"value": value, "source": "profile"} for key, value in values.items()}
+    return event("settings_resolved", settings=table)
+
+
 @pytest.mark.requirement("P1", "P2", "H9")
 @pytest.mark.parametrize(
     ("events", "id", "verdict", "said"),
     [
-        (good_training(), "P1", "PASS", r"4 chunk\(s\) name their origin; the histories show these rates"),
-        (good_training(), "P2", "PASS", r"effective batch of 4 chunk\(s\): 32"),
-        (good_training(), "H9", "PASS", r"0 retune\(s\)"),
+        (
+            good_training(),
+            "P1",
+            "PASS",
+            r"4 chunk\(s\) used the resolved values; learning rates from profile smoke, as their histories show",
+        ),
+        (
+            good_training(),
+            "P2",
+            "PASS",
+            r"effective batch of 4 chunk\(s\): video_tokenizer 32, latent_actions 32, dynamics 32",
+        ),
+        (good_training(), "H9", "NOT-RUN", "no occasion: nothing was retuned or retrained"),
         (NOTHING, "P1", "NOT-RUN", "no chunk was trained"),
         (NOTHING, "P2", "NOT-RUN", "no chunk was trained"),
         (NOTHING, "H9", "NOT-RUN", "no chunk was trained"),
@@ -179,19 +210,55 @@ def test_the_thresholds_of_each_gate_are_those_of_the_profile() -> None:
             journal(started(1, DYNAMICS, effective_batch=16)),
             "P2",
             "FAIL",
-            "effective batch 16, but the factors give 32",
+            r"effective batch 16, but batch 8 × accumulation 2 × 2 workers × 1 node\(s\) is 32",
         ),
         (
-            journal(started(1, DYNAMICS), event("retune", id="T1", stage=DYNAMICS, effective_batch=None)),
+            journal(started(1, DYNAMICS), event("retune", id="T1", stage=DYNAMICS, chunk=1, effective_batch=None)),
             "H9",
             "FAIL",
-            "the retune T1 of dynamics does not state the effective batch",
+            r"the retune T1 after chunk 1 \(dynamics\) does not state the effective batch",
         ),
         (
-            journal(started(1, DYNAMICS), event("retune", id="T1", stage=DYNAMICS, effective_batch=[32, 16])),
+            journal(started(1, DYNAMICS), halved([32, 16]), started(2, DYNAMICS, params=HALF, effective_batch=16)),
             "H9",
             "PASS",
-            r"1 retune\(s\), each with its changes and effective batch",
+            r"1 retune\(s\) and 0 retraining\(s\); effective batch: dynamics 32 → 16",
+        ),
+        (
+            journal(started(1, DYNAMICS), halved([32, 24])),
+            "H9",
+            "FAIL",
+            r"states the effective batch \[32, 24\], but its parameters give \[32, 16\]",
+        ),
+        (
+            journal(started(1, DYNAMICS), halved([32, 16]), started(2, DYNAMICS)),
+            "P1",
+            "FAIL",
+            r"chunk 2 \(dynamics\): batch_size_per_gpu was 8, but 4 was resolved",
+        ),
+        (
+            journal(resolved(learning_rate=5e-4), started(1, DYNAMICS)),
+            "P1",
+            "FAIL",
+            r"chunk 1 \(dynamics\): learning_rate was 0.001, but 0.0005 was resolved",
+        ),
+        (
+            journal(started(1, DYNAMICS), retrained(5e-4), started(2, DYNAMICS, 10, 20)),
+            "P1",
+            "FAIL",
+            r"chunk 2 \(dynamics\): learning_rate was 0.001, but 0.0005 was resolved",
+        ),
+        (
+            journal(started(1, DYNAMICS), retrained(5e-4)),
+            "H9",
+            "PASS",
+            r"0 retune\(s\) and 1 retraining\(s\) at learning rate 0.0005",
+        ),
+        (
+            journal(started(1, DYNAMICS), retrained(None)),
+            "H9",
+            "FAIL",
+            "does not state its learning rate and updates",
         ),
     ],
 )
@@ -207,12 +274,24 @@ def with_channel(id: str, verdict: str) -> list[Event]:
 @pytest.mark.requirement("M1", "M2", "M3")
 @pytest.mark.parametrize("id", ["M1", "M2", "M3"])
 def test_a_channel_that_should_have_moved_and_did_not_is_invalid(id: str) -> None:
-    holds(by_id(channels(good_training()))[id], "PASS", rf"moved in 4 chunk\(s\); last: {id} moved")
+    holds(by_id(channels(good_training()))[id], "PASS", rf"updated in 4 chunk\(s\); last: {id} moved")
     holds(by_id(channels(NOTHING))[id], "NOT-RUN", "no chunk counted in this run")
     found = by_id(channels(with_channel(id, "INVALID")))
     holds(found.pop(id), "INVALID", r"chunk 1 \(dynamics\): stood still")
     assert {one.verdict for one in found.values()} == {"PASS"}
     holds(by_id(channels(judged_chunk(channels={})))[id], "INVALID", "not journalled")
+
+
+@pytest.mark.requirement("M3", "S4")
+def test_a_picture_that_was_not_due_is_a_limit_and_no_other_channel_may_say_so() -> None:
+    whole = finished(1, DYNAMICS)["channels"]
+    limit = {**whole, "M3": {"verdict": "NOT-RUN", "reason": "its final save draws none"}}
+    alone = judged_chunk(channels=limit, visualization=None)
+    holds(by_id(channels(alone))["M3"], "NOT-RUN", r"no occasion: chunk 1 \(dynamics\): its final save draws none")
+    holds(chunk_checkpoints(alone), "PASS", "1 of 1 chunk")
+    holds(chunk_checkpoints(judged_chunk(visualization=None)), "FAIL", "without a fresh picture")
+    for id in ("M1", "M2"):
+        holds(by_id(channels(with_channel(id, "NOT-RUN")))[id], "INVALID", "stood still")
 
 
 STILL = {**finished(1, DYNAMICS)["channels"], "M3": {"verdict": "INVALID", "reason": "no new picture"}}
@@ -248,7 +327,7 @@ def invalid_chunk(chunk: int, stage: str = DYNAMICS, **changes: Any) -> list[Eve
         pytest.param(
             journal(*invalid_chunk(1), *good_chunk(2, DYNAMICS)),
             "PASS",
-            r"^moved in 1 chunk\(s\); .*; INVALID, and trained again: chunk 1 \(dynamics\): no new picture$",
+            r"^updated in 1 chunk\(s\); .*; INVALID and trained again: chunk 1 \(dynamics\): no new picture$",
             id="trained again, and said",
         ),
         pytest.param(
@@ -268,13 +347,17 @@ def test_an_invalid_chunk_is_never_passed_over(events: list[Event], verdict: str
 @pytest.mark.parametrize(
     ("events", "verdict", "said"),
     [
-        (good_training(), "PASS", "continued at the absolute update in video_tokenizer"),
-        (journal(*good_chunk(1, DYNAMICS)), "PASS", "every stage had one chunk, from 0"),
+        (
+            good_training(),
+            "PASS",
+            r"4 chunk\(s\); continued at the absolute update: chunk 2 \(video_tokenizer\) at update 5",
+        ),
+        (journal(*good_chunk(1, DYNAMICS)), "NOT-RUN", "no occasion: every stage was one chunk from update 0"),
         (NOTHING, "NOT-RUN", "no chunk was trained"),
         (
             journal(*good_chunk(1, DYNAMICS), *good_chunk(2, DYNAMICS, 0, 20)),
             "FAIL",
-            r"chunk 2 \(dynamics\) started at update 0, the stage stood at 10",
+            r"chunk 2 \(dynamics\) started at update 0, but the stage was at update 10",
         ),
         (
             journal(started(1, DYNAMICS, 5, 10, resumed_from=None)),
@@ -289,7 +372,7 @@ def test_an_invalid_chunk_is_never_passed_over(events: list[Event], verdict: str
                 *good_chunk(3, DYNAMICS, 10, 20),
             ),
             "PASS",
-            "continued at the absolute update in dynamics",
+            r"3 chunk\(s\); continued at the absolute update: chunk 2 \(dynamics\) at update 10, chunk 3",
             id="a chunk that did not count is tried again from where the stage stood",
         ),
         pytest.param(
@@ -309,7 +392,7 @@ def test_an_invalid_chunk_is_never_passed_over(events: list[Event], verdict: str
                 *good_chunk(2, DYNAMICS, 8, 10),
             ),
             "FAIL",
-            "started at update 8, the stage stood at 6",
+            "started at update 8, but the stage was at update 6",
             id="updates were skipped after a failed chunk",
         ),
         pytest.param(
@@ -338,8 +421,8 @@ def test_an_invalid_chunk_is_never_passed_over(events: list[Event], verdict: str
                 finished(1, DYNAMICS, 10, cause="out_of_memory", checkpoint=None, **failed("out_of_memory")),
                 *good_chunk(2, DYNAMICS, 0, 10),
             ),
-            "PASS",
-            "continued",
+            "NOT-RUN",
+            "no occasion: every chunk started from new weights",
             id="after a crash",
         ),
     ],
@@ -361,13 +444,23 @@ ALL = [*good_chunk(1, TOKENIZER), *good_chunk(2, ACTIONS), *good_chunk(3, DYNAMI
     [
         (with_options(*ALL), "H1", "PASS", "all three stages were trained"),
         (with_options(*ALL, train_stage="all"), "H1", "PASS", "all three stages were trained"),
-        (with_options(train_stage="none"), "H1", "NOT-RUN", "--train-stage none was given"),
+        (with_options(train_stage="none"), "H1", "NOT-RUN", "the whole pipeline was not requested"),
         (with_options(*good_chunk(1, TOKENIZER)), "H1", "NOT-RUN", "the run stopped before latent_actions"),
-        (with_options(*ALL), "H2", "PASS", "every stage started from fresh weights"),
-        (with_options(*ALL, checkpoint_policy="fresh"), "H2", "PASS", "fresh weights"),
+        (
+            with_options(*ALL),
+            "H2",
+            "PASS",
+            "the first chunk of video_tokenizer, latent_actions, dynamics had new weights",
+        ),
+        (with_options(*ALL, checkpoint_policy="fresh"), "H2", "PASS", "had new weights"),
         (with_options(), "H2", "NOT-RUN", "no chunk was trained"),
-        (with_options(*ALL, video_checkpoint="x"), "H2", "NOT-RUN", r"a start was given \(--video-checkpoint\)"),
-        (with_options(*ALL, checkpoint_policy="latest"), "H2", "NOT-RUN", r"\(--checkpoint-policy\)"),
+        (
+            with_options(*ALL, video_checkpoint="x"),
+            "H2",
+            "NOT-RUN",
+            "set by option: --video-checkpoint",
+        ),
+        (with_options(*ALL, checkpoint_policy="latest"), "H2", "NOT-RUN", "set by option: --checkpoint-policy"),
         (with_options(*good_chunk(1, DYNAMICS, 5, 10)), "H2", "FAIL", "dynamics resumed dynamics_step_4"),
     ],
 )
@@ -381,8 +474,8 @@ def test_the_defaults_are_the_whole_pipeline_from_fresh_weights(
 @pytest.mark.parametrize(
     ("retuned_to", "marked", "verdict", "said"),
     [
-        (None, False, "PASS", "no stage fell to batch_size_per_gpu 1"),
-        (2, False, "PASS", "no stage fell"),
+        (None, False, "NOT-RUN", "no occasion: no stage fell to batch_size_per_gpu 1"),
+        (2, False, "NOT-RUN", "no stage fell"),
         (1, True, "DEGRADED", "dynamics fell to batch_size_per_gpu 1: out_of_memory: CUDA"),
         (1, False, "FAIL", "dynamics fell to batch_size_per_gpu 1, but the run is not marked degraded"),
     ],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.helpers.commands import REPOSITORY
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.gate.binding import BOUND_PACKAGES, Binding, bind, changed_since, gate_config
+from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.names import ATTEMPTS, FINAL, STAGES
 from tinyworlds_gate.run.source_state import SourceState
 
@@ -109,7 +110,39 @@ def test_what_does_not_compute_the_verdict_does_not_end_it() -> None:
     assert changed_since(journalled(bound()), bound(with_inference(batch_size=1, device="cpu"))) == []
 
 
-def test_settings_that_were_altered_in_the_journal_are_told() -> None:
+DRIFT = ClipMetric("drift", repr, at_most=0.02, unit="dB")
+SHOWN = ClipMetric("motion", repr)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        (
+            [DRIFT],
+            [SHOWN],
+            "the condition G5.drift (at most 0.02 dB) is not defined any more: keep it in conftest.py, and name that "
+            "file to `tinyworlds-gate verdict` with --conftest",
+        ),
+        ([], [DRIFT], "custom_conditions.drift was not set and is now at most 0.02 dB"),
+        (
+            [DRIFT],
+            [ClipMetric("drift", repr, at_most=0.05)],
+            "custom_conditions.drift was at most 0.02 dB and is now at most 0.05",
+        ),
+    ],
+)
+def test_a_condition_of_the_project_that_is_gone_new_or_has_another_limit_ends_a_verdict(
+    was: list[ClipMetric], now: list[ClipMetric], said: str
+) -> None:
+    assert changed_since(journalled(bound(custom=was)), bound(custom=was)) == []
+    assert changed_since(journalled(bound(custom=was)), bound(custom=now)) == [said]
+
+
+def test_a_metric_that_is_only_shown_binds_nothing() -> None:
+    assert bound(custom=[SHOWN]) == bound()
+
+
+def test_settings_that_were_altered_in_the_journal_are_reported() -> None:
     raised = journalled(bound())
     raised["config"]["thresholds.max_mse"] = 0.05
     told = changed_since(raised, bound(with_thresholds(max_mse=0.05)))

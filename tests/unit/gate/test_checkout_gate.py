@@ -15,6 +15,7 @@ from tests.helpers.checkpoint_files import copy_foreign
 from tests.helpers.commands import TEST_DATA
 from tinyworlds_gate.checkpoints.describe import why_unreadable
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.gate.checkout_attempt import why_not_computable
 from tinyworlds_gate.gate.checkout_gate import (
     TargetEvidence,
@@ -24,7 +25,7 @@ from tinyworlds_gate.gate.checkout_gate import (
     of_one_code,
     stated_error,
 )
-from tinyworlds_gate.gate.thresholds import Condition, GateThresholds
+from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.verdict import GateVerdict
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.targets.capabilities import CAPABILITIES
@@ -85,7 +86,7 @@ def test_a_good_inference_passes_with_a_condition_for_each_of_g1_to_g5() -> None
         ({"lines": dataclasses.replace(GOOD, mse_with_context=0.019)}, "G5", "INVALID", "contradict each other"),
     ],
 )
-def test_what_does_not_hold_is_told_by_its_own_condition(
+def test_each_failure_is_reported_by_its_own_condition(
     changes: dict[str, Any], id: str, verdict: str, said: str
 ) -> None:
     judged = judge_target(evidence(**changes), FORK, 0.03)
@@ -118,9 +119,9 @@ def test_two_equal_errors_show_that_the_first_counts_the_context_too() -> None:
 
 @pytest.mark.requirement("G5")
 def test_the_fork_s_real_log_states_the_generated_frames_and_followed_random_actions() -> None:
-    from tinyworlds_gate.targets.log_lines import PATTERNS
+    from tinyworlds_gate.targets.log_lines import LogPatterns
 
-    lines = inference_lines(read_log(REAL_LOG), PATTERNS["tinyworlds-fork"])
+    lines = inference_lines(read_log(REAL_LOG), LogPatterns())
     real = evidence(lines, context_frames=2, generated_frames=4)
     assert stated_error(real, FORK).mse == 0.035746
     judged = judge_target(real, FORK, 0.05)
@@ -139,7 +140,7 @@ def test_the_fork_s_real_log_states_the_generated_frames_and_followed_random_act
         ("INVALID", "PASS", "INVALID"),
     ],
 )
-def test_the_worse_of_both_gates_stands_and_a_pass_needs_both(own: str, other: str, both: str) -> None:
+def test_the_worse_verdict_of_both_gates_counts(own: str, other: str, both: str) -> None:
     lines = {"PASS": GOOD, "FAIL": dataclasses.replace(GOOD, mse=0.2, mse_with_context=0.1)}
     judged = judge_target(evidence(lines.get(own, dataclasses.replace(GOOD, random_actions=1))), FORK, 0.03)
     assert judged.verdict == own
@@ -155,7 +156,7 @@ def test_the_worse_of_both_gates_stands_and_a_pass_needs_both(own: str, other: s
 
 
 @pytest.mark.requirement("G5")
-def test_without_the_trusted_gate_nothing_passes_and_the_reason_is_told() -> None:
+def test_without_the_trusted_gate_nothing_passes_and_the_reason_is_reported() -> None:
     judged, why = judge_target(evidence(), FORK, 0.03), "dynamics_step_9 has mixture-of-experts blocks"
     verdict = both_gates(judged, None, why, GateThresholds())
     assert verdict.verdict == "INVALID"
@@ -179,7 +180,7 @@ def test_checkpoints_of_the_fork_can_be_read(tmp_path: Path) -> None:
     assert why_not_computable(references) is None
 
 
-def test_a_tensor_that_our_models_have_no_place_for_is_told(tmp_path: Path) -> None:
+def test_a_tensor_that_our_models_have_no_place_for_is_reported(tmp_path: Path) -> None:
     import torch
 
     folders = {stage: copy_foreign(tmp_path / stage, stage) for stage in STAGES}
@@ -195,10 +196,10 @@ def test_a_tensor_that_our_models_have_no_place_for_is_told(tmp_path: Path) -> N
     ("changes", "said"),
     [
         ({"transformer.blocks.0.ffn.experts.0.w_v.weight": (2, 2)}, "has mixture-of-experts blocks"),
-        (None, "is of no TinyWorlds architecture that ours knows"),
+        (None, "is of no TinyWorlds architecture that the embedded reference implements"),
     ],
 )
-def test_an_architecture_that_ours_cannot_read_is_told(
+def test_an_architecture_that_ours_cannot_read_is_reported(
     tmp_path: Path, changes: dict[str, tuple[int, ...]] | None, said: str
 ) -> None:
     import torch
@@ -211,3 +212,24 @@ def test_an_architecture_that_ours_cannot_read_is_told(
     reason = why_unreadable({"dynamics": verify_checkpoint(folder)})
     assert reason is not None
     assert said in reason
+
+
+@pytest.mark.requirement("G2")
+def test_an_inference_without_actions_need_not_name_a_latent_action_model() -> None:
+    """The original prints that line only where it loads the model."""
+    without = {stage: path for stage, path in PATHS.items() if stage != "latent_actions"}
+    judged = judge_target(evidence(shown_checkpoints=without), ORIGINAL, 0.05)
+    assert judged.verdict == "PASS"
+    assert judged.conditions[1].reason == (
+        "the checkout's log shows the checkpoints (video_tokenizer, dynamics) that this run chose"
+    )
+    assert judge_target(evidence(shown_checkpoints=without), FORK, 0.05).verdict == "FAIL"
+    other = {**PATHS, "latent_actions": "/c/other"}
+    assert judge_target(evidence(shown_checkpoints=other), ORIGINAL, 0.05).verdict == "FAIL"
+
+
+@pytest.mark.requirement("G1")
+def test_an_inference_that_accepts_no_checkpoint_folder_fails_with_that_reason() -> None:
+    can = dataclasses.replace(ORIGINAL, takes_checkpoint_folders=False)
+    judged = judge_target(evidence(exit_code=1), can, 0.05)
+    assert "ended with exit code 1; its code accepts no checkpoint folder" in judged.sentence

@@ -33,7 +33,7 @@ def test_a_signal_from_outside_is_answered_with_the_same_batch_as_often_as_allow
 
 @pytest.mark.requirement("L6")
 @pytest.mark.parametrize("cause", ["ok", "runtime_error", "timeout", DISK_FULL])
-def test_every_other_end_is_judged_as_it_stands(cause: str) -> None:
+def test_every_other_end_is_judged_without_a_retry(cause: str) -> None:
     assert next_try(cause, 64, 0, 5) is None
 
 

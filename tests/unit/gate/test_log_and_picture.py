@@ -70,7 +70,7 @@ def test_the_error_is_a_number_or_nan(text: str, expected: float) -> None:
     assert found == pytest.approx(expected, nan_ok=True)
 
 
-def test_of_several_errors_and_checkpoints_the_last_stands() -> None:
+def test_the_last_of_several_errors_and_checkpoints_counts() -> None:
     text = "".join(
         f"Using dynamics checkpoint: {path}\nMean Squared Error (GT vs Pred): {mse}\n"
         for path, mse in (("a b/dynamics_step_1", 0.5), ("c/dynamics_step_2", 0.25))
@@ -121,7 +121,7 @@ def test_a_picture_that_lay_there_before_is_stale_even_when_it_was_written_again
 
 
 @pytest.mark.requirement("G4")
-def test_no_picture_at_all_is_told(results: Path) -> None:
+def test_no_picture_at_all_is_reported(results: Path) -> None:
     write_picture(results / "tokenizer_recon_gt_vs_recon_A.png")
     assert existing_pictures(results) == frozenset()
     assert check_new_picture(results, frozenset()).problem.endswith("(the folder holds none)")

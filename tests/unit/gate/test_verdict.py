@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.gate_evidence import CHECKPOINTS, evidence, log, measures
 from tinyworlds_gate.config.load import resolve_settings
-from tinyworlds_gate.gate.attempt import gate_thresholds
+from tinyworlds_gate.config.thresholds import GateThresholds
+from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.measures.summary import GateMeasures
-from tinyworlds_gate.gate.verdict import Condition, GateThresholds, GateVerdict, judge_inference, judge_measures
+from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference, judge_measures
 from tinyworlds_gate.names import FAIL, FINAL, INVALID, PASS
 
 STRICT = GateThresholds(
@@ -27,6 +28,7 @@ STRICT = GateThresholds(
     min_action_codes=3,
     min_episodes=4,
 )
+ERROR_ONLY = GateThresholds(min_episodes=None)
 ALL_IDS = [
     "G1",
     "G2",
@@ -43,6 +45,22 @@ ALL_IDS = [
 ]
 OTHER_RUN = {**CHECKPOINTS, "dynamics": "results/other/dynamics/checkpoints/dynamics_step_9"}
 NO_TOKENIZER = {stage: path for stage, path in CHECKPOINTS.items() if stage != "video_tokenizer"}
+
+
+def error_and(**required: Any) -> GateThresholds:
+    """Thresholds on the error, and on nothing else but ``required``."""
+    return GateThresholds(**{"min_episodes": None, **required})
+
+
+def error_and_some(interval: bool, skill: bool, below_mean: bool, control: bool, used: bool) -> GateThresholds:
+    return error_and(
+        require_mse_upper=interval,
+        require_skill=skill,
+        require_upper_below_mean_frame=below_mean,
+        min_delta_psnr_db=1.0 if control else None,
+        min_action_codes=3 if used else None,
+    )
+
 
 ALONE: list[tuple[str, str, dict[str, Any], str]] = [
     (
@@ -92,7 +110,7 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
         "G5.sample",
         FAIL,
         {"measures": measures(episodes=3)},
-        "8 clips were measured in 3 episodes, at least 4 episodes are asked for: an error on so few may be luck",
+        "8 clips were measured in 3 episodes, at least 4 episodes are required: an error on so few may be luck",
     ),
     (
         "G5.recomputed",
@@ -128,13 +146,13 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
         "G5.control",
         FAIL,
         {"measures": measures(random_actions=0.0105)},
-        "random actions cost 0.21 dB, at least 1 dB are asked",
+        "random actions cost 0.21 dB, at least 1 dB are required",
     ),
     (
         "G5.codes",
         FAIL,
         {"measures": measures(codes=2)},
-        "2 action codes are in use, at least 3 are asked for",
+        "2 action codes are in use, at least 3 are required",
     ),
 ]
 
@@ -177,7 +195,7 @@ DRAWN = (0, 10, 20, 30)
 def test_an_error_on_other_clips_than_those_that_were_drawn_is_no_evidence(
     measured: tuple[int, ...], said: str
 ) -> None:
-    found = judge_inference(evidence(drawn_starts=DRAWN, measured_starts=measured), GateThresholds())
+    found = judge_inference(evidence(drawn_starts=DRAWN, measured_starts=measured), ERROR_ONLY)
     assert found.verdict == INVALID
     (bad,) = [one for one in found.conditions if one.verdict != PASS]
     assert bad.id == "G5.clips"
@@ -188,7 +206,7 @@ def test_an_error_on_other_clips_than_those_that_were_drawn_is_no_evidence(
 def test_the_clips_and_the_sentence_of_a_final_verdict_are_those_of_the_second_draw() -> None:
     def final(**changes: Any) -> GateVerdict:
         seen = {"drawn_starts": DRAWN, "measured_starts": DRAWN, "draw": FINAL, **changes}
-        return judge_inference(evidence(**seen), GateThresholds())
+        return judge_inference(evidence(**seen), ERROR_ONLY)
 
     passed = final()
     assert "on 8 held-out clips of a second draw, which no retry has seen, is at most 0.03" in passed.sentence
@@ -203,20 +221,20 @@ def test_the_clips_and_the_sentence_of_a_final_verdict_are_those_of_the_second_d
 @pytest.mark.requirement("S5")
 def test_a_condition_that_the_profile_does_not_ask_for_is_not_listed_and_cannot_fail() -> None:
     poor = measures(mse=0.029, copy_last=0.01, mean_frame=0.02, random_actions=0.02, codes=1)
-    found = judge_inference(evidence(measures=poor), GateThresholds())
+    found = judge_inference(evidence(measures=poor), ERROR_ONLY)
     assert [condition.id for condition in found.conditions] == ["G1", "G2", "G3", "G4", "G5.log", "G5"]
     assert found.verdict == PASS
 
 
 def test_the_threshold_itself_still_passes() -> None:
     found = measures()
-    assert judge_inference(evidence(measures=found), GateThresholds(max_mse=found.mse)).verdict == PASS
+    assert judge_inference(evidence(measures=found), error_and(max_mse=found.mse)).verdict == PASS
     below = math.nextafter(found.mse, 0.0)
-    assert judge_inference(evidence(measures=found), GateThresholds(max_mse=below)).verdict == FAIL
+    assert judge_inference(evidence(measures=found), error_and(max_mse=below)).verdict == FAIL
 
 
-def test_invalid_evidence_stands_above_a_failure_and_both_are_told() -> None:
-    found = judge_inference(evidence(exit_code=3, measures=None, measures_problem="no file"), GateThresholds())
+def test_invalid_evidence_comes_before_a_failure_and_both_are_reported() -> None:
+    found = judge_inference(evidence(exit_code=3, measures=None, measures_problem="no file"), ERROR_ONLY)
     assert found.verdict == INVALID
     assert found.sentence == (
         "INVALID: the error of the rollout is not known: no file. "
@@ -226,10 +244,10 @@ def test_invalid_evidence_stands_above_a_failure_and_both_are_told() -> None:
 
 def test_a_run_that_claims_and_leaves_nothing_fails_and_one_without_any_check_is_still_no_pass() -> None:
     nothing = evidence(exit_code=1, log=log(mse=None), measures=None, measures_problem="no file")
-    found = judge_inference(nothing, GateThresholds())
+    found = judge_inference(nothing, ERROR_ONLY)
     assert found.verdict == FAIL
     assert [one.id for one in found.conditions if one.verdict != PASS] == ["G1", "G5.log"]
-    unchecked = judge_inference(nothing, GateThresholds(), without={"G1", "G5.log"})
+    unchecked = judge_inference(nothing, ERROR_ONLY, without={"G1", "G5.log"})
     assert unchecked.verdict == INVALID
     assert "nothing evaluated is not a pass" in unchecked.sentence
 
@@ -237,12 +255,12 @@ def test_a_run_that_claims_and_leaves_nothing_fails_and_one_without_any_check_is
 def test_the_log_may_round_to_eight_decimals() -> None:
     found = measures(mse=0.0123456789)
     rounded = evidence(measures=found, log=log(mse=round(found.mse, 8)))
-    assert judge_inference(rounded, GateThresholds()).verdict == PASS
+    assert judge_inference(rounded, ERROR_ONLY).verdict == PASS
 
 
 @pytest.mark.requirement("G5")
 def test_a_pass_says_what_was_measured_against_what() -> None:
-    found = judge_inference(evidence(), GateThresholds())
+    found = judge_inference(evidence(), ERROR_ONLY)
     assert found.sentence.startswith("PASS: the strict autoregressive rollout error 0.0100 (95 % interval 0.0")
     assert "on 8 held-out clips is at most 0.03; that is better than copying the last frame (0.0200, skill 0.50)." in (
         found.sentence
@@ -250,7 +268,7 @@ def test_a_pass_says_what_was_measured_against_what() -> None:
 
 
 def test_a_pass_that_is_worse_than_copying_says_so_in_the_same_sentence() -> None:
-    found = judge_inference(evidence(measures=measures(copy_last=0.008)), GateThresholds())
+    found = judge_inference(evidence(measures=measures(copy_last=0.008)), ERROR_ONLY)
     assert found.verdict == PASS
     assert (
         "on 8 held-out clips is at most 0.03, but it is worse than copying the last frame (0.0080, skill -0.25): "
@@ -259,7 +277,7 @@ def test_a_pass_that_is_worse_than_copying_says_so_in_the_same_sentence() -> Non
 
 
 def test_a_pass_on_clips_where_nothing_moves_claims_no_comparison() -> None:
-    found = judge_inference(evidence(measures=measures(copy_last=0.0)), GateThresholds())
+    found = judge_inference(evidence(measures=measures(copy_last=0.0)), ERROR_ONLY)
     assert found.verdict == PASS
     assert "nothing moves in these clips, so there is no skill to state" in found.sentence
     assert "nan" not in found.sentence
@@ -269,7 +287,7 @@ def test_a_pass_on_clips_where_nothing_moves_claims_no_comparison() -> None:
 def test_a_failure_under_the_threshold_says_worse_than_no_motion_at_all() -> None:
     """The sentence of the issue, with the numbers that the source's gate passed."""
     poor = measures(mse=0.0227, copy_last=0.0142)
-    found = judge_inference(evidence(measures=poor), GateThresholds(require_skill=True))
+    found = judge_inference(evidence(measures=poor), error_and(require_skill=True))
     assert found.sentence.startswith(
         "FAIL: the rollout error 0.0227 is under 0.03, but copying the last frame scores 0.0142; "
         "the model predicts worse than no motion at all. Skill is -0.60, and the lower end of its 95 % interval, -0."
@@ -278,9 +296,9 @@ def test_a_failure_under_the_threshold_says_worse_than_no_motion_at_all() -> Non
 
 
 @pytest.mark.requirement("G5")
-def test_a_failure_of_another_kind_names_a_negative_skill_that_nobody_asked_for() -> None:
+def test_another_failure_also_names_a_negative_skill_that_is_not_required() -> None:
     poor = measures(mse=0.0227, copy_last=0.0142, mean_frame=0.0228)
-    found = judge_inference(evidence(measures=poor), GateThresholds(require_upper_below_mean_frame=True))
+    found = judge_inference(evidence(measures=poor), error_and(require_upper_below_mean_frame=True))
     assert found.sentence.endswith(
         "Also: the rollout error 0.0227 is under 0.03, but copying the last frame scores 0.0142; "
         "the model predicts worse than no motion at all."
@@ -289,19 +307,19 @@ def test_a_failure_of_another_kind_names_a_negative_skill_that_nobody_asked_for(
 
 def test_a_failure_above_the_threshold_does_not_speak_of_being_under_it() -> None:
     poor = measures(mse=0.05, copy_last=0.02)
-    assert "no motion at all" not in judge_inference(evidence(measures=poor), GateThresholds()).sentence
-    found = judge_inference(evidence(measures=poor), GateThresholds(require_skill=True)).sentence
+    assert "no motion at all" not in judge_inference(evidence(measures=poor), ERROR_ONLY).sentence
+    found = judge_inference(evidence(measures=poor), error_and(require_skill=True)).sentence
     assert "Also: copying the last frame scores 0.0200, less than the model's 0.0500; the model predicts worse" in found
     assert "under" not in found
 
 
 def test_a_number_that_rounds_to_its_limit_is_shown_with_the_digits_that_tell_them_apart() -> None:
-    found = judge_measures(measures(mse=0.030004, copy_last=0.1), GateThresholds())
+    found = judge_measures(measures(mse=0.030004, copy_last=0.1), ERROR_ONLY)
     assert found.sentence.startswith("FAIL: the rollout error 0.030004 is above the limit 0.03: ")
 
 
-def test_skill_that_cannot_be_stated_fails_where_it_is_asked_for() -> None:
-    found = judge_measures(measures(copy_last=0.0), GateThresholds(require_skill=True))
+def test_an_undefined_skill_fails_if_it_is_required() -> None:
+    found = judge_measures(measures(copy_last=0.0), error_and(require_skill=True))
     assert found.verdict == FAIL
     assert "nothing moves in these clips, so the skill, which must be above 0, cannot be stated" in found.sentence
     assert "nan" not in found.sentence
@@ -331,7 +349,7 @@ def test_the_event_for_the_journal_holds_conditions_and_thresholds_as_plain_data
         "verdict": "PASS",
         "reason": "the rollout error 0.0100 is at most 0.03",
     }
-    assert event["thresholds"] == vars(STRICT)
+    assert event["thresholds"] == STRICT.as_record()
 
 
 BROKEN_LOG: dict[str, dict[str, Any]] = {
@@ -362,7 +380,7 @@ def test_the_gate_passes_exactly_when_every_condition_holds(
 ) -> None:
     found = measures(mse=mse, copy_last=copy_last, mean_frame=mean_frame, random_actions=random_actions, codes=codes)
     interval, skill, below_mean, control, used = asked
-    thresholds = GateThresholds(0.03, interval, skill, below_mean, 1.0 if control else None, 3 if used else None)
+    thresholds = error_and_some(interval, skill, below_mean, control, used)
     stated = log(mse=found.mse + (0.001 if "disagreement" in broken else 0.0))
     for id in broken & BROKEN_LOG.keys():
         stated = type(stated)(**{**vars(stated), **BROKEN_LOG[id]})
@@ -393,7 +411,7 @@ def test_the_gate_passes_exactly_when_every_condition_holds(
 def test_the_thresholds_of_every_shipped_profile_reach_the_verdict() -> None:
     """The long-run profile requires what closed-loop.md asks of it beside G5; smoke must beat the mean frame."""
     found = {
-        name: gate_thresholds(resolve_settings(name, {}, project_root=REPOSITORY).profile.thresholds)
+        name: resolve_settings(name, {}, project_root=REPOSITORY).profile.thresholds
         for name in ("smoke", "baseline", "longrun")
     }
     assert {name: one.max_mse for name, one in found.items()} == dict.fromkeys(found, 0.03)
@@ -406,10 +424,10 @@ def test_the_thresholds_of_every_shipped_profile_reach_the_verdict() -> None:
 @pytest.mark.requirement("S5")
 def test_the_long_run_profiles_ask_for_all_that_the_gate_knows() -> None:
     for name in ("baseline", "longrun"):
-        thresholds = gate_thresholds(resolve_settings(name, {}, project_root=REPOSITORY).profile.thresholds)
+        thresholds = resolve_settings(name, {}, project_root=REPOSITORY).profile.thresholds
         assert (thresholds.require_mse_upper, thresholds.require_skill) == (True, True), name
         assert (thresholds.min_delta_psnr_db, thresholds.min_action_codes) == (0.5, 3), name
-        assert thresholds.told() == (
+        assert thresholds.describe() == (
             "a rollout error of at most 0.03; the upper end of its 95 % interval at most 0.03 too; "
             "the upper end of its 95 % interval below the error of always answering the mean frame; "
             "the lower end of the skill's 95 % interval above 0 (better than copying the last frame); "
@@ -454,9 +472,7 @@ def test_asking_for_more_never_turns_a_failure_into_a_pass(
 
     def judged(asked: tuple[bool, ...]) -> str:
         interval, skill, below_mean, control, used = asked
-        return judge_measures(
-            found, GateThresholds(0.03, interval, skill, below_mean, 1.0 if control else None, 3 if used else None)
-        ).verdict
+        return judge_measures(found, error_and_some(interval, skill, below_mean, control, used)).verdict
 
     stricter = tuple(one or other for one, other in zip(loose, more, strict=True))
     assert not (judged(loose) == FAIL and judged(stricter) == PASS)

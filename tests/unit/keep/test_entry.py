@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.kept_runs import MEASURED, begun, ended, finished_run, record_of
+from tests.helpers.finished_runs import MEASURED, finish_run, finished_run, prepare_run, record_of
 from tinyworlds_gate.keep.entry import NUMBERS, entry_of
-from tinyworlds_gate.keep.files import draw_told, kept_attempt
+from tinyworlds_gate.keep.files import draw_text, kept_attempt
 from tinyworlds_gate.reports.model import Attempt
 
 ISSUE = (
@@ -26,7 +26,7 @@ def entry(tmp_path: Path) -> dict[str, Any]:
     return entry_of(record_of(finished_run(tmp_path)))
 
 
-def test_the_numbers_have_the_names_that_were_asked_for(entry: dict[str, Any]) -> None:
+def test_the_numbers_have_the_requested_names(entry: dict[str, Any]) -> None:
     assert NUMBERS == ISSUE
     assert [key for key in entry if key in ISSUE] == list(ISSUE)
 
@@ -59,7 +59,7 @@ def test_what_a_verdict_is_bound_to_goes_before_the_start_of_the_run(tmp_path: P
 
 
 def test_a_number_that_was_not_measured_is_null(tmp_path: Path) -> None:
-    entry = entry_of(record_of(ended(begun(tmp_path).train().infer(1, 0.0187).evidence())))
+    entry = entry_of(record_of(finish_run(prepare_run(tmp_path).train().infer(1, 0.0187).evidence())))
     assert [entry[key] for key in ("strict_mse", "action_nmi", "reference_sharp_mse")] == [None, None, None]
 
 
@@ -71,14 +71,14 @@ def test_an_attempt_without_measures_has_an_entry_of_nulls(tmp_path: Path) -> No
 
 
 def test_minutes_count_every_chunk_the_failed_and_the_resumed_ones_too(tmp_path: Path) -> None:
-    run = begun(tmp_path)
+    run = prepare_run(tmp_path)
     run.start_chunk("video_tokenizer")
     run.finish_chunk("video_tokenizer", cause="out_of_memory", wall_s=60.0)
     run.start_chunk("video_tokenizer")
     run.finish_chunk("video_tokenizer", cause="interrupted", wall_s=None, workers=[])
     run.add("run_started", **{**without_place(run.events[0]), "resumed": True})
     run.train().infer(1, 0.0187)
-    entry = entry_of(record_of(ended(run.evidence())))
+    entry = entry_of(record_of(finish_run(run.evidence())))
     assert entry["train_minutes"] == pytest.approx((60.0 + 3 * 42.25) / 60)
     assert (entry["chunks"], entry["chunks_of_unknown_time"], entry["resumed"]) == (5, 1, 1)
 
@@ -102,7 +102,7 @@ def test_gpus_are_the_distinct_devices_that_workers_were_seen_on(
 
 
 def test_a_run_that_trained_nothing_has_no_minutes_and_no_gpus(tmp_path: Path) -> None:
-    entry = entry_of(record_of(ended(begun(tmp_path).infer(1, 0.0187, **MEASURED).evidence(stages=()))))
+    entry = entry_of(record_of(finish_run(prepare_run(tmp_path).infer(1, 0.0187, **MEASURED).evidence(stages=()))))
     assert (entry["train_minutes"], entry["gpus"], entry["chunks"]) == (None, None, 0)
 
 
@@ -124,20 +124,20 @@ def judged(number: int, draw: int) -> Attempt:
 def test_the_final_verdict_of_the_last_attempt_is_kept(
     tmp_path: Path, attempts: list[tuple[int, int]], kept: tuple[int, int] | None
 ) -> None:
-    record = record_of(begun(tmp_path))
+    record = record_of(prepare_run(tmp_path))
     record.attempts = [*(judged(*one) for one in attempts), Attempt(9, 1)]
     found = kept_attempt(record)
     assert (None if found is None else (found.number, found.draw)) == kept
 
 
 def test_the_entry_says_which_clips_it_was_measured_on(tmp_path: Path) -> None:
-    run = begun(tmp_path).train().infer(1, 0.0341, **MEASURED).retrain(0, 5e-4).infer(2, 0.0262, **MEASURED)
+    run = prepare_run(tmp_path).train().infer(1, 0.0341, **MEASURED).retrain(0, 5e-4).infer(2, 0.0262, **MEASURED)
     run.infer(2, 0.0271, draw=2, clip_digest="b2" * 32, **{**MEASURED, "strict_mse": 0.0271})
-    entry = entry_of(record_of(ended(run.evidence())))
+    entry = entry_of(record_of(finish_run(run.evidence())))
     assert entry["measured_on"] == {
         "attempt": 2,
         "draw": 2,
         "what": "a second draw of held-out clips, which no attempt has seen",
     }
     assert (entry["strict_mse"], entry["clip_digest"]) == (0.0271, "b2" * 32)
-    assert draw_told(judged(1, 3)) == "the evaluation set"
+    assert draw_text(judged(1, 3)) == "the evaluation set"

@@ -1,4 +1,4 @@
-"""Why a child failed: only evidence makes it "out of memory".
+"""Failure causes of a child: "out of memory" needs evidence.
 
 pytest tests/unit/launch/test_cause.py
 """
@@ -26,7 +26,7 @@ Root Cause (first observed failure):
 
 
 def summary(*ends: tuple[int, int], said: str = "") -> str:
-    """A failure summary of torchrun with (exit code, PID) of each worker, the root cause last, after these lines."""
+    """Return these lines and torchrun's failure summary with (exit code, PID) of each worker, the root cause last."""
     *others, root = [f"[0]:\n  time : x\n  exitcode  : {code} (pid: {pid})\n" for code, pid in ends]
     return (
         f"{said}\ntrain_dynamics.py FAILED\nFailures:\n{''.join(others) or '  <NO_OTHER_FAILURES>'}\n"
@@ -93,8 +93,8 @@ def test_a_sigkill_is_out_of_memory_only_with_a_kill_counted_by_the_kernel() -> 
 
 @pytest.mark.requirement("T6")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_child_that_was_asked_to_end_was_killed_whatever_the_counter_says(name: str) -> None:
-    """The kernel ends for memory with SIGKILL only."""
+def test_a_child_ended_by_another_outside_signal_was_killed_whatever_the_counter_says(name: str) -> None:
+    """The OOM killer uses SIGKILL only."""
     assert [cause(code=None, name=name, kills=kills) for kills in (0, 1, None)] == ["killed"] * 3
 
 
@@ -121,7 +121,7 @@ def test_a_crash_is_a_runtime_error(name: str) -> None:
         "torch.distributed.elastic.multiprocessing.api.SignalException: Process 9 got signal: Signals.SIGTERM",
     ],
 )
-def test_a_worker_or_a_launcher_that_somebody_ended_was_killed(log: str) -> None:
+def test_a_worker_or_launcher_ended_from_outside_was_killed(log: str) -> None:
     assert cause(log) == "killed"
 
 

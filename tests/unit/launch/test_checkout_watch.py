@@ -1,4 +1,4 @@
-"""Watching a checkout's chunk: no heartbeats, no signal but SIGTERM and SIGKILL; its log and GPUs tell that it lives.
+"""Watch a checkout's chunk by its log and GPUs: no heartbeats, and no signals but SIGTERM and SIGKILL.
 
 pytest tests/unit/launch/test_checkout_watch.py
 """
@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.helpers.stand_in import write_sources
-from tinyworlds_gate.launch.chunk_watch import SILENT_GPU_FACTOR, ChunkWatch, WatchSettings
+from tinyworlds_gate.launch.chunk_watch import SILENT_GPU_FACTOR, ChunkSettings, ChunkWatch
 from tinyworlds_gate.launch.command import TERM_AND_KILL_VARIABLE
 from tinyworlds_gate.launch.devices.monitor import DeviceMonitor
 from tinyworlds_gate.launch.devices.nvml import DeviceSample, GpuSample
@@ -32,7 +32,7 @@ STALL_S = 100.0
 
 @dataclass
 class Monitor:
-    """GPUs on which this process does what ``percent`` says; None: NVML does not tell."""
+    """GPUs that this process uses at ``percent``; None: NVML does not report it."""
 
     percent: float | None = None
     samples: list[DeviceSample] = field(default_factory=list)
@@ -52,7 +52,7 @@ def watch_of(tmp_path: Path, monitor: Monitor, **more: Any) -> ChunkWatch:
     log.write_text("Dynamics Training\n")
     return ChunkWatch(
         target=target,
-        settings=WatchSettings(0.001, 1.0, 2, False, 10_000.0, STALL_S),
+        settings=ChunkSettings(1, 0.001, 1.0, 2, False, 10_000.0, STALL_S),
         monitor=cast(DeviceMonitor, monitor),
         heartbeats=tmp_path / "heartbeats",
         token="x",
@@ -62,7 +62,7 @@ def watch_of(tmp_path: Path, monitor: Monitor, **more: Any) -> ChunkWatch:
     )
 
 
-def test_a_log_that_grows_keeps_a_chunk_alive_and_one_that_does_not_ends_it(tmp_path: Path) -> None:
+def test_a_growing_log_keeps_a_chunk_alive_and_a_silent_one_ends_it(tmp_path: Path) -> None:
     watch = watch_of(tmp_path, Monitor())
     assert watch.poll(1.0) is None
     watch.log_path.write_text("Dynamics Training\nmore\n")
@@ -75,7 +75,7 @@ def test_a_log_that_grows_keeps_a_chunk_alive_and_one_that_does_not_ends_it(tmp_
 
 
 def test_work_on_its_gpus_keeps_a_silent_log_alive_but_not_for_ever(tmp_path: Path) -> None:
-    """A collective that hangs keeps its GPU busy too."""
+    """A hanging collective keeps its GPU busy too."""
     watch = watch_of(tmp_path, Monitor(percent=80.0))
     last = 1.0
     assert watch.poll(last) is None
@@ -85,13 +85,13 @@ def test_work_on_its_gpus_keeps_a_silent_log_alive_but_not_for_ever(tmp_path: Pa
     assert "its log did not grow for" in reason
 
 
-def test_a_busy_gpu_that_nvml_ties_to_nobody_does_not_count(tmp_path: Path) -> None:
+def test_a_busy_gpu_that_nvml_attributes_to_no_process_does_not_count(tmp_path: Path) -> None:
     watch = watch_of(tmp_path, Monitor(percent=None))
     assert watch.poll(1.0) is None
     assert watch.poll(STALL_S + 2) is not None
 
 
-def test_the_progress_bar_tells_the_step(tmp_path: Path) -> None:
+def test_the_progress_bar_gives_the_step(tmp_path: Path) -> None:
     seen: list[int] = []
     watch = watch_of(tmp_path, Monitor(), updates=900, progress=lambda step, _: seen.append(step))
     watch.poll(1.0)
@@ -106,8 +106,8 @@ def test_the_progress_bar_tells_the_step(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("foreign", [True, False])
-def test_a_stopped_process_of_a_checkout_is_not_woken_but_killed(foreign: bool) -> None:
-    """SIGCONT would be a third signal; ours are woken, so that SIGTERM is enough."""
+def test_a_stopped_process_of_a_checkout_is_killed_and_not_resumed(foreign: bool) -> None:
+    """SIGCONT would be a third signal; stopped workers of the embedded reference are resumed instead."""
     environment = {**os.environ, **({TERM_AND_KILL_VARIABLE: "1"} if foreign else {})}
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environment)
     try:

@@ -1,4 +1,4 @@
-"""One child to its end: exit codes, deadlines, interrupts; nothing of it stays alive.
+"""`run_child`: exit codes, deadlines, interrupts, and the end of the whole process tree.
 
 pytest tests/unit/launch/test_child.py
 """
@@ -42,12 +42,12 @@ def run(tmp_path: Path, code: str, *, deadline_s: float = 30.0) -> ChildResult:
 def test_a_child_that_succeeds_reports_its_exit_time_and_log(tmp_path: Path) -> None:
     result = run(tmp_path, "import os, sys; print('out'); print('err', file=sys.stderr); print(os.getcwd())")
     assert result.ok
-    assert (result.exit_code, result.signal, result.timed_out, result.left_over) == (0, None, False, ())
+    assert (result.exit_code, result.signal, result.timed_out, result.leftovers) == (0, None, False, ())
     assert set(result.log_tail) == {"out", "err", str(tmp_path)}
     assert result.wall_s > 0
 
 
-def test_an_exit_code_and_a_signal_are_told_apart(tmp_path: Path) -> None:
+def test_an_exit_code_and_a_signal_are_distinguished(tmp_path: Path) -> None:
     failed = run(tmp_path, "raise SystemExit(3)")
     assert (failed.exit_code, failed.signal, failed.ok) == (3, None, False)
     killed = run(tmp_path, "import os; os.kill(os.getpid(), 11)")
@@ -62,15 +62,15 @@ def test_a_child_past_its_deadline_is_ended(tmp_path: Path) -> None:
     assert not is_running(result.pid)
 
 
-def test_what_a_child_leaves_running_is_ended_and_recorded(tmp_path: Path) -> None:
+def test_leftover_processes_of_a_child_are_ended_and_recorded(tmp_path: Path) -> None:
     result = run(tmp_path, ORPHAN)
     orphan = int(result.log_tail[0])
     assert result.exit_code == 0
-    assert [(record.pid, record.outcome) for record in result.left_over] == [(orphan, "ended")]
+    assert [(record.pid, record.outcome) for record in result.leftovers] == [(orphan, "ended")]
     assert not is_running(orphan)
 
 
-def test_the_poll_sees_the_time_pass(tmp_path: Path) -> None:
+def test_the_poll_receives_the_elapsed_time(tmp_path: Path) -> None:
     seen: list[float] = []
     run_child(
         [sys.executable, "-c", "import time; time.sleep(0.4)"],
@@ -114,7 +114,7 @@ def test_a_command_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
         )
 
 
-def test_a_second_child_on_one_log_is_told_by_its_own_lines(tmp_path: Path) -> None:
+def test_a_second_child_on_one_log_is_described_by_its_own_lines(tmp_path: Path) -> None:
     run(tmp_path, "print('MemoryError')")
     assert run(tmp_path, "print('second')").log_tail == ("second",)
 
@@ -132,7 +132,7 @@ def test_the_failure_text_names_command_end_duration_lines_and_log(tmp_path: Pat
 
 def test_the_failure_text_of_a_stopped_child_says_why(tmp_path: Path) -> None:
     text = failure_text(run(tmp_path, "import time; time.sleep(60)", deadline_s=0.3))
-    assert "stopped by the harness since it ran longer than 0.3 s; it was ended by SIGTERM" in text
+    assert "stopped by the harness because it ran longer than 0.3 s; it was ended by SIGTERM" in text
     assert "(it wrote nothing)" in text
 
 
@@ -156,7 +156,7 @@ except KeyboardInterrupt as interrupt:
 @pytest.mark.parametrize(
     ("number", "shown"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")]
 )
-def test_an_interrupted_harness_ends_the_tree_and_learns_of_the_signal(
+def test_an_interrupted_harness_ends_the_tree_and_raises_the_signal(
     tmp_path: Path, number: signal.Signals, shown: str
 ) -> None:
     child = f"{ORPHAN}\nimport time; time.sleep(60)"
@@ -191,9 +191,9 @@ def test_a_child_of_a_harness_that_was_killed_is_ended_and_its_log_says_so(tmp_p
     harness.wait()
     wait_for(lambda: not is_running(grandchild), "the end of what it had started")
     wait_for(lambda: not is_running(tether.pid), "the end of the tether")
-    told = log.read_text().splitlines()[-1]
-    assert told.startswith(f"[tinyworlds_gate] the harness (PID {harness.pid}) died while this ran; ended: PID ")
-    assert f"PID {grandchild} (SIGTERM, ended)" in told
+    line = log.read_text().splitlines()[-1]
+    assert line.startswith(f"[tinyworlds_gate] the harness (PID {harness.pid}) died while this ran; ended: PID ")
+    assert f"PID {grandchild} (SIGTERM, ended)" in line
 
 
 def test_a_child_that_ends_leaves_no_tether(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A chunk under guard, with real launchers and workers: evidence, failures, hangs, intruders.
+"""`run_chunk` with real launchers and workers: evidence, failures, hangs, extra launchers.
 
 pytest tests/unit/launch/test_chunk.py
 """
@@ -11,32 +11,40 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers import process_stages
+from tests.helpers.commands import REPOSITORY
 from tests.helpers.process_projects import SLEEPER, is_running, make_project, wait_for
 from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch.chunk_watch import ChunkSettings
 from tinyworlds_gate.launch.command import stage_command, stage_environment
-from tinyworlds_gate.launch.devices.monitor import read_samples
-from tinyworlds_gate.launch.failure_text import failure_sentence
-from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, failure_text, run_chunk
-from tinyworlds_gate.launch.processes.find import find_left_over, find_stage_processes
+from tinyworlds_gate.launch.devices.samples_file import read_samples
+from tinyworlds_gate.launch.failure_text import failure_sentence, failure_text
+from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
+from tinyworlds_gate.launch.processes.find import find_leftovers, find_stage_processes
 from tinyworlds_gate.launch.processes.oom_kills import OomKills
-from tinyworlds_gate.run.heartbeat import read_heartbeats
+from tinyworlds_gate.run.heartbeat import HeartbeatReader
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.targets.base import Target
 
 CAUSE_OF_A_SIGKILL = "killed" if OomKills().count() is not None else "runtime_error"
-"""Only where the kernel counts its own kills it is known that a SIGKILL was none of them."""
+"""Without the kernel's OOM-kill counter, a SIGKILL cannot be distinguished from an OOM kill."""
 
 
 def chunk(
-    target: Target, *, nproc: int = 1, env: Mapping[str, str] | None = None, number: int = 1, **settings: Any
+    target: Target,
+    *,
+    nproc: int = 1,
+    env: Mapping[str, str] | None = None,
+    number: int = 1,
+    progress: Callable[[int, float], None] | None = None,
+    **settings: Any,
 ) -> ChunkResult:
     layout = RunLayout(target.root, "a").create()
     environment = stage_environment(target, chunk_files(layout, number), on_cpu=True)
@@ -50,18 +58,18 @@ def chunk(
     }
     return run_chunk(
         target,
-        "dynamics",
-        stage_command(target, "dynamics", nproc_per_node=nproc),
-        {**environment, **(env or {})},
-        layout=layout,
+        layout,
+        ChunkSettings(nproc, **{**defaults, **settings}),
+        stage="dynamics",
         chunk=number,
-        nproc=nproc,
-        **{**defaults, **settings},
+        command=stage_command(target, "dynamics", nproc_per_node=nproc),
+        env={**environment, **(env or {})},
+        progress=progress,
     )
 
 
 def nothing_runs(target: Target) -> bool:
-    return not find_stage_processes(target) and not find_left_over(target)
+    return not find_stage_processes(target) and not find_leftovers(target)
 
 
 @pytest.mark.requirement("L3", "H5")
@@ -76,8 +84,8 @@ def test_a_chunk_that_succeeds_leaves_its_evidence_and_no_process(tmp_path: Path
     assert worker.cpu_s > 0
     assert result.last_step == 19
     assert seen == sorted(seen)
-    assert result.left_over == result.extra_launchers == ()
-    samples = read_samples(result.device_samples)
+    assert result.leftovers == result.extra_launchers == ()
+    samples = list(read_samples(result.device_samples).samples)
     assert samples[0].baseline
     assert any(result.launcher_pid in sample.tree for sample in samples)
     assert nothing_runs(target)
@@ -90,13 +98,13 @@ def test_the_fields_of_a_chunk_go_into_the_journal_as_documented(tmp_path: Path)
     assert event["device_samples"] == "results/a/devices/chunk_001.jsonl"
     assert event["log_tail"] is None
     assert event["workers"][0].keys() == {"rank", "pid", "device", "steps", "cpu_s"}
-    documented = (Path(__file__).parent.parent / "docs" / "journal.md").read_text()
-    row = next(line for line in documented.splitlines() if line.startswith("| `chunk_finished`"))
-    assert [name for name in event if f"`{name}`" not in row] == ["seq", "time", "event"]
+    documented = (REPOSITORY / "docs" / "journal.md").read_text()
+    section = documented.split("\n### `chunk_finished`\n")[1].split("\n### ")[0]
+    assert [name for name in event if f"`{name}`" not in section] == ["seq", "time", "event"]
 
 
 @pytest.mark.requirement("L3", "H6")
-def test_two_gloo_workers_are_seen_to_work_at_the_same_time(tmp_path: Path) -> None:
+def test_two_gloo_workers_are_observed_to_work_at_the_same_time(tmp_path: Path) -> None:
     target = make_project(tmp_path, process_stages.GLOO)
     result = chunk(target, nproc=2)
     assert result.ok, failure_text(result)
@@ -110,7 +118,7 @@ def test_two_gloo_workers_are_seen_to_work_at_the_same_time(tmp_path: Path) -> N
 
 
 @pytest.mark.requirement("T1")
-def test_a_rank_out_of_memory_is_told_by_the_error_file_of_torch(tmp_path: Path) -> None:
+def test_a_rank_out_of_memory_is_detected_by_the_error_file_of_torch(tmp_path: Path) -> None:
     target = make_project(tmp_path, process_stages.RANK_1_FAILS)
     result = chunk(target, nproc=2, env={"FAULT": process_stages.RECORD_OUT_OF_MEMORY})
     assert "MemoryError" not in "".join(result.log_tail)
@@ -120,7 +128,7 @@ def test_a_rank_out_of_memory_is_told_by_the_error_file_of_torch(tmp_path: Path)
 
 
 @pytest.mark.requirement("T6")
-def test_a_rank_that_is_killed_from_outside_is_told_so_and_the_other_rank_ends(tmp_path: Path) -> None:
+def test_a_rank_killed_from_outside_is_reported_and_the_other_rank_ends(tmp_path: Path) -> None:
     target = make_project(tmp_path, process_stages.RANK_1_FAILS)
     result = chunk(target, nproc=2, env={"FAULT": "os.kill(os.getpid(), signal.SIGKILL)"})
     assert (result.exit_code, result.signal, result.cause) == (1, None, CAUSE_OF_A_SIGKILL)
@@ -134,10 +142,10 @@ def test_a_rank_that_is_killed_from_outside_is_told_so_and_the_other_rank_ends(t
     ("number", "cause"),
     [(signal.SIGTERM, "killed"), pytest.param(signal.SIGSEGV, "runtime_error", marks=pytest.mark.slow)],
 )
-def test_the_worker_that_ended_first_is_told_and_not_the_peer_that_it_took_along(
+def test_the_worker_that_failed_first_is_reported_and_not_its_peer(
     tmp_path: Path, number: signal.Signals, cause: str
 ) -> None:
-    """torchrun may see the peer's exception first and call it the root cause."""
+    """torchrun may observe the peer's exception first and report it as the root cause."""
     target = make_project(tmp_path, process_stages.GLOO_RANK_1_ENDS)
     result = chunk(target, nproc=2, env={"SIGNAL": str(int(number))})
     assert (result.exit_code, result.cause) == (1, cause)
@@ -152,7 +160,7 @@ def test_workers_orphaned_by_a_killed_launcher_are_ended(tmp_path: Path) -> None
         target, nproc=2, env={"FAULT": "time.sleep(1); os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)"}
     )
     assert (result.exit_code, result.signal, result.cause) == (None, "SIGKILL", CAUSE_OF_A_SIGKILL)
-    assert {worker.pid for worker in result.workers} <= {record.pid for record in result.left_over}
+    assert {worker.pid for worker in result.workers} <= {record.pid for record in result.leftovers}
     assert nothing_runs(target)
 
 
@@ -182,7 +190,7 @@ def test_a_chunk_past_its_deadline_is_ended_though_it_steps(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("then_hang", "cause"), [("", "ok"), ("yes", "timeout")])
-def test_a_stage_without_heartbeats_lives_as_long_as_its_log_grows(tmp_path: Path, then_hang: str, cause: str) -> None:
+def test_without_heartbeats_log_growth_counts_as_progress(tmp_path: Path, then_hang: str, cause: str) -> None:
     target = make_project(tmp_path, process_stages.SILENT)
     result = chunk(target, stall_s=2.0, env={"THEN_HANG": then_hang})
     assert result.cause == cause
@@ -217,12 +225,12 @@ def test_a_launcher_started_during_a_chunk_is_ended_and_recorded(tmp_path: Path,
         intruder.wait()
 
 
-def test_an_earlier_try_of_the_same_chunk_does_not_speak_for_this_one(tmp_path: Path) -> None:
+def test_files_of_an_earlier_launch_of_the_same_chunk_are_not_read(tmp_path: Path) -> None:
     target = make_project(tmp_path, process_stages.STEPS)
     chunk(target, env={"STEPS": "30"})
     result = chunk(target, env={"STEPS": "3"})
     assert (result.last_step, result.workers[0].steps) == (2, 3)
-    assert {beat.pid for beat in read_heartbeats(tmp_path / "results" / "a" / "heartbeats" / "chunk_001")} == {
+    assert {beat.pid for beat in HeartbeatReader(tmp_path / "results" / "a" / "heartbeats" / "chunk_001").poll()} == {
         result.launcher_pid
     }
 
@@ -243,18 +251,19 @@ sys.path.insert(0, sys.argv[2])
 from tests.unit.launch.test_chunk import chunk
 from tests.helpers.process_projects import make_project
 from tests.helpers import process_stages
+from tests.helpers.commands import REPOSITORY
 chunk(make_project(Path(sys.argv[1]), process_stages.STEPS), env={"STEPS": "100000"})
 """
 
 
 def test_a_terminated_harness_ends_its_chunk(tmp_path: Path) -> None:
-    repository = str(Path(__file__).resolve().parent.parent)
+    repository = str(REPOSITORY)
     harness = subprocess.Popen(
         [sys.executable, "-c", HARNESS, str(tmp_path), repository], stderr=subprocess.PIPE, text=True
     )
     beats = tmp_path / "results" / "a" / "heartbeats" / "chunk_001"
-    wait_for(lambda: len(read_heartbeats(beats)) > 1, "the first step")
-    worker = read_heartbeats(beats)[0].pid
+    wait_for(lambda: len(HeartbeatReader(beats).poll()) > 1, "the first step")
+    worker = HeartbeatReader(beats).poll()[0].pid
     assert is_running(worker)
     os.kill(harness.pid, signal.SIGTERM)
     _, stderr = harness.communicate(timeout=30)
@@ -270,7 +279,7 @@ def test_a_terminated_harness_ends_its_chunk(tmp_path: Path) -> None:
         ({"gpu_required_samples": 0}, "gpu_required_samples=0: at least 1"),
     ],
 )
-def test_settings_that_cannot_guard_are_refused(tmp_path: Path, setting: dict[str, Any], message: str) -> None:
+def test_watch_settings_out_of_range_are_refused(tmp_path: Path, setting: dict[str, Any], message: str) -> None:
     with pytest.raises(LaunchError, match=message):
         chunk(make_project(tmp_path), **setting)
 

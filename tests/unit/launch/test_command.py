@@ -1,4 +1,4 @@
-"""Command lines and environments of the children, as pure functions.
+"""Command lines and environments of child processes.
 
 pytest tests/unit/launch/test_command.py
 """
@@ -15,7 +15,7 @@ from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import (
     LaunchFiles,
     inference_command,
-    override_words,
+    override_arguments,
     stage_command,
     stage_environment,
 )
@@ -62,8 +62,10 @@ def test_inference_overrides_follow_their_own_dashes(target: Target) -> None:
 
 
 def test_values_are_written_as_yaml_reads_them() -> None:
-    words = override_words({"a": 5e-4, "b": 1e-6, "c": None, "d": True, "e": 3, "f": "ZELDA", "g.h": Path("x y")})
-    assert words == ["a=0.0005", "b=1e-06", "c=null", "d=true", "e=3", "f=ZELDA", "g.h=x y"]
+    arguments = override_arguments(
+        {"a": 5e-4, "b": 1e-6, "c": None, "d": True, "e": 3, "f": "ZELDA", "g.h": Path("x y")}
+    )
+    assert arguments == ["a=0.0005", "b=1e-06", "c=null", "d=true", "e=3", "f=ZELDA", "g.h=x y"]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +78,9 @@ def test_values_are_written_as_yaml_reads_them() -> None:
         ({"x": "a\nb"}, "control characters"),
     ],
 )
-def test_what_the_command_line_cannot_carry_is_refused(overrides: dict[str, object], message: str) -> None:
+def test_values_that_a_command_line_cannot_express_are_refused(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(LaunchError, match=message):
-        override_words(overrides)
+        override_arguments(overrides)
 
 
 def test_no_worker_is_refused(target: Target) -> None:
@@ -97,7 +99,7 @@ def test_the_environment_holds_the_contract(target: Target, tmp_path: Path) -> N
     assert env["TORCHELASTIC_ERROR_FILE"] == str(tmp_path / "error.json")
 
 
-def test_what_the_user_set_for_nccl_and_threads_on_gpus_stays(target: Target, tmp_path: Path) -> None:
+def test_the_users_nccl_and_thread_variables_stay_on_gpus(target: Target, tmp_path: Path) -> None:
     users = {"NCCL_DEBUG": "INFO", "NVSHMEM_X": "1", "TORCH_SYMM_MEM": "0", "OMP_NUM_THREADS": "8", "MPLBACKEND": "pdf"}
     env = stage_environment(target, LaunchFiles(tmp_path), on_cpu=False, inherited=users)
     assert {name: env[name] for name in users} == users

@@ -1,4 +1,4 @@
-"""Words of a command line arrive in the stage as they were meant, whatever a folder is called.
+"""Overrides on a command line reach the stage unchanged, whatever a folder is called.
 
 pytest tests/unit/launch/test_command_overrides.py
 """
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyworlds_gate.config.stage_config import parse_overrides
-from tinyworlds_gate.launch.command import override_words
+from tinyworlds_gate.launch.command import override_arguments
 
 TEXT = st.text(
     st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufeff\u2028\u2029"), min_size=1, max_size=40
@@ -22,9 +22,9 @@ TEXT = st.text(
 
 
 def arrives(value: str | Path) -> object:
-    """What the stage reads of a word."""
-    (word,) = override_words({"data_path": value})
-    return parse_overrides([word], ["data_path"])["data_path"]
+    """Return the value that the stage parses."""
+    (argument,) = override_arguments({"data_path": value})
+    return parse_overrides([argument], ["data_path"])["data_path"]
 
 
 @pytest.mark.parametrize(
@@ -45,24 +45,24 @@ def arrives(value: str | Path) -> object:
         "Zürich →",
     ],
 )
-def test_a_path_that_yaml_would_read_as_something_else_arrives_whole(path: str) -> None:
+def test_a_path_that_yaml_would_read_differently_arrives_unchanged(path: str) -> None:
     assert arrives(path) == path
     assert arrives(Path(path)) == path
 
 
-def test_a_plain_path_is_written_as_it_is() -> None:
-    assert override_words({"data_path": "/data/a b/x.h5"}) == ["data_path=/data/a b/x.h5"]
+def test_a_plain_path_is_written_unquoted() -> None:
+    assert override_arguments({"data_path": "/data/a b/x.h5"}) == ["data_path=/data/a b/x.h5"]
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=TEXT)
-def test_any_text_arrives_whole(text: str) -> None:
+def test_any_text_arrives_unchanged(text: str) -> None:
     assert arrives(text) == text
 
 
 @settings(max_examples=100, deadline=None)
 @given(number=st.floats(allow_nan=False, allow_infinity=False) | st.integers(-sys.maxsize, sys.maxsize) | st.booleans())
 def test_any_number_arrives_as_the_same_number(number: float) -> None:
-    (word,) = override_words({"learning_rate": number})
-    read = parse_overrides([word], ["learning_rate"])["learning_rate"]
+    (argument,) = override_arguments({"learning_rate": number})
+    read = parse_overrides([argument], ["learning_rate"])["learning_rate"]
     assert (read, type(read)) == (number, type(number))

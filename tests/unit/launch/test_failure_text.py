@@ -1,4 +1,4 @@
-"""One sentence on a failed child, from its last lines.
+"""Failure sentence of a child process, from its last log lines.
 
 pytest tests/unit/launch/test_failure_text.py
 """
@@ -51,16 +51,16 @@ CHILD_FAILED = "torch.distributed.elastic.multiprocessing.errors.ChildFailedErro
         ([f"{TRACEBACK}x.y.SignalException: Process 9 got signal: 15"], "the launcher was signalled"),
     ],
 )
-def test_the_sentence_says_what_the_last_lines_say_of_the_first_failure(lines: list[str], why: str) -> None:
+def test_the_sentence_reports_the_first_failure_in_the_last_lines(lines: list[str], why: str) -> None:
     assert failed(*lines) == f"it exited with code 1 after 12.3 s: {why} (log: chunk_001_dynamics.log)"
 
 
-def test_lines_that_tell_nothing_leave_the_exit_code() -> None:
+def test_without_an_error_line_the_exit_code_is_reported() -> None:
     assert failed("loss 0.1", code=9) == "it exited with code 9 after 12.3 s (log: chunk_001_dynamics.log)"
     assert failed() == "it exited with code 1 after 12.3 s (log: chunk_001_dynamics.log)"
 
 
-def test_a_signal_and_a_stop_by_the_harness_are_told_instead_of_what_came_of_them() -> None:
+def test_a_signal_or_a_stop_by_the_harness_takes_precedence_over_the_last_lines() -> None:
     assert failed(PEER_GONE, code=None, name="SIGKILL").startswith("it was ended by SIGKILL after 12.3 s (log")
     stopped = failed("KeyboardInterrupt", code=None, name="SIGTERM", stopped="it made no step for 3 s after step 4")
     assert stopped.startswith("it was stopped by the harness after 12.3 s: it made no step for 3 s after step 4 (log")
@@ -70,7 +70,7 @@ def test_a_sentence_stays_short() -> None:
     assert len(failed(f"RuntimeError: {'x' * 5000}")) < 400
 
 
-def test_a_real_crash_is_told_by_its_exception(tmp_path: Path) -> None:
+def test_a_real_crash_is_reported_with_its_exception(tmp_path: Path) -> None:
     result = run_child(
         [sys.executable, "-c", "raise KeyError('the stage')"],
         cwd=tmp_path,

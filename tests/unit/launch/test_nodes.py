@@ -1,4 +1,4 @@
-"""Signs of life between machines, and what the other nodes' evidence makes of a chunk.
+"""Liveness of nodes, and merging the evidence of all nodes of a chunk.
 
 pytest tests/unit/launch/test_nodes.py
 """
@@ -15,14 +15,23 @@ import pytest
 from tinyworlds_gate.config.rendezvous import Rendezvous
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.launcher import ChunkResult, Worker
-from tinyworlds_gate.launch.node_table import LEFT, REFUSED, RUNNING, WAITING, NodeStatus, NodeTable, read_status, seen
+from tinyworlds_gate.launch.node_table import (
+    LEFT,
+    REFUSED,
+    RUNNING,
+    WAITING,
+    NodeStatus,
+    NodeTable,
+    next_sighting,
+    read_status,
+)
 from tinyworlds_gate.launch.nodes import (
     NodeEnd,
     Nodes,
     evidence_file,
-    lost_sentence,
-    merged_cause,
-    merged_result,
+    lost_reason,
+    merge_causes,
+    merge_results,
     read_evidence,
 )
 from tinyworlds_gate.run.layout import RunLayout
@@ -31,7 +40,7 @@ ONE = NodeStatus(node=1, host="host-b", pid=7, session="s1", count=4)
 
 
 class Clock:
-    """Seconds that a test moves."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -50,28 +59,28 @@ def table(folder: Path, node: int, clock: Clock) -> NodeTable:
     return NodeTable(folder, node, 2, clock=clock)
 
 
-def test_a_first_look_at_a_file_proves_no_life() -> None:
-    first = seen(None, ONE, 5.0)
+def test_the_first_read_of_a_file_does_not_prove_a_live_node() -> None:
+    first = next_sighting(None, ONE, 5.0)
     assert first is not None
-    assert not first.born
-    again = seen(first, ONE, 9.0)
+    assert not first.alive
+    again = next_sighting(first, ONE, 9.0)
     assert again is not None
-    assert (again.born, again.changed_at) == (False, 5.0)
-    moved = seen(again, replace(ONE, count=5), 11.0)
+    assert (again.alive, again.changed_at) == (False, 5.0)
+    moved = next_sighting(again, replace(ONE, count=5), 11.0)
     assert moved is not None
-    assert (moved.born, moved.changed_at) == (True, 11.0)
+    assert (moved.alive, moved.changed_at) == (True, 11.0)
 
 
-def test_a_new_life_of_a_harness_counts_as_a_change_even_with_the_same_count() -> None:
-    moved = seen(seen(None, ONE, 5.0), replace(ONE, session="s2"), 6.0)
+def test_a_restarted_harness_counts_as_a_change_even_with_the_same_count() -> None:
+    moved = next_sighting(next_sighting(None, ONE, 5.0), replace(ONE, session="s2"), 6.0)
     assert moved is not None
-    assert moved.born
+    assert moved.alive
 
 
 def test_a_file_that_is_gone_for_a_moment_changes_nothing() -> None:
-    first = seen(None, ONE, 5.0)
-    assert seen(first, None, 6.0) == first
-    assert seen(None, None, 6.0) is None
+    first = next_sighting(None, ONE, 5.0)
+    assert next_sighting(first, None, 6.0) == first
+    assert next_sighting(None, None, 6.0) is None
 
 
 def test_a_node_is_silent_since_its_count_last_changed(tmp_path: Path, clock: Clock) -> None:
@@ -91,7 +100,7 @@ def test_a_node_is_silent_since_its_count_last_changed(tmp_path: Path, clock: Cl
     assert zero.silent_s(1) == 0.0
 
 
-def test_a_pause_of_the_own_process_speaks_against_no_node(tmp_path: Path, clock: Clock) -> None:
+def test_a_pause_of_the_own_process_is_not_counted_as_silence_of_other_nodes(tmp_path: Path, clock: Clock) -> None:
     zero, one = table(tmp_path, 0, clock), table(tmp_path, 1, clock)
     for _ in range(2):
         one.tick()
@@ -101,28 +110,28 @@ def test_a_pause_of_the_own_process_speaks_against_no_node(tmp_path: Path, clock
     assert zero.silent_s(1) == 0.0
 
 
-def test_what_a_node_says_is_there_at_once_and_its_end_is_said(tmp_path: Path) -> None:
+def test_a_node_writes_its_state_at_once_and_its_end(tmp_path: Path) -> None:
     one = NodeTable(tmp_path / "nodes", 1, 2)
     one.start()
-    one.say(RUNNING, chunk=3)
+    one.set_state(RUNNING, chunk=3)
     status = read_status(tmp_path / "nodes", 1)
     assert status is not None
     assert (status.state, status.chunk) == (RUNNING, 3)
     one.leave("done")
-    one.leave("not said twice")
+    one.leave("not written twice")
     status = read_status(tmp_path / "nodes", 1)
     assert status is not None
-    assert (status.state, status.told, status.chunk) == (LEFT, "done", 3)
+    assert (status.state, status.message, status.chunk) == (LEFT, "done", 3)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"node": 1}'])
-def test_a_torn_status_is_none(tmp_path: Path, text: str) -> None:
+def test_an_incomplete_status_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "node_1.json").write_text(text)
     assert read_status(tmp_path, 1) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "silent_s", "session", "said"),
+    ("status", "silent_s", "session", "expected"),
     [
         (ONE, 1.0, "s1", None),
         (
@@ -132,16 +141,16 @@ def test_a_torn_status_is_none(tmp_path: Path, text: str) -> None:
             "node 1 (host-b) gave no sign of life for 30 s: its harness, its machine or its disk is gone",
         ),
         (None, float("inf"), None, "node 1 gave no sign of life for 30 s"),
-        (ONE, 1.0, "s0", "node 1 (host-b) was started anew during the chunk, its launcher is gone"),
-        (replace(ONE, state=LEFT, told="SIGTERM"), 1.0, "s1", "node 1 (host-b) left the chunk: SIGTERM"),
-        (replace(ONE, state=REFUSED, told="no GPU"), 1.0, "s1", "node 1 (host-b) left the chunk: no GPU"),
+        (ONE, 1.0, "s0", "node 1 (host-b) was restarted during the chunk, so its launcher is gone"),
+        (replace(ONE, state=LEFT, message="SIGTERM"), 1.0, "s1", "node 1 (host-b) left the chunk: SIGTERM"),
+        (replace(ONE, state=REFUSED, message="no GPU"), 1.0, "s1", "node 1 (host-b) left the chunk: no GPU"),
     ],
 )
-def test_a_node_is_lost_by_silence_by_leaving_or_by_a_new_life(
-    status: NodeStatus | None, silent_s: float, session: str | None, said: str | None
+def test_a_node_is_lost_if_it_is_silent_leaves_or_restarts(
+    status: NodeStatus | None, silent_s: float, session: str | None, expected: str | None
 ) -> None:
-    told = lost_sentence(1, status, silent_s, session, 30.0)
-    assert told is None if said is None else (told or "").startswith(said)
+    reason = lost_reason(1, status, silent_s, session, 30.0)
+    assert reason is None if expected is None else (reason or "").startswith(expected)
 
 
 def chunk(tmp_path: Path, cause: str = "ok", **changes: Any) -> ChunkResult:
@@ -160,7 +169,7 @@ def chunk(tmp_path: Path, cause: str = "ok", **changes: Any) -> ChunkResult:
         "device_samples": tmp_path / "devices.jsonl",
         "peak_gpu_mem_gib": 3.0,
         "extra_launchers": (),
-        "left_over": (),
+        "leftovers": (),
         "ended": (),
         "disk_problem": None,
         "last_step": 8,
@@ -208,7 +217,7 @@ def end(cause: str = "ok", told: str = "", **changes: Any) -> NodeEnd:
 def test_the_cause_is_that_of_the_node_that_failed_first(
     tmp_path: Path, own: str, other: NodeEnd, cause: str, said: str | None
 ) -> None:
-    assert merged_cause(chunk(tmp_path, own), [other]) == (cause, said)
+    assert merge_causes(chunk(tmp_path, own), [other]) == (cause, said)
 
 
 @pytest.mark.requirement("H6")
@@ -218,19 +227,19 @@ def test_the_cause_is_that_of_the_node_that_failed_first(
 def test_the_devices_of_every_node_must_have_worked(
     tmp_path: Path, own: bool | None, other: bool | None, both: bool | None
 ) -> None:
-    merged = merged_result(chunk(tmp_path, dual_gpu_ok=own), [end(dual_gpu_ok=other)], "node 0 (host-a)")
+    merged = merge_results(chunk(tmp_path, dual_gpu_ok=own), [end(dual_gpu_ok=other)], "node 0 (host-a)")
     assert merged.dual_gpu_ok is both
     assert merged.dual_gpu_reason == "node 0 (host-a): 2 GPUs busy together; node 1 (host-b): also busy"
 
 
 def test_a_result_holds_the_workers_and_the_most_memory_of_all_nodes(tmp_path: Path) -> None:
-    merged = merged_result(chunk(tmp_path), [end()], "node 0 (host-a)")
+    merged = merge_results(chunk(tmp_path), [end()], "node 0 (host-a)")
     assert [worker.rank for worker in merged.workers] == [0, 1]
     assert merged.peak_gpu_mem_gib == 4.0
     assert merged.journal_fields()["nodes"] == [asdict(end())]
 
 
-def test_evidence_is_read_back_and_torn_evidence_is_none(tmp_path: Path) -> None:
+def test_evidence_is_read_back_and_incomplete_evidence_is_none(tmp_path: Path) -> None:
     layout = RunLayout(tmp_path, "run_1")
     layout.nodes.mkdir(parents=True)
     assert read_evidence(layout, 2, 1) is None
@@ -255,7 +264,7 @@ def test_a_run_waits_for_its_nodes_and_stops_with_the_fix_when_one_does_not_come
     with pytest.raises(
         LaunchError, match=r"node 1 of 2 did not come within 0.3 s \(watchdog.node_wait_s\).*--resume-run"
     ):
-        run.ready()
+        run.wait_until_ready()
     run.close()
     assert said == ["waiting for node 1 of 2 (rendezvous job)"]
 
@@ -264,9 +273,9 @@ def test_a_run_stops_with_the_reason_of_a_node_that_cannot_take_part(tmp_path: P
     run = nodes(tmp_path, [], wait_s=20.0)
     one = NodeTable(run.layout.nodes, 1, 2, interval_s=0.05)
     one.start()
-    one.say(REFUSED, told="it has 0 NVIDIA GPUs")
+    one.set_state(REFUSED, message="it has 0 NVIDIA GPUs")
     with pytest.raises(LaunchError, match=r"node 1 \(.*\) cannot take part: it has 0 NVIDIA GPUs"):
-        run.ready()
+        run.wait_until_ready()
     one.leave()
     run.close()
 
@@ -275,7 +284,7 @@ def test_a_run_is_ready_once_every_node_waits(tmp_path: Path) -> None:
     run = nodes(tmp_path, [], wait_s=20.0)
     one = NodeTable(run.layout.nodes, 1, 2, interval_s=0.05)
     one.start()
-    run.ready()
+    run.wait_until_ready()
     run.begin(4)
     assert run.problem(4) is None
     evidence_file(run.layout, 4, 1).write_text(json.dumps(asdict(end("killed", "rank 1 by SIGKILL"))))

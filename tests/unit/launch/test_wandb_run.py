@@ -1,4 +1,4 @@
-"""Each chunk's W&B run: its id comes from the harness, stands in the journal, and is the one that the stage uses.
+"""Each chunk's W&B run: the harness chooses its ID, journals it, and the stage uses it.
 
 Run: pytest tests/unit/launch/test_wandb_run.py
 """
@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.fake_stages import fake_project
 from tinyworlds_gate.launch.wandb_run import WandbRun, plan_wandb_run, with_wandb_run
-from tinyworlds_gate.stages.controller import StageController
+from tinyworlds_gate.loop.stage_controller import StageController
 
 STAGE = "video_tokenizer"
 
@@ -43,7 +43,7 @@ def test_every_chunk_logs_to_a_run_of_its_own_that_the_journal_names(
 @pytest.mark.parametrize(
     ("use_wandb", "environment"), [(False, {"WANDB_API_KEY": "x" * 40}), (True, {"WANDB_MODE": "disabled"})]
 )
-def test_what_logs_nothing_to_wandb_has_no_run(tmp_path: Path, use_wandb: bool, environment: dict[str, str]) -> None:
+def test_without_wandb_there_is_no_run(tmp_path: Path, use_wandb: bool, environment: dict[str, str]) -> None:
     training = fake_project(tmp_path, STAGE).context.settings.training.model_copy(update={"use_wandb": use_wandb})
     assert plan_wandb_run(training, environment) is None
     assert with_wandb_run(environment, None) == environment

@@ -14,8 +14,8 @@ from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.loop.checkout import begin_checkout, require_ready
 from tinyworlds_gate.loop.checkout_data import prepare_checkout_data
 from tinyworlds_gate.loop.evidence import analyse_metrics
+from tinyworlds_gate.loop.run_inputs import check_inputs
 from tinyworlds_gate.run.journal import events_of
-from tinyworlds_gate.stages.run_inputs import check_inputs
 
 
 def test_a_checkout_that_is_changed_during_the_run_stops_before_the_next_launch(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_held_out_clips_that_the_checkout_trains_on_stop_the_run_before_anything
     assert "no held-out frames: the stages train on all of bars_frames.h5" in context.checkout.no_trusted_gate
 
 
-def test_a_missing_frames_file_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
+def test_a_missing_frames_file_is_reported_with_the_setting_that_names_it(tmp_path: Path) -> None:
     context = checkout_run(tmp_path, "tinyworlds-fork")
     assert context.checkout is not None
     (context.target.root / "data/bars_frames.h5").unlink()

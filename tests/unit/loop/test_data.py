@@ -1,4 +1,4 @@
-"""The data is made ready before anything trains: what would fail later is told now."""
+"""The data is prepared before anything trains: problems are reported at the start."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tests.helpers.data_files import write_h5
 from tests.helpers.fake_stages import FakeProject, fake_project
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.errors import ConfigError, DataError, TooFewClipsError
+from tinyworlds_gate.gate.clip_plan import ClipPlan
 from tinyworlds_gate.loop.data import prepare_data
-from tinyworlds_gate.stages.run_inputs import check_inputs
+from tinyworlds_gate.loop.run_inputs import check_inputs
 
 EPISODES, LENGTH, SIDE = 10, 9, 72
 
@@ -48,6 +49,10 @@ def project(
     return made
 
 
+def starts_of(plan: ClipPlan) -> dict[int, tuple[int, ...]]:
+    return {draw: clips.starts for draw, clips in plan.draws.items()}
+
+
 @pytest.mark.requirement("L7", "G5")
 def test_the_journal_says_what_the_data_is(tmp_path: Path) -> None:
     made = project(tmp_path)
@@ -58,10 +63,12 @@ def test_the_journal_says_what_the_data_is(tmp_path: Path) -> None:
     assert (event["episodes"], event["train_episodes"], event["held_out_episodes"]) == (10, 6, 4)
     assert event["held_out_clips"] == 12
     assert event["draws"] == [{"draw": draw, "clips": 6, "episodes": 2} for draw in (1, 2)]
-    first, second = made.context.clip_draws[1], made.context.clip_draws[2]
+    plan = made.context.clips
+    first, second = starts_of(plan)[1], starts_of(plan)[2]
     assert len({start // LENGTH for start in first} | {start // LENGTH for start in second}) == 4
     assert len(event["copy_last_mse"]) == 4
-    assert made.context.data_path == tmp_path.resolve() / "frames.h5"
+    assert (plan.path, plan.sha256) == (tmp_path.resolve() / "frames.h5", event["sha256"])
+    assert (len(plan.split.train), len(plan.split.held_out)) == (6, 4)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +76,12 @@ def test_the_journal_says_what_the_data_is(tmp_path: Path) -> None:
     [
         (
             {"clips": 7},
-            r"clips=7, but the 2 episodes that attempts measure, of 4 held out, can give 6 clips of 7 frames; .*most 6",
+            r"clips=7, but the 2 episodes that attempts measure, of 4 held out, can provide only 6 clips of 7 .*most 6",
         ),
         ({"generation_steps": 9}, "no clip of 12 frames fits: the longest chosen episode has 9 frames"),
     ],
 )
-def test_too_few_held_out_clips_are_told_before_anything_trains(
+def test_too_few_held_out_clips_are_reported_before_anything_trains(
     tmp_path: Path, inference: dict[str, Any], said: str
 ) -> None:
     made = project(tmp_path, **inference)
@@ -87,10 +94,10 @@ def test_too_few_held_out_clips_are_told_before_anything_trains(
 def test_a_run_that_may_retry_needs_clips_for_its_final_verdict_before_it_trains(tmp_path: Path) -> None:
     made = project(tmp_path, held_out_fraction=0.3)
     said = (
-        r"it may retrain dynamics after a failed gate, .* needs 6 clips of 7 frames there, but the 1 episode kept for "
-        r"it, of 3 held out, can give 3\. Allow no retries \(--max-inference-retries 0\), hold out more"
+        r"after a failed gate this run may retrain dynamics, .* needs 6 clips of 7 frames, but the 1 episode reserved "
+        r"for it, of 3 held out, can provide 3\. Disable retries \(--max-inference-retries 0\), hold out more"
     )
-    with pytest.raises(TooFewClipsError, match=said.replace("it may", "this run may")):
+    with pytest.raises(TooFewClipsError, match=said):
         prepare_data(made.context)
 
 
@@ -101,7 +108,7 @@ def test_a_run_that_cannot_retry_needs_no_second_draw_and_measures_the_same_clip
     unable = [project(tmp_path / "none", train_stage="none"), project(tmp_path / "budget", retries=0)]
     for made in unable:
         prepare_data(made.context)
-        assert made.context.clip_draws == {1: both.context.clip_draws[1]}
+        assert starts_of(made.context.clips) == {1: starts_of(both.context.clips)[1]}
 
 
 def evaluation_set(root: Path, seed: int = 1, name: str = "evaluation.h5") -> str:
@@ -117,9 +124,10 @@ def test_with_an_evaluation_set_the_final_verdict_needs_no_second_draw(tmp_path:
     prepare_data(both.context)
     made = project(tmp_path / "set", held_out_fraction=0.4, evaluation_file=evaluation_set(tmp_path / "set"))
     prepare_data(made.context)
-    assert made.context.clip_draws == {1: both.context.clip_draws[1], 3: (1, 18)}
-    assert made.context.frames_of(3) == made.context.evaluation_path == tmp_path / "set" / "evaluation.h5"
-    assert made.context.frames_of(1) == made.context.data_path
+    plan = made.context.clips
+    assert starts_of(plan) == {1: starts_of(both.context.clips)[1], 3: (1, 18)}
+    assert plan.frames_of(3) == tmp_path / "set" / "evaluation.h5"
+    assert plan.frames_of(1) == plan.path == tmp_path / "set" / "frames.h5"
     (event,) = made.events("dataset_ready")
     assert event["draws"][1] == {"draw": 3, "clips": 2, "episodes": 2}
     assert event["evaluation"] == {
@@ -142,12 +150,12 @@ def test_the_training_data_is_no_evaluation_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("G5")
-def test_an_evaluation_set_that_shares_clips_with_the_training_data_is_told_before_anything_trains(
+def test_an_evaluation_set_that_shares_clips_with_the_training_data_is_reported_before_anything_trains(
     tmp_path: Path,
 ) -> None:
     made = project(tmp_path, evaluation_file=evaluation_set(tmp_path, seed=0))
     with pytest.raises(
-        DataError, match=r"2 of the 2 clips of .*evaluation\.h5 stand in the training data .*frames\.h5"
+        DataError, match=r"2 of the 2 clips of .*evaluation\.h5 occur in the training data .*frames\.h5"
     ):
         prepare_data(made.context)
     assert made.events("dataset_ready") == []
@@ -179,14 +187,14 @@ def test_a_draw_that_a_person_set_for_a_run_is_refused(tmp_path: Path) -> None:
         prepare_data(made.context)
 
 
-def test_episodes_too_short_to_train_on_are_told_before_anything_trains(tmp_path: Path) -> None:
+def test_episodes_too_short_to_train_on_are_reported_before_anything_trains(tmp_path: Path) -> None:
     made = project(tmp_path, length=3, context_window=1, generation_steps=1, clips=4)
     with pytest.raises(DataError, match="no clip of 4 frames fits: the longest chosen episode has 3 frames"):
         prepare_data(made.context)
 
 
 @pytest.mark.parametrize("inference", [{"context_window": 4}, {"prediction_horizon": 4}, {"prediction_horizon": 9}])
-def test_a_rollout_step_longer_than_a_training_clip_is_told_before_anything_trains(
+def test_a_rollout_step_longer_than_a_training_clip_is_reported_before_anything_trains(
     tmp_path: Path, inference: dict[str, Any]
 ) -> None:
     made = project(tmp_path, **inference)
@@ -203,7 +211,7 @@ def test_a_memory_that_is_longer_than_a_training_clip_is_named_with_the_rest(tmp
         prepare_data(made.context)
 
 
-def test_a_missing_file_is_told_with_its_fix(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_its_fix(tmp_path: Path) -> None:
     made = project(tmp_path)
     (tmp_path / "frames.h5").unlink()
     with pytest.raises(DataError, match=r"frames\.h5: there is no such file; .* fix: run"):

@@ -47,6 +47,6 @@ def test_a_model_that_is_not_trained_further_sets_nothing(tmp_path: Path) -> Non
     assert resumed_values({"dynamics_checkpoint": str(folder), "train_stage": "none"}, tmp_path) == {}
 
 
-def test_a_start_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
+def test_a_start_that_is_not_there_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="dynamics_step_4"):
         resumed_values({"dynamics_checkpoint": str(tmp_path / "dynamics_step_4")}, tmp_path)

@@ -65,7 +65,7 @@ def test_a_node_leaves_the_run_of_an_earlier_job_for_the_one_that_node_0_opens_n
     wait_for(lambda: bool(said), "the earlier run")
     with node_project(tmp_path, nnodes=2, nproc=1, updates=12, saved_every=6) as project:
         assert project.context.nodes is not None
-        project.context.nodes.ready()
+        project.context.nodes.wait_until_ready()
     follows.join(20)
     assert not follows.is_alive()
     assert [line.split(" (")[0] for line in said[:2]] == ["following results/run_0", "following results/run_1"]
@@ -101,7 +101,7 @@ def test_a_machine_that_cannot_take_part_says_why_to_node_0_and_ends(
     follows.start()
     nodes = context.nodes
     assert nodes is not None
-    nodes.ready()
+    nodes.wait_until_ready()
     words = [own.get(word, word) for word in command]
     context.journal.append(
         "chunk_started", chunk=1, stage="dynamics", command=words, nproc_per_node=nproc, start_update=0, end_update=12
@@ -170,11 +170,11 @@ def test_a_launcher_has_some_seconds_to_end_by_itself_once_node_0_s_has(
     assert watch() == "node 0's launcher has ended"
 
 
-def test_a_refusal_stands_in_the_node_s_file(project: NodeProject) -> None:
+def test_a_refusal_is_recorded_in_the_node_s_file(project: NodeProject) -> None:
     table = NodeTable(project.context.layout.nodes, 1, 2)
     table.start()
-    table.say(REFUSED, told="no GPU")
+    table.set_state(REFUSED, message="no GPU")
     status = read_status(project.context.layout.nodes, 1)
     assert status is not None
-    assert (status.state, status.told) == (REFUSED, "no GPU")
+    assert (status.state, status.message) == (REFUSED, "no GPU")
     table.leave()

@@ -31,7 +31,7 @@ def attempt(number: int, verdict: str | None = "FAIL") -> list[Event]:
 
 
 @pytest.mark.requirement("H7")
-def test_the_trainings_of_dynamics_are_told_apart() -> None:
+def test_the_trainings_of_dynamics_are_distinguished() -> None:
     events = journal(
         run_started(),
         *[started(1, TOKENIZER), finished(1, TOKENIZER), gated(1, TOKENIZER), ended(TOKENIZER)],

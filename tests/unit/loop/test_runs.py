@@ -137,7 +137,7 @@ def test_a_run_that_is_going_on_is_never_taken(tmp_path: Path) -> None:
     assert name_of(chosen(tmp_path)) == "first"
 
 
-def test_a_journal_that_cannot_be_read_is_told_and_hides_no_other_run(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_read_is_reported_and_hides_no_other_run(tmp_path: Path) -> None:
     write_run(tmp_path, "smoke_a", TRAINS)
     damaged = write_run(tmp_path, "smoke_b", TRAINS, time=1.0)
     (damaged / "journal.jsonl").write_text("no event\n{}\n")
@@ -159,9 +159,7 @@ def test_the_command_lists_the_runs_and_how_to_go_on(tmp_path: Path, capsys: pyt
     assert older == "results/smoke_a  1970-01-01 00:00:01 UTC  failed: It failed."
 
 
-def test_the_command_tells_a_script_by_its_exit_status_whether_one_is_unfinished(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_exit_status_says_whether_a_run_is_unfinished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, "smoke_a", *FINISHED)
     words = ["runs", "--unfinished", "--project-root", str(tmp_path)]
     assert main(words) == 1

@@ -69,7 +69,7 @@ def test_missing_evidence_is_named_with_its_path(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     text = summary_of(samples.interrupted(tmp_path))
-    assert "1. Go on with it: pytest -m smoke --resume-run results/smoke_sample." in text
+    assert "1. Resume it: pytest -m smoke --resume-run results/smoke_sample." in text
 
 
 def test_hostile_text_of_the_journal_stays_text_and_no_secret_is_shown(tmp_path: Path) -> None:

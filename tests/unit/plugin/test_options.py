@@ -10,12 +10,13 @@ import pytest
 
 from tests.helpers.config_files import PROFILES, REPOSITORY
 from tests.helpers.options_parsing import parsed
-from tinyworlds_gate.config.cli_options import OPTIONS, Option
+from tinyworlds_gate.config.cli_options import OPTIONS, TARGET_OPTIONS, Option
 from tinyworlds_gate.config.cli_rules import validate
 from tinyworlds_gate.config.load import resolve_settings
-from tinyworlds_gate.config.options import OPTION_KEYS, STAGE_OPTIONS
-from tinyworlds_gate.config.rendezvous import Rendezvous, place_of, rendezvous_of
+from tinyworlds_gate.config.options import LoopOptions
+from tinyworlds_gate.config.rendezvous import Rendezvous, rendezvous_of, with_node_options
 from tinyworlds_gate.loop.resume import RESUMABLE_OPTIONS
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.plugin.options import chosen_profile, explicit_options, help_text, project_root, require_valid
 
 pytest_plugins = ["pytester"]
@@ -38,6 +39,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "MSE, frames in [0, 1]": ("0.02", 0.02),
     "host:port": ("node-a:29500", "node-a:29500"),
     "name": ("job-7", "job-7"),
+    "file": ("configs/a.yaml", "configs/a.yaml"),
+    "strict|inject|report": ("inject", "inject"),
 }
 BAD: dict[str, tuple[str, ...]] = {
     "true|false": ("maybe", "1"),
@@ -49,6 +52,8 @@ BAD: dict[str, tuple[str, ...]] = {
     "embedded|tinyworlds|tinyworlds-fork": ("fork",),
     "api_first|api_only|local_only": ("api",),
     "strict|wide|current_paths": ("loose",),
+    "strict|inject|report": ("loose",),
+    "file": ("",),
     "year": ("25", "twenty"),
     "peak rate": ("0", "-0.1", "2", "nan", "fast"),
     "factor": ("0", "1.1", "inf"),
@@ -84,7 +89,7 @@ def test_every_option_refuses_a_bad_value_and_says_what_is_allowed(option: Optio
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--max-mse", "banana"], r"argument --max-mse: 'banana' is no number; give a number above 0"),
+        (["--max-mse", "banana"], r"argument --max-mse: 'banana' is not a number; give a number above 0"),
         (["--video-chunk", "-3"], r"argument --video-chunk: -3 is not allowed; give a whole number from 1"),
         (["--only-stage", "vae"], r"--only-stage: 'vae' is not known; use one of all, none, video_tokenizer"),
         (["--teacher-forced=x"], r"argument --teacher-forced: 'x' is neither true nor false; write true or false"),
@@ -99,7 +104,7 @@ def test_a_bad_value_is_a_usage_error_that_names_the_option(
         parsed(pytester, words)
 
 
-def test_what_is_not_given_is_not_explicit(pytester: pytest.Pytester) -> None:
+def test_an_option_that_is_not_on_the_command_line_is_not_explicit(pytester: pytest.Pytester) -> None:
     assert explicit_options(parsed(pytester, [])) == {}
 
 
@@ -130,17 +135,17 @@ def test_teacher_forced_may_stand_alone(pytester: pytest.Pytester, words: list[s
         (["-m", "longrun", "--profile", "baseline"], "baseline"),
     ],
 )
-def test_the_profile_follows_from_the_marker_unless_given(
+def test_the_profile_follows_from_the_marker_by_default(
     pytester: pytest.Pytester, words: list[str], profile: str
 ) -> None:
     assert chosen_profile(parsed(pytester, words)) == profile
 
 
-def test_the_project_root_is_pytest_s_rootdir_unless_given(pytester: pytest.Pytester) -> None:
+def test_the_project_root_is_pytest_s_rootdir_by_default(pytester: pytest.Pytester) -> None:
     assert project_root(parsed(pytester, [])) == pytester.path
 
 
-def test_a_given_project_root_counts_from_the_working_folder(pytester: pytest.Pytester) -> None:
+def test_the_project_root_option_is_relative_to_the_working_folder(pytester: pytest.Pytester) -> None:
     assert project_root(parsed(pytester, ["--project-root", "game"])) == pytester.path / "game"
 
 
@@ -193,23 +198,23 @@ def test_a_sound_combination_is_accepted(options: Mapping[str, Any]) -> None:
         ),
         (
             {"checkpoint_policy": "fresh", "video_checkpoint": "a"},
-            "--checkpoint-policy fresh starts video_tokenizer from new weights, but --video-checkpoint a names a start",
+            "--checkpoint-policy fresh starts video_tokenizer from new weights, but --video-checkpoint a names a check",
         ),
         (
             {"retry_lr_floor": 0.1, "retry_init_learning_rate": 0.01},
-            r"--retry-lr-floor 0\.1 lies above --retry-init-learning-rate 0\.01; give a floor of at most 0\.01",
+            r"--retry-lr-floor 0\.1 is above --retry-init-learning-rate 0\.01; set the floor to at most 0\.01",
         ),
-        ({"node_rank": 1}, "--node-rank 1 has no effect on one machine; give --nnodes N for several, or leave it out"),
+        ({"node_rank": 1}, "--node-rank 1 has no effect on one machine; set --nnodes N for several, or leave it out"),
         ({"rdzv_id": "job"}, "--rdzv-id job has no effect on one machine"),
         ({"nnodes": 2}, "--nnodes 2 needs --rdzv-endpoint and --rdzv-id, the same on all nodes"),
         ({"nnodes": 2, "rdzv_id": "job"}, "--nnodes 2 needs --rdzv-endpoint, the same"),
         (
             {"nnodes": 2, "rdzv_endpoint": "a:1", "rdzv_id": "job", "target_repo": "../tinyworlds"},
-            "a checkout is trained on one machine; only the embedded reference goes over several",
+            "a checkout is trained on one machine; only the embedded reference supports several",
         ),
         (
             {"nnodes": 2, "node_rank": 2, "rdzv_endpoint": "a:1", "rdzv_id": "job"},
-            "--node-rank 2 is not one of the 2 nodes; give 0 to 1",
+            "--node-rank 2 is out of range for 2 nodes; use 0 to 1",
         ),
     ],
 )
@@ -218,7 +223,7 @@ def test_a_bad_combination_is_a_usage_error_with_the_fix(options: Mapping[str, A
         require_valid(options)
 
 
-def test_all_bad_combinations_are_told_at_once() -> None:
+def test_all_bad_combinations_are_reported_at_once() -> None:
     assert len(validate({"train_stage": "none", "video_chunk": 3, "init_grad_accum": 2})) == 3
 
 
@@ -240,8 +245,17 @@ def test_pytest_help_shows_every_option(pytester: pytest.Pytester) -> None:
         assert "".join(help_text(option).split()) in shown
 
 
-def test_every_option_has_a_setting_or_chooses_files() -> None:
-    assert {option.name for option in OPTIONS} == set(OPTION_KEYS) | set(STAGE_OPTIONS)
+def test_every_option_sets_known_settings_or_chooses_files_a_checkout_or_nodes() -> None:
+    known = set(resolve_settings("smoke", {}, project_root=REPOSITORY).table())
+    for option in OPTIONS:
+        assert set(option.keys_of(STAGES)) <= known, option.name
+    others = {"profile", "project_root", "resume_run", "allow_cpu_longrun", "node_rank", "rdzv_endpoint", "rdzv_id"}
+    assert {option.name for option in OPTIONS if not option.keys} == others | set(TARGET_OPTIONS) - {"align_backbone"}
+
+
+def test_every_setting_of_the_loop_has_its_option() -> None:
+    keys = {key for option in OPTIONS for key in option.keys if key.startswith("options.")}
+    assert keys == {f"options.{name}" for name in LoopOptions.model_fields}
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
@@ -250,7 +264,7 @@ def test_the_defaults_in_the_help_are_those_of_the_settings(profile: str) -> Non
     for option in OPTIONS:
         text = option.default.split(" (")[0]
         own = profile == "smoke" and "smoke" in option.default
-        for key in OPTION_KEYS.get(option.name, ()):
+        for key in () if option.is_general else option.keys:
             value = table[key]["value"]
             if text in ("the profile's", "the general form's value") or own:
                 assert value is not None
@@ -264,7 +278,7 @@ def test_the_defaults_in_the_help_are_those_of_the_settings(profile: str) -> Non
 
 def test_a_resumed_run_may_meet_elsewhere_but_not_on_other_nodes() -> None:
     was = {"nnodes": 2, "rdzv_endpoint": "node-a:1", "rdzv_id": "job-7", "seed": 3}
-    now = place_of(was, {"rdzv_endpoint": "node-b:2", "rdzv_id": "job-8", "resume_run": "run_1", "nnodes": 4})
+    now = with_node_options(was, {"rdzv_endpoint": "node-b:2", "rdzv_id": "job-8", "resume_run": "run_1", "nnodes": 4})
     assert now == {**was, "rdzv_endpoint": "node-b:2", "rdzv_id": "job-8"}
     assert rendezvous_of(now) == Rendezvous(2, 0, "node-b:2", "job-8")
     assert rendezvous_of({"seed": 3}) is None

@@ -17,7 +17,7 @@ def report(text: str, message: str | None, when: str = "call") -> pytest.TestRep
     return cast(pytest.TestReport, SimpleNamespace(**fields))
 
 
-def test_a_test_that_crashed_is_told_with_what_broke_and_where() -> None:
+def test_a_crashed_test_is_reported_with_its_error_and_place() -> None:
     text = (
         "def test():\n>   1 / 0\nE   ZeroDivisionError: division by zero\n\nvalidation/test_x.py:43: ZeroDivisionError"
     )
@@ -25,7 +25,7 @@ def test_a_test_that_crashed_is_told_with_what_broke_and_where() -> None:
     assert verdict_of(report(text, "ZeroDivisionError: division by zero\nand more")) == ("FAIL", said)
 
 
-def test_a_test_that_says_itself_why_it_failed_is_told_in_its_words() -> None:
+def test_a_test_s_own_failure_message_is_reported_unchanged() -> None:
     assert verdict_of(report("G5 FAIL: the rollout error is above the limit", None)) == (
         "FAIL",
         "G5 FAIL: the rollout error is above the limit",
@@ -41,5 +41,5 @@ def test_a_setup_that_broke_is_missing_evidence() -> None:
     assert verdict_of(report("", None, when="teardown")) == ("INVALID", "the test failed in its teardown")
 
 
-def test_a_traceback_that_ends_otherwise_is_told_by_its_last_line() -> None:
+def test_another_traceback_is_reported_by_its_last_line() -> None:
     assert verdict_of(report("something: else", "ValueError: x"))[1] == "something: else"

@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tinyworlds_gate.power.broken import broken_things
 from tinyworlds_gate.power.defect import Defect
-from tinyworlds_gate.power.page import RECORD, interval, page, told
+from tinyworlds_gate.power.page import RECORD, interval, page, rate_text
 from tinyworlds_gate.power.record import read_record
 from tinyworlds_gate.power.scene import make_scene, try_gate
 from tinyworlds_gate.power.table import DEFECTS, LIMITS
@@ -32,14 +32,14 @@ OUTCOME = Outcome(
 def test_the_healthy_small_model_passes_the_rule_of_the_long_run_profiles(tmp_path: Path) -> None:
     verdict = try_gate(make_scene(tmp_path / "project")).attempt.verdict
     assert verdict.verdict == "PASS", verdict.sentence
-    asked = verdict.thresholds
-    assert (asked.require_mse_upper, asked.require_skill, asked.require_upper_below_mean_frame) == (True, True, True)
-    assert (asked.min_delta_psnr_db, asked.min_action_codes, asked.min_episodes) == (0.5, 3, 5)
+    rule = verdict.thresholds
+    assert (rule.require_mse_upper, rule.require_skill, rule.require_upper_below_mean_frame) == (True, True, True)
+    assert (rule.min_delta_psnr_db, rule.min_action_codes, rule.min_episodes) == (0.5, 3, 5)
 
 
 @pytest.mark.requirement("G1", "G2", "G3", "G4", "G5")
 @pytest.mark.parametrize("defect", QUICK, ids=lambda one: one.id)
-def test_a_defect_does_not_pass_and_only_its_check_tells(defect: Defect, tmp_path: Path) -> None:
+def test_a_defect_does_not_pass_and_only_its_check_catches_it(defect: Defect, tmp_path: Path) -> None:
     outcome = try_defect(defect, tmp_path / "project")
     assert caught(defect, outcome), outcome
     assert not caught_without(defect, outcome), outcome
@@ -51,7 +51,7 @@ def test_the_table_has_fifty_defects_or_more_each_with_a_name_of_its_own() -> No
     assert {one.way for one in DEFECTS} == {"weights", "files", "data", "rollout", "child", "afterwards"}
     for one in DEFECTS:
         assert one.project or one.in_child or one.afterwards, one.id
-        assert one.said, one.id
+        assert one.expected_reason, one.id
 
 
 def test_nothing_but_the_measurement_of_power_leaves_a_check_out() -> None:
@@ -96,14 +96,14 @@ def test_the_intervals_of_rates_are_those_of_the_tables(count: int, trials: int,
     assert interval(count, trials) == pytest.approx((low, high), abs=1e-5)
 
 
-def test_a_rate_is_told_with_its_interval_and_nonsense_is_refused() -> None:
-    assert told(0, 20) == "0 of 20 (95 % interval 0.0 % to 16.8 %)"
+def test_a_rate_is_shown_with_its_interval_and_nonsense_is_refused() -> None:
+    assert rate_text(0, 20) == "0 of 20 (95 % interval 0.0 % to 16.8 %)"
     for count, trials in ((0, 0), (3, 2), (-1, 5)):
         with pytest.raises(ValueError, match="is no rate"):
             interval(count, trials)
 
 
-def test_the_next_frame_of_the_lamp_world_is_told_by_tiles_and_action() -> None:
+def test_the_next_frame_of_the_lamp_world_depends_on_tiles_and_action_only() -> None:
     frames, actions = play(3, episodes=4, length=6)
     assert frames.shape == (4, 6, 16, 16, 3)
     for episode, acted in zip(frames, actions, strict=True):
@@ -120,7 +120,12 @@ def test_the_next_frame_of_the_lamp_world_is_told_by_tiles_and_action() -> None:
 def test_the_page_is_that_of_the_record_and_shows_every_row() -> None:
     record = read_record(REPOSITORY / RECORD)
     assert set(record["rows"]) == {one.id for one in DEFECTS}
-    assert page(record) == (REPOSITORY / "docs" / "gate-power.md").read_text(encoding="utf-8")
+    text = page(record)
+    assert text == (REPOSITORY / "docs" / "gate-power.md").read_text(encoding="utf-8")
+    entries = dict(part.partition("\n")[::2] for part in text.split("\n### ")[1:])
+    assert list(entries) == [one.id for one in DEFECTS]
+    assert [line for line in text.splitlines() if len(line) > 120] == []
     for id, row in record["rows"].items():
+        assert f"- Verdict: **{row['verdict']}** by `{row['check']}`" in entries[id]
         assert row["caught"], id
         assert not row["caught_without"], id

@@ -1,4 +1,4 @@
-"""Conformance: the golden files hold whole, and what is wrong with a file or an install is told.
+"""Conformance: the golden files pass, and faults of a file or an installation are reported.
 
 Run: pytest tests/unit/reference/test_conformance.py
 """
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.helpers.small_worlds import GOLDEN, GOLDEN_FILES
+from tests.helpers.small_models import GOLDEN, GOLDEN_FILES
 from tinyworlds_gate.cli import conformance as command
 from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError
 from tinyworlds_gate.reference import conformance
@@ -32,7 +32,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 @pytest.fixture
 def altered(tmp_path: Path) -> Callable[[Callable[[dict[str, Tensor]], None]], Path]:
-    """Writes a copy of a golden file after a change to its tensors, its JSON beside it."""
+    """Write a modified copy of a golden file and its JSON file."""
 
     def write(change: Callable[[dict[str, Tensor]], None]) -> Path:
         tensors = load_file(LOWVAR)
@@ -138,10 +138,10 @@ def test_an_output_of_another_shape_differs(altered: Callable[[Callable[[dict[st
     ("name", "tensor", "message"),
     [
         ("out.dynamics.surprise", torch.zeros(1), r"holds out\.dynamics\.surprise, which this version cannot compute"),
-        ("notes.first", torch.zeros(1), r"holds notes\.first; names begin with"),
+        ("notes.first", torch.zeros(1), r"holds notes\.first; names must begin with"),
         ("weights.critic.bias", torch.zeros(1), r"holds weights\.critic\.bias; the models are video_tokenizer"),
-        ("in.frames", torch.zeros(4, 4, 3, 16, 16), r"in\.frames has shape \[4, 4, 3, 16, 16\]; .* ask for"),
-        ("in.frames", torch.zeros(4, 4), r"lacks in\.frames of shape"),
+        ("in.frames", torch.zeros(4, 4, 3, 16, 16), r"in\.frames has shape \[4, 4, 3, 16, 16\]; .* require"),
+        ("in.frames", torch.zeros(4, 4), r"lacks the input in\.frames \[batch"),
     ],
 )
 def test_a_tensor_that_does_not_belong_is_named(
@@ -157,7 +157,7 @@ def test_a_missing_input_is_named(altered: Callable[[Callable[[dict[str, Tensor]
     def drop(tensors: dict[str, Tensor]) -> None:
         del tensors[name]
 
-    with pytest.raises(DataError, match=f"lacks {name}"):
+    with pytest.raises(DataError, match=f"lacks the input {name}"):
         conformance.compare(altered(drop))
 
 
@@ -169,14 +169,14 @@ def test_a_missing_weight_is_named(altered: Callable[[Callable[[dict[str, Tensor
         conformance.compare(altered(drop))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.safetensors does not exist"):
         conformance.compare(tmp_path / "none.safetensors")
 
 
-def test_a_missing_json_is_told(tmp_path: Path) -> None:
+def test_a_missing_json_is_reported(tmp_path: Path) -> None:
     shutil.copy(LOWVAR, tmp_path)
-    with pytest.raises(DataError, match=r"has no lowvar_32px_patch8\.json beside it"):
+    with pytest.raises(DataError, match=r"needs lowvar_32px_patch8\.json with the model"):
         conformance.compare(tmp_path / LOWVAR.name)
 
 
@@ -184,19 +184,21 @@ def test_a_missing_json_is_told(tmp_path: Path) -> None:
     ("text", "error", "message"),
     [
         ("{", DataError, "is not valid JSON"),
-        ("[]", DataError, "must hold one JSON object"),
+        ("[]", DataError, "must hold a JSON object"),
         ('{"decode_steps": 4}', DataError, "has prediction_horizon = None"),
         ('{"decode_steps": 4, "prediction_horizon": 1}', ConfigError, "sizes lack frame_size"),
     ],
 )
-def test_a_json_that_does_not_serve_is_told(tmp_path: Path, text: str, error: type[Exception], message: str) -> None:
+def test_a_json_that_does_not_serve_is_reported(
+    tmp_path: Path, text: str, error: type[Exception], message: str
+) -> None:
     shutil.copy(LOWVAR, tmp_path)
     (tmp_path / "lowvar_32px_patch8.json").write_text(text)
     with pytest.raises(error, match=message):
         conformance.compare(tmp_path / LOWVAR.name)
 
 
-def test_sizes_of_another_model_are_told(altered: Callable[[Callable[[dict[str, Tensor]], None]], Path]) -> None:
+def test_sizes_of_another_model_are_reported(altered: Callable[[Callable[[dict[str, Tensor]], None]], Path]) -> None:
     path = altered(lambda tensors: None)
     settings = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**settings, "hidden_dim": 96}))
@@ -204,15 +206,15 @@ def test_sizes_of_another_model_are_told(altered: Callable[[Callable[[dict[str, 
         conformance.compare(path)
 
 
-def test_a_truncated_file_is_told(altered: Callable[[Callable[[dict[str, Tensor]], None]], Path]) -> None:
+def test_a_truncated_file_is_reported(altered: Callable[[Callable[[dict[str, Tensor]], None]], Path]) -> None:
     path = altered(lambda tensors: None)
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(DataError, match="is not a whole safetensors file"):
+    with pytest.raises(DataError, match="is not a complete safetensors file"):
         conformance.compare(path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the refusal shows only where there is no NVIDIA GPU")
-def test_cuda_without_a_gpu_is_told() -> None:
+def test_cuda_without_a_gpu_is_reported() -> None:
     with pytest.raises(ConfigError, match="--device cuda needs an NVIDIA GPU"):
         conformance.compare(LOWVAR, device="cuda")
 

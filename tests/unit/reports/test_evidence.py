@@ -1,4 +1,4 @@
-"""Reports lead to their evidence: links, causes told once, order of the main report, evidence that was lost.
+"""Reports lead to their evidence: links, causes reported once, order of the main report, evidence that was lost.
 
 Run: pytest tests/unit/reports/test_evidence.py
 """
@@ -9,23 +9,21 @@ import json
 import re
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from tests.helpers import journal_samples as samples
-from tests.helpers.journal_samples import STAMP, SampleRun
-from tinyworlds_gate.plugin import ending
-from tinyworlds_gate.plugin.session import GateSession
+from tests.helpers.journal_samples import STAMP, SampleRun, failed_stage, single_stage
+from tinyworlds_gate.plugin import html_page
 from tinyworlds_gate.reports.artifact_names import evidence_of
-from tinyworlds_gate.reports.causes import causes_first, told
+from tinyworlds_gate.reports.causes import causes_first, causes_text
 from tinyworlds_gate.reports.markdown import clean, escape, plain
 from tinyworlds_gate.reports.missing import missing_reports
 from tinyworlds_gate.reports.model import load_record
 from tinyworlds_gate.reports.page import summary_html
 from tinyworlds_gate.reports.render import write_reports
-from tinyworlds_gate.reports.story import next_steps
+from tinyworlds_gate.reports.retrospective import next_steps
+from tinyworlds_gate.run.layout import RunLayout
 
 pytest_plugins = ["pytester"]
 
@@ -33,7 +31,7 @@ SHALLOW = "this is a shallow clone: run `git fetch --unshallow` and_again"
 QUOTED = f"missing: A2 docs/action/x.md: it says INVALID: {SHALLOW}"
 SECTIONS = [
     *("Requirements", "The run", "The inference gate", "Timeline", "Settings and where they came from"),
-    *("Chunks: parameters and effective batch", "What was changed on the way", "Checkpoints"),
+    *("Chunks: parameters and effective batch", "Changes during the run", "Checkpoints"),
     *("Processes that were ended", "Environment", "Other files of this run"),
 ]
 
@@ -46,7 +44,7 @@ def without_rendering_time(run: SampleRun) -> dict[str, str]:
 
 
 @pytest.mark.requirement("A1")
-def test_the_main_report_tells_verdict_requirements_timeline_parameters_checkpoints_environment_in_order(
+def test_the_main_report_has_verdict_requirements_timeline_parameters_checkpoints_environment_in_order(
     tmp_path: Path,
 ) -> None:
     run = samples.failing(tmp_path)
@@ -129,11 +127,11 @@ def test_the_reason_of_a_missing_report_holds_no_marks_of_markdown(tmp_path: Pat
     assert (key, reason) == ("A2", f"it says INVALID: {SHALLOW}")
 
 
-def test_a_problem_that_others_quote_is_told_once_with_those_that_follow() -> None:
+def test_a_problem_that_others_quote_is_reported_once_with_those_that_follow() -> None:
     problems = [("L10", QUOTED), ("L4", SHALLOW), ("S1", "the loss rose"), ("H4", QUOTED), ("L4", SHALLOW)]
     assert causes_first(problems) == [(("L4", SHALLOW), ["L10", "H4"]), (("S1", "the loss rose"), [])]
-    assert told(problems, most=3) == f"L4: {SHALLOW} (L10, H4 follow from it); S1: the loss rose"
-    assert told(problems, most=1) == f"L4: {SHALLOW} (L10, H4 follow from it); and 1 more"
+    assert causes_text(problems, most=3) == f"L4: {SHALLOW} (L10, H4 follow from it); S1: the loss rose"
+    assert causes_text(problems, most=1) == f"L4: {SHALLOW} (L10, H4 follow from it); and 1 more"
 
 
 def test_short_reasons_inside_others_are_problems_of_their_own() -> None:
@@ -146,9 +144,7 @@ def test_a_journal_that_cannot_be_read_costs_the_banner_and_not_the_page(tmp_pat
     run = samples.passing(tmp_path)
     journal = run.folder / "journal.jsonl"
     journal.write_text('{"seq": 0, "event": "<b>other</b>"}\n' + journal.read_text(encoding="utf-8"), encoding="utf-8")
-    layout = SimpleNamespace(project_root=run.root, root=run.folder)
-    session = SimpleNamespace(loop=SimpleNamespace(context=SimpleNamespace(layout=layout)), page=None)
-    [fragment] = ending.summary(cast(GateSession, session))
+    [fragment] = html_page.summary(RunLayout(run.root, run.folder.name), None)
     assert "INVALID: the run has no valid result" in fragment
     assert "journal" in fragment
     assert "<b>other" not in fragment
@@ -171,12 +167,12 @@ def test_the_page_is_written_with_its_rows_when_a_test_crashes_or_is_interrupted
 
 
 @pytest.mark.requirement("A5")
-def test_what_to_do_next_names_the_cause_in_words_and_what_it_mends(tmp_path: Path) -> None:
+def test_the_next_step_names_the_cause_in_words_and_the_fix(tmp_path: Path) -> None:
     run = SampleRun(tmp_path).prepare().train().infer(1, 0.02).evidence()
     run.require(L4=("INVALID", SHALLOW), L10=("FAIL", QUOTED), H4=("FAIL", QUOTED))
     run.finish("invalid", "INVALID: the gate passed, but not everything around it")
     steps = next_steps(load_record(run.root, run.folder))
-    assert steps[0] == f"Mend L4: {SHALLOW} With it L10, H4 should hold again."
+    assert steps[0] == f"Fix L4: {SHALLOW} This should also fix L10, H4."
 
 
 @pytest.mark.requirement("A5")
@@ -187,5 +183,29 @@ def test_a_run_that_passed_is_sent_on_and_a_long_one_not_to_itself(tmp_path: Pat
     run = SampleRun(tmp_path, kind=kind).prepare().train().infer(1, 0.001, skill=0.7).evidence()
     run.require().finish("passed", "PASS: all of it")
     [step] = next_steps(load_record(run.root, run.folder))
-    assert step.startswith("Nothing has to be mended.")
+    assert step.startswith("Nothing needs to be fixed.")
     assert step.endswith(said.replace("run_1", run.folder.name))
+
+
+@pytest.mark.requirement("L10")
+def test_after_a_single_stage_the_advice_is_the_next_stage(tmp_path: Path) -> None:
+    tokenizer = single_stage(tmp_path / "a")
+    [step] = next_steps(load_record(tokenizer.root, tokenizer.folder))
+    assert step.startswith("Nothing needs to be fixed. Train the latent actions next: pytest -m smoke --only-stage lat")
+    assert f"--video-checkpoint results/{tokenizer.run}/video_tokenizer/checkpoints" in step
+    actions = single_stage(tmp_path / "b", "latent_actions")
+    [step] = next_steps(load_record(actions.root, actions.folder))
+    assert "--only-stage dynamics" in step
+    assert f"--latent-checkpoint results/{actions.run}/latent_actions/checkpoints" in step
+
+
+@pytest.mark.requirement("A4")
+def test_after_a_failed_stage_the_advice_names_its_curves(tmp_path: Path) -> None:
+    run = failed_stage(tmp_path)
+    steps = next_steps(load_record(run.root, run.folder))
+    assert steps[0] == "Fix S1: video_tokenizer: The retune budget is spent."
+    curves = next(step for step in steps if step.startswith("Look at the curves of video_tokenizer: "))
+    named = curves.removeprefix("Look at the curves of video_tokenizer: ").rstrip(".").split(", ")
+    assert any(path.endswith("video_tokenizer_loss.png") for path in named)
+    assert all((run.root / path).is_file() for path in named)
+    assert not any("start" in step and "again" in step for step in steps)

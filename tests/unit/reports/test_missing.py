@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ FILES = {
     "A5": f"{ACTION}/train-to-inference-retrospective-{STAMP}.md",
     "A6": f"{ACTION}/auto-training-loop-report-{STAMP}.md",
 }
+
+
+@pytest.mark.requirement("A7")
+def test_a_single_stage_needs_no_picture_of_inference_and_every_other_report(tmp_path: Path) -> None:
+    stage = samples.single_stage(tmp_path)
+    write_reports(stage.root, stage.folder)
+    assert missing_reports(stage.root, stage.folder) == []
+    (stage.root / FILES["A5"]).unlink()
+    assert [id for id, _, _ in missing_reports(stage.root, stage.folder)] == ["A5"]
 
 
 @pytest.fixture
@@ -73,7 +83,7 @@ def test_each_empty_report_is_missed(run: SampleRun, key: str) -> None:
 @pytest.mark.requirement("H4")
 def test_a_report_without_a_verdict_sentence_is_missed(run: SampleRun) -> None:
     (run.root / FILES["A5"]).write_text("# Retrospective\n\nAll went well.\n")
-    assert missing(run) == [("A5", FILES["A5"], "it holds no verdict sentence")]
+    assert missing(run) == [("A5", FILES["A5"], "it has no verdict sentence")]
 
 
 @pytest.mark.requirement("H4")
@@ -95,7 +105,7 @@ def test_plots_that_are_gone_or_cut_short_are_missed(run: SampleRun) -> None:
     folder = run.root / ACTION / "plots" / f"wandb-analysis-{STAMP}"
     for plot in folder.glob("*.png"):
         plot.write_bytes(plot.read_bytes()[:100])
-    assert missing(run) == [("A4", folder.relative_to(run.root).as_posix(), "it holds no plot")]
+    assert missing(run) == [("A4", folder.relative_to(run.root).as_posix(), "it has no plot")]
 
 
 @pytest.mark.requirement("H4", "A7")
@@ -125,7 +135,8 @@ def test_an_analysis_that_was_switched_off_is_missed_with_its_reason(tmp_path: P
 def test_a_git_audit_without_a_repository_is_missed_with_its_reason(tmp_path: Path) -> None:
     from tinyworlds_gate.evidence.git_audit.audit import audit
 
-    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "configs").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "configs" / "training.yaml").write_text("patch_size: 8\n")
     evidence = audit(tmp_path / "elsewhere", 2025)
     run = SampleRun(tmp_path / "project").prepare().train().infer(1, 0.02).evidence(git=evidence).finish()
     write_reports(run.root, run.folder)
@@ -140,7 +151,7 @@ def test_a_git_audit_without_a_repository_is_missed_with_its_reason(tmp_path: Pa
     [
         (None, "the page does not exist"),
         ("<html></html>", "it is not about the run smoke_sample"),
-        ("<html>smoke_sample</html>", "it holds no picture"),
+        ("<html>smoke_sample</html>", "it has no picture"),
     ],
 )
 def test_a_page_that_is_missing_or_without_pictures_is_missed(run: SampleRun, content: str | None, reason: str) -> None:
@@ -153,8 +164,40 @@ def test_a_page_that_is_missing_or_without_pictures_is_missed(run: SampleRun, co
 @pytest.mark.requirement("A8")
 def test_a_page_with_the_run_and_its_pictures_is_there(run: SampleRun) -> None:
     page = run.root / "report.html"
-    page.write_text('<html>smoke_sample <img src="data:image/png;base64,AAAA"></html>')
+    page.write_text(page_with(run, picture_of(run)))
     assert missing(run, page) == []
+
+
+def picture_of(run: SampleRun) -> bytes:
+    name = next(event["picture"] for event in run.events if event["event"] == "inference_finished")
+    return (run.root / name).read_bytes()
+
+
+def page_with(run: SampleRun, *pictures: bytes, more: str = "") -> str:
+    shown = "".join(f'<img src="data:image/png;base64,{b64encode(one).decode()}">' for one in pictures)
+    return f"<html><body>{run.run}{shown}{more}</body></html>"
+
+
+@pytest.mark.requirement("A8")
+def test_a_page_that_does_not_open_alone_is_missed(run: SampleRun) -> None:
+    page, picture = run.root / "report.html", picture_of(run)
+    broken = {
+        page_with(run, picture, more='<script src="https://example.org/x.js"></script>'): (
+            "it is not self-contained: it loads https://example.org/x.js"
+        ),
+        page_with(run, picture, more='<link href="style.css">'): "it is not self-contained: it loads style.css",
+        page_with(run, picture, picture[:-20]): "1 of its 2 pictures cannot be decoded as PNG",
+        page_with(run, picture)[:-7]: "it is no whole HTML page: <html> or </html> is missing",
+        page_with(run, OTHER_PNG): "the picture inference_results/inference_results_gt_vs_pred_",
+    }
+    for text, reason in broken.items():
+        page.write_text(text)
+        ((key, _, found),) = missing(run, page)
+        assert key == "A8"
+        assert found.startswith(reason), found
+
+
+OTHER_PNG = b"\x89PNG\r\n\x1a\nIEND1234"
 
 
 def parsed(folder: Path) -> argparse.Namespace:

@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.journal_samples import SAMPLES, SampleRun, failing, interrupted, passing, passing_after_retry
+from tests.helpers.journal_samples import (
+    SAMPLES,
+    SampleRun,
+    failing,
+    interrupted,
+    passing,
+    passing_after_retry,
+    single_stage,
+)
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.reports.model import RunRecord, build_record, load_record
+from tinyworlds_gate.reports.model import RunRecord, build_record, load_record, without_verdict
 from tinyworlds_gate.reports.render import render_all
 
 
@@ -30,10 +38,39 @@ def record_of(run: SampleRun) -> RunRecord:
         ("interrupted", "INVALID"),
         ("teacher_forced", "PASS"),
         ("no_training", "FAIL"),
+        ("single_stage", "PASS"),
+        ("failed_stage", "FAIL"),
     ],
 )
 def test_each_kind_of_run_gets_its_verdict(tmp_path: Path, sample: str, verdict: str) -> None:
     assert record_of(SAMPLES[sample](tmp_path)).verdict()[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("PASS: the error is 0.02.", "the error is 0.02."),
+        ("PASS (stage dynamics): the error.", "Stage dynamics: the error."),
+        ("PASS, teacher-forced: not a strict pass. It", "Teacher-forced: not a strict pass. It"),
+        ("PASS (stage dynamics), teacher-forced: not", "Stage dynamics, teacher-forced: not"),
+        ("The gate passed.", "The gate passed."),
+        ("FAIL: the error", "FAIL: the error"),
+    ],
+)
+def test_the_sentence_beside_a_verdict_does_not_repeat_it(sentence: str, shown: str) -> None:
+    assert without_verdict(sentence, "PASS") == shown
+
+
+@pytest.mark.requirement("H3")
+def test_a_pass_without_a_gate_verdict_is_a_contradiction_only_where_the_gate_was_requested(tmp_path: Path) -> None:
+    run = single_stage(tmp_path / "stage")
+    assert record_of(run).verdict() == (
+        "PASS",
+        "Stage video_tokenizer: its gate decided continue. The inference gate was not requested.",
+    )
+    whole = SampleRun(tmp_path / "whole").prepare().train().finish("passed")
+    assert record_of(whole).verdict()[0] == "INVALID"
+    assert "holds no inference gate verdict" in record_of(whole).verdict()[1]
 
 
 def test_an_interrupted_run_says_what_it_was_doing(tmp_path: Path) -> None:
@@ -87,8 +124,8 @@ def test_a_journal_that_claims_a_pass_after_retraining_without_a_final_verdict_i
 
 def test_a_failed_attempt_keeps_its_own_row_beside_the_later_pass(tmp_path: Path) -> None:
     attempts = record_of(passing_after_retry(tmp_path)).attempts
-    told = [(a.name, (a.verdict or {}).get("verdict")) for a in attempts]
-    assert told == [("attempt 1", "FAIL"), ("attempt 2", "PASS"), ("attempt 2, final draw", "PASS")]
+    verdicts = [(a.name, (a.verdict or {}).get("verdict")) for a in attempts]
+    assert verdicts == [("attempt 1", "FAIL"), ("attempt 2", "PASS"), ("attempt 2, final draw", "PASS")]
     assert (attempts[0].retrain, (attempts[1].retrain or {}).get("retry")) == (None, 0)
 
 

@@ -69,11 +69,11 @@ def test_the_fragments_of_every_kind_of_run_are_well_formed_and_begin_with_the_v
 @pytest.mark.requirement("A8")
 def test_a_failed_attempt_that_was_retrained_keeps_its_row_and_its_verdict(tmp_path: Path) -> None:
     text = page_of(samples.passing_after_retry(tmp_path))
-    table = text[text.index("Inference attempts") : text.index("What was changed on the way")]
+    table = text[text.index("Inference attempts") : text.index("Changes during the run")]
     assert re.findall(r'class="v ([A-Z-]+)"', table) == ["FAIL", "PASS", "PASS"]
     for shown in ("0.0341", "0.0262", "0.0271", "2, final draw", "on clips that no attempt has seen"):
         assert shown in table
-    assert "The gate asks for a rollout error of at most 0.03." in table
+    assert "The gate requires a rollout error of at most 0.03." in table
 
 
 @pytest.mark.requirement("A8")
@@ -84,7 +84,7 @@ def test_pictures_of_all_attempts_and_all_plots_are_embedded(tmp_path: Path) -> 
 
 
 @pytest.mark.requirement("A8")
-def test_the_picture_of_the_last_verdict_stands_before_all_others_and_older_ones_among_them(tmp_path: Path) -> None:
+def test_the_picture_of_the_last_verdict_comes_first(tmp_path: Path) -> None:
     run = SampleRun(tmp_path).prepare().train()
     for attempt in (1, 2):
         name = f"inference_results/gate_verdict_0{attempt}_{run.run}.png"
@@ -99,7 +99,7 @@ def test_the_picture_of_the_last_verdict_stands_before_all_others_and_older_ones
 
 
 @pytest.mark.requirement("A8")
-def test_a_picture_of_a_verdict_that_could_not_be_drawn_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_a_picture_of_a_verdict_that_could_not_be_drawn_is_reported_with_the_reason(tmp_path: Path) -> None:
     run = SampleRun(tmp_path).prepare().train().infer(1, 0.02)
     run.add("verdict_picture", attempt=1, draw=1, picture=None, left_out=[], problem="OSError: <b>no room</b>")
     text = page_of(run.evidence().finish())
@@ -109,14 +109,14 @@ def test_a_picture_of_a_verdict_that_could_not_be_drawn_is_told_with_the_reason(
 
 
 @pytest.mark.requirement("A8")
-def test_pictures_beyond_the_budget_are_linked_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beyond_the_budget_are_linked_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "MAX_ALL_PICTURES_BYTES", 1000)
     text = page_of(samples.passing(tmp_path))
     assert "data:image" not in text
     assert text.count("too large to embed: <a href=") == 1 + 11
 
 
-def test_a_picture_that_is_gone_is_said_and_not_a_broken_image(tmp_path: Path) -> None:
+def test_a_missing_picture_is_reported_and_not_a_broken_image(tmp_path: Path) -> None:
     run = samples.passing(tmp_path)
     for picture in (tmp_path / "inference_results").glob("*.png"):
         picture.unlink()
@@ -133,7 +133,7 @@ def test_links_lead_from_the_pages_folder_to_the_files(tmp_path: Path) -> None:
     assert 'href="../../results/smoke_sample/journal.jsonl"' in text
 
 
-def test_the_page_tells_data_checkpoints_and_what_to_do_next(tmp_path: Path) -> None:
+def test_the_page_shows_data_checkpoints_and_next_steps(tmp_path: Path) -> None:
     text = " ".join(" ".join(Balance(page_of(samples.failing(tmp_path))).words).split())
     assert "CRAFTER: data/crafter_frames.h5 (SHA-256 dddddddddddd…), 32 episodes to train on, 8 held out" in text
     assert "results/smoke_sample/dynamics/checkpoints/dynamics_step_299" in text

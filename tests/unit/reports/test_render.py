@@ -160,12 +160,19 @@ def test_a_crashed_chunk_shows_its_cause_and_the_end_of_its_log(tmp_path: Path) 
     assert "```text\ntorch.OutOfMemoryError: CUDA out of memory\n```" in text
 
 
+@pytest.mark.requirement("A6")
+def test_the_time_of_a_chunk_is_shown_only_if_it_ended(tmp_path: Path) -> None:
+    text = texts_of(samples.interrupted(tmp_path))["A6"]
+    assert "- It finished after " in text
+    assert "- It did not finish. Reason for the chunk: " in text
+
+
 @pytest.mark.requirement("A5", "H9")
 def test_the_retrospective_says_what_was_changed_and_whether_it_helped(tmp_path: Path) -> None:
     rows = cells(texts_of(samples.failing(tmp_path))["A5"], "where")
     assert [row[3] for row in rows] == [
-        "It helped: MSE 0.0412 → 0.0371. The gate then said FAIL.",
-        "It did not help: MSE 0.0371 → 0.0384. The gate then said FAIL.",
+        "It helped: MSE 0.0412 → 0.0371 (−0.0041). The next verdict: FAIL.",
+        "It did not help: MSE 0.0371 → 0.0384 (+0.0013). The next verdict: FAIL.",
     ]
     assert "at learning rate 0.00035" in rows[1][2]
 
@@ -195,21 +202,21 @@ def test_a_strict_pass_does_not_speak_of_teacher_forcing(tmp_path: Path) -> None
 @pytest.mark.requirement("A5", "T7")
 def test_a_tokenizer_worse_than_the_limit_is_named_as_the_thing_to_mend_first(tmp_path: Path) -> None:
     text = texts_of(samples.tokenizer_floor(tmp_path))["A5"]
-    assert "1. Improve the video tokenizer first: its own error 0.0387 is above the limit 0.03" in text
+    assert "1. Improve the video tokenizer first: its reconstruction error 0.0387 is above the limit 0.03" in text
     assert "Train dynamics longer" not in text
 
 
 @pytest.mark.requirement("A5")
-def test_a_failed_run_with_a_good_tokenizer_is_told_to_train_dynamics_longer(tmp_path: Path) -> None:
+def test_a_failed_run_with_a_good_tokenizer_advises_to_train_dynamics_longer(tmp_path: Path) -> None:
     assert "1. Train dynamics longer (--target-updates" in texts_of(samples.failing(tmp_path))["A5"]
 
 
 @pytest.mark.requirement("A5")
-def test_an_interrupted_run_says_where_it_stood_and_what_to_do(tmp_path: Path) -> None:
+def test_an_interrupted_run_says_how_far_it_came_and_what_to_do(tmp_path: Path) -> None:
     text = texts_of(samples.interrupted(tmp_path))["A5"]
     assert "The run was interrupted (SIGINT) while dynamics trained (chunk 3)." in text
     assert "- The inference gate was not reached." in text
-    assert "1. Go on with it: pytest -m smoke --resume-run results/smoke_sample." in text
+    assert "1. Resume it: pytest -m smoke --resume-run results/smoke_sample." in text
 
 
 @pytest.mark.requirement("A5")

@@ -5,25 +5,25 @@ Run: pytest tests/unit/reports/test_requirements.py
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.helpers.commands import REPOSITORY
+from tests.helpers.row_cases import row_texts
+from tests.helpers.shared_files import shared_is_required
 from tinyworlds_gate.reports.requirements import GROUPS, REQUIREMENTS, as_markdown
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SPECIFICATION = REPOSITORY.parent / "shared" / "spec" / "closed-loop.md"
 
 
 def test_the_page_of_requirements_is_the_one_that_the_table_writes() -> None:
-    assert (REPOSITORY / "docs" / "requirements.md").read_text(encoding="utf-8") == as_markdown()
+    assert (REPOSITORY / "docs" / "requirements.md").read_text(encoding="utf-8") == as_markdown(row_texts())
 
 
 def test_the_table_holds_the_ids_of_the_specification_in_its_groups() -> None:
     if not SPECIFICATION.is_file():
-        if os.environ.get("CI") == "true":
+        if shared_is_required():
             pytest.fail("under CI=true the specification ../shared/spec/closed-loop.md must be there")
         pytest.skip("../shared/spec/closed-loop.md is not there")
     text = SPECIFICATION.read_text(encoding="utf-8")

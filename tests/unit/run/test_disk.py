@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tinyworlds_gate.errors import DiskError
-from tinyworlds_gate.run.disk import full_disk, telling_full_disk, write_error
+from tinyworlds_gate.run.disk import full_disk, reporting_full_disk, write_error
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_other_words_and_a_folder_that_takes_data_are_no_full_disk(text: str, tm
     assert list(tmp_path.iterdir()) == [], "the try leaves nothing"
 
 
-def test_a_folder_that_is_no_folder_is_told_by_the_system(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder_gives_the_error_of_the_system(tmp_path: Path) -> None:
     error = write_error(tmp_path / "gone")
     assert error is not None
     assert error.errno == errno.ENOENT
@@ -53,10 +53,10 @@ def test_a_folder_that_is_no_folder_is_told_by_the_system(tmp_path: Path) -> Non
 
 def test_a_refused_write_becomes_one_sentence_with_its_file_and_the_way_on() -> None:
     told = r"^Logs/x\.csv was not written: No space left on device\..*--resume-run"
-    with pytest.raises(DiskError, match=told), telling_full_disk():
+    with pytest.raises(DiskError, match=told), reporting_full_disk():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "Logs/x.csv")
 
 
 def test_other_errors_of_the_system_stay_what_they_are() -> None:
-    with pytest.raises(PermissionError), telling_full_disk():
+    with pytest.raises(PermissionError), reporting_full_disk():
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x")

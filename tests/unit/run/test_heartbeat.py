@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 
 from tests.helpers.process_projects import first_line
-from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE, Heartbeat, HeartbeatReader, read_heartbeats
+from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE, Heartbeat, HeartbeatReader
 from tinyworlds_gate.run.identity import own_identity
 
 
-def test_a_beat_tells_who_where_and_how_far(tmp_path: Path) -> None:
+def test_a_heartbeat_has_rank_host_and_update(tmp_path: Path) -> None:
     with Heartbeat(tmp_path, rank=1, device="GPU-abc") as heartbeat:
         heartbeat.beat(7, force=True)
-    first, last = read_heartbeats(tmp_path)
+    first, last = HeartbeatReader(tmp_path).poll()
     assert (first.step, last.step) == (-1, 7)
     assert (last.rank, last.device, last.updates) == (1, "GPU-abc", 1)
     assert (last.pid, last.create_time) == (own_identity().pid, own_identity().start)
@@ -31,7 +31,7 @@ def test_fast_steps_are_not_written_one_by_one_but_all_counted(tmp_path: Path) -
     with Heartbeat(tmp_path, rank=0) as heartbeat:
         written = [heartbeat.beat(step) for step in range(100, 300)]
     assert sum(written) < 20
-    last = read_heartbeats(tmp_path)[-1]
+    last = HeartbeatReader(tmp_path).poll()[-1]
     assert (last.step, last.updates) == (299, 200)
 
 
@@ -40,7 +40,7 @@ def test_a_worker_without_the_variable_writes_nothing(tmp_path: Path) -> None:
     heartbeat = Heartbeat.from_environment(0, environment={ENVIRONMENT_VARIABLE: str(tmp_path)})
     assert heartbeat is not None
     heartbeat.close()
-    assert len(read_heartbeats(tmp_path)) == 1
+    assert len(HeartbeatReader(tmp_path).poll()) == 1
 
 
 def test_a_reader_returns_each_beat_once_and_waits_for_half_lines(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
         pass
     path = next(tmp_path.glob("rank_0_*.jsonl"))
     path.write_text('{"rank": 0}\nno json\n' + path.read_text())
-    assert [beat.step for beat in read_heartbeats(tmp_path)] == [-1]
+    assert [beat.step for beat in HeartbeatReader(tmp_path).poll()] == [-1]
 
 
 def test_the_stack_signal_prints_stacks_and_the_worker_lives_on(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_the_stack_signal_prints_stacks_and_the_worker_lives_on(tmp_path: Path) 
         text=True,
     )
     assert first_line(process) == "ready\n"
-    assert read_heartbeats(tmp_path)[0].dumps_stack
+    assert HeartbeatReader(tmp_path).poll()[0].dumps_stack
     os.kill(process.pid, signal.SIGUSR1)
     stdout, stderr = process.communicate("\n", timeout=20)
     assert "stuck_here" in stderr

@@ -213,7 +213,7 @@ with Journal(path) as journal:
 numbers = [event.get("number") for event in read_journal(path)]
 assert interrupts == 300, interrupts
 assert set(acknowledged) <= set(numbers), "an acknowledged event is lost"
-assert len(numbers) == len(set(numbers)), "an event stands twice"
+assert len(numbers) == len(set(numbers)), "an event occurs twice"
 assert numbers[-1] is None
 """
 

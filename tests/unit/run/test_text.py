@@ -1,4 +1,4 @@
-"""Names and words of another character set: what can be written is, and what cannot is told before anything starts.
+"""Names and words of another character set: they are written if possible, else reported before anything starts.
 
 pytest tests/unit/run/test_text.py
 """

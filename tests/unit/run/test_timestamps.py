@@ -5,18 +5,19 @@ pytest tests/unit/run/test_timestamps.py
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tinyworlds_gate.run.timestamps import free_timestamp, parse_timestamp, timestamp
+from tinyworlds_gate.run.timestamps import FORMAT, free_timestamp, timestamp
 
-NOON = parse_timestamp("2026_10_25_12_00_00").timestamp()
+NOON = datetime(2026, 10, 25, 12).timestamp()
 
 
 def test_in_a_new_project_every_second_is_free(tmp_path: Path) -> None:
     assert free_timestamp(tmp_path, NOON) == "2026_10_25_12_00_00"
-    parse_timestamp(free_timestamp(tmp_path))
+    datetime.strptime(free_timestamp(tmp_path), FORMAT)
 
 
 @pytest.mark.requirement("A1", "A5")

@@ -80,13 +80,13 @@ def test_a_history_may_be_sparse_and_must_reach_the_chunk_s_end(
 
 
 @pytest.mark.requirement("S4")
-def test_a_stage_that_saved_nothing_is_told_whatever_its_exit_code_is(target: Target, tmp_path: Path) -> None:
+def test_a_stage_that_saved_nothing_is_reported_whatever_its_exit_code_is(target: Target, tmp_path: Path) -> None:
     problems = "; ".join(evidence(target, tmp_path, range(40)).problems)
     assert "no checkpoint dynamics_step_39 was written: the stage failed before it saved anything" in problems
 
 
 @pytest.mark.requirement("P1")
-def test_a_rate_above_or_far_below_the_one_that_was_asked_for_is_noted(target: Target, tmp_path: Path) -> None:
+def test_a_rate_above_or_far_below_the_configured_one_is_noted(target: Target, tmp_path: Path) -> None:
     kept = evidence(target, tmp_path / "a", range(40), [1e-3] * 20 + [9e-4] * 20)
     assert kept.notes == ()
     above = evidence(target, tmp_path / "b", range(40), [2e-3] * 40)

@@ -12,8 +12,9 @@ import pytest
 
 from tests.helpers.checkpoint_files import flip_byte, names_in, optimizer_state, write_ours
 from tests.helpers.fake_stages import small_picture
-from tinyworlds_gate.checkpoints import read_model_state, read_state, write_checkpoint
 from tinyworlds_gate.checkpoints.layout import checkpoint_event
+from tinyworlds_gate.checkpoints.read import read_model_state, read_state
+from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.reference.training.history import HistoryFile
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.run.layout import RunLayout

@@ -96,3 +96,85 @@ def test_a_refused_checkpoint_opens_the_training_again() -> None:
 def test_events_of_other_stages_change_nothing() -> None:
     other = [started(1, "video_tokenizer"), finished(1, "video_tokenizer"), event("run_started")]
     assert after(*other) == FRESH
+
+
+def raising(chunk: int, *raised: tuple[str, str], cause: str = "runtime_error") -> list[Event]:
+    """A chunk that failed with exceptions of (type, place)."""
+    failure = failed(cause)
+    failure["failure"]["raised"] = [{"type": type, "place": place, "message": "m"} for type, place in raised]
+    return [started(chunk, STAGE), finished(chunk, STAGE, cause=cause, checkpoint=None) | failure]
+
+
+@pytest.mark.requirement("T1")
+def test_the_same_exception_at_the_same_place_in_two_chunks_in_a_row_is_repeated() -> None:
+    once = after(*raising(1, ("RuntimeError", "a.py:1")))
+    assert once.repeated is None
+    twice = once.after_all(journal(retuned(1), *raising(2, ("RuntimeError", "a.py:1"))))
+    assert twice.repeated is not None
+    assert twice.repeated.place == "a.py:1"
+    other = once.after_all(journal(retuned(1), *raising(2, ("RuntimeError", "a.py:2"))))
+    assert other.repeated is None
+    between = once.after_all(journal(retuned(1), *counted(2, 0, 10), *raising(3, ("RuntimeError", "a.py:1"))))
+    assert between.repeated is None, "a chunk that counted lies between them"
+
+
+@pytest.mark.requirement("T1")
+def test_two_errors_that_no_batch_mends_stop_wherever_they_are_raised() -> None:
+    first = raising(1, ("FileNotFoundError", "a.py:1"), cause="setup_error")
+    second = raising(2, ("ImportError", "b.py:2"), cause="setup_error")
+    assert after(*first, retuned(1), *second).repeated is not None
+
+
+@pytest.mark.requirement("T1")
+def test_running_out_of_memory_twice_at_the_same_place_is_no_repetition() -> None:
+    lost = [raising(number, ("OutOfMemoryError", "a.py:1"), cause="out_of_memory") for number in (1, 2)]
+    assert after(*lost[0], retuned(1), *lost[1]).repeated is None
+
+
+@pytest.mark.requirement("T2", "T4")
+@pytest.mark.parametrize(("rates", "updates"), [([1e-3, 5e-4], 60), ([1e-3, 8e-4], 40), ([1e-3, 2e-4], 60)])
+def test_a_target_that_restarts_gets_more_updates_with_a_lower_rate(rates: list[float], updates: int) -> None:
+    """As many more as the rate falls, at least the stage's growth and at most twice: rate × updates does not fall."""
+    fresh = StageProgress(STAGE, chunk_size=30, target=30, resumes=False, growth=10)
+    end = [started(1, STAGE, 0, 30), finished(1, STAGE, 30), gated(1, STAGE, "retune")]
+    grown = after(*end, retuned(1, learning_rate=rates), start=fresh)
+    assert (grown.target, grown.span, grown.checkpoint) == (updates, (0, updates), None)
+    crashed = after(*raising(1, ("RuntimeError", "a.py:1")), retuned(1), start=fresh)
+    assert (crashed.target, crashed.span) == (30, (0, 30)), "an error is no reason to train longer"
+
+
+def unproven(chunk: int, start: int, end: int, *, resumes: bool = True) -> list[Event]:
+    """A chunk that trained normally without device evidence."""
+    kept = {"step": end - 1}
+    failure = {"failure": {"cause": "guard", "reason": "no evidence"}, "continue_from": kept if resumes else None}
+    return [started(chunk, STAGE, start, end), finished(chunk, STAGE, end, checkpoint=kept) | failure]
+
+
+def probed(chunk: int, seen: bool | None) -> Event:
+    return event("device_probe", stage=STAGE, chunk=chunk, dual_gpu_ok=seen, dual_gpu_reason="x", updates=20)
+
+
+@pytest.mark.requirement("H6", "T6", "H7")
+def test_missing_device_evidence_is_probed_first_and_nothing_is_trained_again() -> None:
+    lost = after(*unproven(1, 0, 10))
+    assert (lost.next_step, lost.done, lost.trained) == ("probe", 10, {"step": 9})
+    seen = lost.after_all(journal(probed(1, True)))
+    assert seen.next_step == "retune"
+    again = seen.after_all(journal(retuned(1)))
+    assert (again.next_step, again.done, again.span) == ("run", 10, (0, 20)), "the span goes on behind the checkpoint"
+    done = again.after_all(journal(started(2, STAGE, 10, 20), finished(2, STAGE, 20)))
+    assert (done.next_step, done.span_start, done.unproven, done.probe) == ("judge", 0, 0, None)
+
+
+@pytest.mark.requirement("H6", "T6")
+def test_at_the_target_the_stage_grows_by_a_chunk_to_have_its_evidence() -> None:
+    lost = after(*unproven(1, 0, 30), probed(1, True), retuned(1), start=StageProgress(STAGE, 30, 30, growth=5))
+    assert (lost.target, lost.span, lost.schedule_start) == (35, (0, 35), 30)
+
+
+@pytest.mark.requirement("H6", "T6")
+def test_a_second_chunk_without_evidence_is_not_probed_again() -> None:
+    lost = after(*unproven(1, 0, 10), probed(1, True), retuned(1), *unproven(2, 10, 20))
+    assert (lost.next_step, lost.unproven, lost.trained) == ("retune", 2, {"step": 19})
+    stopped = lost.after_all(journal(retuned(2, proceed=False)))
+    assert (stopped.next_step, stopped.gave_up_after) == ("give_up", "guard")

@@ -131,7 +131,9 @@ def test_a_guard_failure_touches_nothing(stage: str) -> None:
         ("dynamics", "guard", 32, 32),
     ],
 )
-def test_the_effective_batch_before_and_after_is_always_told(stage: str, cause: Cause, before: int, after: int) -> None:
+def test_the_effective_batch_before_and_after_is_always_reported(
+    stage: str, cause: Cause, before: int, after: int
+) -> None:
     assert retune(stage, cause).effective_batch == (before, after)
 
 
@@ -202,7 +204,7 @@ def product(params: ChunkParams, workers: int, nodes: int) -> int:
 @pytest.mark.requirement("T1", "T2", "T3", "T4", "T6", "H9")
 @settings(max_examples=200, deadline=None)
 @given(params=PARAMS, stage=STAGE, budget=st.integers(0, 30), workers=WORKERS, nodes=NODES, data=st.data())
-def test_whatever_fails_the_ladder_keeps_its_floors_tells_every_change_and_ends_within_the_budget(
+def test_every_ladder_respects_its_floors_reports_every_change_and_ends_within_the_budget(
     params: ChunkParams, stage: str, budget: int, workers: int, nodes: int, data: st.DataObject
 ) -> None:
     """The causes never stop coming: only the ladder can end this loop."""
@@ -436,3 +438,23 @@ def test_the_sentence_of_a_poor_tokenizer_names_both_errors() -> None:
     reason = should_retrain(0.046, 0.03).reason
     assert "reconstruction error 0.046 is above 0.03" in reason
     assert "no dynamics model on it can pass" in reason
+
+
+@pytest.mark.requirement("T1")
+@pytest.mark.parametrize("stage", list(STAGE_SCHEMAS))
+def test_an_error_that_no_batch_mends_keeps_the_batch_for_its_second_try(stage: str) -> None:
+    answer = retune(stage, "setup_error")
+    assert (answer.id, answer.proceed, answer.params, answer.changes) == ("T1", True, START, {})
+
+
+@pytest.mark.requirement("S4", "T6")
+def test_missing_evidence_of_a_training_that_ended_normally_touches_nothing() -> None:
+    answer = retune("dynamics", "missing_evidence")
+    assert (answer.id, answer.proceed, answer.params, answer.changes) == ("T6", True, START, {})
+
+
+@pytest.mark.requirement("T1", "H6")
+@pytest.mark.parametrize("cause", ["runtime_error", "setup_error", "guard", "missing_evidence"])
+def test_a_hopeless_try_is_not_made_whatever_the_budget_is(cause: Cause) -> None:
+    answer = retune("dynamics", cause, hopeless="it came twice")
+    assert (answer.proceed, answer.reason, answer.changes, answer.params) == (False, "it came twice", {}, START)

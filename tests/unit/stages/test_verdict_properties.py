@@ -51,7 +51,7 @@ def test_a_history_with_one_loss_that_is_no_number_is_never_accepted(
 ) -> None:
     broken = [*losses[:at], bad, *losses[at:], *([bad] if again else [])]
     verdict = judged(stage, broken)
-    assert (verdict.id, verdict.decision, verdict.accepts_target) == ("S4", "retune", False)
+    assert (verdict.id, verdict.decision) == ("S4", "retune")
     assert str(bad) in verdict.reason
     assert verdict.measures["updates"] == len(broken)
 
@@ -63,7 +63,7 @@ def test_an_empty_history_is_invalid_whatever_else_is_known(
     stage: str, unique: float | None, entropy: float | None
 ) -> None:
     verdict = judged(stage, [], unique, entropy)
-    assert (verdict.id, verdict.decision, verdict.accepts_target) == ("S4", "invalid", False)
+    assert (verdict.id, verdict.decision) == ("S4", "invalid")
 
 
 @pytest.mark.requirement("S1", "S2", "S3")
@@ -102,7 +102,7 @@ def test_latent_actions_are_accepted_only_with_two_codes_that_were_measured(
     known = unique is not None and entropy is not None and math.isfinite(unique) and math.isfinite(entropy)
     if not known:
         assert verdict.decision == "invalid"
-    elif verdict.accepts_target:
+    elif verdict.decision in ("continue", "watch"):
         assert unique is not None
         assert unique >= 2
         assert loss <= 0.1

@@ -1,4 +1,4 @@
-"""The words on a checkout's command lines: by what it can do, and unharmed by spaces, equals signs and quotes.
+"""Arguments of a checkout: by its capabilities, and unchanged by spaces, equals signs and quotes.
 
 pytest tests/unit/targets/test_arguments.py
 """
@@ -23,13 +23,19 @@ from tinyworlds_gate.launch.command import (
     stage_command,
     stage_environment,
 )
-from tinyworlds_gate.targets.arguments import inference_words, saving_interval, stage_words
-from tinyworlds_gate.targets.base import Target, Words
+from tinyworlds_gate.targets.arguments import (
+    draws_picture,
+    inference_arguments,
+    interval_on_command_line,
+    saving_interval,
+    stage_arguments,
+)
+from tinyworlds_gate.targets.base import Target, TargetArguments
 from tinyworlds_gate.targets.checkout import checkout_target
 
 KNOBS = {"batch_size_per_gpu": 4, "learning_rate": 3e-4, "gradient_accumulation_steps": 2}
 AWKWARD = "a b=c 'd' \"e\" #f $HOME;*"
-"""A folder's name with a space, an equals sign, both quotes, and what YAML and shells read otherwise."""
+"""A folder name with a space, an equals sign, both quotes, and characters special to YAML and shells."""
 
 
 @pytest.fixture(params=KINDS)
@@ -46,7 +52,7 @@ def of_kind(tmp_path: Path, kind: str) -> Target:
 
 
 def inference(target: Target, root: Path = Path("/r")) -> dict[str, object]:
-    return inference_words(
+    return inference_arguments(
         target,
         {stage: root / stage for stage in ("video_tokenizer", "latent_actions", "dynamics")},
         dataset="ZELDA",
@@ -61,8 +67,8 @@ def inference(target: Target, root: Path = Path("/r")) -> dict[str, object]:
     )
 
 
-def test_wandb_stays_on_where_a_stage_would_die_without_it(target: Target) -> None:
-    words = stage_words(target, KNOBS, n_updates=400, log_interval=100, on_cpu=False)
+def test_wandb_stays_on_if_a_stage_would_fail_without_it(target: Target) -> None:
+    words = stage_arguments(target, KNOBS, n_updates=400, log_interval=100, on_cpu=False)
     assert words["use_wandb"] is True
     assert "device" not in words
     environment = stage_environment(target, LaunchFiles(Path("/o/results/run")), on_cpu=False, inherited={})
@@ -71,9 +77,9 @@ def test_wandb_stays_on_where_a_stage_would_die_without_it(target: Target) -> No
 
 
 @pytest.mark.requirement("M1")
-def test_wandb_stays_on_where_the_history_is_read_from_it_though_the_stage_would_live_without(target: Target) -> None:
+def test_wandb_stays_on_if_the_history_is_read_from_it(target: Target) -> None:
     can = dataclasses.replace(target.can, trains_without_wandb=True)
-    words = stage_words(dataclasses.replace(target, can=can), KNOBS, n_updates=400, log_interval=100, on_cpu=False)
+    words = stage_arguments(dataclasses.replace(target, can=can), KNOBS, n_updates=400, log_interval=100, on_cpu=False)
     assert words["use_wandb"] is True
 
 
@@ -83,32 +89,62 @@ def test_a_users_own_wandb_mode_is_kept(target: Target) -> None:
     assert environment["WANDB_MODE"] == "online"
 
 
-def test_the_original_s_log_interval_is_fitted_so_that_its_last_update_is_saved(tmp_path: Path) -> None:
-    assert saving_interval(of_kind(tmp_path, "tinyworlds"), 400, 100) == 57
-    assert saving_interval(of_kind(tmp_path, "tinyworlds-fork"), 400, 100) == 100
+def test_the_log_interval_of_upstream_is_adapted_so_that_its_last_update_is_saved(tmp_path: Path) -> None:
+    assert saving_interval(of_kind(tmp_path, "tinyworlds"), 0, 400, 100) == 57
+    assert saving_interval(of_kind(tmp_path, "tinyworlds-fork"), 0, 400, 100) == 100
 
 
 @given(n_updates=st.integers(1, 400_000), log_interval=st.integers(1, 5000))
-def test_the_fitted_interval_always_divides_the_last_step_and_saves_not_far_more_often(
+def test_the_adapted_interval_always_divides_the_last_step_and_does_not_save_far_more_often(
     n_updates: int, log_interval: int
 ) -> None:
     from tinyworlds_gate.targets.capabilities import CAPABILITIES
 
     stages = dict.fromkeys(("video_tokenizer", "latent_actions", "dynamics"), Path("x"))
     original = Target("tinyworlds", Path("/c"), Path("p"), stages, Path("i"), Path("c"), can=CAPABILITIES["tinyworlds"])
-    fitted, last = saving_interval(original, n_updates, log_interval), n_updates - 1
+    fitted, last = saving_interval(original, 0, n_updates, log_interval), n_updates - 1
     assert last == 0 or last % fitted == 0
     assert fitted <= log_interval or fitted == last
     assert 4 * fitted >= min(log_interval, last)
 
 
-def test_checkpoints_of_inference_are_named_and_never_searched_for(target: Target) -> None:
+@pytest.mark.requirement("S4", "M3")
+def test_a_retraining_shorter_than_its_log_interval_still_draws_a_picture(tmp_path: Path) -> None:
+    """Hazard 12: updates 750 to 950 at an interval of 1000."""
+    fork = of_kind(tmp_path, "tinyworlds-fork")
+    assert not draws_picture(750, 950, 1000)
+    assert saving_interval(fork, 750, 950, 1000) == 949
+    assert saving_interval(fork, 750, 1250, 1000) == 1000, "update 1000 draws one"
+    words = stage_arguments(fork, KNOBS, n_updates=950, start=750, log_interval=1000, on_cpu=False)
+    assert words["log_interval"] == 949
+
+
+@given(start=st.integers(0, 400_000), updates=st.integers(1, 400_000), log_interval=st.integers(1, 5000))
+def test_every_chunk_of_a_fork_draws_a_picture(start: int, updates: int, log_interval: int) -> None:
+    from tinyworlds_gate.targets.capabilities import CAPABILITIES
+
+    stages = dict.fromkeys(("video_tokenizer", "latent_actions", "dynamics"), Path("x"))
+    can = CAPABILITIES["tinyworlds-fork"]
+    fork = Target("tinyworlds-fork", Path("/c"), Path("p"), stages, Path("i"), Path("c"), can=can)
+    fitted = saving_interval(fork, start, start + updates, log_interval)
+    assert any(step % fitted == 0 for step in range(start, start + updates))
+    assert draws_picture(start, start + updates, fitted)
+
+
+def test_a_target_file_has_the_last_word_on_the_log_interval(tmp_path: Path) -> None:
+    fork = of_kind(tmp_path, "tinyworlds-fork")
+    own = dataclasses.replace(fork, arguments=TargetArguments(training={"log_interval": 1000}))
+    assert interval_on_command_line(own, 750, 950, 500) == 1000
+    assert interval_on_command_line(fork, 750, 950, 500) == 949
+
+
+def test_checkpoints_of_inference_are_explicit_and_never_searched(target: Target) -> None:
     words = inference(target)
     assert words["use_latest_checkpoints"] is False
     assert words["dynamics_path"] == Path("/r/dynamics")
 
 
-def test_the_fork_follows_true_actions_on_a_seeded_clip_and_the_original_none(tmp_path: Path) -> None:
+def test_the_fork_follows_true_actions_on_a_seeded_clip_and_upstream_none(tmp_path: Path) -> None:
     fork = inference(of_kind(tmp_path / "a", "tinyworlds-fork"))
     assert (fork["use_actions"], fork["use_gt_actions"], fork["seed"], fork["sample_index"]) == (True, True, 7, 0)
     original = inference(of_kind(tmp_path / "b", "tinyworlds"))
@@ -116,15 +152,15 @@ def test_the_fork_follows_true_actions_on_a_seeded_clip_and_the_original_none(tm
     assert not {"use_gt_actions", "seed", "sample_index", "decode_steps"} & set(original)
 
 
-def test_a_fork_s_own_words_are_used_and_its_overrides_win(tmp_path: Path) -> None:
-    words = Words(renamed={"n_updates": "max_steps"}, training={"device": "cuda", "learning_rate": 0.5})
-    target = dataclasses.replace(of_kind(tmp_path, "tinyworlds-fork"), words=words)
-    made = stage_words(target, KNOBS, n_updates=9, log_interval=3, on_cpu=True)
+def test_a_forks_own_keys_are_used_and_its_overrides_take_precedence(tmp_path: Path) -> None:
+    arguments = TargetArguments(renamed={"n_updates": "max_steps"}, training={"device": "cuda", "learning_rate": 0.5})
+    target = dataclasses.replace(of_kind(tmp_path, "tinyworlds-fork"), arguments=arguments)
+    made = stage_arguments(target, KNOBS, n_updates=9, log_interval=3, on_cpu=True)
     assert (made["max_steps"], made["device"], made["learning_rate"]) == (9, "cuda", 0.5)
     assert "n_updates" not in made
 
 
-def test_spaces_equals_signs_and_quotes_reach_the_stage_unharmed(tmp_path: Path) -> None:
+def test_spaces_equals_signs_and_quotes_reach_the_stage_unchanged(tmp_path: Path) -> None:
     root = write_sources(tmp_path / AWKWARD / "checkout", "tinyworlds-fork")
     target = checkout_target(root)
     assert target is not None
@@ -132,7 +168,7 @@ def test_spaces_equals_signs_and_quotes_reach_the_stage_unharmed(tmp_path: Path)
     for script in ("scripts/train_dynamics.py", "scripts/run_inference.py"):
         (root / script).write_text(echo)
     place = root / "results" / "run"
-    overrides = stage_words(
+    overrides = stage_arguments(
         target, KNOBS, n_updates=9, log_interval=3, on_cpu=True, checkpoint=place, inputs={"x": place}
     )
     for command, expected in (

@@ -1,4 +1,4 @@
-"""The YAML that describes a fork which renamed things: its schema, its errors, and the example of the docs.
+"""The YAML description of a fork: its schema, its errors, and the example in the docs.
 
 pytest tests/unit/targets/test_description.py
 """
@@ -29,15 +29,15 @@ def test_the_example_of_the_docs_is_valid(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/external-checkouts.md").read_text(encoding="utf-8")
     example = re.search(r"<!-- target-file -->\n```yaml\n(.*?)```", page, re.DOTALL)
     assert example is not None
-    told = read_description(described(tmp_path, example[1]))
-    assert told.kind == "tinyworlds-fork"
-    assert set(yaml.safe_load(example[1])) == set(type(told).model_fields)
+    description = read_description(described(tmp_path, example[1]))
+    assert description.kind == "tinyworlds-fork"
+    assert set(yaml.safe_load(example[1])) == set(type(description).model_fields)
 
 
-def test_what_is_left_out_is_the_contract_s(tmp_path: Path) -> None:
-    told = read_description(described(tmp_path, "kind: tinyworlds\n"))
-    assert told.scripts.inference == "scripts/run_inference.py"
-    assert LogPatterns(**told.patterns.model_dump()) == LogPatterns()
+def test_omitted_keys_have_the_contracts_values(tmp_path: Path) -> None:
+    description = read_description(described(tmp_path, "kind: tinyworlds\n"))
+    assert description.scripts.inference == "scripts/run_inference.py"
+    assert LogPatterns(**description.patterns.model_dump()) == LogPatterns()
 
 
 @pytest.mark.parametrize(
@@ -62,18 +62,20 @@ def test_what_is_left_out_is_the_contract_s(tmp_path: Path) -> None:
             "kind: tinyworlds\npatterns: {mse: 'Error: (.*)'}\n",
             r"`patterns\.mse` .* lacks the named group\(s\) \(\?P<value>",
         ),
-        ("kind: tinyworlds\npatterns: {stats: '('}\n", r"`patterns\.stats` .* is no regular expression"),
+        ("kind: tinyworlds\npatterns: {stats: '('}\n", r"`patterns\.stats` .* is not a regular expression"),
         ("kind: tinyworlds\ncapabilities: {heartbeats: true}\n", r"`capabilities\.heartbeats` is True"),
         ("kind: tinyworlds\nrenamed: {n_updates: max steps}\n", r"`renamed\.n_updates` is 'max steps'"),
-        ("kind: tinyworlds\nkind: tinyworlds-fork\n", r"the key 'kind' stands twice"),
+        ("kind: tinyworlds\nkind: tinyworlds-fork\n", r"the key 'kind' appears twice"),
     ],
 )
-def test_a_mistake_in_the_file_is_told_with_its_place_and_what_is_allowed(tmp_path: Path, text: str, said: str) -> None:
+def test_a_mistake_in_the_file_is_reported_with_its_place_and_the_allowed_values(
+    tmp_path: Path, text: str, said: str
+) -> None:
     with pytest.raises(ConfigError, match=said):
         read_description(described(tmp_path, text))
 
 
-def test_a_described_fork_takes_scripts_words_patterns_and_layout_from_the_file(tmp_path: Path) -> None:
+def test_a_described_fork_takes_scripts_arguments_patterns_and_layout_from_the_file(tmp_path: Path) -> None:
     root = write_sources(tmp_path / "checkout", "tinyworlds-fork")
     (root / "train").mkdir()
     (root / "scripts/train_dynamics.py").rename(root / "train/dyn.py")
@@ -81,7 +83,7 @@ def test_a_described_fork_takes_scripts_words_patterns_and_layout_from_the_file(
     target = checkout_target(root, description=described(tmp_path, text + "capabilities: {saves_last_update: false}\n"))
     assert target is not None
     assert target.stage_script("dynamics") == root / "train/dyn.py"
-    assert target.told == "tinyworlds-fork (described by fork.yaml as mine)"
+    assert target.kind_reason == "tinyworlds-fork (described by fork.yaml as mine)"
     assert contract_stage(target, "vqvae") == "video_tokenizer"
     assert target.can.resumes
     assert not target.can.saves_last_update
@@ -95,7 +97,7 @@ def test_a_kind_that_contradicts_the_file_is_refused(tmp_path: Path) -> None:
         checkout_target(root, kind="tinyworlds", description=described(tmp_path, "kind: tinyworlds-fork\n"))
 
 
-def test_a_script_that_the_file_names_must_be_there(tmp_path: Path) -> None:
+def test_a_script_that_the_file_names_must_exist(tmp_path: Path) -> None:
     root = write_sources(tmp_path / "checkout", "tinyworlds-fork")
     with pytest.raises(ConfigError, match=r"lacks 1 of its files: .*train/dyn\.py"):
         checkout_target(

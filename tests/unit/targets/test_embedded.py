@@ -1,4 +1,4 @@
-"""Targets: the embedded reference and what every target must name.
+"""Targets: the embedded reference and the required files of every target.
 
 pytest tests/unit/targets/test_embedded.py
 """
@@ -14,12 +14,12 @@ import pytest
 
 import tinyworlds_gate
 from tests.helpers.process_projects import make_project
-from tinyworlds_gate.errors import ConfigError, GateError
-from tinyworlds_gate.run.layout import STAGES
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.targets.embedded import embedded_target
 
 
-def test_the_embedded_target_drives_the_scripts_of_this_package(tmp_path: Path) -> None:
+def test_the_embedded_target_runs_the_scripts_of_this_package(tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
     target = embedded_target(tmp_path, Path("configs"))
     package = Path(tinyworlds_gate.__file__).parent
@@ -61,11 +61,3 @@ def test_a_target_must_name_a_script_for_every_stage(tmp_path: Path) -> None:
     target = make_project(tmp_path)
     with pytest.raises(ConfigError, match="names no script for latent_actions, dynamics"):
         dataclasses.replace(target, stage_scripts={STAGES[0]: Path("x")})
-
-
-@pytest.mark.requirement("G2")
-def test_log_markers_name_the_stage(tmp_path: Path) -> None:
-    target = make_project(tmp_path)
-    assert target.markers.checkpoint_of("dynamics") == "Using dynamics checkpoint:"
-    with pytest.raises(GateError, match="Unknown stage"):
-        target.markers.checkpoint_of("vqvae")

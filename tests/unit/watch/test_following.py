@@ -1,4 +1,4 @@
-"""Files that grow while they are watched: journal, heartbeats, histories, folders; torn, cut, replaced, absent.
+"""Following growing files: journal, heartbeats, histories, folders; incomplete, truncated, replaced, missing.
 
 python -m pytest tests/unit/watch/test_following.py
 """
@@ -25,7 +25,7 @@ from tinyworlds_gate.watch.tail import Tail
 pytestmark = pytest.mark.requirement("M4")
 
 
-def test_a_file_is_read_on_where_the_last_call_stopped(tmp_path: Path) -> None:
+def test_a_file_is_read_from_where_the_last_call_stopped(tmp_path: Path) -> None:
     path = tmp_path / "file"
     tail = Tail(path)
     assert tail.read().lines == []
@@ -40,9 +40,7 @@ def test_a_file_is_read_on_where_the_last_call_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["replaced", "cut", "removed and made again"])
-def test_another_file_under_the_name_is_read_from_its_beginning_and_said_to_be_another(
-    how: str, tmp_path: Path
-) -> None:
+def test_a_replaced_file_is_read_from_its_beginning_and_reported_as_restarted(how: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one\ntwo\n")
     tail = Tail(path)
@@ -61,7 +59,7 @@ def test_another_file_under_the_name_is_read_from_its_beginning_and_said_to_be_a
     assert read.lines[0] == b"four"
 
 
-def test_of_a_long_file_the_end_is_read_at_a_whole_line_and_the_header_is_known(tmp_path: Path) -> None:
+def test_a_long_file_is_read_near_its_end_from_a_complete_line_with_its_header(tmp_path: Path) -> None:
     path = tmp_path / "file"
     lines = [b"header", *(b"line %d" % number for number in range(1000))]
     path.write_bytes(b"\n".join(lines) + b"\n")
@@ -91,7 +89,7 @@ def test_a_journal_cut_into_any_pieces_gives_each_event_once(tmp_path: Path) -> 
         assert found == wanted
 
 
-def test_the_line_that_a_killed_harness_left_torn_waits_until_the_next_harness_has_cut_it_off(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_of_a_killed_harness_waits_until_the_next_harness_truncates_it(tmp_path: Path) -> None:
     run = WatchedRun(tmp_path).begin()
     follower = JournalFollower(run.layout.journal)
     assert len(follower.poll().events) == 2
@@ -122,12 +120,12 @@ def test_another_journal_written_over_the_first_in_place_is_read_from_its_beginn
 
 
 @pytest.mark.parametrize("damage", ["no event", "a line is missing"])
-def test_a_journal_that_is_damaged_in_its_middle_is_told_in_a_sentence(damage: str, tmp_path: Path) -> None:
+def test_a_journal_damaged_in_its_middle_is_reported_in_a_sentence(damage: str, tmp_path: Path) -> None:
     run = WatchedRun(tmp_path).begin()
     run.chunk(1, "dynamics", 1.0)
     lines = run.layout.journal.read_bytes().splitlines(keepends=True)
     run.layout.journal.write_bytes(b"".join([lines[0], *([b"{}\n"] if damage == "no event" else []), lines[2]]))
-    said = "it is no event" if damage == "no event" else "it has seq 2, expected 1"
+    said = "it is not an event" if damage == "no event" else "it has seq 2, expected 1"
     with pytest.raises(GateError, match=f"is damaged in line 2: {said}"):
         JournalFollower(run.layout.journal).poll()
 
@@ -136,13 +134,13 @@ def test_a_run_whose_journal_is_replaced_is_watched_from_its_new_beginning(tmp_p
     run = WatchedRun(tmp_path).begin()
     run.chunk(1, "dynamics", 1.0)
     reader = RunReader(run.layout)
-    assert reader.look().state.chunk is not None
+    assert reader.read().state.chunk is not None
     run.layout.journal.unlink()
-    gone = reader.look()
-    assert (gone.facts.journal_there, gone.state.chunk is not None) == (False, True)
+    gone = reader.read()
+    assert (gone.facts.journal_exists, gone.state.chunk is not None) == (False, True)
     run.seq = 0
     run.begin()
-    assert reader.look().state.chunk is None
+    assert reader.read().state.chunk is None
 
 
 def test_heartbeats_of_the_real_writer_are_followed_by_rank(tmp_path: Path) -> None:
@@ -157,7 +155,7 @@ def test_heartbeats_of_the_real_writer_are_followed_by_rank(tmp_path: Path) -> N
     assert [beat.step for beat in beats[0]] == [-1, 4]
 
 
-def test_of_a_chunk_that_has_run_for_hours_the_newest_heartbeats_are_read(tmp_path: Path) -> None:
+def test_only_the_newest_heartbeats_of_a_long_chunk_are_read(tmp_path: Path) -> None:
     run = WatchedRun(tmp_path)
     for second in range(1500):
         run.beat(1, 0, second, 3 * second)
@@ -195,24 +193,24 @@ def test_the_history_of_the_real_writer_is_followed_over_chunks_and_a_retry(tmp_
     write(0, 10)
     follower.read()
     assert (follower.losses.last_step, follower.losses.last_loss, follower.losses.lowest) == (9, 10.0, 1.0)
-    assert len(follower.moves(0.0).times) == 1
+    assert len(follower.arrivals(0.0).times) == 1
     follower.chunk_start = 10
     HistoryFile(path, 10).close()  # the next chunk begins with the rows of the first: nothing has moved
     follower.read()
     assert follower.losses.last_step == 9
-    assert len(follower.moves(0.0).times) == 1
+    assert len(follower.arrivals(0.0).times) == 1
     write(10, 20)
     follower.read()
     assert sum(part.count for part in follower.losses.curve) == 20
-    assert len(follower.moves(0.0).times) == 2
+    assert len(follower.arrivals(0.0).times) == 2
     follower.chunk_start = 15  # a failed try goes on from a checkpoint: its rows from there on are written again
     write(15, 18)
     follower.read()
     assert follower.losses.last_step == 17
-    assert len(follower.moves(0.0).times) == 3
+    assert len(follower.arrivals(0.0).times) == 3
 
 
-def test_a_loss_that_is_no_finite_number_is_known_by_its_update(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported_with_its_update(tmp_path: Path) -> None:
     run = WatchedRun(tmp_path)
     follower = LossesFollower(run.rows("dynamics", [0.5, float("nan"), 0.4]))
     follower.read()
@@ -220,14 +218,14 @@ def test_a_loss_that_is_no_finite_number_is_known_by_its_update(tmp_path: Path) 
     assert (found.not_finite, found.last_loss, found.lowest, len(found.curve)) == (1, 0.4, 0.4, 2)
 
 
-def test_an_old_checkpoint_that_was_removed_still_tells_the_interval(tmp_path: Path) -> None:
+def test_a_removed_checkpoint_still_counts_for_the_interval(tmp_path: Path) -> None:
     run = WatchedRun(tmp_path).begin()
     run.chunk(1, "dynamics", 0.0)
     reader = RunReader(run.layout)
     first = run.checkpoint("dynamics", 9, 120.0)
-    assert reader.look().facts.checkpoints.times == (START + 120.0,)
+    assert reader.read().facts.checkpoints.times == (START + 120.0,)
     run.checkpoint("dynamics", 19, 240.0)
     (run.layout.checkpoints("dynamics") / ".dynamics_step_29.tmp").mkdir()
     first.rename(first.with_name(f".pruned-{first.name}"))
-    moves = reader.look().facts.checkpoints
+    moves = reader.read().facts.checkpoints
     assert (moves.newest, moves.times) == ("dynamics_step_19", (START + 120.0, START + 240.0))

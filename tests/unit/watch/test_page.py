@@ -1,4 +1,4 @@
-"""The page and the lines of a watch, as a person reads them.
+"""The page and the log lines of a watch.
 
 python -m pytest tests/unit/watch/test_page.py
 """
@@ -16,21 +16,21 @@ from tests.helpers.commands import REPOSITORY
 from tests.helpers.finding_events import event
 from tests.helpers.watched_runs import START, WatchedRun, long_run
 from tinyworlds_gate.names import STAGES
-from tinyworlds_gate.watch.event_lines import sentence_of
+from tinyworlds_gate.watch.event_lines import event_sentence
 from tinyworlds_gate.watch.facts import Facts
 from tinyworlds_gate.watch.page import page
-from tinyworlds_gate.watch.plain import Line, Narrator, info_lines, status_line
+from tinyworlds_gate.watch.plain import Line, LogLines, info_lines, status_line
 from tinyworlds_gate.watch.reader import RunReader
 from tinyworlds_gate.watch.state import RunState
 from tinyworlds_gate.watch.view import Alert, View, view_of
 
 pytestmark = pytest.mark.requirement("M4")
 
-FACTS = Facts(journal_there=True)
+FACTS = Facts(journal_exists=True)
 
 
 def rendered(view: View, width: int, height: int | None = None, *, charset: str = "utf-8", colour: bool = False) -> str:
-    """The page as a terminal of this size and character set gets it."""
+    """Return the page for a terminal of this size and character set."""
     terminal = io.TextIOWrapper(io.BytesIO(), encoding=charset)
     console = Console(
         file=terminal,
@@ -59,15 +59,15 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> View:
 
 
 def seen(run: WatchedRun, now: float) -> View:
-    look = RunReader(run.layout).look()
-    return view_of(look.state, look.facts, now)
+    snapshot = RunReader(run.layout).read()
+    return view_of(snapshot.state, snapshot.facts, now)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_page_shows_everything_within_any_width_from_60_columns_on(width: int, working: View) -> None:
     text = rendered(working, width)
     assert max(map(len, text.splitlines())) <= width
-    for told in (
+    for shown in (
         "Training video_tokenizer for 7 min",
         *STAGES,
         "6765 of 40000 updates",
@@ -83,19 +83,19 @@ def test_the_page_shows_everything_within_any_width_from_60_columns_on(width: in
         "gate S1 says watch",
         "frames ready: ZELDA",
     ):
-        assert told in text, told
+        assert shown in text, shown
     assert ("NVIDIA H200" in text) == (width > 60)
 
 
-def test_on_24_rows_nothing_but_the_events_is_left_out(working: View) -> None:
+def test_on_24_rows_only_the_events_are_omitted(working: View) -> None:
     text = rendered(working, 80, 24)
     assert len(text.splitlines()) <= 24
-    for told in ("4.2 updates/s", "device sample", "gate S1 says watch", "96 %", "rank 1"):
-        assert told in text
+    for shown in ("4.2 updates/s", "device sample", "gate S1 says watch", "96 %", "rank 1"):
+        assert shown in text
     assert "frames ready" not in text
 
 
-def test_without_colour_a_stale_channel_is_still_told_in_words(stuck: View) -> None:
+def test_without_colour_a_stale_channel_is_still_marked_in_text(stuck: View) -> None:
     text = rendered(stuck, 80)
     assert "\x1b" not in text
     assert "! no new checkpoint for 12 min, the interval so far was 2 min" in text
@@ -103,8 +103,8 @@ def test_without_colour_a_stale_channel_is_still_told_in_words(stuck: View) -> N
     assert "\x1b[1;31m" in rendered(stuck, 80, colour=True)
 
 
-def test_a_terminal_without_unicode_gets_ascii_alone(stuck: View, working: View) -> None:
-    """A character that is not ASCII could not be written at all."""
+def test_a_terminal_without_unicode_gets_ascii_only(stuck: View, working: View) -> None:
+    """Such a terminal cannot display any other character."""
     for view, width in ((stuck, 60), (working, 60), (working, 120)):
         assert "6765 of 40000 updates" in rendered(view, width, charset="ascii")
 
@@ -116,7 +116,7 @@ def test_the_text_of_a_journal_is_shown_as_it_is_and_no_control_character_or_sec
     started = event("run_started", run="a\x1b]0;b", profile="p\x07", machine={})
     state = RunState("r").after_all([{"seq": n, "time": START, **e} for n, e in enumerate((started, gate))])
     view = view_of(state, FACTS, START)
-    texts = [rendered(view, 120), str(status_line(view)), *info_lines(view), str(Narrator(1.0).lines(view, []))]
+    texts = [rendered(view, 120), str(status_line(view)), *info_lines(view), str(LogLines(1.0).lines(view, []))]
     assert "[red]bold[/red] ?[2Jcleared next ?txt [redacted] :smile:" in texts[0]
     for text in texts:
         assert key not in text
@@ -162,62 +162,68 @@ def test_the_text_of_a_journal_is_shown_as_it_is_and_no_control_character_or_sec
         (event("chunk_started"), "chunk None of None started: updates None to None of None (None), learning rate ?"),
     ],
 )
-def test_an_event_is_told_in_a_line(one: dict[str, object], said: str | None) -> None:
-    told = sentence_of(one)
-    assert told is None if said is None else (told or "").startswith(said)
+def test_an_event_is_described_in_one_line(one: dict[str, object], said: str | None) -> None:
+    shown = event_sentence(one)
+    assert shown is None if said is None else (shown or "").startswith(said)
 
 
-def test_every_event_that_a_run_may_journal_is_told_or_known_to_be_told_elsewhere() -> None:
-    table = (REPOSITORY / "docs" / "journal.md").read_text(encoding="utf-8")
-    names = re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)
+def test_every_event_of_a_run_has_a_line_or_is_known_to_have_none() -> None:
+    page = (REPOSITORY / "docs" / "journal.md").read_text(encoding="utf-8")
+    names = re.findall(r"^### `([a-z_]+)`$", page, re.MULTILINE)
     silent = {
-        name for name in names if sentence_of({"event": name, "attempt": 1, "ended": [{}], "sentence": "x"}) is None
+        name for name in names if event_sentence({"event": name, "attempt": 1, "ended": [{}], "sentence": "x"}) is None
     }
-    fields_of_measures = set(re.findall(r"^\| `(\w+)` \|", table.split("Since schema 2")[1], re.MULTILINE))
     assert "gate_verdict" in names
-    assert silent - fields_of_measures == {
-        *("settings_resolved", "config_checked", "inference_finished", "requirement", "report_written"),
+    assert silent == {
+        *(
+            "settings_resolved",
+            "config_checked",
+            "checkpoints_checked",
+            "inference_finished",
+            "requirement",
+            "report_written",
+        ),
         "target_inference_finished",
     }
 
 
-def test_a_narrator_tells_what_is_new_at_once_and_where_the_run_stands_every_minute() -> None:
-    narrator = Narrator(60.0)
+def test_log_lines_report_events_at_once_and_the_status_every_minute() -> None:
+    log_lines = LogLines(60.0)
     before = [{"seq": 0, "time": START, **event("run_started", run="r", profile="smoke", machine={})}]
     state = RunState("r").after_all(before)
-    kinds = [[line.kind for line in narrator.lines(view_of(state, FACTS, START + at), before)] for at in (0.0,)]
-    assert kinds == [["STATUS"]]  # what happened before the watch is not told again
+    kinds = [[line.kind for line in log_lines.lines(view_of(state, FACTS, START + at), before)] for at in (0.0,)]
+    assert kinds == [["STATUS"]]  # what happened before the watch is not shown again
     gate = {"seq": 1, "time": START + 20, **event("interrupted", reason="x")}
-    assert [str(line)[21:] for line in narrator.lines(view_of(state, FACTS, START + 20), [gate])] == [
+    assert [str(line)[21:] for line in log_lines.lines(view_of(state, FACTS, START + 20), [gate])] == [
         "EVENT   interrupted: x"
     ]
-    assert narrator.lines(view_of(state, FACTS, START + 59), []) == []
-    assert [line.kind for line in narrator.lines(view_of(state, FACTS, START + 60), [])] == ["STATUS"]
+    assert log_lines.lines(view_of(state, FACTS, START + 59), []) == []
+    assert [line.kind for line in log_lines.lines(view_of(state, FACTS, START + 60), [])] == ["STATUS"]
 
 
-def test_an_alert_is_told_when_it_begins_and_when_it_is_over(working: View) -> None:
-    narrator = Narrator(1e9)
-    narrator.lines(working, [])
+def test_an_alert_is_logged_when_it_begins_and_when_it_is_over(working: View) -> None:
+    log_lines = LogLines(1e9)
+    log_lines.lines(working, [])
     older = [Alert("checkpoint", f"no new checkpoint for {minutes} min") for minutes in (12, 13)]
-    told = [
-        [(line.kind, line.told) for line in narrator.lines(replace(working, alerts=alerts), [])]
+    shown = [
+        [(line.kind, line.text) for line in log_lines.lines(replace(working, alerts=alerts), [])]
         for alerts in ((older[0],), (older[1],), ())
     ]
-    assert told == [
+    assert shown == [
         [("ALERT", "no new checkpoint for 12 min")],
         [],
         [("OVER", "checkpoint: no longer so: no new checkpoint for 13 min")],
     ]
 
 
-def test_a_line_says_all_that_matters_of_a_moment(stuck: View) -> None:
+def test_a_status_line_has_all_important_values(stuck: View) -> None:
     line = str(status_line(stuck))
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  STATUS  video_tokenizer, chunk 2, update 6765 of 10000", line)
     assert "checkpoint 12 min ago (STALE)" in line
     assert "\n" not in line
 
 
-def test_a_run_that_has_ended_is_no_run_at_work() -> None:
+def test_an_ended_run_gets_idle_lines() -> None:
     for state, kind in (
         (RunState("r"), "IDLE"),
         (RunState("r", phase="ended"), "IDLE"),

@@ -1,4 +1,4 @@
-"""What a watch makes of a run: durations, curve, staleness, pace, state, view. Pure decisions.
+"""Pure parts of a watch: durations, curve, staleness, pace, state, view.
 
 python -m pytest tests/unit/watch/test_view.py
 """
@@ -17,9 +17,9 @@ from tests.helpers.finding_events import event
 from tests.helpers.watched_runs import GPUS, START, WatchedRun, long_run
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.watch.channels import Channel, file_channel, sample_channel, step_channel
-from tinyworlds_gate.watch.curve import BARS, MOST_PARTS, Curve, resample, sparkline
-from tinyworlds_gate.watch.durations import parse_duration, short
-from tinyworlds_gate.watch.facts import Facts, Moves, WorkerBeat
+from tinyworlds_gate.watch.curve import BARS, MAX_PARTS, Curve, resample, sparkline
+from tinyworlds_gate.watch.durations import parse_duration
+from tinyworlds_gate.watch.facts import Arrivals, Facts, WorkerBeat
 from tinyworlds_gate.watch.pace import cpu_share, pace_of
 from tinyworlds_gate.watch.reader import RunReader
 from tinyworlds_gate.watch.state import RunState
@@ -37,41 +37,23 @@ def test_a_duration_is_a_number_and_its_unit(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "4", "h", "4 h", "4hours", "-4h", "4h;", "1e3s", "four"])
-def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no duration: write a number and its unit, such as 4h, 90m, 30s"):
+def test_an_invalid_duration_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not a duration: write a number and its unit, such as 4h, 90m, 30s"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["0s", "0h", "31d", "9999h"])
-def test_a_duration_lies_between_nothing_and_30_days(text: str) -> None:
+def test_a_duration_is_positive_and_at_most_30_days(text: str) -> None:
     with pytest.raises(ConfigError, match=f"{text}' is not allowed: give more than 0 seconds and at most 30d"):
         parse_duration(text)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [
-        (-5, "0.0 s"),
-        (8.04, "8.0 s"),
-        (9.99, "10 s"),
-        (89, "89 s"),
-        (120, "2 min"),
-        (840, "14 min"),
-        (3570, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-        (3 * 86400 + 4 * 3600, "3 d 4 h"),
-    ],
-)
-def test_a_time_is_told_for_a_glance(seconds: float, told: str) -> None:
-    assert short(seconds) == told
-
-
 @given(st.lists(st.floats(0.001, 1e3), min_size=1, max_size=1200))
-def test_a_curve_keeps_every_loss_in_bounded_parts(losses: list[float]) -> None:
+def test_a_curve_holds_every_loss_in_a_bounded_number_of_parts(losses: list[float]) -> None:
     curve = Curve()
     for update, loss in enumerate(losses):
         curve.add(update, loss)
-    assert len(curve.parts) <= MOST_PARTS
+    assert len(curve.parts) <= MAX_PARTS
     assert sum(part.count for part in curve.parts) == len(losses)
     assert math.isclose(sum(part.total for part in curve.parts), sum(losses), rel_tol=1e-9)
     firsts = [part.first for part in curve.parts]
@@ -89,9 +71,9 @@ def test_a_sparkline_falls_with_the_loss() -> None:
 
 
 @pytest.mark.requirement("M2")
-def test_a_checkpoint_that_does_not_come_is_called_out_with_the_interval_so_far() -> None:
+def test_a_late_checkpoint_raises_an_alert_with_the_interval_so_far() -> None:
     times = (100.0, 220.0, 340.0)
-    moves = Moves("step_9", 340.0, times)
+    moves = Arrivals("step_9", 340.0, times)
     fine = file_channel("checkpoint", moves, 340.0 + 249.0, since=0.0, due_every_s=None)
     assert fine == Channel("checkpoint", "step_9", 249.0, 120.0, None)
     stale = file_channel("checkpoint", moves, 340.0 + 840.0, since=0.0, due_every_s=None)
@@ -101,17 +83,17 @@ def test_a_checkpoint_that_does_not_come_is_called_out_with_the_interval_so_far(
 @pytest.mark.parametrize(
     ("moves", "now", "since", "due", "said"),
     [
-        (Moves(), 250.0, 0.0, 120.0, None),
-        (Moves(), 251.0, 0.0, 120.0, "no picture yet after 4 min, at this rate one was due after 2 min"),
-        (Moves("a", -9.0), 251.0, 0.0, 120.0, "no picture yet after"),
-        (Moves("a", 100.0, (100.0,)), 351.0, 0.0, 120.0, "no new picture for 4 min, at this rate one was due after"),
-        (Moves(), 9999.0, 0.0, None, None),
-        (Moves("a", 100.0, (100.0, 101.0)), 9999.0, None, None, None),
-        (Moves("a", 100.0, (100.0, 101.0)), 50.0, 0.0, None, None),
+        (Arrivals(), 250.0, 0.0, 120.0, None),
+        (Arrivals(), 251.0, 0.0, 120.0, "no picture yet after 4 min, at this rate one was due after 2 min"),
+        (Arrivals("a", -9.0), 251.0, 0.0, 120.0, "no picture yet after"),
+        (Arrivals("a", 100.0, (100.0,)), 351.0, 0.0, 120.0, "no new picture for 4 min, at this rate one was due after"),
+        (Arrivals(), 9999.0, 0.0, None, None),
+        (Arrivals("a", 100.0, (100.0, 101.0)), 9999.0, None, None, None),
+        (Arrivals("a", 100.0, (100.0, 101.0)), 50.0, 0.0, None, None),
     ],
 )
-def test_a_channel_is_stale_when_it_is_late_by_what_is_known_of_it(
-    moves: Moves, now: float, since: float | None, due: float | None, said: str | None
+def test_a_channel_is_stale_when_it_is_late_by_its_known_interval(
+    moves: Arrivals, now: float, since: float | None, due: float | None, said: str | None
 ) -> None:
     found = file_channel("picture", moves, now, since=since, due_every_s=due)
     assert found.problem is None if said is None else said in (found.problem or "")
@@ -128,14 +110,14 @@ def test_a_channel_is_stale_when_it_is_late_by_what_is_known_of_it(
         ((60.0,), 91.0, "no new step for 31 s"),
     ],
 )
-def test_workers_that_make_no_step_are_called_out(times: tuple[float, ...], now: float, said: str | None) -> None:
+def test_workers_that_make_no_step_raise_an_alert(times: tuple[float, ...], now: float, said: str | None) -> None:
     assert step_channel(4, times, now, since=0.0).problem == said
 
 
-def test_a_harness_that_takes_no_samples_any_more_is_called_out() -> None:
+def test_missing_device_samples_raise_an_alert() -> None:
     assert sample_channel(100.0, 145.0, since=0.0, interval_s=5.0).problem is None
-    told = sample_channel(100.0, 146.0, since=0.0, interval_s=5.0).problem
-    assert told == (
+    problem = sample_channel(100.0, 146.0, since=0.0, interval_s=5.0).problem
+    assert problem == (
         "no device sample for 46 s, the harness takes one every 5.0 s: it was stopped, has died, or is busy"
     )
     assert sample_channel(None, 46.0, since=0.0, interval_s=5.0).problem is not None
@@ -158,7 +140,7 @@ def test_the_pace_is_that_of_the_slowest_worker_over_the_last_two_minutes() -> N
 
 
 @pytest.mark.parametrize("steps", [(), (-1,), (-1, -1, -1), (0,), (3, 3, 3)])
-def test_no_rate_is_told_before_two_steps_were_seen(steps: tuple[int, ...]) -> None:
+def test_no_rate_is_reported_before_two_steps(steps: tuple[int, ...]) -> None:
     assert pace_of({0: beats(*steps)} if steps else {}).updates_per_s is None
 
 
@@ -168,11 +150,11 @@ def test_the_cpu_share_is_that_of_the_last_half_minute() -> None:
 
 
 def seen(run: WatchedRun, now: float) -> View:
-    look = RunReader(run.layout).look()
-    return view_of(look.state, look.facts, now)
+    snapshot = RunReader(run.layout).read()
+    return view_of(snapshot.state, snapshot.facts, now)
 
 
-def test_a_long_run_in_its_second_chunk_is_told_whole(tmp_path: Path) -> None:
+def test_the_view_of_a_long_run_in_its_second_chunk_is_complete(tmp_path: Path) -> None:
     run, now = long_run(tmp_path)
     view = seen(run, now)
     assert view.headline == "training video_tokenizer for 7 min"
@@ -199,20 +181,20 @@ def test_a_long_run_in_its_second_chunk_is_told_whole(tmp_path: Path) -> None:
     ]
     assert [channel.newest for channel in view.channels[1:4]] == ["update 6500", "step_6499", "step_6499.png"]
     assert view.channels[2].interval_s == 120.0
-    assert view.judged == ("video_tokenizer: gate S1 says watch: The loss 0.013 is at most 0.02.",)
+    assert view.verdicts == ("video_tokenizer: gate S1 says watch: The loss 0.013 is at most 0.02.",)
 
 
 @pytest.mark.requirement("M1", "M2", "M3")
-def test_a_run_that_stands_still_is_called_out_channel_by_channel(tmp_path: Path) -> None:
+def test_a_stalled_run_raises_an_alert_for_each_channel(tmp_path: Path) -> None:
     run, now = long_run(tmp_path, stuck=True)
     view = seen(run, now)
-    assert [alert.about for alert in view.alerts] == [
+    assert [alert.subject for alert in view.alerts] == [
         *("step", "history row", "checkpoint", "picture", "device sample")
     ]
-    assert "no new checkpoint for 12 min, the interval so far was 2 min" in [alert.told for alert in view.alerts]
+    assert "no new checkpoint for 12 min, the interval so far was 2 min" in [alert.text for alert in view.alerts]
     assert view.chunk is not None
     assert (view.chunk.updates_per_s, view.chunk.eta_chunk_s) == (None, None)
-    assert [gpu.util_pct for gpu in view.gpus] == [None, None]  # old samples and heartbeats tell nothing of now
+    assert [gpu.util_pct for gpu in view.gpus] == [None, None]  # old samples and heartbeats give no current values
     assert [worker.cpu for worker in view.workers] == [None, None]
 
 
@@ -241,8 +223,8 @@ CHUNK = event("chunk_started", chunk=1, stage="dynamics", start_update=0, end_up
         ),
     ],
 )
-def test_where_a_run_stands_is_one_sentence(events: tuple[dict[str, Any], ...], there: bool, headline: str) -> None:
-    view = view_of(state(*events), Facts(journal_there=there), START + 30.0)
+def test_the_headline_is_one_sentence(events: tuple[dict[str, Any], ...], there: bool, headline: str) -> None:
+    view = view_of(state(*events), Facts(journal_exists=there), START + 30.0)
     assert view.headline.startswith(headline)
 
 
@@ -254,10 +236,10 @@ def test_a_resumed_run_is_not_ended_any_more_and_its_open_chunk_is_closed() -> N
         again = before.after({"seq": 9, "time": START + 9, **RUN, "resumed": True})
         assert (again.phase, again.status, again.chunk) == ("preparing", None, None)
         assert again.started == START
-        assert again.happened[-1][1] == "the run is resumed (profile smoke)"
+        assert again.recent_events[-1][1] == "the run is resumed (profile smoke)"
 
 
-def test_a_stage_stands_where_its_valid_checkpoint_stands() -> None:
+def test_the_updates_of_a_stage_are_those_of_its_valid_checkpoint() -> None:
     done = event("chunk_finished", chunk=1, stage="dynamics", cause="ok", failure=None, checkpoint={"step": 59})
     assert state(RUN, CHUNK, done).stages["dynamics"].done == 60
     failure = {"cause": "out_of_memory", "reason": "CUDA out of memory"}
@@ -267,13 +249,13 @@ def test_a_stage_stands_where_its_valid_checkpoint_stands() -> None:
 
 
 @pytest.mark.requirement("M3")
-def test_a_chunk_that_the_loop_found_invalid_is_called_out_until_the_next_one_trains() -> None:
+def test_an_invalid_chunk_raises_an_alert_until_the_next_one_trains() -> None:
     moved = {id: {"verdict": "PASS", "reason": "moved"} for id in ("M1", "M2")}
     channels = {**moved, "M3": {"verdict": "INVALID", "reason": "no new whole picture (PNG) appeared"}}
     invalid = event("chunk_finished", chunk=1, stage="dynamics", cause="ok", failure={"reason": "x"}, channels=channels)
-    facts = Facts(journal_there=True)
+    facts = Facts(journal_exists=True)
     (alert,) = view_of(state(RUN, CHUNK, invalid), facts, START + 5).alerts
-    assert alert.told == "the last chunk is INVALID: M3: no new whole picture (PNG) appeared"
+    assert alert.text == "the last chunk is INVALID: M3: no new whole picture (PNG) appeared"
     assert view_of(state(RUN, CHUNK, invalid, CHUNK), facts, START + 5).alerts == ()
 
 

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from tinyworlds_gate.evidence.git_audit import sentences
 from tinyworlds_gate.evidence.git_audit.log import LOG_CONFIG, LOG_OPTIONS, CommitDiff, LogReader
-from tinyworlds_gate.evidence.git_audit.paths import MODES, WATCHED_KEYS, is_relevant
+from tinyworlds_gate.evidence.git_audit.paths import MODES, WATCHED_KEYS, has_relevant_file, is_relevant
 from tinyworlds_gate.evidence.git_audit.repository import as_recorded, folder_in_repository
 from tinyworlds_gate.evidence.git_audit.result import GitEvidence, KeyChange, SelectedCommit
 from tinyworlds_gate.run.source_state import open_repository
@@ -27,7 +27,6 @@ from tinyworlds_gate.run.source_state import open_repository
 if TYPE_CHECKING:
     import git
 
-__all__ = ["MODES", "GitEvidence", "KeyChange", "SelectedCommit", "audit"]
 
 REPLACEMENT = "\ufffd"
 """Stands for bytes that are not UTF-8."""
@@ -42,18 +41,21 @@ def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence
         mode: one of `MODES`.
 
     Returns:
-        The evidence; INVALID with its reason where there is no repository, no commit, or where git refuses to read.
+        The evidence. INVALID with its reason where there is no repository, no commit, or where git refuses to read;
+        NOT-RUN where there is no history and no file on an audited path either, as in an empty folder.
 
     Raises:
         ValueError: `mode` is none of `MODES`.
     """
     if mode not in MODES:
         raise ValueError(f"audit mode {mode!r} is unknown; allowed: {', '.join(MODES)}")
+    path = Path(repo_path)
     try:
         import git
     except ImportError:
-        return GitEvidence("INVALID", sentences.NO_GIT, year, mode)
-    path = Path(repo_path)
+        if any((folder / ".git").exists() for folder in (path.absolute(), *path.absolute().parents)):
+            return GitEvidence("INVALID", sentences.NO_GIT, year, mode)
+        return _no_history(path, sentences.NO_GIT, year, mode)
     try:
         with open_repository(path) as repo:
             return _audit(repo, path, year, mode)
@@ -61,9 +63,16 @@ def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence
         reason = f"The folder {path} does not exist, so there is no history to audit."
     except git.InvalidGitRepositoryError:
         reason = f"{path.resolve().name or path} is not in a git repository, so there is no history to audit."
+        return _no_history(path, reason, year, mode)
     except git.GitCommandError as error:
         reason = sentences.refusal(str(error.stderr or error))
     return GitEvidence("INVALID", reason, year, mode)
+
+
+def _no_history(project: Path, reason: str, year: int, mode: str, head: str | None = None) -> GitEvidence:
+    if has_relevant_file(project):
+        return GitEvidence("INVALID", reason, year, mode, head)
+    return GitEvidence("NOT-RUN", f"{reason} {sentences.NOTHING_TO_AUDIT}", year, mode, head)
 
 
 @dataclass
@@ -81,10 +90,10 @@ def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
     as_recorded(repo)
     head = _head(repo)
     if head is None:
-        return GitEvidence("INVALID", sentences.NO_COMMIT, year, mode)
+        return _no_history(project, sentences.NO_COMMIT, year, mode)
     folder, notes = folder_in_repository(repo, project)
     if folder and not repo.git.ls_tree(head, folder, name_only=True, full_tree=True):
-        return GitEvidence("INVALID", sentences.untracked(folder), year, mode, head)
+        return _no_history(project, sentences.untracked(folder), year, mode, head)
     first = calendar.timegm((year, 1, 1, 0, 0, 0))
     end = first + (366 if calendar.isleap(year) else 365) * 86_400
     dates = _dates(repo, head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 WATCHED_KEYS = frozenset(
     (
@@ -30,6 +31,16 @@ CURRENT_PATHS = re.compile(
 """Of the mode `current_paths`: where they stand today."""
 PATHS_OF_MODE = {"strict": RELEVANT_PATHS, "wide": RELEVANT_PATHS, "current_paths": CURRENT_PATHS}
 MODES = tuple(PATHS_OF_MODE)
+
+
+FOLDERS = (".", "configs", "configs/dev", "scripts", "src/*", "tests", "utils")
+"""Where the files of both lists can be."""
+
+
+def has_relevant_file(project: Path) -> bool:
+    """Whether the folder holds a file on a path of either list, tracked by git or not."""
+    files = (path.relative_to(project).as_posix() for folder in FOLDERS for path in project.glob(f"{folder}/*"))
+    return any(pattern.fullmatch(name) for name in files for pattern in (RELEVANT_PATHS, CURRENT_PATHS))
 
 
 def is_relevant(names: Iterable[str | None], mode: str, folder: str) -> bool:

@@ -38,7 +38,11 @@ class KeyChange:
 
 @dataclass(frozen=True)
 class GitEvidence:
-    """What the audit found. `verdict` is PASS (the history was read whole) or INVALID (it could not be)."""
+    """What the audit found.
+
+    `verdict` is PASS (the history was read whole), INVALID (it could not be), or NOT-RUN (there is neither a history
+    nor a file on an audited path).
+    """
 
     verdict: str
     reason: str

@@ -9,6 +9,10 @@ from tinyworlds_gate.run.redact import redact
 WORD = "ZELDA"
 NO_GIT = "The git program was not found, so the history cannot be read. Install git and run again."
 NO_COMMIT = "HEAD has no commit yet, so there is no history to audit."
+NOTHING_TO_AUDIT = (
+    "The folder has no file on an audited path, so no history is missing. A long run requires a git repository with at "
+    "least one commit."
+)
 SHOWN_NAMES = 5
 LONGEST_REFUSAL = 400
 

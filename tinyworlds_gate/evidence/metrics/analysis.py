@@ -23,9 +23,10 @@ from tinyworlds_gate.evidence.metrics.history import (
     History,
     first_and_last_tenth,
 )
+from tinyworlds_gate.evidence.metrics.inputs import StageInput
 from tinyworlds_gate.evidence.metrics.sources import ORDERS, SOURCE_NAMES, Found, find_histories
 from tinyworlds_gate.evidence.metrics.wandb_reader import Patience
-from tinyworlds_gate.evidence.metrics.wanted import Sought
+from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.layout import RunLayout
 
 SCHEMA = 1
@@ -114,8 +115,8 @@ class WandbAnalysis:
 def analyse(
     layout: RunLayout,
     timestamp: str,
-    asked: str,
-    sought: Sequence[Sought],
+    order: str,
+    inputs: Sequence[StageInput],
     environment: Mapping[str, str] = os.environ,
     patience: Patience | None = None,
 ) -> WandbAnalysis:
@@ -124,22 +125,20 @@ def analyse(
     Args:
         layout: the run; artifacts go to its project's `docs/action/`.
         timestamp: of the run, `YYYY_MM_DD_HH_MM_SS`; it names the artifacts.
-        asked: one of `ORDERS`, as asked with `--wandb-source`.
-        sought: the stages that must have a history (see `sought.py`).
+        order: the value of `--wandb-source`, one of `ORDERS`.
+        inputs: the stages that must have a history.
         environment: where W&B's mode is read.
         patience: how long W&B is waited for.
 
     Raises:
-        ValueError: `asked` is none of `ORDERS`.
+        ValueError: `order` is none of `ORDERS`.
         OSError: `docs/action/` cannot be written.
     """
-    if asked not in ORDERS:
-        raise ValueError(f"W&B source {asked!r} is unknown; allowed: {', '.join(ORDERS)}")
-    found = find_histories(sought, asked, layout, environment, patience or Patience())
-    analysis = _analysis(layout, timestamp, asked, found)
-    path = analysis_path(layout, timestamp)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(analysis.to_json(), encoding="utf-8")
+    if order not in ORDERS:
+        raise ValueError(f"W&B source {order!r} is unknown; allowed: {', '.join(ORDERS)}")
+    found = find_histories(inputs, order, layout, environment, patience or Patience())
+    analysis = _analysis(layout, timestamp, order, found)
+    atomic_write(analysis_path(layout, timestamp), analysis.to_json())
     return analysis
 
 
@@ -148,10 +147,12 @@ def analysis_path(layout: RunLayout, timestamp: str) -> Path:
     return layout.actions / f"wandb-analysis-{timestamp}.json"
 
 
-def _analysis(layout: RunLayout, timestamp: str, asked: str, found: Sequence[Found]) -> WandbAnalysis:
+def _analysis(layout: RunLayout, timestamp: str, order: str, found: Sequence[Found]) -> WandbAnalysis:
     if not found:
-        reason = "No stage was trained in this run, and no history of a given checkpoint lies in Logs/."
-        return WandbAnalysis("NOT-RUN", reason, NO_SOURCE, asked, layout.run)
+        reason = "No stage was trained in this run, and no history of a given checkpoint was found."
+        if order == "api_only":
+            reason += " --wandb-source api_only was given, and nothing could be read from W&B."
+        return WandbAnalysis("INVALID" if order == "api_only" else "NOT-RUN", reason, NO_SOURCE, order, layout.run)
     from tinyworlds_gate.evidence.metrics.plots import draw_stage
 
     stages: list[StageAnalysis] = []
@@ -165,9 +166,9 @@ def _analysis(layout: RunLayout, timestamp: str, asked: str, found: Sequence[Fou
     sources = ", ".join(dict.fromkeys(one.source for one in stages)) or NO_SOURCE
     return WandbAnalysis(
         "INVALID" if problems else "PASS",
-        _invalid(problems, asked) if problems else _read(stages),
+        _invalid(problems, order) if problems else _read(stages),
         sources,
-        asked,
+        order,
         layout.run,
         tuple(stages),
         tuple(plots),
@@ -179,17 +180,17 @@ def _read(stages: Sequence[StageAnalysis]) -> str:
     by_source: dict[str, list[str]] = {}
     for one in stages:
         by_source.setdefault(one.source, []).append(one.stage)
-    told = "; ".join(f"{_listed(names)} from {SOURCE_NAMES[source]}" for source, names in by_source.items())
-    return f"The history of {len(stages)} stage{'s' if len(stages) > 1 else ''} was read and plotted: {told}."
+    sources = "; ".join(f"{_listed(names)} from {SOURCE_NAMES[source]}" for source, names in by_source.items())
+    return f"The history of {len(stages)} stage{'s' if len(stages) > 1 else ''} was read and plotted: {sources}."
 
 
-def _invalid(problems: Sequence[str], asked: str) -> str:
+def _invalid(problems: Sequence[str], order: str) -> str:
     fix = (
         " --wandb-source api_only was given; api_first and local_only look on this machine too."
-        if asked == "api_only"
+        if order == "api_only"
         else ""
     )
-    return f"The history cannot be analysed whole. {'. '.join(problems)}.{fix}"
+    return f"The history is incomplete. {'. '.join(problems)}.{fix}"
 
 
 def _not_used(found: Sequence[Found]) -> tuple[SourceRefused, ...]:

@@ -1,21 +1,19 @@
-"""The metrics of a checkout's chunk, from its offline W&B files into ``Logs/``, where all else reads them (M1)."""
+"""Copy the metrics of a checkout's chunk from its offline W&B files to ``Logs/`` (M1)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.evidence.metrics.history import Row, write_history
 from tinyworlds_gate.evidence.metrics.local import read_history
 from tinyworlds_gate.evidence.metrics.wandb_file import find_files
 from tinyworlds_gate.evidence.metrics.wandb_reader import Patience, ask
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun
 from tinyworlds_gate.launch.wandb_run import WandbRun
+from tinyworlds_gate.run.layout import RunLayout
 
 
-def bring_history(
-    context: RunContext, stage: str, wandb: WandbRun, updates: tuple[int, int], began: float
-) -> str | None:
+def copy_history(layout: RunLayout, stage: str, wandb: WandbRun, updates: tuple[int, int], began: float) -> str | None:
     """Append what the chunk over ``updates`` logged to ``Logs/<stage>_history_<run>.csv``.
 
     The chunk's W&B run is known by the id that it was given; where a checkout names its runs itself, by the files that
@@ -25,7 +23,6 @@ def bring_history(
         What is wrong with the files (the end of a sentence), or None.
     """
     start, end = updates
-    layout = context.layout
     ids = [wandb.id] if find_files([layout.project_root], wandb.id) else _ids_since(layout.project_root, began)
     runs = [LoggedRun(one, wandb.project, wandb.entity, start, end) for one in ids]
     if not runs:
@@ -40,18 +37,18 @@ def bring_history(
             for at, step in enumerate(known.steps)
             if step < start
         }
-    told = []
+    problems = []
     for run in runs:
         answer = answered.runs.get(run.id)
         if answer is not None:
             rows |= answer.rows
         if (problem := answered.problem_with(run.id)) is not None:
-            told.append(problem)
+            problems.append(problem)
     try:
         write_history(path, dict(sorted(rows.items())))
     except OSError as error:
         return f"{layout.relative(path)} cannot be written ({error.strerror})"
-    return "; ".join(dict.fromkeys(told)) or None
+    return "; ".join(dict.fromkeys(problems)) or None
 
 
 def _ids_since(root: Path, began: float) -> list[str]:

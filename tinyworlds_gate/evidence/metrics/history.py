@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+from tinyworlds_gate.run.atomic import atomic_path
+
 LOSS = "train/loss"
 LEARNING_RATE = "learning_rate/group_0"
 CODEBOOK = {"video_tokenizer": "train/codebook_usage", "latent_actions": "latent_actions/codebook_usage"}
@@ -60,8 +62,7 @@ def write_history(path: Path, rows: Mapping[int, Row]) -> None:
         OSError: the file cannot be written.
     """
     names = [name for name in METRICS if any(row.get(name) is not None for row in rows.values())]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["_step", *names])
         for step in sorted(rows):
@@ -70,7 +71,7 @@ def write_history(path: Path, rows: Mapping[int, Row]) -> None:
 
 
 def number(value: object) -> float | None:
-    """A metric as a float: whole numbers come as ints, NaN and infinities from W&B as text. None for what is none.
+    """Convert a metric to float; None for anything that is no number.
 
     `"NaN"` and `"Infinity"` are what W&B's JSON writes where JSON has no such number.
     """
@@ -83,13 +84,13 @@ def number(value: object) -> float | None:
 
 
 def whole_number(value: object) -> int | None:
-    """An update's number; None for what is no whole number."""
+    """Convert an update's number to int; None for anything that is no whole number."""
     found = number(value)
     return int(found) if found is not None and found.is_integer() else None
 
 
 def centred_mean(values: list[float], reach: int) -> list[float]:
-    """Mean of each value, the `reach` values before it and the `reach` after it, as far as they are there."""
+    """Mean of each value, the `reach` values before it and the `reach` after it, as far as they exist."""
     sums = list(accumulate(values, initial=0.0))
     spans = ((max(0, i - reach), min(len(values), i + reach + 1)) for i in range(len(values)))
     return [(sums[end] - sums[start]) / (end - start) for start, end in spans]

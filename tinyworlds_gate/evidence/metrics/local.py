@@ -1,4 +1,4 @@
-"""Reads the histories that a run keeps on this machine: `Logs/<stage>_history_<run>.csv`, or `.json` in its place."""
+"""Read the histories of a run on this machine: `Logs/<stage>_history_<run>.csv`, or a `.json` of that name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinyworlds_gate.names import STAGES
 def local_histories(project_root: Path, run: str, stages: tuple[str, ...] = STAGES) -> dict[str, Path]:
     """Where the stages of one run have their histories: the CSV, or a JSON of the same name where there is no CSV.
 
-    The names are whole, so that no other run's file can be meant. The files need not exist.
+    The names are exact, so that no file of another run matches. The files need not exist.
     """
     found = {}
     for stage in stages:
@@ -25,17 +25,14 @@ def local_histories(project_root: Path, run: str, stages: tuple[str, ...] = STAG
     return found
 
 
-def history_of_checkpoint(project_root: Path, checkpoint: Path) -> Path | None:
-    """The history of the run that a checkpoint `results/<run>/<stage>/checkpoints/…` came from, where it exists.
+def origin_of_checkpoint(checkpoint: Path) -> tuple[Path, str] | None:
+    """Return the run folder and the stage of a checkpoint `results/<run>/<stage>/checkpoints/…`; None elsewhere.
 
     For `--train-stage none`: what was trained elsewhere can still be analysed, by a path that the user named.
     """
     parts = checkpoint.parts
     at = max((i for i, part in enumerate(parts) if part == "checkpoints"), default=0)
-    if at < 2:
-        return None
-    path = local_histories(project_root, parts[at - 2], (parts[at - 1],))[parts[at - 1]]
-    return path if path.is_file() else None
+    return None if at < 2 else (Path(*parts[: at - 1]), parts[at - 1])
 
 
 def read_history(stage: str, path: Path) -> History:

@@ -1,6 +1,6 @@
-"""Which source tells a stage's history: W&B's API, the run's files in `Logs/`, or the run's own `.wandb` files (L9).
+"""Find a stage's history: in W&B's API, the run's files in `Logs/`, or the run's own `.wandb` files (L9).
 
-The first source that has every update of the stage is used; of those that have not, the reasons are kept.
+The first source that has every update of the stage is used; for each source before it the reason is recorded.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinyworlds_gate.evidence.metrics.history import History, history_of_rows, write_history
+from tinyworlds_gate.evidence.metrics.inputs import StageInput, history_problem, merge_rows
 from tinyworlds_gate.evidence.metrics.local import read_history
 from tinyworlds_gate.evidence.metrics.wandb_reader import Answered, Patience, WandbSource, ask
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun
-from tinyworlds_gate.evidence.metrics.wanted import Sought, merged, problem_of
 from tinyworlds_gate.run.layout import RunLayout
 
 API, LOCAL, OFFLINE = "api", "local", "offline"
@@ -33,7 +33,7 @@ class Refused:
 class Found:
     """One stage's history and where it is from; `refused` are the sources before it.
 
-    `problem` is set when no source has the whole stage; the history is then the longest that there is, or None.
+    `problem` is set when no source has the complete stage; the history is then the longest one, or None.
     """
 
     stage: str
@@ -55,22 +55,22 @@ class Try:
 
 
 def find_histories(
-    sought: Sequence[Sought], asked: str, layout: RunLayout, environment: Mapping[str, str], patience: Patience
+    inputs: Sequence[StageInput], order: str, layout: RunLayout, environment: Mapping[str, str], patience: Patience
 ) -> list[Found]:
-    """Each stage's history from the first of the asked sources that has it whole.
+    """Return each stage's history from the first source of the order that has all of it.
 
-    Each source is asked once, for the stages that still have none.
+    Each source is queried once, for the stages that are still open.
     """
-    tries: dict[str, list[Try]] = {one.stage: [] for one in sought}
-    for source in ORDERS[asked]:
-        open_stages = [one for one in sought if all(was.problem is not None for was in tries[one.stage])]
+    tries: dict[str, list[Try]] = {one.stage: [] for one in inputs}
+    for source in ORDERS[order]:
+        open_stages = [one for one in inputs if all(was.problem is not None for was in tries[one.stage])]
         for made in _ask(source, open_stages, layout, environment, patience):
             tries[made[0]].append(made[1])
-    return [choose(one.stage, tries[one.stage]) for one in sought]
+    return [choose(one.stage, tries[one.stage]) for one in inputs]
 
 
 def choose(stage: str, tries: Sequence[Try]) -> Found:
-    """The first try without a problem; else the longest history, with what is wrong with every source."""
+    """Return the first try without a problem; else the longest history, with the problem of every source."""
     for number, made in enumerate(tries):
         if made.problem is None:
             refused = tuple(Refused(was.source, was.problem or "") for was in tries[:number])
@@ -84,52 +84,54 @@ def choose(stage: str, tries: Sequence[Try]) -> Found:
 
 
 def _ask(
-    source: str, sought: Sequence[Sought], layout: RunLayout, environment: Mapping[str, str], patience: Patience
+    source: str, inputs: Sequence[StageInput], layout: RunLayout, environment: Mapping[str, str], patience: Patience
 ) -> list[tuple[str, Try]]:
     match source:
         case "local":
-            return [(one.stage, _local(one, layout)) for one in sought]
+            return [(one.stage, _local(one, layout)) for one in inputs]
         case "api":
             why_not = _offline_on_purpose(environment)
             reader: WandbSource = "api"
         case _:
             why_not, reader = None, "offline"
-    runs = [run for one in sought for run in one.logged]
+    runs = [run for one in inputs for run in one.logged]
     answered = Answered(problem=why_not) if why_not else ask(reader, runs, layout, patience)
-    return [(one.stage, _logged(source, one, answered, layout)) for one in sought]
+    return [(one.stage, _logged(source, one, answered, layout)) for one in inputs]
 
 
-def _local(sought: Sought, layout: RunLayout) -> Try:
-    shown = layout.relative(sought.local)
-    if not sought.local.is_file():
+def _local(stage_input: StageInput, layout: RunLayout) -> Try:
+    shown = layout.relative(stage_input.local)
+    if not stage_input.local.is_file():
         return Try(LOCAL, None, f"{shown} is missing")
     try:
-        history = read_history(sought.stage, sought.local)
+        history = read_history(stage_input.stage, stage_input.local)
     except OSError as error:
         return Try(LOCAL, None, f"{shown} cannot be read ({error.strerror})")
-    problem = problem_of(history, sought.updates)
+    problem = history_problem(history, stage_input.updates)
     return Try(LOCAL, history, f"{shown} {problem}" if problem else None)
 
 
-def _logged(source: str, sought: Sought, answered: Answered, layout: RunLayout) -> Try:
-    """The stage's W&B runs as one history, kept as a CSV beside the run so that a reader can look at it."""
-    if not sought.logged:
+def _logged(source: str, stage_input: StageInput, answered: Answered, layout: RunLayout) -> Try:
+    """Return the stage's W&B runs as one history, which is also written as a CSV in the run's folder."""
+    if not stage_input.logged:
         return Try(source, None, "no chunk logged to W&B (use_wandb is false, or WANDB_MODE=disabled)")
-    rows = merged(sought, answered.runs)
-    told = [f"{_name(run, answered)}: {why}" for run in sought.logged if (why := answered.problem_with(run.id))]
+    rows = merge_rows(stage_input, answered.runs)
+    problems = [
+        f"{_name(run, answered)}: {why}" for run in stage_input.logged if (why := answered.problem_with(run.id))
+    ]
     if answered.problem is not None and not answered.runs:
-        told = [answered.problem]
+        problems = [answered.problem]
     if not rows:
-        return Try(source, None, _short(told) or "no row of this stage")
-    path = layout.root / "wandb_history" / f"{sought.stage}_history_{source}.csv"
+        return Try(source, None, _short(problems) or "no row of this stage")
+    path = layout.root / "wandb_history" / f"{stage_input.stage}_history_{source}.csv"
     try:
         write_history(path, rows)
     except OSError as error:
         return Try(source, None, f"{layout.relative(path)} cannot be written ({error.strerror})")
-    history = history_of_rows(sought.stage, path, rows)
-    problem = problem_of(history, sought.updates)
-    names = tuple(answered.runs[run.id].path for run in sought.logged if run.id in answered.runs)
-    return Try(source, history, f"{problem} ({_short(told)})" if problem and told else problem, names)
+    history = history_of_rows(stage_input.stage, path, rows)
+    problem = history_problem(history, stage_input.updates)
+    names = tuple(answered.runs[run.id].path for run in stage_input.logged if run.id in answered.runs)
+    return Try(source, history, f"{problem} ({_short(problems)})" if problem and problems else problem, names)
 
 
 def _name(run: LoggedRun, answered: Answered) -> str:
@@ -144,4 +146,4 @@ def _short(sentences: Sequence[str]) -> str:
 
 def _offline_on_purpose(environment: Mapping[str, str]) -> str | None:
     mode = environment.get("WANDB_MODE", "")
-    return f"WANDB_MODE={mode} is set, so no server is asked" if mode in ("offline", "dryrun", "disabled") else None
+    return f"WANDB_MODE={mode} is set, so no server is contacted" if mode in ("offline", "dryrun", "disabled") else None

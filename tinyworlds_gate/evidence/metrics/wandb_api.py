@@ -11,12 +11,12 @@ from urllib.request import getproxies, proxy_bypass
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun, RunAnswer, rows_between
 
 PAGE = 1000
-"""Updates asked for at once, wandb's own default."""
+"""Updates in one request, wandb's default."""
 CONNECT_S = 3.0
 
 
 class NoWandbServerError(Exception):
-    """The server cannot be asked at all; the text is the end of a sentence."""
+    """The server cannot be used; the message is the end of a sentence."""
 
 
 def open_api(timeout_s: float) -> Any:
@@ -38,13 +38,13 @@ def open_api(timeout_s: float) -> Any:
     except NoWandbServerError:
         raise
     except Exception as error:
-        raise NoWandbServerError(told(error, timeout_s)) from error
+        raise NoWandbServerError(error_text(error, timeout_s)) from error
 
 
 def scan(api: Any, run: LoggedRun, beat: Callable[[], None], timeout_s: float) -> RunAnswer:
     """The rows of one run between its updates; a run that is not there, or breaks off, comes back with its problem.
 
-    `beat` is called whenever something has come.
+    `beat` is called whenever data arrives.
     """
     name = run.id
     try:
@@ -54,7 +54,7 @@ def scan(api: Any, run: LoggedRun, beat: Callable[[], None], timeout_s: float) -
         beat()
         raw = list(_raw_rows(found, run.start, run.end, beat))
     except Exception as error:  # noqa: BLE001 - whatever wandb's client raises is why this run has no rows
-        return RunAnswer(name, {}, told(error, timeout_s))
+        return RunAnswer(name, {}, error_text(error, timeout_s))
     rows = rows_between(raw, run.start, run.end)
     return RunAnswer(name, rows, None if rows else "holds no row of these updates")
 
@@ -69,8 +69,8 @@ def _raw_rows(found: Any, start: int, end: int, beat: Callable[[], None]) -> Ite
             beat()
         yield raw
     if empty:
-        # `scan_history` asks for `historyKeys` first and scans nothing while the server has none. The rows are there
-        # all the same, in parquet files or live, and we know which updates to ask for.
+        # `scan_history` requests `historyKeys` first and returns nothing while the server has none. The rows exist
+        # all the same, in parquet files or live, and the range of updates is known.
         from wandb.apis.public import HistoryScan
 
         yield from HistoryScan(
@@ -78,8 +78,8 @@ def _raw_rows(found: Any, start: int, end: int, beat: Callable[[], None]) -> Ite
         )
 
 
-def told(error: BaseException, timeout_s: float) -> str:
-    """An error of wandb's client as the end of a sentence, on one line."""
+def error_text(error: BaseException, timeout_s: float) -> str:
+    """Return an error of wandb's client as the end of a sentence, on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     if "did not respond in time" in text:
         return f"no answer came within {timeout_s:g} s"
@@ -87,11 +87,11 @@ def told(error: BaseException, timeout_s: float) -> str:
 
 
 def _require_listener(server: str) -> None:
-    """Say at once when nobody listens there; wandb's client would try for its whole timeout and not say why."""
+    """Fail at once when the server is not reachable; wandb's client would retry until its timeout without a reason."""
     address = urlsplit(server)
     host = address.hostname or ""
     if address.scheme in getproxies() and not proxy_bypass(host):
-        return  # only the proxy can tell
+        return  # only the proxy knows
     try:
         socket.create_connection((host, address.port or (443 if address.scheme == "https" else 80)), CONNECT_S).close()
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The process that uses wandb's client for the analysis (L9), so that a client that hangs cannot hold the loop.
+"""Child process that uses wandb's client for the analysis (L9), so that a client that hangs cannot block the loop.
 
-It reads what to ask from a JSON file and writes one line an answer to another, as each comes. Nothing that wandb
-prints reaches the log, since nobody can say that it holds no key; what is said here is said without it.
+It reads the request from a JSON file and writes one line for each answer to another file. Output of wandb is dropped,
+since it could contain the API key; this process removes the key from its own output.
 
 python -P -m tinyworlds_gate.evidence.metrics.wandb_child REQUEST ANSWERS
 """
@@ -36,7 +36,7 @@ class Answers:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def beat(self) -> None:
-        """Something came."""
+        """Note that data arrived."""
         self._beat = time.monotonic()
 
     def write(self, run_id: str, answer: RunAnswer) -> None:
@@ -47,7 +47,7 @@ class Answers:
             self._say(f"{answer.path}: {len(answer.rows)} rows; {answer.problem or 'no problem'}")
 
     def give_up(self, problem: str) -> None:
-        """What is wrong for all runs that have no answer yet."""
+        """Write the problem of all runs that have no answer yet."""
         with self._lock:
             self._line(json.dumps({"problem": self._clean(problem)}))
             self._say(problem)
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             for run in runs:
                 answers.write(run.id, read_run([Path(folder) for folder in request["folders"]], run, answers.beat))
-    except Exception as error:  # noqa: BLE001 - the process that asked must learn of it, whatever it is
+    except Exception as error:  # noqa: BLE001 - the parent process reports any error
         answers.give_up(f"{type(error).__name__}: {error}")
     _leave()
 
@@ -102,7 +102,7 @@ def _ask_api(runs: Sequence[LoggedRun], answers: Answers, timeout_s: float) -> N
 
 
 def _quiet_log() -> TextIO:
-    """The process's output for our words alone; what wandb and its service print from here on goes nowhere."""
+    """Return the process's output for our own lines; output of wandb and its service is dropped from now on."""
     log = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -1,6 +1,6 @@
 """Reads a run's `.wandb` file, which W&B writes online and offline, by wandb's own reader (`wandb leet inspect`).
 
-The reader takes a file as far as it goes: what a killed run had not written yet is missing, what is damaged is skipped.
+The reader reads as much as it can: rows that a killed run had not written are missing, damaged ones are skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def find_files(folders: Sequence[Path], run_id: str) -> list[Path]:
 
 
 def read_run(folders: Sequence[Path], run: LoggedRun, beat: Callable[[], None]) -> RunAnswer:
-    """The rows of one run's file between its updates, and what wandb's reader says of the file.
+    """Return the rows of one run's file between its updates, and the messages of wandb's reader.
 
     `beat` is called whenever something was read.
     """

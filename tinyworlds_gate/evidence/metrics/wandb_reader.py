@@ -1,4 +1,4 @@
-"""Asks wandb's client in a process of its own, under a deadline, with nothing of it left behind (L9)."""
+"""Run wandb's client in a child process with a deadline (L9)."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ LONGEST_TMPDIR = 60
 
 @dataclass(frozen=True)
 class Patience:
-    """How long W&B is waited for, in seconds."""
+    """Timeouts for W&B, in seconds."""
 
     timeout_s: float = 10.0
-    """For one answer; wandb's client asks three times."""
+    """For one answer; wandb's client tries three times."""
     stall_s: float = 60.0
     """Without a new row."""
     deadline_s: float = 60.0
-    """In all, and ..."""
+    """In total, plus …"""
     per_1000_updates_s: float = 2.0
-    """... on top of it, for what is to be read."""
+    """… this for the updates to read."""
 
     def deadline_for(self, runs: Sequence[LoggedRun]) -> float:
         updates = sum(max(0, run.end - run.start) for run in runs)
@@ -49,7 +49,7 @@ class Answered:
     problem: str | None = None
 
     def problem_with(self, run_id: str) -> str | None:
-        """Why this run's rows are not all there; None when nothing is known against them."""
+        """Return why rows of this run are missing; None without a problem."""
         answer = self.runs.get(run_id)
         return (self.problem or "no answer came") if answer is None else answer.problem
 
@@ -75,14 +75,14 @@ def _ask(
 ) -> Answered:
     deadline_s = patience.deadline_for(runs)
     request, answers = folder / "request.json", folder / "answers.jsonl"
-    asked = {
+    content = {
         "source": source,
         "runs": [asdict(run) for run in runs],
         "folders": [str(layout.project_root), *filter(None, [os.environ.get("WANDB_DIR")])],
         "timeout_s": patience.timeout_s,
         "stall_s": patience.stall_s,
     }
-    request.write_text(json.dumps(asked), encoding="utf-8")
+    request.write_text(json.dumps(content), encoding="utf-8")
     result = run_child(
         [sys.executable, "-P", "-m", "tinyworlds_gate.evidence.metrics.wandb_child", str(request), str(answers)],
         cwd=layout.project_root,
@@ -94,7 +94,7 @@ def _ask(
     if result.stopped:
         problem = f"no whole answer came within {deadline_s:g} s"
     elif not result.ok and problem is None:
-        problem = f"the process that asked ended with {result.signal or f'exit code {result.exit_code}'}"
+        problem = f"the child process ended with {result.signal or f'exit code {result.exit_code}'}"
     return Answered(found, problem)
 
 

@@ -1,4 +1,4 @@
-"""The rows of W&B runs as metrics by update, and how they pass from the process that read them to ours."""
+"""Rows of W&B runs as metrics by update, and their JSON form between the child process and the harness."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoggedRun:
 
 @dataclass(frozen=True)
 class RunAnswer:
-    """What a source says of one W&B run: its rows by update, and what is wrong with it (the end of a sentence).
+    """The answer of a source about one W&B run: its rows by update, and its problem (the end of a sentence).
 
     `path` is `entity/project/id`, as far as it is known.
     """

@@ -1,7 +1,7 @@
-"""What an inference run states, held to what the harness finds itself: each a condition with its own name (pure).
+"""Compare what an inference run states with what the harness computes itself; each comparison is a condition (pure).
 
 The errors in a measures file are those of the process that wrote it. They are evidence only when the clips, the
-baselines, the generated frames, the settings and the weights are what the harness asked for and finds again.
+baselines, the generated frames, the settings and the weights are those that the harness requested and reads itself.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.recomputed_errors import WHITE, Recomputed
-from tinyworlds_gate.gate.thresholds import Condition
 from tinyworlds_gate.names import FAIL, INVALID, PASS
 
 BASELINE_AGREEMENT = 1e-3
@@ -32,7 +32,7 @@ def claim_conditions(
     raw: Mapping[str, Any],
     facts: ClipFacts,
     made: Recomputed | None,
-    asked: Mapping[str, Any] | None = None,
+    requested: Mapping[str, Any] | None = None,
     weights: Mapping[str, str] | None = None,
 ) -> list[Condition]:
     """The conditions on one measures file.
@@ -40,13 +40,13 @@ def claim_conditions(
     Args:
         raw: the measures as the process wrote them.
         facts: of the clips that they name, read from the frames file.
-        made: what its generated frames say; None: it left none that can be read, which is told by the caller.
-        asked: setting → value that the harness asked for; None: nobody asked for any.
-        weights: stage → SHA-256 of the weights that were to be measured; None: as above.
+        made: what its generated frames give; None: they cannot be read, which the caller reports.
+        requested: setting → value that the harness requested; None: not compared.
+        weights: stage → SHA-256 of the weights to measure; None: not compared.
     """
     conditions = [_clips(raw, facts), _baseline(raw, facts), _finite(raw)]
-    if asked is not None:
-        conditions.append(_settings(raw, asked))
+    if requested is not None:
+        conditions.append(_settings(raw, requested))
     if weights is not None:
         conditions.append(_weights(raw, weights))
     if made is not None:
@@ -90,18 +90,18 @@ def _finite(raw: Mapping[str, Any]) -> Condition:
     if count is None:
         return Condition("G5.finite", INVALID, "the inference run does not say whether its frames are finite numbers")
     if count:
-        told = (
+        reason = (
             f"{count} values of the generated frames were no finite number before they were clamped: the model "
             "overflows, and clamping hides it"
         )
-        return Condition("G5.finite", FAIL, told)
+        return Condition("G5.finite", FAIL, reason)
     return Condition("G5.finite", PASS, "every generated value is a finite number")
 
 
-def _settings(raw: Mapping[str, Any], asked: Mapping[str, Any]) -> Condition:
-    other = [f"{key}={raw.get(key)!r} instead of {wanted!r}" for key, wanted in asked.items() if raw.get(key) != wanted]
-    problem = f"the inference run measured with {', '.join(other)}: that is not what was asked for" if other else None
-    return _invalid("G5.settings", problem, "measured with the settings that were asked for")
+def _settings(raw: Mapping[str, Any], requested: Mapping[str, Any]) -> Condition:
+    other = [f"{key}={raw.get(key)!r} instead of {one!r}" for key, one in requested.items() if raw.get(key) != one]
+    problem = f"the inference run measured with {', '.join(other)}: not the requested settings" if other else None
+    return _invalid("G5.settings", problem, "measured with the requested settings")
 
 
 def _weights(raw: Mapping[str, Any], weights: Mapping[str, str]) -> Condition:
@@ -137,20 +137,20 @@ def _withheld(made: Recomputed) -> Condition:
         f"{_share(made.withheld_changed)} of the generated values change when the true future is withheld (first "
         f"{made.probed_clips} clips): the rollout sees the frames that it is to predict, so it is not strict"
     )
-    told = "the generated frames stay the same when the true future is withheld"
-    return _invalid("G5.blind", problem if made.withheld_changed > MOST_CHANGED else None, told)
+    reason = "the generated frames stay the same when the true future is withheld"
+    return _invalid("G5.blind", problem if made.withheld_changed > MOST_CHANGED else None, reason)
 
 
 def _repeated(raw: Mapping[str, Any], made: Recomputed) -> Condition:
     sampled = not math.isclose(float(raw.get("temperature") or 0.0), 0.0)
     if sampled:
-        return Condition("G5.repeat", PASS, f"tokens are sampled (temperature {raw['temperature']}), as was asked for")
+        return Condition("G5.repeat", PASS, f"tokens are sampled (temperature {raw['temperature']}), as requested")
     problem = (
         f"{_share(made.repeated_changed)} of the generated values change from one rollout to the next (first "
         f"{made.probed_clips} clips) although the temperature is 0: another run would give another error"
     )
-    told = "a second rollout with another seed gives the same frames"
-    return _invalid("G5.repeat", problem if made.repeated_changed > MOST_CHANGED else None, told)
+    reason = "a second rollout with another seed gives the same frames"
+    return _invalid("G5.repeat", problem if made.repeated_changed > MOST_CHANGED else None, reason)
 
 
 def _share(value: float) -> str:

@@ -4,7 +4,7 @@ The inference process writes what models made of the clips; what the clips are i
 the file again, with their digest, the error of copying the last frame, the memory references, the true actions and the
 player's displacements. `claims.py` holds what the process states to them.
 
-Axes: B clips, T = context + S frames, S generated frames.
+Axes: B clips, T = P + S frames, P context frames, S generated frames.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.gate.measures.information import displacements
 from tinyworlds_gate.gate.measures.memory_references import MemoryErrors, memory_references
 from tinyworlds_gate.gate.measures.raw import MeasuresError
-from tinyworlds_gate.reference.data.clip_reading import read_clips
+from tinyworlds_gate.reference.data.clip_reader import read_clips
 from tinyworlds_gate.reference.data.split import clip_digest
 
 ORIGIN_KEYS = ("data_path", "stride", "frame_size", "context", "generation_steps", "clip_digest")
@@ -31,13 +31,14 @@ class ClipFacts:
 
     ``memory`` is None with the reason in ``memory_note``; ``true_actions`` and ``displacements`` are ``[B, S]``, the
     transition into each generated frame, or None where the file does not tell. ``true_BSHWC`` are the frames that were
-    to be generated, uint8, and ``last_context_BHWC`` those before them.
+    to be generated, uint8, ``context_BPHWC`` the P frames before them, and ``episodes`` [B] the episode of each clip.
     """
 
     file: str
     clip_digest: str
     true_BSHWC: np.ndarray
-    last_context_BHWC: np.ndarray
+    context_BPHWC: np.ndarray
+    episodes: np.ndarray
     copy_last_mse_BS: np.ndarray
     memory: MemoryErrors | None
     memory_note: str
@@ -70,7 +71,8 @@ def clip_facts(raw: dict[str, Any], root: Path) -> ClipFacts:
         file=path.name,
         clip_digest=clip_digest(clips.frames, starts),
         true_BSHWC=clips.frames[:, context:],
-        last_context_BHWC=clips.frames[:, context - 1],
+        context_BPHWC=clips.frames[:, :context],
+        episodes=clips.episode,
         copy_last_mse_BS=_copy_last(clips.frames, context),
         memory=memory,
         memory_note=note,

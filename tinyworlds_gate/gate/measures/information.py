@@ -13,7 +13,6 @@ USED_SHARE = 0.02
 """An action code counts as used when at least this share of the transitions carries it."""
 
 NONE, LEFT, RIGHT, UP, DOWN = range(5)
-DISPLACEMENTS = ("none", "left", "right", "up", "down")
 NO_DISPLACEMENT = -1
 """A jump or a diagonal step, which no single move of a player makes; left out."""
 

@@ -11,7 +11,6 @@ import numpy as np
 from tinyworlds_gate.gate.measures.bootstrap import interval, resampled_means
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.information import (
-    USED_SHARE,
     codes_used,
     entropy_nats,
     normalised_information,
@@ -19,9 +18,7 @@ from tinyworlds_gate.gate.measures.information import (
     shares,
     shares_of_counts,
 )
-from tinyworlds_gate.gate.measures.raw import OPTIONAL_PER_STEP_KEYS, PER_STEP_KEYS, MeasuresError, read_raw
-
-__all__ = ["USED_SHARE", "GateMeasures", "MeasuresError", "psnr_db", "read_raw", "summarise"]
+from tinyworlds_gate.gate.measures.raw import OPTIONAL_PER_STEP_KEYS, PER_STEP_KEYS, MeasuresError
 
 NO_BOUNDS = (
     "no bounds: beating one is no evidence of a leak; they say how much of what can be known is known, by perfect "

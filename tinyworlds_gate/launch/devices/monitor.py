@@ -1,4 +1,4 @@
-"""Samples what the devices do while a chunk trains: raw evidence for ``judge.py``, kept as JSON lines (L3, H6)."""
+"""Sample the devices while a chunk trains and write JSON lines: raw evidence for ``concurrency.py`` (L3, H6)."""
 
 from __future__ import annotations
 
@@ -8,82 +8,70 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
 
-from tinyworlds_gate.launch.devices.nvml import (
-    DeviceSample,
-    GpuInfo,
-    GpuSample,
-    Nvml,
-    gpu_count,
-    gpu_inventory,
-    usable_gpus,
-)
-from tinyworlds_gate.launch.devices.together import judge_cpu_workers, judge_dual_gpu
+from tinyworlds_gate.launch.devices.nvml import DeviceSample, GpuInfo, Nvml
 from tinyworlds_gate.run.process_stat import HAS_PROC, process_stat
-
-__all__ = [
-    "DeviceMonitor",
-    "DeviceSample",
-    "GpuInfo",
-    "GpuSample",
-    "gpu_count",
-    "gpu_inventory",
-    "judge_cpu_workers",
-    "judge_dual_gpu",
-    "read_samples",
-    "usable_gpus",
-]
 
 DENSE_INTERVAL_S = 0.2
 DENSE_SECONDS = 10.0
+BURST_SECONDS = 4.0
+BURST_EVERY_S = 30.0
 
 
 @dataclass
 class Cadence:
-    """When to sample: every 0.2 s in the first 10 s, then every ``interval_s`` (seconds; a shorter one counts at once).
+    """When to sample: every 0.2 s in the first 10 s, then every ``interval_s`` (from the start if it is below 0.2 s).
 
-    Importing torch can take those 10 s, so the first step, and the first GPU work of the launcher's processes,
-    each begin another 10 s of dense samples.
+    Start-up can outlast those 10 s, and a GPU works in bursts. So another 10 s of dense samples follow the first step,
+    and the first GPU work of the launcher's processes on each number of GPUs. Until the chunk ends, there are also 4 s
+    of dense samples every 30 s, long enough to show concurrent work.
     """
 
     interval_s: float
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._dense_until = self.clock() + DENSE_SECONDS
+        self._begin = self.clock()
+        self._dense_until = self._begin + DENSE_SECONDS
         self._next = 0.0
-        self._worked = False
+        self._most_working = 0
 
     def first_step_seen(self) -> None:
-        """Another 10 s of dense samples begin now, not when the present interval is over."""
+        """Start another 10 s of dense samples now, without waiting for the current interval to end."""
         now = self.clock()
         self._dense_until = max(self._dense_until, now + DENSE_SECONDS)
         self._next = min(self._next, now + DENSE_INTERVAL_S)
 
-    def noticed(self, sample: DeviceSample) -> None:
-        """Look closer from the first sample on that shows GPU work of the launcher's own processes."""
-        if not self._worked and any(set(gpu.activity or ()) & set(sample.tree) for gpu in sample.gpus):
-            self._worked = True
+    def observe(self, sample: DeviceSample) -> None:
+        """Start dense samples when a sample shows the launcher's processes working on more GPUs than before."""
+        working = sum(
+            gpu.util_pct != 0 and any(pid in sample.tree for pid in gpu.activity or ()) for gpu in sample.gpus
+        )
+        if working > self._most_working:
+            self._most_working = working
             self.first_step_seen()
 
     @property
     def dense(self) -> bool:
-        """Whether samples are taken every 0.2 s now."""
-        return self.clock() < self._dense_until
+        """Whether samples are currently taken every 0.2 s."""
+        now = self.clock()
+        return now < self._dense_until or (now - self._begin) % BURST_EVERY_S < BURST_SECONDS
 
     def due(self) -> bool:
+        """Whether a sample is due now; if so, schedule the next one."""
         now = self.clock()
         if now < self._next:
             return False
-        self._next = now + (min(DENSE_INTERVAL_S, self.interval_s) if self.dense else self.interval_s)
+        to_burst = BURST_EVERY_S - (now - self._begin) % BURST_EVERY_S
+        self._next = now + (min(DENSE_INTERVAL_S, self.interval_s) if self.dense else min(self.interval_s, to_burst))
         return True
 
 
 class DeviceMonitor:
-    """Takes samples of the GPUs and of the launcher's tree, and writes each to a JSONL file at once.
+    """Samples the GPUs and the launcher's process tree, and writes each sample to a JSONL file at once.
 
     The first sample of a launch is the baseline, taken before the launcher starts.
     """
@@ -102,11 +90,11 @@ class DeviceMonitor:
         self._file.close()
 
     def take_baseline(self) -> None:
-        self._keep(baseline=True, tree=())
+        self._record(baseline=True, tree=())
 
     def take(self, tree: Sequence[int]) -> DeviceSample:
         """Sample now; ``tree`` holds the PIDs of the launcher and its descendants at this moment."""
-        return self._keep(baseline=False, tree=tree)
+        return self._record(baseline=False, tree=tree)
 
     @property
     def gpus(self) -> list[GpuInfo]:
@@ -117,11 +105,11 @@ class DeviceMonitor:
         return self._nvml.problem
 
     def peak_memory_gib(self) -> float | None:
-        """The most GPU memory that this launcher's processes held together; None where NVML does not tell."""
+        """Return the peak GPU memory of this launcher's processes together (GiB); None if NVML does not report it."""
         peaks = [total for sample in self.samples if (total := _memory_of_tree(sample)) is not None]
         return max(peaks) if peaks else None
 
-    def _keep(self, *, baseline: bool, tree: Sequence[int]) -> DeviceSample:
+    def _record(self, *, baseline: bool, tree: Sequence[int]) -> DeviceSample:
         sample = DeviceSample(
             time=time.time(),
             monotonic=time.monotonic(),
@@ -134,34 +122,6 @@ class DeviceMonitor:
         self._file.write(json.dumps(asdict(sample)) + "\n")
         self._file.flush()
         return sample
-
-
-def read_samples(path: Path) -> list[DeviceSample]:
-    """The samples of a JSONL file that a ``DeviceMonitor`` wrote; a torn last line is left out."""
-    lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]
-    return [_sample_from(json.loads(line)) for line in lines]
-
-
-def _sample_from(record: dict[str, Any]) -> DeviceSample:
-    return DeviceSample(
-        time=record["time"],
-        monotonic=record["monotonic"],
-        baseline=record["baseline"],
-        gpus=tuple(_gpu_from(gpu) for gpu in record["gpus"]),
-        tree=tuple(record["tree"]),
-        cpu_s=_by_pid(record["cpu_s"]) or {},
-    )
-
-
-def _gpu_from(record: dict[str, Any]) -> GpuSample:
-    """Samples that were kept before the field ``activity`` existed have none."""
-    lists = {name: _by_pid(record.get(name)) for name in ("processes", "activity")}
-    return GpuSample(**{**record, **lists})
-
-
-def _by_pid(record: dict[str, Any] | None) -> dict[int, Any] | None:
-    """JSON has text keys only."""
-    return None if record is None else {int(pid): value for pid, value in record.items()}
 
 
 def _memory_of_tree(sample: DeviceSample) -> float | None:

@@ -1,4 +1,4 @@
-"""Reads NVIDIA GPUs through NVML (nvidia-ml-py), guarded: no driver, a failing call or an odd device is "unknown"."""
+"""Read NVIDIA GPUs through NVML (nvidia-ml-py); without a driver, or if a call fails, values are unknown (None)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, TypeVar
 
-GIB = 2**30
+from tinyworlds_gate.run.machine import GIB
+
 T = TypeVar("T")
 
-# The driver samples each process's utilisation about once a second; a shorter look back finds nothing between two.
+# The driver samples the utilisation of each process about once a second; a shorter lookback can miss all samples.
 ACTIVITY_LOOKBACK_S = 1.2
-# NVML's error numbers (nvml.h). "Not found" is the answer where no process had any utilisation in the time asked for.
+# NVML's error numbers (nvml.h). "Not found" means that no process had any utilisation in the requested period.
 _NOTHING_FOUND = (0, 6)
-_NOT_TOLD = (3, 4, 13)  # not supported (MIG, vGPU, WSL), no permission, no such function in this driver
-_GREW_MEANWHILE = 7
+_NOT_SUPPORTED = (3, 4, 13)  # not supported (MIG, vGPU, WSL), no permission, no such function in this driver
+_LIST_GREW = 7
 
 
 @dataclass(frozen=True)
 class GpuInfo:
-    """One GPU, or one MIG slice of a GPU (``mig``; then the name says so and utilisation is unknown)."""
+    """One GPU, or one MIG slice of a GPU (``mig``; then its utilisation is unknown)."""
 
     index: int
     name: str
@@ -35,11 +36,11 @@ class GpuInfo:
 
 @dataclass(frozen=True)
 class GpuSample:
-    """One GPU at one moment; None is "not known". PIDs are as NVML reports them, in a container maybe the host's.
+    """One GPU at one moment; None means unknown. PIDs are as NVML reports them (in a container maybe the host's).
 
-    ``processes``: PID of each compute context → GiB (or None). ``activity``: PID → utilisation of the GPU's
-    multiprocessors in percent over the last 1.2 s, only of processes that had any. ``activity_told`` is False where
-    the driver says that it does not tell utilisation by process (which is no failure of one call).
+    ``processes``: PID of each compute context → GiB (or None). ``activity``: PID → SM utilisation in percent over the
+    last 1.2 s, only of processes with any. ``activity_told`` is False if the driver does not support utilisation by
+    process, and None if the call failed.
     """
 
     uuid: str
@@ -51,9 +52,9 @@ class GpuSample:
 
 
 class Nvml:
-    """An open NVML session over the GPUs that CUDA_VISIBLE_DEVICES leaves; a context manager.
+    """An NVML session over the GPUs visible through CUDA_VISIBLE_DEVICES; a context manager.
 
-    ``problem`` tells why there are no devices, or what failed last.
+    ``problem`` is why there are no devices, or the last failure.
     """
 
     def __init__(self, visible: str | None = None) -> None:
@@ -91,33 +92,33 @@ class Nvml:
 
     def close(self) -> None:
         if self._nvml is not None:
-            with suppress(self._nvml.NVMLError):  # a library that failed has its problem told already
+            with suppress(self._nvml.NVMLError):  # its failure is already reported
                 self._nvml.nvmlShutdown()
             self._nvml = None
 
     def sample(self) -> list[GpuSample]:
-        """Utilisation, memory and compute processes of every visible GPU now; a failing call gives None."""
+        """Return utilisation, memory and compute processes of every visible GPU now; None where a call fails."""
         return [self._sample(device) for device in self.devices] if self._nvml is not None else []
 
     def _sample(self, device: GpuInfo) -> GpuSample:
         nvml, handle = self._nvml, self._handles[device.uuid]
         if nvml is None:
             return GpuSample(device.uuid, None, None, None)
-        rates = None if device.mig else self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
-        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, handle)
-        running = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
-        activity, told = self._activity(nvml, handle)
+        rates = None if device.mig else self._query(nvml.nvmlDeviceGetUtilizationRates, handle)
+        memory = self._query(nvml.nvmlDeviceGetMemoryInfo, handle)
+        running = self._query(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        activity, supported = self._activity(nvml, handle)
         return GpuSample(
             uuid=device.uuid,
             util_pct=None if rates is None else float(rates.gpu),
             memory_used_gib=None if memory is None else round(memory.used / GIB, 4),
             processes=None if running is None else {int(one.pid): _gib(one.usedGpuMemory) for one in running},
             activity=activity,
-            activity_told=told,
+            activity_told=supported,
         )
 
     def _activity(self, nvml: ModuleType, handle: Any) -> tuple[dict[int, float] | None, bool | None]:
-        """Utilisation by process, and whether the driver tells it; (None, None): this call failed."""
+        """Return utilisation by process, and whether the driver supports it; (None, None) if the call failed."""
         call = getattr(nvml, "nvmlDeviceGetProcessUtilization", None)
         if call is None:
             return None, False
@@ -128,16 +129,16 @@ class Nvml:
                 number = getattr(error, "value", None)
                 if number in _NOTHING_FOUND:
                     return {}, True
-                if number in _NOT_TOLD:
+                if number in _NOT_SUPPORTED:
                     return None, False
-                if number != _GREW_MEANWHILE:
+                if number != _LIST_GREW:
                     self.problem = f"nvmlDeviceGetProcessUtilization: {error}"
                     return None, None
             else:
                 return _by_process(entries), True
         return None, None
 
-    def _ask(self, call: Callable[..., T], *arguments: Any) -> T | None:
+    def _query(self, call: Callable[..., T], *arguments: Any) -> T | None:
         if self._nvml is None:
             return None
         try:
@@ -153,7 +154,7 @@ class Nvml:
             slices = self._mig_slices(nvml, handle)
             name = str(nvml.nvmlDeviceGetName(handle))
             for device in slices or [handle]:
-                memory = self._ask(nvml.nvmlDeviceGetMemoryInfo, device)
+                memory = self._query(nvml.nvmlDeviceGetMemoryInfo, device)
                 info = GpuInfo(
                     index=index,
                     name=f"{name} (MIG slice)" if slices else name,
@@ -165,42 +166,42 @@ class Nvml:
         return found
 
     def _mig_slices(self, nvml: ModuleType, handle: Any) -> list[Any]:
-        mode = self._ask(nvml.nvmlDeviceGetMigMode, handle)
-        self.problem = None  # most GPUs know no MIG and answer "not supported"
+        mode = self._query(nvml.nvmlDeviceGetMigMode, handle)
+        self.problem = None  # GPUs without MIG return "not supported"
         if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
             return []
-        count = self._ask(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
-        found = [self._ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, at) for at in range(count)]
-        self.problem = None  # empty slots answer "not found"
+        count = self._query(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
+        found = [self._query(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, at) for at in range(count)]
+        self.problem = None  # empty slots return "not found"
         return [device for device in found if device is not None]
 
 
 def gpu_inventory() -> list[GpuInfo]:
-    """The visible GPUs, without importing torch; empty where there are none or NVML is absent."""
+    """Return the visible GPUs without importing torch; empty if there are none or NVML is missing."""
     with Nvml() as nvml:
         return list(nvml.devices)
 
 
-_held: list[Nvml] = []
+_open_sessions: list[Nvml] = []
 
 
-def keep_gpus_awake() -> None:
-    """Hold one NVML session open until this process ends; a further call does nothing.
+def keep_gpus_initialized() -> None:
+    """Hold one NVML session open until this process ends; further calls do nothing.
 
-    Without persistence mode the driver lets a GPU go when its last user closes it, and the next one waits seconds for
-    it; a run looks at its GPUs at its start and around every chunk. No setting of a GPU is changed by this.
+    Without persistence mode the driver deinitialises a GPU when its last client closes it, and the next client waits
+    seconds for it. A run samples its GPUs at its start and around every chunk. This changes no setting of a GPU.
     """
-    if not _held:
-        _held.append(Nvml())
+    if not _open_sessions:
+        _open_sessions.append(Nvml())
 
 
 def gpu_count() -> int:
-    """How many workers can have a GPU of their own (``usable_gpus``)."""
+    """Return how many workers can have their own GPU (``usable_gpus``)."""
     return usable_gpus(gpu_inventory())
 
 
 def usable_gpus(devices: Sequence[GpuInfo]) -> int:
-    """Whole GPUs each count; of MIG slices alone CUDA gives a process one, however many there are.
+    """Count whole GPUs; with MIG slices only, return 1, because CUDA gives a process only one slice.
 
     Source: NVIDIA MIG User Guide, "CUDA can only enumerate a single compute instance".
     """
@@ -209,18 +210,18 @@ def usable_gpus(devices: Sequence[GpuInfo]) -> int:
 
 
 def visible_devices(devices: Sequence[GpuInfo], chosen: str | None) -> list[GpuInfo]:
-    """What CUDA_VISIBLE_DEVICES (None: unset) leaves, in its order: indices or UUID prefixes, up to the first bad one.
+    """Return the devices that CUDA_VISIBLE_DEVICES selects (None: unset), up to its first invalid index or UUID prefix.
 
     Source: CUDA C++ Programming Guide, environment variables ("an invalid index hides all after it").
     """
     if chosen is None:
         return list(devices)
     found: list[GpuInfo] = []
-    for word in (part.strip() for part in chosen.split(",")):
-        if re.fullmatch(r"\d+", word):
-            matches = [device for device in devices if device.index == int(word)][:1]
+    for name in (part.strip() for part in chosen.split(",")):
+        if re.fullmatch(r"\d+", name):
+            matches = [device for device in devices if device.index == int(name)][:1]
         else:
-            matches = [device for device in devices if word and device.uuid.lower().startswith(word.lower())]
+            matches = [device for device in devices if name and device.uuid.lower().startswith(name.lower())]
         if len(matches) != 1 or matches[0] in found:
             break
         found.append(matches[0])
@@ -232,7 +233,7 @@ def _gib(number_of_bytes: int | None) -> float | None:
 
 
 def _by_process(entries: Sequence[Any]) -> dict[int, float]:
-    """The highest utilisation of each process; some drivers leave slots unwritten, which are no percentages."""
+    """Return the highest utilisation of each process; entries that are no percentage (unwritten slots) are skipped."""
     found: dict[int, float] = {}
     for entry in entries:
         if entry.pid > 0 and 0 < entry.smUtil <= 100:
@@ -240,14 +241,11 @@ def _by_process(entries: Sequence[Any]) -> dict[int, float]:
     return found
 
 
-# The plain record of one look at the devices.
-
-
 @dataclass(frozen=True)
 class DeviceSample:
-    """One moment: the GPUs, the PIDs of the launcher's tree, and the CPU seconds of each of them so far.
+    """One sample: the GPUs, the PIDs of the launcher's process tree, and the CPU seconds of each so far.
 
-    ``monotonic`` is the clock that heartbeats carry too. ``baseline``: taken before the launch.
+    Heartbeats carry the same ``monotonic`` clock. ``baseline``: taken before the launch.
     """
 
     time: float

@@ -1,4 +1,4 @@
-"""When a worker worked, as its heartbeats tell: spans of monotonic time in which its step grew (pure; L3, H6)."""
+"""Compute from heartbeats when a worker worked: spans of monotonic time in which its step grew (pure; L3, H6)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tinyworlds_gate.run.heartbeat import Beat
 
 Span = tuple[float, float]
 
-# A pause longer than this between two beats is no work, unless the worker's usual steps take longer.
+# A longer pause between two beats does not count as work, unless the worker's usual steps take longer.
 SHORTEST_PAUSE_S = 1.5
 _LONGEST_PAUSE_S = 10.0
 
 
 def beats_by_rank(heartbeats: Sequence[Beat]) -> dict[int, list[Beat]]:
-    """Each rank's beats in time order, of its newest process only."""
+    """Return each rank's beats in time order, of its newest process only."""
     by_rank: dict[int, list[Beat]] = {}
     for beat in sorted(heartbeats, key=lambda one: one.monotonic):
         by_rank.setdefault(beat.rank, []).append(beat)
@@ -28,7 +28,7 @@ def beats_by_rank(heartbeats: Sequence[Beat]) -> dict[int, list[Beat]]:
 
 
 def working_spans(beats: Sequence[Beat], *, with_cpu: bool) -> list[Span]:
-    """Where the step grew from one beat to the next without a long pause (and CPU time was used), in time order."""
+    """Return the spans between beats in which the step grew without a long pause (and CPU time was used)."""
     longest = _longest_pause(beats)
     return [
         (earlier.monotonic, later.monotonic)
@@ -40,13 +40,13 @@ def working_spans(beats: Sequence[Beat], *, with_cpu: bool) -> list[Span]:
 
 
 def span_at(spans: Sequence[Span], moment: float) -> Span | None:
-    """The span that holds a moment, or None."""
+    """Return the span that contains a moment, or None."""
     at = bisect_right(spans, (moment, float("inf"))) - 1
     return spans[at] if at >= 0 and moment < spans[at][1] else None
 
 
 def shared_spans(first: Sequence[Span], second: Sequence[Span]) -> list[Span]:
-    """The moments that two lists of spans have in common."""
+    """Return the intersection of two lists of spans."""
     shared: list[Span] = []
     left = right = 0
     while left < len(first) and right < len(second):
@@ -62,6 +62,6 @@ def shared_spans(first: Sequence[Span], second: Sequence[Span]) -> list[Span]:
 
 
 def _longest_pause(beats: Sequence[Beat]) -> float:
-    """Beats further apart than this are no continuous work: 3 usual gaps, within 1.5 to 10 s."""
+    """Return the longest gap between beats that counts as continuous work: 3 median gaps, within 1.5 to 10 s."""
     gaps = [later.monotonic - earlier.monotonic for earlier, later in pairwise(beats)]
     return min(_LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, 3 * median(gaps))) if gaps else 0.0

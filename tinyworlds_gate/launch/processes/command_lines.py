@@ -1,4 +1,4 @@
-"""Which program a Python command line runs: the script or module, through torchrun too (pure)."""
+"""Parse a Python command line: which script or module it runs, also through torchrun or a debugger (pure)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _WRAPPER_COMMANDS = {"coverage": "run"}
 
 @dataclass(frozen=True)
 class Program:
-    """What runs: ``script`` (a path as written, relative to the process's cwd) or ``module`` (a dotted name).
+    """The program: ``script`` (a path, maybe relative to the process's cwd) or ``module`` (a dotted name).
 
-    ``launcher`` is True when torchrun starts it (then the process itself is no worker).
+    ``launcher`` is True if torchrun runs it (then the process itself is not a worker).
     """
 
     script: str | None
@@ -45,14 +45,14 @@ class Program:
 
 
 def is_python(executable: str) -> bool:
-    """True for the path of a Python interpreter (``python``, ``python3.12``, ``pypy3``)."""
+    """Whether this is the path of a Python interpreter (``python``, ``python3.12``, ``pypy3``)."""
     return _PYTHON.fullmatch(PurePath(executable).name) is not None
 
 
 def program_of(argv: Sequence[str], executable: str | None = None) -> Program | None:
-    """The program that ``argv`` runs, None when it runs none (``-c``, an interactive shell, no Python).
+    """Return the program that ``argv`` runs; None if there is none (``-c``, an interactive shell, no Python).
 
-    ``executable`` is the real path of the program file where it is known (argv[0] can be anything).
+    ``executable`` is the real path of the executable, if known (argv[0] can be anything).
     """
     if not argv:
         return None
@@ -61,74 +61,76 @@ def program_of(argv: Sequence[str], executable: str | None = None) -> Program | 
     return _torchrun_program(list(argv[1:])) if PurePath(argv[0]).name == "torchrun" else None
 
 
-def _python_program(words: list[str]) -> Program | None:
-    while words:
-        word = words.pop(0)
-        if word in _PYTHON_OPTIONS_WITH_VALUE:
-            words = words[1:]
-        elif word.startswith("--"):
+def _python_program(arguments: list[str]) -> Program | None:
+    while arguments:
+        argument = arguments.pop(0)
+        if argument in _PYTHON_OPTIONS_WITH_VALUE:
+            arguments = arguments[1:]
+        elif argument.startswith("--"):
             continue
-        elif word == "-" or not word.startswith("-"):
-            return None if word == "-" else _script_program(word, words)
-        elif "m" in (letters := _short_options(word)):
-            module = word[letters.index("m") + 2 :] or (words.pop(0) if words else "")
-            return _module_program(module, words)
+        elif argument == "-" or not argument.startswith("-"):
+            return None if argument == "-" else _script_program(argument, arguments)
+        elif "m" in (letters := _short_options(argument)):
+            module = argument[letters.index("m") + 2 :] or (arguments.pop(0) if arguments else "")
+            return _module_program(module, arguments)
         elif "c" in letters:
             return None
     return None
 
 
-def _short_options(word: str) -> str:
-    """The letters of ``-uBm``; what follows the first that takes a value (c, m, W, X) is its value."""
-    found = re.match(r"-([^cmWX]*[cmWX]?)", word)
+def _short_options(argument: str) -> str:
+    """Return the letters of ``-uBm``, up to the first one that takes a value (c, m, W, X)."""
+    found = re.match(r"-([^cmWX]*[cmWX]?)", argument)
     return found[1] if found else ""
 
 
-def _script_program(script: str, words: list[str]) -> Program | None:
+def _script_program(script: str, arguments: list[str]) -> Program | None:
     name = PurePath(script).name
     if name == "torchrun":
-        return _torchrun_program(words)
+        return _torchrun_program(arguments)
     if name in ("coverage", "debugpy"):  # the console script, and the folder that an editor's debugger starts
-        return _wrapped_program(name, words)
+        return _wrapped_program(name, arguments)
     return Program(script=script, module=None)
 
 
-def _module_program(module: str, words: list[str]) -> Program | None:
+def _module_program(module: str, arguments: list[str]) -> Program | None:
     if module in _TORCHRUN_MODULES:
-        return _torchrun_program(words)
+        return _torchrun_program(arguments)
     if module in _WRAPPER_MODULES:
-        return _wrapped_program(module, words)
+        return _wrapped_program(module, arguments)
     return Program(script=None, module=module)
 
 
-def _wrapped_program(wrapper: str, words: list[str]) -> Program | None:
-    """The program behind a profiler's or a debugger's own options."""
-    if (command := _WRAPPER_COMMANDS.get(wrapper)) is not None and words[:1] != [command]:
+def _wrapped_program(wrapper: str, arguments: list[str]) -> Program | None:
+    """Return the program after the options of a profiler or debugger."""
+    if (command := _WRAPPER_COMMANDS.get(wrapper)) is not None and arguments[:1] != [command]:
         return None
     if command is not None:
-        words = words[1:]
-    while words and words[0].startswith("-") and words[0] != "-m":
-        option = words.pop(0)
+        arguments = arguments[1:]
+    while arguments and arguments[0].startswith("-") and arguments[0] != "-m":
+        option = arguments.pop(0)
         if option in _WRAPPER_MODULES[wrapper] or option.startswith("--configure-"):
-            words = words[1:]
-    return _python_program(words)
+            arguments = arguments[1:]
+    return _python_program(arguments)
 
 
-def _torchrun_program(words: list[str]) -> Program | None:
-    """The training script after torchrun's own options, which take a value unless they are flags."""
+def _torchrun_program(arguments: list[str]) -> Program | None:
+    """Return the training script after torchrun's own options, which take a value unless they are flags."""
     as_module = False
-    while words:
-        word = words.pop(0)
-        if not word.startswith("-"):
-            return Program(script=None if as_module else word, module=word if as_module else None, launcher=True)
-        option = word.replace("_", "-")
+    while arguments:
+        argument = arguments.pop(0)
+        if not argument.startswith("-"):
+            return Program(
+                script=None if as_module else argument, module=argument if as_module else None, launcher=True
+            )
+        option = argument.replace("_", "-")
         if option in ("-m", "--module"):
             as_module = True
-        elif option not in TORCHRUN_FLAGS and "=" not in word and not _holds_value(word):
-            words = words[1:]
+        elif option not in TORCHRUN_FLAGS and "=" not in argument and not _holds_value(argument):
+            arguments = arguments[1:]
     return None
 
 
-def _holds_value(word: str) -> bool:
-    """True for a short option with its value attached (``-r3``), and for ``-h``."""
-    return word == "-h" or (not word.startswith("--") and len(word) > 2)
+def _holds_value(argument: str) -> bool:
+    """Whether this is a short option with its value attached (``-r3``), or ``-h``."""
+    return argument == "-h" or (not argument.startswith("--") and len(argument) > 2)

@@ -1,4 +1,4 @@
-"""Ends processes for good: SIGTERM from the leaves up, a wait, the identity verified again, SIGKILL, a last look."""
+"""End process trees: SIGTERM from the leaves up, wait, verify the identities again, SIGKILL, verify the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinyworlds_gate.launch.processes.find import (
     ProcessFacts,
     StageProcess,
     find_launch,
-    find_left_over,
+    find_leftovers,
     find_stage_processes,
     own_ancestry,
     parents_first,
@@ -40,7 +40,7 @@ LEFT_ALONE = "left alone"
 
 @dataclass(frozen=True)
 class EndedProcess:
-    """One line of ``stale_processes.ended`` in docs/journal.md; ``signal`` is the one that ended it."""
+    """One entry of ``stale_processes.ended`` (docs/journal.md); ``signal`` is the signal that ended the process."""
 
     pid: int
     age_s: float
@@ -59,11 +59,10 @@ def end_processes(
     kill_wait_s: float = KILL_WAIT_S,
     more: Callable[[], Iterable[StageProcess | ProcessFacts]] | None = None,
 ) -> list[EndedProcess]:
-    """End the given processes and all their descendants; returns what became of each, parents first.
+    """End the given processes and all their descendants; return the outcome of each, parents first.
 
-    Every process is snapshotted with its start, so that a PID that is reused meanwhile is never signalled. ``more``
-    names processes that came up while others were ending; it is asked until there are none. This process
-    and its ancestors are never signalled.
+    Every process is identified by PID and start time, so that a reused PID is never signalled. ``more`` finds processes
+    that started meanwhile; it is called until it finds none. This process and its ancestors are never signalled.
     """
     ended: dict[ProcessIdentity, EndedProcess] = {}
     pending = _snapshot(found)
@@ -78,18 +77,18 @@ def end_processes(
 
 
 def end_stale(target: Target, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
-    """L1: end every training process of this project, and what earlier runs of the harness left behind."""
+    """End every training process of this project, and leftovers of earlier harness runs (L1)."""
 
     def stale() -> list[StageProcess]:
-        return [*find_stage_processes(target), *find_left_over(target)]
+        return [*find_stage_processes(target), *find_leftovers(target)]
 
     return end_processes(stale(), grace_s=grace_s, more=stale)
 
 
 def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
-    """End a launch of ours: the launcher's tree and every orphan that carries the launch's marker.
+    """End one of our launches: the launcher's process tree and every orphan with the launch's marker.
 
-    A PID that another process got after the launcher had been reaped is not the launcher.
+    A PID that was reused after the launcher was reaped is not signalled.
     """
 
     def launched() -> list[StageProcess | ProcessFacts]:
@@ -100,7 +99,7 @@ def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: 
 
 
 def require_ended(records: Iterable[EndedProcess]) -> None:
-    """Raise ``LaunchError`` when one of the processes is still there: a second launcher would share its GPUs (L1)."""
+    """Raise ``LaunchError`` if one of the processes is still alive: a second launcher would share its GPUs (L1)."""
     alive = [record for record in records if record.outcome in (SURVIVED, REFUSED)]
     if alive:
         first = alive[0]
@@ -111,15 +110,15 @@ def require_ended(records: Iterable[EndedProcess]) -> None:
         )
 
 
-def left_alone(found: StageProcess) -> EndedProcess:
-    """The record of a process that was found and, as the user asked, not ended."""
+def skipped_record(found: StageProcess) -> EndedProcess:
+    """Return the record of an extra process that was not ended because of the user's settings."""
     return EndedProcess(found.pid, found.facts.age_s, found.facts.cmdline, None, LEFT_ALONE)
 
 
 def send(identity: ProcessIdentity, number: int) -> bool:
-    """Signal this very process; False when it is gone. Raises ``PermissionError`` when it is not ours to signal.
+    """Signal exactly this process; return False if it is gone. Raises ``PermissionError`` if that is not permitted.
 
-    With a pidfd the kernel guarantees that the verified process is the signalled one.
+    A pidfd guarantees that the verified process is the signalled one.
     """
     if not hasattr(os, "pidfd_open"):
         return identity.is_alive() and _kill(identity.pid, number)
@@ -149,7 +148,7 @@ def _kill(pid: int, number: int) -> bool:
 
 
 def _snapshot(found: Iterable[StageProcess | ProcessFacts]) -> list[ProcessFacts]:
-    """Facts of the processes and their descendants, parents before children, never our own ancestry."""
+    """Return the facts of the processes and their descendants, parents first, without our own ancestors."""
     roots = [one.facts if isinstance(one, StageProcess) else one for one in found]
     never = own_ancestry()
     members = {facts.identity: facts for facts in tree_of(facts.pid for facts in roots if facts.identity.is_alive())}
@@ -177,7 +176,7 @@ def _end_round(members: list[ProcessFacts], grace_s: float, kill_wait_s: float) 
 
 
 def _wake(identity: ProcessIdentity, number: int) -> None:
-    """A stopped process (SIGSTOP, a debugger) acts on SIGTERM once it runs again; a checkout's is left to SIGKILL."""
+    """Resume a stopped process so that it handles SIGTERM; one of a checkout stays stopped and gets SIGKILL."""
     try:
         process = psutil.Process(identity.pid)
         stopped = number == signal.SIGTERM and process.status() == psutil.STATUS_STOPPED
@@ -198,7 +197,7 @@ def _all_ended(members: list[ProcessFacts], wait_s: float) -> bool:
 
 
 def _reap_adopted(facts: ProcessFacts) -> None:
-    """Reap an orphan that became our child (as PID 1 or a subreaper); other children are their starter's to reap."""
+    """Reap an orphan that became our child (if we are PID 1 or a subreaper); other children are reaped elsewhere."""
     with suppress(psutil.Error, ChildProcessError):
         if facts.parent != os.getpid() and psutil.Process(facts.pid).ppid() == os.getpid():
             os.waitpid(facts.pid, os.WNOHANG)

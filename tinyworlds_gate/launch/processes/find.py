@@ -1,4 +1,4 @@
-"""Finds the training processes of one project by what they are, never by a word in a command line (L1, L2, H5)."""
+"""Find the training processes of one project by the program they run, not by matching text (L1, L2, H5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tinyworlds_gate.targets.base import Target
 
 @dataclass(frozen=True)
 class ProcessFacts:
-    """What the process table says about one process at one moment; ``cmdline`` is already without secrets."""
+    """One process at one moment; secrets in ``cmdline`` are already redacted."""
 
     identity: ProcessIdentity
     parent: int
@@ -35,7 +35,7 @@ class ProcessFacts:
 
 @dataclass(frozen=True)
 class StageProcess:
-    """A process that runs a stage of this project; ``stage`` is None for a helper that the run's marker betrays."""
+    """A process that runs a stage of this project; ``stage`` is None for a helper found by its environment marker."""
 
     facts: ProcessFacts
     stage: str | None
@@ -51,14 +51,14 @@ class StageProcess:
 
 
 def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
-    """All training processes of this project on this machine that belong to this user, launchers first.
+    """Return all training processes of this project on this machine that belong to this user, launchers first.
 
-    A process counts when it has our user, lives in our root file system, and runs (with Python or torchrun) a
-    program that resolves, from its own working directory, to a stage script or stage module of ``target``. This
-    process, its ancestors and the PIDs in ``exclude`` never count.
+    A process counts if it has our user and root file system and runs (with Python or torchrun) a program that
+    resolves, from its own working directory, to a stage script or stage module of ``target``. This process, its
+    ancestors and the PIDs in ``exclude`` never count.
     """
     found = []
-    # What most processes are is told by their program alone; the guard looks every 2 s, at all of them.
+    # Cheap filter first: the guard checks all processes every 2 s, and most are neither Python nor torchrun.
     for process in psutil.process_iter():
         if process.pid in exclude or not _may_run_a_program(process.pid):
             continue
@@ -72,36 +72,36 @@ def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> li
     return sorted((one for one in found if one.pid not in never), key=lambda one: (not one.launcher, one.pid))
 
 
-def find_left_over(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
-    """Processes that an earlier harness run of this project started (by the marker that children inherit).
+def find_leftovers(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
+    """Return processes that an earlier harness run of this project started, by their inherited marker.
 
-    They may be helpers whose command line says nothing: a data loader's worker, a compiler, inference.
+    They include helpers whose command line does not identify them: data-loader workers, compilers, inference.
     """
     project = str(target.root)
     return _marked(exclude, lambda env: env.get(PROJECT_VARIABLE) == project)
 
 
 def find_launch(token: str, *, exclude: Collection[int] = ()) -> list[StageProcess]:
-    """Every process that inherited this launch's marker, orphans in sessions of their own included."""
+    """Return every process that inherited this launch's marker, including orphans in other sessions."""
     return _marked(exclude, lambda env: env.get(LAUNCH_VARIABLE) == token)
 
 
-def carries_launch(pid: int, token: str) -> bool:
-    """Whether the process that has this PID inherited the launch's marker."""
+def belongs_to_launch(pid: int, token: str) -> bool:
+    """Whether the process with this PID inherited the launch's marker."""
     with suppress(psutil.Error, OSError):
         return psutil.Process(pid).environ().get(LAUNCH_VARIABLE) == token
     return False
 
 
 def node_marker(pid: int) -> str | None:
-    """Which node of which run a process trains for (``NODE_VARIABLE``); None when it does not say."""
+    """Return the node and run that a process trains for (``NODE_VARIABLE``); None if it is not set."""
     with suppress(psutil.Error, OSError):
         return psutil.Process(pid).environ().get(NODE_VARIABLE)
     return None
 
 
 def tree_of(pids: Iterable[int]) -> list[ProcessFacts]:
-    """The given processes and all their descendants, parents before children (PIDs that wrapped around too)."""
+    """Return the given processes and all their descendants, parents before children."""
     tree: dict[int, ProcessFacts] = {}
     for pid in pids:
         with suppress(psutil.Error):
@@ -114,7 +114,7 @@ def tree_of(pids: Iterable[int]) -> list[ProcessFacts]:
 
 
 def parents_first(members: Iterable[ProcessFacts]) -> list[ProcessFacts]:
-    """The processes in an order in which none comes before its parent; otherwise as they came."""
+    """Sort processes so that parents come before children, whatever their PIDs; otherwise keep the order."""
     members = list(members)
     by_pid = {facts.pid: facts for facts in members}
 
@@ -129,7 +129,7 @@ def parents_first(members: Iterable[ProcessFacts]) -> list[ProcessFacts]:
 
 
 def facts_of(process: psutil.Process) -> ProcessFacts | None:
-    """The facts of a live process, None when it is gone or a zombie."""
+    """Return the facts of a live process; None if it is gone or a zombie."""
     try:
         start = process_start(process.pid)
         if start is None or is_zombie(process.pid):
@@ -148,7 +148,7 @@ def facts_of(process: psutil.Process) -> ProcessFacts | None:
 
 
 def own_ancestry() -> set[int]:
-    """This process and its ancestors: never to be ended."""
+    """Return the PIDs of this process and its ancestors, which are never ended."""
     pids, pid = {os.getpid()}, os.getppid()
     while pid > 0 and pid not in pids:
         pids.add(pid)
@@ -169,7 +169,7 @@ def _marked(exclude: Collection[int], matches: Callable[[dict[str, str]], bool])
 
 
 def _own_users_processes(exclude: Collection[int]) -> Iterator[psutil.Process]:
-    """Processes of our user in our root file system (a container's paths mean other files), our ancestry left out."""
+    """Yield processes of our user in our root file system (paths in a container mean other files), except ancestors."""
     never = own_ancestry() | set(exclude)
     user = os.getuid()
     for process in psutil.process_iter():
@@ -183,20 +183,20 @@ def _own_users_processes(exclude: Collection[int]) -> Iterator[psutil.Process]:
 
 
 def _may_run_a_program(pid: int) -> bool:
-    """Whether `program_of` could find a program in a process, told by two cheap looks; unknown counts as yes."""
+    """Cheap check whether `program_of` could find a program in a process; unknown counts as yes."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
-            words = file.read()
+            cmdline = file.read()
     except OSError:
         return not os.path.exists("/proc/self/cmdline") or os.path.exists(f"/proc/{pid}")
-    if not words:  # the kernel's own threads, and the dead
+    if not cmdline:  # kernel threads and zombies
         return False
-    if b"torchrun" in words:
+    if b"torchrun" in cmdline:
         return True
     try:
         executable = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
     except OSError:
-        return b"py" in words
+        return b"py" in cmdline
     return _is_interpreter(executable)
 
 
@@ -211,7 +211,7 @@ def _shares_our_root(pid: int) -> bool:
 
 
 def _stage_of(process: psutil.Process, target: Target) -> tuple[str, bool] | None:
-    """The stage that a process runs and whether it is a launcher; None for every other process."""
+    """Return the stage that a process runs and whether it is a launcher; None for other processes."""
     argv = process.cmdline()
     try:
         executable: str | None = process.exe() or None
@@ -225,14 +225,16 @@ def _stage_of(process: psutil.Process, target: Target) -> tuple[str, bool] | Non
     stage = _stage_of_module(program, target) if file is None else _stage_of_file(file, target)
     if stage is None:
         return None
-    # A file of this project tells the project. One that others run too, or that lies where we cannot see, does not.
+    # A file inside the project identifies it; a script shared by projects, or one outside, does not.
     shared = target.shared_scripts or file is None or not file.is_relative_to(target.root)
     return None if shared and not _runs_in_project(process, cwd, target) else (stage, program.launcher)
 
 
 def _file_of(program: Program, cwd: Path, process: psutil.Process) -> Path | None:
-    """The file that a program's name means to its process: a script from its working directory, a module from there
-    or its PYTHONPATH; None for a module that is installed elsewhere."""
+    """Resolve a program to a file: a script from the working directory, a module from there or PYTHONPATH.
+
+    Returns None for a module that is installed elsewhere.
+    """
     if program.script is not None:
         return (cwd / program.script).resolve()
     if program.module is None:
@@ -255,7 +257,7 @@ def _stage_of_module(program: Program, target: Target) -> str | None:
 
 
 def _runs_in_project(process: psutil.Process, cwd: Path, target: Target) -> bool:
-    """By its working directory (a project's stages start in its root), or by the run root in its environment."""
+    """Whether the working directory is the project's root, or the run root in the environment is inside it."""
     if cwd.resolve() == target.root:
         return True
     run_root = process.environ().get(RUN_ROOT_VARIABLE)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP of the harness arrive like Ctrl-C, and wait while children are being ended."""
+"""Handle SIGTERM and SIGHUP of the harness like Ctrl-C, and defer them while child processes are being ended."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from tinyworlds_gate.launch.processes.end import EndedProcess
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a person, a scheduler or a closed terminal sends to end a run."""
+"""Signals of a person, a scheduler or a closed terminal that end a run."""
 
-_HELD = (*ENDING, signal.SIGALRM)
-"""pytest-timeout's alarm too must not break off the ending of children."""
+_DEFERRED = (*ENDING, signal.SIGALRM)
+"""pytest-timeout's alarm must not interrupt the ending of child processes either."""
 
 
 class HarnessTerminated(KeyboardInterrupt):
-    """The harness was told to stop by a signal; ``signal_name`` says which."""
+    """A signal asked the harness to stop; ``signal_name`` is its name."""
 
     def __init__(self, signal_name: str) -> None:
         super().__init__(f"the harness received {signal_name}")
@@ -29,10 +29,10 @@ class HarnessTerminated(KeyboardInterrupt):
 
 
 @contextmanager
-def termination_raises() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise ``HarnessTerminated`` where they would have killed the process at once.
+def raise_on_termination() -> Iterator[None]:
+    """Context in which SIGTERM and SIGHUP raise ``HarnessTerminated`` instead of killing the process.
 
-    A handler that someone else installed stays; outside the main thread Python allows none and nothing changes.
+    Handlers installed by others stay. Outside the main thread Python allows no handlers, and nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,47 +48,47 @@ def termination_raises() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_wait() -> Iterator[Callable[[], None]]:
-    """Inside, Ctrl-C, SIGTERM, SIGHUP and the alarm of a timeout are held back: no line is broken off half done.
+def defer_interrupts() -> Iterator[Callable[[], None]]:
+    """Context in which Ctrl-C, SIGTERM, SIGHUP and a timeout's SIGALRM are deferred.
 
-    What came is raised at the end, and by the function that this yields, at a point that the caller chooses.
+    Deferred signals are raised at the end, and by the yielded function, at points that the caller chooses.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    came: list[signal.Signals] = []
-    previous = {number: signal.getsignal(number) for number in _HELD}
+    pending: list[signal.Signals] = []
+    previous = {number: signal.getsignal(number) for number in _DEFERRED}
 
-    def hold(number: int, _frame: FrameType | None) -> None:
-        came.append(signal.Signals(number))
+    def defer(number: int, _frame: FrameType | None) -> None:
+        pending.append(signal.Signals(number))
 
-    def raise_what_came() -> None:
-        while came:
-            number = came.pop(0)
+    def raise_pending() -> None:
+        while pending:
+            number = pending.pop(0)
             signal.signal(number, previous[number])
             try:
                 signal.raise_signal(number)
             finally:
-                signal.signal(number, hold)  # the next one waits again, while what this one ended winds down
+                signal.signal(number, defer)  # defer the next one while this one is handled
 
-    for number in _HELD:
+    for number in _DEFERRED:
         if previous[number] is not signal.SIG_IGN:
-            signal.signal(number, hold)
+            signal.signal(number, defer)
     try:
-        yield raise_what_came
+        yield raise_pending
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        while came:
-            signal.raise_signal(came.pop(0))
+        while pending:
+            signal.raise_signal(pending.pop(0))
 
 
 class SessionInterrupts:
     """The signals that end a whole session early.
 
-    The first raises where the session stands; the ones after it, and all that come once the reports are being written
-    (``hold``), are only noted, so that the run winds down in order. SIGQUIT (Ctrl-\\) and SIGKILL still end it at once.
-    Handlers that someone else installed stay, and what is ignored stays ignored (``nohup``, a job in the background).
+    The first signal raises. Later ones, and all signals while the reports are being written (after ``hold``), are only
+    recorded, so that the run ends in order. SIGQUIT (Ctrl-\\) and SIGKILL still end it at once. Handlers installed by
+    others stay, and ignored signals stay ignored (``nohup``, a background job).
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class SessionInterrupts:
         self._unraisable: Any = None
 
     def install(self) -> None:
-        """Take the signals over; outside the main thread Python allows none and nothing changes."""
+        """Install the handlers; outside the main thread Python allows none, and nothing changes."""
         if threading.current_thread() is not threading.main_thread() or self._previous:
             return
         for number in ENDING:
@@ -109,15 +109,15 @@ class SessionInterrupts:
                 signal.signal(number, self._on_signal)
 
     def hold(self) -> None:
-        """From now on no signal raises."""
+        """Record signals from now on instead of raising."""
         self._held = True
 
     def restore(self) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
-        if sys.unraisablehook == self._tell_unraisable:
+        if sys.unraisablehook == self._report_unraisable:
             sys.unraisablehook = self._unraisable
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -127,23 +127,23 @@ class SessionInterrupts:
             with suppress(OSError):  # the terminal may be gone
                 os.write(2, f"\n[gate] {name}: the run is ending, its reports are being written\n".encode())
             return
-        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._tell_unraisable
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._report_unraisable
         raise KeyboardInterrupt if number == signal.SIGINT else HarnessTerminated(name)
 
-    def _tell_unraisable(self, unraisable: Any) -> None:
-        """A file that the interrupt caught between its opening and its ``with`` is no defect that fails the session."""
+    def _report_unraisable(self, unraisable: Any) -> None:
+        """Ignore a ResourceWarning of a file that the interrupt left open; it must not fail the session."""
         if not isinstance(unraisable.exc_value, ResourceWarning):
             self._unraisable(unraisable)
 
 
-def note_ended(interrupt: BaseException | None, ended: Sequence[EndedProcess]) -> None:
-    """Let an interrupt carry what was ended because of it, for the journal."""
+def attach_ended(interrupt: BaseException | None, ended: Sequence[EndedProcess]) -> None:
+    """Attach the processes that an interrupt ended to it, for the journal."""
     if isinstance(interrupt, KeyboardInterrupt):
         interrupt.ended_processes = tuple(ended)  # type: ignore[attr-defined]
 
 
 def ended_by(interrupt: BaseException | None) -> tuple[EndedProcess, ...]:
-    """What ``note_ended`` wrote on an interrupt or on one that came before it."""
+    """Return the processes that ``attach_ended`` attached to an interrupt, or to an earlier one in its context."""
     while interrupt is not None:
         if (ended := getattr(interrupt, "ended_processes", None)) is not None:
             return tuple(ended)

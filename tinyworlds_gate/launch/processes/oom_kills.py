@@ -1,5 +1,4 @@
-"""Counts the kernel's OOM kills where a launch's processes are charged for their memory, to tell them from other
-SIGKILLs."""
+"""Count the kernel's OOM kills in the cgroups of a launch, to distinguish them from other SIGKILLs."""
 
 from __future__ import annotations
 
@@ -14,36 +13,36 @@ _COUNTER = re.compile(rb"(?m)^oom_kill (\d+)$")
 YOUNG_S = 10.0
 SETTLED_INTERVAL_S = 2.0
 _FILES = ("memory.events", "memory.oom_control")
-"""Of a cgroup of version 2 and of version 1."""
+"""Counter files of cgroup v2 and v1."""
 
 
 @dataclass
-class _Known:
-    """A process' counter, when it was first asked for and when it was looked up last (monotonic seconds)."""
+class _Counter:
+    """A process' OOM-kill counter, with the times of its first and last lookup (monotonic seconds)."""
 
     first: float
-    looked: float = 0.0
+    last: float = 0.0
     cgroup: str = ""
     path: Path | None = None
 
 
 class OomKills:
-    """The kills since this object was made: in our own memory cgroup, and in those that the launch's processes are in.
+    """OOM kills since this object was created, in our own memory cgroup and in those of the launch's processes.
 
-    A worker may sit in a cgroup of its own (a wrapper, systemd-run, a cluster's prolog), and version 1 counts a kill in
-    the victim's cgroup only. Where a process has no cgroup with a counter, the machine's own counter is read.
+    A worker may be in another cgroup (a wrapper, systemd-run, a cluster's prolog), and cgroup v1 counts a kill in the
+    victim's cgroup only. For a process without a cgroup counter, the machine's counter is read.
     """
 
     def __init__(self, root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc")) -> None:
         self._root, self._proc = root, proc
         self._first: dict[Path, int] = {}
         self._newest: dict[Path, int] = {}
-        self._known: dict[int, _Known] = {}
-        self.look([os.getpid()])
+        self._counters: dict[int, _Counter] = {}
+        self.read([os.getpid()])
 
-    def look(self, pids: Iterable[int]) -> None:
-        """Read the counters again, with those of the cgroups that these processes are in now; gone ones are skipped."""
-        for path in {path for pid in pids if (path := self._known_counter(pid)) is not None}:
+    def read(self, pids: Iterable[int]) -> None:
+        """Read all counters, and add those of the cgroups of these processes; ended processes are skipped."""
+        for path in {path for pid in pids if (path := self._cached_counter(pid)) is not None}:
             self._first.setdefault(path, _read(path) or 0)
         for path in self._first:
             count = _read(path)
@@ -51,18 +50,17 @@ class OomKills:
                 self._newest[path] = count
 
     def count(self) -> int | None:
-        """How many kills were seen; None where the system counts none."""
-        self.look(())
+        """Return the number of OOM kills; None if the system provides no counter."""
+        self.read(())
         grown = [count - self._first[path] for path, count in self._newest.items()]
         return max(grown) if grown else None
 
-    def _known_counter(self, pid: int) -> Path | None:
-        """As `_counter_of`, looked up each time while a process is young, and then every 2 s: few move later."""
-        now, known = time.monotonic(), self._known.get(pid)
-        if known is None:
-            known = self._known[pid] = _Known(now)
-        if now - known.first < YOUNG_S or now - known.looked >= SETTLED_INTERVAL_S:
-            known.looked = now
+    def _cached_counter(self, pid: int) -> Path | None:
+        """Cached `_counter_of`: looked up each time while a process is young, then every 2 s."""
+        now = time.monotonic()
+        known = self._counters.setdefault(pid, _Counter(now))
+        if now - known.first < YOUNG_S or now - known.last >= SETTLED_INTERVAL_S:
+            known.last = now
             cgroup = self._cgroup_of(pid)
             if cgroup != known.cgroup:
                 known.cgroup, known.path = cgroup, self._counter_of(cgroup)
@@ -76,7 +74,7 @@ class OomKills:
             return ""
 
     def _counter_of(self, cgroup: str) -> Path | None:
-        """The nearest counter at or above the cgroup that a process is charged to, by its `/proc/<pid>/cgroup`."""
+        """Return the nearest counter file at or above a process' memory cgroup (``cgroup``: its /proc/<pid>/cgroup)."""
         if not cgroup:
             return None
         for line in cgroup.splitlines():

@@ -1,4 +1,4 @@
-"""What a worker that hangs is doing: its state in the kernel, and its Python stacks in the log."""
+"""Diagnose a hanging worker: its process state, and its Python stacks in the log."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _STATES = {
 
 
 def states_text(ranks: Mapping[int, int | None]) -> str:
-    """``; rank 1 (PID 77) is stopped (SIGSTOP)`` for each process whose state explains a hang, else nothing.
+    """Return ``; rank 1 (PID 77) is stopped (SIGSTOP)`` for each process whose state explains a hang.
 
-    ``ranks``: PID → rank, or None where it is not known.
+    ``ranks``: PID → rank, or None if unknown.
     """
-    told = []
+    parts = []
     for pid, rank in ranks.items():
         with suppress(psutil.Error):
             state = _STATES.get(psutil.Process(pid).status())
             if state is not None:
-                told.append(f"; {'a worker' if rank is None else f'rank {rank}'} (PID {pid}) {state}")
-    return "".join(told)
+                parts.append(f"; {'a worker' if rank is None else f'rank {rank}'} (PID {pid}) {state}")
+    return "".join(parts)
 
 
-def ask_for_stacks(identity: ProcessIdentity, *, on_signal: bool, aborted: list[EndedProcess]) -> bool:
-    """Have a worker print the stacks of all its threads; returns whether it was asked.
+def request_stacks(identity: ProcessIdentity, *, on_signal: bool, aborted: list[EndedProcess]) -> bool:
+    """Have a worker print the stacks of all its threads; return whether a signal was sent.
 
-    ``on_signal``: it said in its heartbeats that SIGUSR1 prints them. Every other Python worker of ours runs with
-    ``PYTHONFAULTHANDLER``, which prints them on SIGABRT and then ends it; it was about to be ended anyway, and its
-    record is added to ``aborted``. A worker that does not catch that signal is left alone, and a stopped one is woken
-    up, since it prints only while it runs.
+    ``on_signal``: its heartbeats announce that SIGUSR1 prints them. Other Python workers of ours run with
+    ``PYTHONFAULTHANDLER``, which prints them on SIGABRT and ends the process; it would be ended anyway, and its record
+    is added to ``aborted``. A worker that does not catch SIGABRT gets no signal. A stopped worker is resumed, since it
+    prints only while it runs.
     """
     if not on_signal and not _catches(identity.pid, signal.SIGABRT):
         return False
@@ -51,7 +51,7 @@ def ask_for_stacks(identity: ProcessIdentity, *, on_signal: bool, aborted: list[
         process = psutil.Process(identity.pid)
         facts = facts_of(process)
         if not on_signal:
-            _without_core_dump(identity.pid)
+            _disable_core_dump(identity.pid)
         if facts is None or not send(identity, number):
             return False
         if not on_signal:
@@ -63,7 +63,7 @@ def ask_for_stacks(identity: ProcessIdentity, *, on_signal: bool, aborted: list[
 
 
 def _catches(pid: int, number: int) -> bool:
-    """Whether a process has a handler for a signal, by the mask in /proc; False where there is none to read."""
+    """Whether a process handles a signal, by its mask in /proc; False if that cannot be read."""
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("SigCgt:"):
@@ -71,8 +71,8 @@ def _catches(pid: int, number: int) -> bool:
     return False
 
 
-def _without_core_dump(pid: int) -> None:
-    """A core file of a GPU worker would fill the disk."""
+def _disable_core_dump(pid: int) -> None:
+    """Disable core dumps: that of a GPU worker could fill the disk."""
     if hasattr(resource, "prlimit"):
         with suppress(OSError, ValueError):
             _, hard = resource.prlimit(pid, resource.RLIMIT_CORE)

@@ -1,9 +1,9 @@
-"""Ends a launch when the harness dies without ending it (SIGKILL, the OOM killer): nothing trains on unwatched.
+"""Watchdog process that kills the training processes if the harness dies (SIGKILL, the OOM killer).
 
-The harness starts it beside every launch, holds the other end of its stdin, and writes a line there once it has ended
-the launch itself. When stdin ends without that line, or the harness is gone, the processes that carry the launch's
-marker are ended, and the launch's log says so. Why not PR_SET_PDEATHSIG: it reaches only the launcher itself, ends with
-the thread that started it, and knows neither workers that ignore SIGTERM nor orphans.
+The harness starts it with every launch, holds the other end of its stdin, and writes a line there after it has ended
+the launch itself. If stdin closes without that line, or the harness is gone, the watchdog ends all processes with the
+launch's marker and notes it in the launch's log. PR_SET_PDEATHSIG would not do: it reaches only the launcher itself,
+is tied to the thread that started it, and misses orphans and workers that ignore SIGTERM.
 
 python -m tinyworlds_gate.launch.processes.tether TOKEN LOG HARNESS_PID HARNESS_START
 """
@@ -24,19 +24,19 @@ from tinyworlds_gate.run.identity import ProcessIdentity, own_identity
 from tinyworlds_gate.targets.embedded import package_path
 
 _RELEASE = b"ended\n"
-_LOOK_S = 1.0
-_LEAVE_S = 5.0
+_POLL_S = 1.0
+_EXIT_S = 5.0
 
 
 class Tether:
-    """The harness's end: started before the launch, released after it was ended."""
+    """The harness's handle of the watchdog: created before the launch, released after its end."""
 
     def __init__(self, token: str, log: Path) -> None:
-        """Start the process; raises ``OSError`` when the machine cannot."""
+        """Start the watchdog process; raises ``OSError`` if that fails."""
         harness = own_identity()
-        words = [token, os.path.abspath(log), str(harness.pid), repr(harness.start)]
+        arguments = [token, os.path.abspath(log), str(harness.pid), repr(harness.start)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *words],
+            [sys.executable, "-m", __name__, *arguments],
             cwd="/",
             env=_environment(),
             stdin=subprocess.PIPE,
@@ -50,43 +50,43 @@ class Tether:
         return self._process.pid
 
     def release(self) -> None:
-        """Say that the launch was ended, and wait until the process is gone."""
+        """Report that the launch was ended, and wait until the watchdog has exited."""
         with suppress(BrokenPipeError, subprocess.TimeoutExpired):
-            self._process.communicate(_RELEASE, timeout=_LEAVE_S)
+            self._process.communicate(_RELEASE, timeout=_EXIT_S)
         self._process.kill()
         self._process.wait()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Wait for the harness's word or its death."""
+    """Wait for the release line or the death of the harness."""
     token, log, pid, start = sys.argv[1:] if argv is None else argv
     if _harness_died(ProcessIdentity(int(pid), float(start))):
         ended = end_launch(token)
         with suppress(OSError), open(log, "a", encoding="utf-8") as file:
-            file.write(_told(int(pid), ended))
+            file.write(_log_line(int(pid), ended))
 
 
 def _harness_died(harness: ProcessIdentity) -> bool:
-    """Blocks. A forked child of the harness may hold our stdin open, so its identity is looked at too."""
-    said = b""
+    """Block until release (False) or death (True). A forked child can hold stdin open, so poll the PID as well."""
+    received = b""
     while True:
-        ready, _, _ = select.select([0], [], [], _LOOK_S)
+        ready, _, _ = select.select([0], [], [], _POLL_S)
         if ready:
             chunk = os.read(0, 64)
-            said += chunk
-            if said == _RELEASE or not chunk:
-                return said != _RELEASE
+            received += chunk
+            if received == _RELEASE or not chunk:
+                return received != _RELEASE
         elif not harness.is_alive():
             return True
 
 
-def _told(harness: int, ended: Sequence[EndedProcess]) -> str:
+def _log_line(harness: int, ended: Sequence[EndedProcess]) -> str:
     each = ", ".join(f"PID {one.pid} ({one.signal}, {one.outcome})" for one in ended) or "nothing was running"
     return f"[tinyworlds_gate] the harness (PID {harness}) died while this ran; ended: {each}\n"
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without the markers of a launch (it must not end itself), and with this package on the path."""
+    """Return our environment with this package on the path, without launch markers (it must not end itself)."""
     env = {name: value for name, value in os.environ.items() if name not in (LAUNCH_VARIABLE, PROJECT_VARIABLE)}
     entries = [*map(str, package_path()), *env.get("PYTHONPATH", "").split(os.pathsep)]
     return env | {"PYTHONPATH": os.pathsep.join(entry for entry in entries if entry)}

@@ -1,4 +1,4 @@
-"""Which processes are below another one: once and thoroughly, or five times a second at little cost (L3, H5)."""
+"""Find the descendants of a process: once, or several times a second at little cost (L3, H5)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,29 @@ import psutil
 
 from tinyworlds_gate.run.process_stat import HAS_PROC, process_stat
 
-WHOLE_S = 2.0
+REFRESH_S = 2.0
 
 
 def descendants(pid: int) -> set[int]:
-    """The PIDs of all processes below one, at this moment; empty when it is gone.
-
-    On Linux the process table is read once and nothing else.
-    """
+    """Return the PIDs of all descendants of a process now; empty if it is gone."""
     return LaunchTree().below(pid)
 
 
 class LaunchTree:
-    """The processes below a launcher, for someone who asks several times a second.
+    """Descendants of a launcher, with cached parents for frequent calls.
 
-    A parent is read of the PIDs that are new since the last call, and of all once ``whole_s`` seconds are over: until
-    then a PID that was given to another process keeps its old parent. That is good enough for samples of what devices
-    do; who wants to end a process asks ``descendants``. ``clock`` gives monotonic seconds.
+    Each call reads the parents of new PIDs only, and every ``refresh_s`` seconds those of all PIDs. Until then a reused
+    PID keeps its old parent. That is accurate enough for device samples; to end processes, use ``descendants``.
+    ``clock`` returns monotonic seconds.
     """
 
-    def __init__(self, whole_s: float = WHOLE_S, clock: Callable[[], float] = time.monotonic) -> None:
-        self._whole_s, self._clock = whole_s, clock
+    def __init__(self, refresh_s: float = REFRESH_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._refresh_s, self._clock = refresh_s, clock
         self._parents: dict[str, int] = {}
-        self._next_whole = 0.0
+        self._next_refresh = 0.0
 
     def below(self, pid: int) -> set[int]:
-        """The PIDs of all processes below one, as known now."""
+        """Return the PIDs of all descendants of a process, as known now."""
         if not HAS_PROC:
             with suppress(psutil.Error):
                 return {child.pid for child in psutil.Process(pid).children(recursive=True)}
@@ -47,8 +44,8 @@ class LaunchTree:
     def _read_table(self) -> None:
         now = self._clock()
         known = self._parents
-        if now >= self._next_whole:
-            known, self._next_whole = {}, now + self._whole_s
+        if now >= self._next_refresh:
+            known, self._next_refresh = {}, now + self._refresh_s
         parents: dict[str, int] = {}
         for name in os.listdir("/proc"):
             if not name.isdigit():

@@ -1,6 +1,6 @@
-"""Defects that enter inside the inference process: in its rollout, its clips, its measures, its log, its files.
+"""Defects inside the inference process: rollout, clips, measurements, log and files.
 
-A broken checkout is a script that breaks one thing and then runs the real inference run:
+A script breaks one thing and then runs the real inference:
 
     from tinyworlds_gate.power.broken import run
     run("copy-last")
@@ -13,11 +13,11 @@ from importlib import import_module
 from tinyworlds_gate.power.broken.registry import BROKEN, Broken
 
 PARTS = ("rollouts", "clips", "measures", "log", "ending")
-"""Each fills the registry when it is imported."""
+"""Modules that register their defects on import."""
 
 
 def run(name: str) -> None:
-    """Run the inference run with one thing broken.
+    """Run inference with one defect.
 
     Raises:
         KeyError: no defect has that name.
@@ -29,7 +29,7 @@ def run(name: str) -> None:
 
 
 def broken_things() -> dict[str, Broken]:
-    """Name → what breaks it, of all parts."""
+    """Return name → context manager of every defect."""
     for part in PARTS:
         import_module(f"{__name__}.{part}")
     return BROKEN

@@ -1,4 +1,4 @@
-"""Defects of the clips: others than those that were drawn, and frames that are changed before they are compared.
+"""Defects of the clips: other clips than the drawn ones, and frames changed before the comparison.
 
 Axes: B clips, T frames, C channels, H height, W width.
 """
@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.power.broken.registry import defect, replaced
+from tinyworlds_gate.power.broken.registry import defect, patched
 from tinyworlds_gate.power.world import EPISODE_FRAMES
 from tinyworlds_gate.reference.rollout import inference
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet, cut_clips
 
 
 def _clips_are(name: str, change: Callable[[ClipSet, Callable[..., ClipSet], Any], ClipSet]) -> None:
-    """Other clips than those that were drawn: ``change(drawn, cut, data)`` (`clip_set.cut_clips`)."""
+    """Register a defect that replaces the drawn clips by ``change(drawn, cut, data)`` (`clip_set.cut_clips`)."""
 
     @defect(name)
     def _other_clips() -> Iterator[None]:
@@ -49,19 +49,19 @@ def _clips_are(name: str, change: Callable[[ClipSet, Callable[..., ClipSet], Any
 
             return broken
 
-        with replaced(inference, "draw_held_out", make):
+        with patched(inference, "draw_held_out", make):
             yield
 
 
 def _easiest(drawn: ClipSet, count: int) -> np.ndarray:
-    """The starts of the drawn clips in which least happens."""
+    """Return the starts of the drawn clips with the least motion."""
     moved = (drawn.frames_BTCHW[:, drawn.context :] - drawn.frames_BTCHW[:, drawn.context - 1 : drawn.context]).square()
     order = moved.flatten(1).mean(dim=1).argsort().numpy()
     return drawn.starts[order[:count]]
 
 
 def _training_starts(drawn: ClipSet, data: Any) -> np.ndarray:
-    """As many clips, from episodes that none of the drawn clips lies in."""
+    """Return as many clips, from episodes without drawn clips."""
     first = np.flatnonzero(np.diff(data.episode, prepend=-1))
     return first[~np.isin(data.episode[first], drawn.episodes)][: len(drawn.starts)]
 
@@ -74,7 +74,7 @@ _clips_are("shifted-clips", lambda drawn, cut, data: cut(drawn.starts - (drawn.s
 
 
 def _clip_frames_are(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Frames ``[B, T, C, H, W]`` that are changed before the models see them and before they are compared."""
+    """Register a defect that changes the frames ``[B, T, C, H, W]`` before inference and comparison."""
 
     @defect(name)
     def _changed_frames() -> Iterator[None]:
@@ -85,7 +85,7 @@ def _clip_frames_are(name: str, change: Callable[[torch.Tensor], torch.Tensor]) 
 
             return broken
 
-        with replaced(inference, "draw_held_out", make):
+        with patched(inference, "draw_held_out", make):
             yield
 
 
@@ -99,7 +99,7 @@ _clip_frames_are("little-contrast", lambda frames: frames * 0.5)
 
 @defect("other-file")
 def _other_file() -> Iterator[None]:
-    """Frames of another file, in which nothing moves: the same tiles and the same light all the time."""
+    """Read the frames from another file in which nothing moves (constant tiles and light)."""
 
     def make(old: Any) -> Any:
         def broken(*arguments: Any) -> ClipSet:
@@ -108,12 +108,12 @@ def _other_file() -> Iterator[None]:
 
         return broken
 
-    with replaced(inference, "draw_held_out", make):
+    with patched(inference, "draw_held_out", make):
         yield
 
 
 def of_another_file(drawn: ClipSet) -> ClipSet:
-    """Clips at the same places of a file that is written beside the run's own, with a digest of their own."""
+    """Return clips at the same positions of a second file, with that file's digest."""
     from tinyworlds_gate.power.world import write_world
     from tinyworlds_gate.reference.data.frames_file import load_frames
 

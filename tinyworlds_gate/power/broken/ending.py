@@ -1,4 +1,4 @@
-"""Defects of the picture, and of how the process ends."""
+"""Defects of the picture and of the end of the process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.power.broken.registry import defect, replaced
+from tinyworlds_gate.power.broken.registry import defect, patched
 from tinyworlds_gate.reference.rollout import inference
 
 
@@ -17,12 +17,12 @@ def _picture_is(name: str, change: Callable[[Path], Path]) -> None:
         def make(old: Any) -> Any:
             return lambda *arguments: change(old(*arguments))
 
-        with replaced(inference, "save_rollout_picture", make):
+        with patched(inference, "save_rollout_picture", make):
             yield
 
 
-def _kept(path: Path) -> Path:
-    """The picture of an earlier run stays the only one."""
+def _only_older(path: Path) -> Path:
+    """Delete the new picture and return that of an earlier run."""
     path.unlink()
     return next(path.parent.glob("inference_results_gt_vs_pred_*.png"))
 
@@ -46,7 +46,7 @@ def _misnamed(path: Path) -> Path:
     return path.rename(path.with_name("rollout.png"))
 
 
-_picture_is("stale-picture", _kept)
+_picture_is("stale-picture", _only_older)
 _picture_is("empty-picture", _emptied)
 _picture_is("cut-picture", _cut)
 _picture_is("text-as-picture", _text)

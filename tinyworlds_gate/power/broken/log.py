@@ -1,4 +1,4 @@
-"""Defects of the log: lines that are left out, made up, or of another run."""
+"""Defects of the log: lines that are missing, made up, or of another run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tinyworlds_gate.reference.rollout import inference
 
 
 def _log_lines(name: str, change: Callable[[str], str | None]) -> None:
-    """Lines of the log that are changed, or left out (None)."""
+    """Register a defect that changes log lines or drops them (None)."""
 
     @defect(name)
     def _changed_log() -> Iterator[None]:
-        def told(*words: object, **options: Any) -> None:
+        def changed_print(*words: object, **options: Any) -> None:
             lines = " ".join(map(str, words)).split("\n")
             kept = [new for line in lines if (new := change(line)) is not None]
             if kept:
                 print("\n".join(kept), **options)
 
-        inference.print = told  # type: ignore[attr-defined]
+        inference.print = changed_print  # type: ignore[attr-defined]
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Defects of the metric, of the measures file, and of what is measured: settings and weights."""
+"""Defects of the metric, the measurements file, the settings and the weights."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.power.broken.clips import of_another_file
-from tinyworlds_gate.power.broken.registry import defect, replaced
+from tinyworlds_gate.power.broken.registry import defect, patched
 from tinyworlds_gate.reference.rollout import errors_by_step, inference, measure
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 
 
 @defect("context-in-the-metric")
 def _context_in_the_metric() -> Iterator[None]:
-    """Each step's error is averaged with that of the context frame that was copied, as the source did."""
+    """Average each step's error with that of the copied context frame, as upstream TinyWorlds does."""
 
     def make(old: Any) -> Any:
         return lambda predicted, true: old(predicted, true) / 2
 
-    with replaced(errors_by_step, "mse_by_clip_and_step", make):
+    with patched(errors_by_step, "mse_by_clip_and_step", make):
         yield
 
 
 def _measures_are(name: str, change: Callable[[dict[str, Any]], object]) -> None:
-    """Raw measures that are changed before they are printed and written."""
+    """Register a defect that changes the raw measurements before they are printed and written."""
 
     @defect(name)
     def _changed_measures() -> Iterator[None]:
@@ -37,7 +37,7 @@ def _measures_are(name: str, change: Callable[[dict[str, Any]], object]) -> None
 
             return broken
 
-        with replaced(inference, "measure_clips", make):
+        with patched(inference, "measure_clips", make):
             yield
 
 
@@ -64,7 +64,7 @@ _measures_are("no-clips", lambda raw: raw["clips"].clear())
 
 
 def _settings_are(name: str, **changes: Any) -> None:
-    """Another setting than the one that was asked for, and stated as it is."""
+    """Register a defect that uses another setting than the configured one and reports it."""
 
     @defect(name)
     def _other_settings() -> Iterator[None]:
@@ -74,7 +74,7 @@ def _settings_are(name: str, **changes: Any) -> None:
 
             return broken
 
-        with replaced(inference, "measure_clips", make):
+        with patched(inference, "measure_clips", make):
             yield
 
 
@@ -87,7 +87,7 @@ _settings_are("pixels-instead-of-tokens", space="pixels")
 
 @defect("other-weights")
 def _other_weights() -> Iterator[None]:
-    """The log names the chosen dynamics checkpoint, another one is loaded: an earlier step that lies beside it."""
+    """Load dynamics of an earlier step, while the log names the run's checkpoint."""
     yield from _loads("earlier_dynamics")
 
 
@@ -106,19 +106,19 @@ def _loads(folder: str) -> Iterator[None]:
 
         return broken
 
-    with replaced(inference, "load_trained", make):
+    with patched(inference, "load_trained", make):
         yield
 
 
 @defect("no-measures")
 def _no_measures() -> Iterator[None]:
-    with replaced(inference, "_write_measures", lambda old: lambda path, measures: None):
+    with patched(inference, "_write_measures", lambda old: lambda path, measures: None):
         yield
 
 
 @defect("measures-of-another-run")
 def _measures_of_another_run() -> Iterator[None]:
-    """The log and the picture are of this run, the measures of one on other clips."""
+    """Write the measurements of a run on other clips; log and picture are this run's."""
     others: list[measure.Measurement] = []
 
     def measured_twice(old: Any) -> Any:
@@ -132,5 +132,5 @@ def _measures_of_another_run() -> Iterator[None]:
     def written(old: Any) -> Any:
         return lambda path, measures: old(path, measures | others[0].raw)
 
-    with replaced(inference, "measure_clips", measured_twice), replaced(inference, "_write_measures", written):
+    with patched(inference, "measure_clips", measured_twice), patched(inference, "_write_measures", written):
         yield

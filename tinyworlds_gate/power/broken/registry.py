@@ -1,4 +1,4 @@
-"""Name → a context manager around the real inference run in which one thing is broken."""
+"""Registry of the defects: name → context manager that breaks one thing during the real inference run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BROKEN: dict[str, Broken] = {}
 
 
 def defect(name: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
-    """Register a generator function: what it does before ``yield`` comes before the run, the rest after it."""
+    """Register a generator function: the code before ``yield`` runs before inference, the rest after it."""
 
     def add(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
         BROKEN[name] = contextmanager(function)
@@ -21,8 +21,8 @@ def defect(name: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], I
 
 
 @contextmanager
-def replaced(module: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
-    """Put ``make(old)`` in the place of a module's function while the run lasts."""
+def patched(module: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace a function of a module by ``make(old)`` inside the context."""
     old = getattr(module, name)
     setattr(module, name, make(old))
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tinyworlds_gate.power.broken.registry import BROKEN, defect, replaced
+from tinyworlds_gate.power.broken.registry import BROKEN, defect, patched
 from tinyworlds_gate.reference.rollout import measure
 from tinyworlds_gate.reference.rollout.rollout import RolloutOutput
 
@@ -15,7 +15,7 @@ Frames = Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], torch.Tensor]
 
 
 def _frames_are(name: str, change: Frames) -> None:
-    """A rollout whose generated frames are ``change(predicted, frames, arguments)``."""
+    """Register a defect that replaces the generated frames by ``change(predicted, frames, arguments)``."""
 
     def make(old: Any) -> Any:
         def broken(models: Any, frames: torch.Tensor, **arguments: Any) -> RolloutOutput:
@@ -26,7 +26,7 @@ def _frames_are(name: str, change: Frames) -> None:
 
         return broken
 
-    BROKEN[name] = lambda: replaced(measure, "rollout", make)
+    BROKEN[name] = lambda: patched(measure, "rollout", make)
 
 
 def _last_context(predicted: torch.Tensor, frames: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
@@ -72,7 +72,7 @@ _frames_are("sampling-noise", _noisy)
 
 
 def _argument_is(name: str, **changes: Any) -> None:
-    """A rollout that is called with another argument than the one it states."""
+    """Register a defect that calls the rollout with another argument than the reported one."""
 
     def make(old: Any) -> Any:
         def broken(models: Any, frames: torch.Tensor, **arguments: Any) -> RolloutOutput:
@@ -81,7 +81,7 @@ def _argument_is(name: str, **changes: Any) -> None:
 
         return broken
 
-    BROKEN[name] = lambda: replaced(measure, "rollout", make)
+    BROKEN[name] = lambda: patched(measure, "rollout", make)
 
 
 _argument_is("teacher-forced", teacher_forced=True)
@@ -89,12 +89,12 @@ _argument_is("temperature", temperature=1.0)
 
 
 def _actions_are(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Inferred actions that are changed before the rollout follows them; ``[B, S, K, A]``."""
+    """Register a defect that changes the inferred actions ``[B, S, K, A]`` before the rollout uses them."""
 
     def make(old: Any) -> Any:
         return lambda *arguments: list(change(torch.stack(old(*arguments), dim=1)).unbind(1))
 
-    BROKEN[name] = lambda: replaced(measure, "inferred_actions", make)
+    BROKEN[name] = lambda: patched(measure, "inferred_actions", make)
 
 
 _actions_are("actions-one-step-late", lambda actions: actions.roll(1, dims=1))
@@ -114,13 +114,13 @@ def _seed_ignored() -> Iterator[None]:
 
         return broken
 
-    with replaced(measure, "rollout", make):
+    with patched(measure, "rollout", make):
         yield
 
 
 @defect("float16-overflow")
 def _float16_overflow() -> Iterator[None]:
-    """Decoding in half precision with a sum that leaves its range, as an unscaled residual stream does."""
+    """Decode in half precision with a sum that overflows, as an unscaled residual stream does."""
     from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 
     def make(old: Any) -> Any:
@@ -131,5 +131,5 @@ def _float16_overflow() -> Iterator[None]:
 
         return broken
 
-    with replaced(VideoTokenizer, "decode", make):
+    with patched(VideoTokenizer, "decode", make):
         yield

@@ -1,4 +1,4 @@
-"""What changes after a verdict that was a pass."""
+"""Defects that change a run after its PASS."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from tinyworlds_gate.power.in_weights import dynamics, noisy
 from tinyworlds_gate.power.rows.build import Change, after, setting
+from tinyworlds_gate.power.weight_changes import dynamics, noisy
 
 
 def threshold(**changes: object) -> Change:
@@ -68,21 +68,21 @@ AFTERWARDS = (
     ),
     after(
         "threshold-dropped",
-        "skill is not asked for any more",
+        "skill is no longer required",
         "binding",
         "require_skill",
         threshold(require_skill=False),
     ),
     after(
         "steps-changed",
-        "fewer steps are asked for after the verdict",
+        "fewer generated frames are configured after the verdict",
         "binding",
         "generation_steps was 6",
         setting("inference", generation_steps=2),
     ),
     after(
         "retrained-since",
-        "dynamics is trained on after the verdict",
+        "dynamics is trained further after the verdict",
         "binding",
         "the dynamics weights had SHA-256",
         _retrained,
@@ -98,7 +98,7 @@ AFTERWARDS = (
     after("log-edited", "the log is edited after the verdict", "files", "another verdict", _edit_log),
     after(
         "picture-removed",
-        "the picture is gone",
+        "the picture is deleted after the verdict",
         "files",
         "the picture inference_results_gt_vs_pred_.* is gone",
         _remove_picture,

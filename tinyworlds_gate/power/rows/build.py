@@ -1,4 +1,4 @@
-"""What the rows are built with: one constructor for each way in, and the reasons that several rows share."""
+"""Constructors of the defects, one for each way in, and the expected reasons that several defects share."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ NO_IMAGE = "does not decode as an image"
 
 
 def weights(
-    id: str, what: str, verdict: Verdict, check: str, said: str, project: Change, quick: bool = False
+    id: str, what: str, verdict: Verdict, check: str, expected_reason: str, project: Change, quick: bool = False
 ) -> Defect:
-    return Defect(id, what, "weights", verdict, check, said, project=project, quick=quick)
+    return Defect(id, what, "weights", verdict, check, expected_reason, project=project, quick=quick)
 
 
-def rollout(id: str, what: str, verdict: Verdict, check: str, said: str, quick: bool = False) -> Defect:
-    return Defect(id, what, "rollout", verdict, check, said, in_child=id, quick=quick)
+def rollout(id: str, what: str, verdict: Verdict, check: str, expected_reason: str, quick: bool = False) -> Defect:
+    return Defect(id, what, "rollout", verdict, check, expected_reason, in_child=id, quick=quick)
 
 
-def data(id: str, what: str, verdict: Verdict, check: str, said: str, quick: bool = False) -> Defect:
-    return Defect(id, what, "data", verdict, check, said, in_child=id, quick=quick)
+def data(id: str, what: str, verdict: Verdict, check: str, expected_reason: str, quick: bool = False) -> Defect:
+    return Defect(id, what, "data", verdict, check, expected_reason, in_child=id, quick=quick)
 
 
-def child(id: str, what: str, verdict: Verdict, check: str, said: str, quick: bool = False) -> Defect:
-    return Defect(id, what, "child", verdict, check, said, in_child=id, quick=quick)
+def child(id: str, what: str, verdict: Verdict, check: str, expected_reason: str, quick: bool = False) -> Defect:
+    return Defect(id, what, "child", verdict, check, expected_reason, in_child=id, quick=quick)
 
 
-def after(id: str, what: str, check: str, said: str, afterwards: Change) -> Defect:
-    return Defect(id, what, "afterwards", "INVALID", check, said, afterwards=afterwards)
+def after(id: str, what: str, check: str, expected_reason: str, afterwards: Change) -> Defect:
+    return Defect(id, what, "afterwards", "INVALID", check, expected_reason, afterwards=afterwards)
 
 
 def setting(file: str, **changes: object) -> Change:
-    """Change values of a settings file of the scene."""
+    """Return a function that changes values in a settings file of the scene."""
 
     def change(root: Path) -> None:
         path = root / "settings" / f"{file}.yaml"

@@ -1,4 +1,4 @@
-"""Defects of the evidence: measures, log, picture, and the end of the process."""
+"""Defects of the evidence: measurements, log, picture, and the end of the process."""
 
 from __future__ import annotations
 
@@ -18,29 +18,35 @@ def _an_old_picture(root: Path) -> None:
 
 METRIC = (
     child(
-        "context-in-the-metric", "copied context frames count into the errors", "INVALID", "G5.recomputed", NOT_ERRORS
+        "context-in-the-metric", "the errors include the copied context frames", "INVALID", "G5.recomputed", NOT_ERRORS
     ),
     child(
         "error-not-computed",
-        "a constant error is stated for every clip",
+        "a constant error is reported for every clip",
         "INVALID",
         "G5.recomputed",
         NOT_ERRORS,
         quick=True,
     ),
-    child("error-squared", "errors are squared once more", "INVALID", "G5.recomputed", NOT_ERRORS),
-    child("best-clip-for-all", "the best clip's errors stand for all", "INVALID", "G5.recomputed", NOT_ERRORS),
-    child("no-clips", "the measures hold no clip", "FAIL", "G1", "ended with exit code 1"),
-    child("no-measures", "no measures are written", "INVALID", "G5.measures", "left no measures"),
-    child("measures-of-another-run", "the measures are of other clips", "INVALID", "G5.frames", "another digest"),
+    child("error-squared", "errors are squared twice", "INVALID", "G5.recomputed", NOT_ERRORS),
+    child(
+        "best-clip-for-all",
+        "all clips get the best clip's errors",
+        "INVALID",
+        "G5.recomputed",
+        NOT_ERRORS,
+    ),
+    child("no-clips", "the measurements contain no clip", "FAIL", "G1", "ended with exit code 1"),
+    child("no-measures", "no measurements are written", "INVALID", "G5.measures", "left no measures"),
+    child("measures-of-another-run", "the measurements are of other clips", "INVALID", "G5.frames", "another digest"),
 )
 LOG = (
-    child("log-without-error", "the log states no error", "FAIL", "G5.log", "no line 'Mean Squared Error", quick=True),
-    child("log-error-made-up", "the error in the log is printed, not computed", "INVALID", "G5.log", "not of this run"),
-    child("log-error-of-another-run", "the log states another run's error", "INVALID", "G5.log", "not of this run"),
-    child("log-error-nan", "the log states the error nan", "FAIL", "G5.log", "nan, not a finite number"),
+    child("log-without-error", "the log has no error", "FAIL", "G5.log", "no line 'Mean Squared Error", quick=True),
+    child("log-error-made-up", "the error in the log is made up", "INVALID", "G5.log", "not of this run"),
+    child("log-error-of-another-run", "the log has another run's error", "INVALID", "G5.log", "not of this run"),
+    child("log-error-nan", "the error in the log is nan", "FAIL", "G5.log", "nan, not a finite number"),
     child("log-without-statistics", "the log has no statistics", "FAIL", "G3", "no line 'Inference stats'"),
-    child("log-without-frames", "the log shows no inference step", "FAIL", "G3", "no frame was generated"),
+    child("log-without-frames", "the log has no inference step", "FAIL", "G3", "no frame was generated"),
     child(
         "log-without-checkpoints", "the log names no checkpoint", "FAIL", "G2", "does not show which video_tokenizer"
     ),
@@ -51,7 +57,7 @@ LOG = (
 FILES = (
     Defect(
         "stale-picture",
-        "no new picture; an old one lies there",
+        "no new picture, only an old one",
         "child",
         "FAIL",
         "G4",
@@ -61,18 +67,23 @@ FILES = (
         quick=True,
     ),
     child("empty-picture", "the picture is empty", "FAIL", "G4", NO_IMAGE),
-    child("cut-picture", "the picture is cut off", "FAIL", "G4", NO_IMAGE),
+    child("cut-picture", "the picture is truncated", "FAIL", "G4", NO_IMAGE),
     child("text-as-picture", "the picture is a text file", "FAIL", "G4", NO_IMAGE),
     child(
         "picture-of-another-name", "the picture has another name", "FAIL", "G4", "no new inference_results_gt_vs_pred"
     ),
     child(
-        "exit-1-at-the-end", "the process fails after its last line", "FAIL", "G1", "ended with exit code 1", quick=True
+        "exit-1-at-the-end",
+        "the process exits with code 1 after its last line",
+        "FAIL",
+        "G1",
+        "ended with exit code 1",
+        quick=True,
     ),
     child("exception-at-the-end", "an exception after the last line", "FAIL", "G1", "ended with exit code 1"),
     child(
         "exit-0-at-the-start",
-        "the process ends at once, with exit code 0",
+        "the process ends at once with exit code 0",
         "FAIL",
         "G5.log",
         "no line 'Mean Squared Error",

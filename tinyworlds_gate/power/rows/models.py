@@ -1,8 +1,7 @@
-"""Bad models: what is generated, and weights that are wrong or of another run."""
+"""Bad models: wrong outputs, wrong weights, and checkpoints of another run."""
 
 from __future__ import annotations
 
-from tinyworlds_gate.power.in_weights import dynamics, initialised, noisy, scaled, swapped, with_lineage
 from tinyworlds_gate.power.rows.build import (
     ACTIONS,
     DYNAMICS,
@@ -17,15 +16,16 @@ from tinyworlds_gate.power.rows.build import (
     rollout,
     weights,
 )
+from tinyworlds_gate.power.weight_changes import dynamics, initialised, noisy, scaled, swapped, with_lineage
 
 MODELS = (
     rollout("copy-last", "a model that repeats the last frame", "FAIL", "G5.skill", NO_SKILL, quick=True),
-    rollout("mean-picture", "a model that always answers one average picture", "FAIL", "G5.control", NO_CONTROL),
-    rollout("noise", "a model that answers noise", "FAIL", "G5", TOO_FAR),
-    rollout("black", "a model that answers black", "FAIL", "G5", TOO_FAR),
+    rollout("mean-picture", "a model that always predicts one average frame", "FAIL", "G5.control", NO_CONTROL),
+    rollout("noise", "a model that predicts noise", "FAIL", "G5", TOO_FAR),
+    rollout("black", "a model that predicts black frames", "FAIL", "G5", TOO_FAR),
     rollout("frozen", "a model that generates one frame and repeats it", "FAIL", "G5.control", NO_CONTROL),
     rollout("reversed-time", "the generated frames in reversed order", "FAIL", "G5.skill", NO_SKILL),
-    rollout("other-clip", "each clip is given the frames of another", "FAIL", "G5.skill", NO_SKILL),
+    rollout("other-clip", "each clip gets the generated frames of another", "FAIL", "G5.skill", NO_SKILL),
     weights(
         "dynamics-untrained",
         "dynamics with new random weights",
@@ -35,7 +35,7 @@ MODELS = (
         dynamics(initialised),
         quick=True,
     ),
-    weights("dynamics-noisy", "dynamics whose weights drown in noise", "FAIL", "G5", TOO_FAR, dynamics(noisy(2.0))),
+    weights("dynamics-noisy", "dynamics with strong noise on its weights", "FAIL", "G5", TOO_FAR, dynamics(noisy(2.0))),
     weights(
         "argmax-ties",
         "dynamics for which all tokens are equally likely",
@@ -55,24 +55,24 @@ MODELS = (
     ),
     weights(
         "one-action-code",
-        "a latent-action model that knows one action only",
+        "a latent-action model that uses one action code only",
         "FAIL",
         "G5.codes",
-        "1 action code is in use, at least 3 are asked for",
+        "1 action code is in use, at least 3 are required",
         with_lineage(ACTIONS, scaled("action_head.3.weight", 0.0)),
         quick=True,
     ),
     weights(
         "actions-untrained",
-        "a latent-action model with new random weights, that dynamics claims to have learned from",
+        "a latent-action model with new random weights, that dynamics claims to be trained on",
         "FAIL",
         "G5.codes",
-        "at least 3 are asked for",
+        "at least 3 are required",
         with_lineage(ACTIONS, initialised),
     ),
     weights(
         "tokenizer-collapsed",
-        "a tokenizer that gives every patch the same token",
+        "a tokenizer that maps every patch to the same token",
         "FAIL",
         "G5.mean_frame",
         "may know no more than the average picture",
@@ -80,7 +80,7 @@ MODELS = (
     ),
     weights(
         "tokenizer-untrained",
-        "a tokenizer with new random weights, that dynamics claims to have learned from",
+        "a tokenizer with new random weights, that dynamics claims to be trained on",
         "FAIL",
         "G5",
         TOO_FAR,
@@ -99,7 +99,7 @@ FROM = {"other": "another run", "earlier": "an earlier step"}
 STEPS_AND_RUNS = tuple(
     weights(
         f"{stage.replace('_', '-')}-of-{source}",
-        f"the {stage} checkpoint of {FROM[source]} in the place of this run's",
+        f"the {stage} checkpoint of {FROM[source]} in place of this run's",
         "INVALID",
         "C4",
         LINEAGE,
@@ -113,7 +113,7 @@ SWAPS = (
     *STEPS_AND_RUNS,
     weights(
         "dynamics-of-other",
-        "the dynamics checkpoint of another run in the place of this run's",
+        "the dynamics checkpoint of another run in place of this run's",
         "INVALID",
         "C4",
         LINEAGE,
@@ -121,7 +121,7 @@ SWAPS = (
     ),
     child(
         "other-weights",
-        "dynamics of an earlier step is loaded, the log names the chosen one",
+        "dynamics of an earlier step is loaded, but the log names the run's",
         "INVALID",
         "G2.weights",
         OTHER_WEIGHTS,
@@ -129,7 +129,7 @@ SWAPS = (
     ),
     child(
         "other-runs-weights",
-        "dynamics of another run is loaded, the log names the chosen one",
+        "dynamics of another run is loaded, but the log names the run's",
         "INVALID",
         "G2.weights",
         OTHER_WEIGHTS,

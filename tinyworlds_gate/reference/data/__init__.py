@@ -1,1 +1,1 @@
-"""Game frames: where they come from, how they are split by episode and how clips are drawn from them."""
+"""Frames of a game: get or generate them, split them by episode, and draw clips from them."""

@@ -1,4 +1,4 @@
-"""Clips: windows of frames inside one episode, drawn at random from a position that can be saved and restored.
+"""Clips: windows of frames inside one episode, and a random sampler whose position can be saved and restored.
 
 Axes: B clips, T frames of a clip, H height, W width, C colours.
 """
@@ -21,7 +21,7 @@ _CLIPS_AT_ONCE = 256
 
 
 def clip_starts(data: FramesData, length: int, which_episodes: Iterable[int]) -> np.ndarray:
-    """Return int64 [K], ascending: every frame at which a clip of ``length`` frames of one chosen episode starts.
+    """Return the first frames of all clips of ``length`` frames in the given episodes, int64 [K], ascending.
 
     A clip lies in one contiguous run of one episode. Raises ``DataError`` when no clip fits.
     """
@@ -38,7 +38,7 @@ def clip_starts(data: FramesData, length: int, which_episodes: Iterable[int]) ->
 
 
 def starts_in_episodes(episode: np.ndarray, length: int, which_episodes: Iterable[int]) -> np.ndarray:
-    """As ``clip_starts``, from the episode of each frame [N] alone; empty when no clip fits."""
+    """Like ``clip_starts``, from the episode of each frame [N]; empty when no clip fits."""
     if length < 1:
         raise DataError(f"a clip of {length} frames is not allowed; at least 1 is needed")
     bounds = np.append(run_starts(episode), len(episode))
@@ -53,7 +53,7 @@ def gather_clips(frames: np.ndarray, starts: np.ndarray, length: int) -> np.ndar
 
 
 class SamplerState(TypedDict):
-    """The sampler's position: plain data for a checkpoint."""
+    """State of a `ClipSampler` as plain data for a checkpoint."""
 
     seed: int
     position: int
@@ -61,15 +61,15 @@ class SamplerState(TypedDict):
 
 
 class ClipSampler:
-    """Draws random clips for one of ``world_size`` ranks, reproducibly and without state beyond a counter.
+    """Draws random clips for one of ``world_size`` ranks; its only state is a counter.
 
-    Draw k depends on (seed, k) only: all ranks share one draw of ``batch_size * world_size`` different clips and
-    each takes its own part, so ranks never see the same clip in one draw (where there are too few clips, as many
-    rounds through all of them as needed are drawn). Resuming at position k gives what an unbroken run would draw.
+    Draw k depends on (seed, k) only: all ranks share one draw of ``batch_size * world_size`` different clips and each
+    takes its part. With fewer clips than that, all of them are drawn as often as needed. A sampler resumed at position
+    k draws the same clips as an uninterrupted run.
     """
 
     def __init__(self, starts: np.ndarray, batch_size: int, world_size: int = 1, rank: int = 0, seed: int = 0) -> None:
-        """``starts`` [K] come from ``clip_starts``; ``batch_size`` counts the clips of one rank."""
+        """``starts`` [K] are the result of ``clip_starts``; ``batch_size`` is the number of clips of one rank."""
         if batch_size < 1:
             raise DataError(f"batch_size_per_gpu: {batch_size} is not allowed; at least 1 is needed")
         if not 0 <= rank < world_size:
@@ -85,7 +85,7 @@ class ClipSampler:
 
     @property
     def position(self) -> int:
-        """How many draws were made."""
+        """Number of draws made."""
         return self._position
 
     def next(self) -> np.ndarray:
@@ -100,14 +100,14 @@ class ClipSampler:
         return self._starts[np.concatenate(drawn)[self._rank :: self._world_size]]
 
     def state_dict(self) -> SamplerState:
-        """Return the position, with what it is a position in."""
+        """Return the position, with the seed and a digest of the clips that it refers to."""
         digest = hashlib.sha256(self._starts.tobytes()).hexdigest()
         return SamplerState(seed=self._seed, position=self._position, starts_sha256=digest)
 
     def load_state_dict(self, state: SamplerState) -> None:
-        """Continue at a saved position. Batch size and ranks may differ; seed and clips must be the same.
+        """Continue at a saved position. Batch size and ranks may differ.
 
-        Raises ``DataError`` otherwise: other clips could hold frames that were held out before.
+        Raises ``DataError`` when seed or clips differ: other clips could include frames that were held out before.
         """
         now = self.state_dict()
         if state["seed"] != now["seed"]:
@@ -124,9 +124,9 @@ class ClipSampler:
 
 
 def copy_last_mse_by_step(data: FramesData, starts: np.ndarray, context: int, steps: int) -> list[float]:
-    """Mean squared error of repeating the last context frame, for 1 … ``steps`` frames ahead, on [0, 1].
+    """Return the MSE of repeating the last context frame, for 1 … ``steps`` frames ahead, frames in [0, 1].
 
-    Means over all clips at ``starts`` [K], pixels and colours; each clip must have ``context + steps`` frames.
+    Averaged over all clips at ``starts`` [K], pixels and colours; each clip must have ``context + steps`` frames.
     """
     if len(starts) == 0:
         raise DataError(f"{data.path}: there is no clip to measure; fix: use more frames or fewer steps")
@@ -141,9 +141,6 @@ def _mse_between(frames: np.ndarray, first: np.ndarray, second: np.ndarray) -> f
         difference = frames[first[part]].astype(np.int32) - frames[second[part]]
         total += int(np.square(difference, out=difference).sum(dtype=np.int64))
     return total / (255.0**2 * len(first) * int(np.prod(frames.shape[1:])))
-
-
-# From stored pixels to what the models read.
 
 
 def to_model_range(frames_BTHWC: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Shows a frames file: a contact sheet PNG and its numbers. Run as ``tinyworlds-gate data show FILE|NAME``."""
+"""Summarise a frames file: statistics and a contact sheet PNG. Run as ``tinyworlds-gate data show FILE|NAME``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_CLIPS = 256
 
 @dataclass(frozen=True)
 class FramesNumbers:
-    """What ``data show`` prints: counts, size in pixels, and the errors of copying the last frame on [0, 1]."""
+    """Statistics of a frames file: counts, size in pixels, and the MSE of copying the last frame (frames in [0, 1])."""
 
     frames: int
     height: int
@@ -33,9 +33,9 @@ class FramesNumbers:
 
 
 def measure(data: FramesData, context: int = 3, steps: int = 12) -> FramesNumbers:
-    """Count frames and episodes and measure copying the last frame, on at most 256 evenly spread clips.
+    """Compute the statistics; the copy-last error is measured on at most 256 evenly spread clips.
 
-    ``steps`` is lowered where the episodes are too short; with no clip at all the list of errors is empty.
+    ``steps`` is lowered when the episodes are too short; without any clip the list of errors is empty.
     """
     lengths = np.diff(np.append(run_starts(data.episode), len(data.episode)))
     steps = max(0, min(steps, int(lengths.max()) - context))
@@ -58,8 +58,8 @@ def measure(data: FramesData, context: int = 3, steps: int = 12) -> FramesNumber
 
 
 def describe(numbers: FramesNumbers) -> str:
-    """Return the numbers as lines for a person."""
-    kind = "episodes" if numbers.true_episodes else "blocks (the file does not say where episodes end)"
+    """Return the statistics as text, one per line."""
+    kind = "episodes" if numbers.true_episodes else "blocks (the file does not record where episodes end)"
     lines = [
         f"frames            {numbers.frames}",
         f"size              {numbers.height} x {numbers.width} px",
@@ -83,11 +83,11 @@ def contact_sheet(data: FramesData) -> np.ndarray:
     for run in chosen:
         low, high = int(bounds[run]), int(bounds[run + 1])
         index = np.linspace(low, high - 1, COLUMNS).astype(np.int64)
-        rows.append(np.concatenate([_framed(frame) for frame in data.frames[index]], axis=1))
+        rows.append(np.concatenate([_pad(frame) for frame in data.frames[index]], axis=1))
     return np.concatenate(rows, axis=0)
 
 
-def _framed(frame: np.ndarray) -> np.ndarray:
+def _pad(frame: np.ndarray) -> np.ndarray:
     return np.pad(frame, ((0, _GAP_PX), (0, _GAP_PX), (0, 0)), constant_values=_GAP_COLOUR)
 
 

@@ -1,4 +1,4 @@
-"""Generates the Crafter frames file, in parallel, with bytes that do not depend on the number of processes.
+"""Generate the Crafter frames file in parallel, byte-identical for any number of processes.
 
 Run as ``tinyworlds-gate data make crafter``.
 """
@@ -26,8 +26,9 @@ from tinyworlds_gate.reference.data.crafter_world import (
     play_episode,
     world_seed,
 )
-from tinyworlds_gate.reference.data.frames_writer import exclusive, new_frames_file, refuse_existing
+from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, write_lock
 from tinyworlds_gate.reference.data.progress import Progress
+from tinyworlds_gate.run.machine import usable_cpus
 
 MIN_EPISODE_LENGTH = 2
 
@@ -44,13 +45,13 @@ def make_crafter(
 ) -> None:
     """Write ``num_frames`` Crafter frames of ``frame_size`` pixels to ``path``, which must not exist.
 
-    Episodes have ``episode_length`` frames, fewer when the player dies; the last one is cut where the file is full.
+    Episodes have ``episode_length`` frames, fewer when the player dies; the last one is cut off at ``num_frames``.
     Episode i plays in world ``(seed * 1009 + i) % 50000``. The file depends on these four numbers only, not on
-    ``workers`` (default: the CPUs this process may use). Raises ``DataError`` on a bad number or an existing file.
+    ``workers`` (default: the CPUs this process may use). Raises ``DataError`` for a bad number or an existing file.
     """
     _check(num_frames, frame_size, episode_length, seed, workers)
     refuse_existing(path)
-    with exclusive(path):
+    with write_lock(path):
         write_crafter(
             path,
             num_frames=num_frames,
@@ -72,7 +73,7 @@ def write_crafter(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """As ``make_crafter``, for a caller that holds the lock of ``path`` already."""
+    """Like ``make_crafter``, for a caller that already holds the lock of ``path``."""
     _check(num_frames, frame_size, episode_length, seed, workers)
     with new_frames_file(path) as writer:
         writer.set_attrs(
@@ -94,11 +95,6 @@ def write_crafter(
                 break
 
 
-def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _check(num_frames: int, frame_size: int, episode_length: int, seed: int, workers: int | None) -> None:
     world_seed(seed, 0)
     if frame_size < MIN_FRAME_SIZE:
@@ -110,18 +106,22 @@ def _check(num_frames: int, frame_size: int, episode_length: int, seed: int, wor
             f"episode length {episode_length} is not allowed; at least {MIN_EPISODE_LENGTH} frames (fix: 125)"
         )
     if num_frames < episode_length:
-        raise DataError(f"{num_frames} frames do not fill one episode of {episode_length}; fix: ask for more frames")
+        raise DataError(
+            f"num_frames {num_frames} is less than one episode of {episode_length} frames; fix: raise it to at least "
+            f"{episode_length}"
+        )
     if num_frames > episode_length * FIRST_HELD_OUT_WORLD // 2:
         most = episode_length * FIRST_HELD_OUT_WORLD // 2
         raise DataError(
-            f"{num_frames} frames need too many worlds; at most {most} at this episode length (fix: lengthen it)"
+            f"{num_frames} frames need too many worlds; at most {most} are allowed at this episode length "
+            "(fix: raise the episode length)"
         )
     if workers is not None and workers < 1:
         raise DataError(f"workers: {workers} is not allowed; at least 1 is needed")
 
 
 def _episodes(seed: int, length: int, frame_size: int, processes: int) -> Iterator[Episode]:
-    """Episodes 0, 1, 2, … without end, in this order however many processes play them."""
+    """Yield episodes 0, 1, 2, … in order, for any number of processes."""
     if processes == 1:
         for index in range(FIRST_HELD_OUT_WORLD):
             yield play_episode(seed, index, length, frame_size)
@@ -136,7 +136,7 @@ def _episodes(seed: int, length: int, frame_size: int, processes: int) -> Iterat
                 yield ahead.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(
-            "a process that generates Crafter frames was ended from outside (out of memory?); nothing was written; "
+            "a process that generates Crafter frames was killed (out of memory?); nothing was written; "
             "fix: run `tinyworlds-gate data make crafter --workers 1`"
         ) from error
     finally:
@@ -144,7 +144,7 @@ def _episodes(seed: int, length: int, frame_size: int, processes: int) -> Iterat
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent dies, however it dies."""
+    """Ignore Ctrl-C, which the parent handles, and exit when the parent dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -1,10 +1,9 @@
-"""Crafter as a deterministic source of frames: the same seed gives the same bytes in any process.
+"""Deterministic Crafter: the same seed gives the same bytes in any process.
 
-Stock Crafter 1.8.3 does not: ``_balance_object`` picks from a set that Python orders by object addresses. The
-subclass below orders a chunk's objects by their index in the world, fixes daylight, and speeds up world generation
-and drawing without changing a byte of what stock Crafter computes
-(held by ``tests/unit/reference/data/test_crafter_world.py``).
-Nothing in the installed package is modified.
+Stock Crafter 1.8.3 is not deterministic: ``_balance_object`` picks from a set whose order depends on object addresses.
+The subclass below orders a chunk's objects by their index in the world and fixes daylight. It also speeds up world
+generation and drawing, with the same bytes as stock Crafter (``tests/unit/reference/data/test_crafter_world.py``). The
+installed package is not modified.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from opensimplex import OpenSimplex, internals
 from tinyworlds_gate.errors import DataError
 
 FIRST_HELD_OUT_WORLD = 50_000
-"""Worlds from here on belong to the fixed evaluation sets; training data comes from the worlds below."""
+"""Worlds from this seed on are reserved for fixed evaluation sets; training data uses the worlds below."""
 
 MIN_FRAME_SIZE = 18
-"""Pixels: nine tiles of two pixels, the smallest that Crafter can draw a digit in."""
+"""Pixels: nine tiles of two pixels, the smallest tile in which Crafter can draw a digit."""
 
 NOOP, LEFT, RIGHT, UP, DOWN, DO = range(6)
 REPEAT_PROBABILITY = 0.6
@@ -38,7 +37,7 @@ _POLICY_STREAM = 1
 class FastNoise:
     """OpenSimplex noise with plain Python numbers instead of NumPy scalars: the same floats, about six times as fast.
 
-    The package's own three-dimensional noise function is run unchanged, only its gradient lookup reads from lists.
+    It runs the package's 3-D noise function unchanged, except that the gradient lookup reads from lists.
     """
 
     def __init__(self, seed: int) -> None:
@@ -49,7 +48,7 @@ class FastNoise:
         self._gradients = [tuple(flat[i : i + 3]) for i in gradient_index]
 
     def noise3(self, x: float, y: float, z: float) -> float:
-        """Noise in (-1, 1) at a point, bit-equal to ``OpenSimplex.noise3``."""
+        """Return the noise at a point, in (-1, 1), bit-identical to ``OpenSimplex.noise3``."""
         return float(_noise3(x, y, z, self._permutation, self._gradients))
 
 
@@ -68,7 +67,7 @@ def _extrapolate3(
 
 
 def _rebound_noise3() -> Callable[..., float]:
-    """Return the package's noise function with our gradient lookup inside; the module stays as it is."""
+    """Return a copy of the package's noise function that uses our gradient lookup."""
     stock = getattr(internals._noise3, "py_func", internals._noise3)  # numba, where present, wraps the function
     return types.FunctionType(stock.__code__, {**vars(internals), "_extrapolate3": _extrapolate3})
 
@@ -77,7 +76,7 @@ _noise3 = _rebound_noise3()
 
 
 class DeterministicCrafter(crafter.Env):
-    """Crafter in permanent daylight, without a length limit, byte-reproducible; observations are uint8 [H, W, 3]."""
+    """Byte-reproducible Crafter in permanent daylight without a length limit; observations are uint8 [H, W, 3]."""
 
     def __init__(self, world_seed: int, frame_size: int) -> None:
         """``world_seed`` picks the world; ``frame_size`` is the side of the square frames in pixels."""
@@ -99,7 +98,7 @@ class DeterministicCrafter(crafter.Env):
         return int(x), int(y)
 
     def reset(self) -> np.ndarray:
-        """As stock Crafter, with the fast noise."""
+        """Like stock Crafter, with the fast noise."""
         self._episode += 1
         self._step = 0
         self._world.reset(seed=hash((self._seed, self._episode)) % (2**31 - 1))
@@ -127,7 +126,7 @@ class DeterministicCrafter(crafter.Env):
         super()._balance_chunk(chunk, sorted(objs, key=world_index))
 
     def render(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """Draw the frame, uint8 [H, W, 3]; the view is assembled from tiles in one indexing step."""
+        """Return the frame, uint8 [H, W, 3]; the view is built from tiles in one indexing operation."""
         if size is not None or self._player.sleeping or self._world.daylight != 1.0:
             return super().render(size)
         unit = int(self._unit[0])
@@ -179,7 +178,7 @@ class DeterministicCrafter(crafter.Env):
 
 
 def generate_world(world: Any, player: Any) -> None:
-    """Fill the world as ``crafter.worldgen.generate_world`` does, byte for byte, with the fast noise."""
+    """Generate the same world as ``crafter.worldgen.generate_world``, byte for byte, with the fast noise."""
     noise = FastNoise(seed=world.random.randint(0, 2**31 - 1))
     tunnels = np.zeros(world.area, bool)
     for x in range(world.area[0]):
@@ -200,17 +199,17 @@ class Episode:
 
 
 def world_seed(seed: int, episode: int) -> int:
-    """World of an episode: below 50000 always, and different for the first 50000 episodes of a seed."""
+    """Return the world of an episode: below 50000, and different for the first 50000 episodes of a seed."""
     if not 0 <= seed < FIRST_HELD_OUT_WORLD:
         raise DataError(
             f"data seed {seed} is not allowed: training seeds run from 0 to {FIRST_HELD_OUT_WORLD - 1}, because worlds "
-            f"from {FIRST_HELD_OUT_WORLD} on are kept for evaluation; choose a seed in that range"
+            f"from {FIRST_HELD_OUT_WORLD} on are reserved for evaluation; choose a seed in that range"
         )
     return (seed * 1009 + episode) % FIRST_HELD_OUT_WORLD
 
 
 def policy_actions(rng: np.random.Generator) -> Iterator[int]:
-    """Endless actions: with probability 0.6 the last one again, else a fresh draw (the first is always fresh)."""
+    """Yield actions without end: with probability 0.6 the last one again, else a new random one."""
     actions = np.array(list(ACTION_PROBABILITIES))
     weights = np.array(list(ACTION_PROBABILITIES.values()))
     last = int(rng.choice(actions, p=weights))
@@ -223,9 +222,9 @@ def policy_actions(rng: np.random.Generator) -> Iterator[int]:
 def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Episode:
     """Play one episode of at most ``length`` frames; it ends earlier only when the player dies (lava).
 
-    ``actions[t]`` is the action that leads from frame t to frame t+1, as in the fixed evaluation set; the last one was
-    drawn and never taken. Health, food, drink and energy are refilled before each step, so a frame shows a wound
-    but never a starving player. The result depends on the arguments only.
+    ``actions[t]`` leads from frame t to frame t+1, as in the fixed evaluation set; the last action is not taken.
+    Health, food, drink and energy are refilled before each step, so the player never starves. The result depends on
+    the arguments only.
     """
     env = DeterministicCrafter(world_seed(seed, episode), frame_size)
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, episode * 2 + _POLICY_STREAM], np.uint64)))

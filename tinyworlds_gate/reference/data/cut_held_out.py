@@ -1,4 +1,4 @@
-"""Frames that no stage trains on, for a checkout that trains on its whole file: cut off before, and held to be unseen.
+"""Cut held-out frames from a file before a checkout trains on all of it, and check that clips were not trained on.
 
 tinyworlds-gate data hold-out all_frames.h5 --train zelda_frames.h5 --held-out zelda_held_out_frames.h5
 """
@@ -15,14 +15,14 @@ import numpy as np
 
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.frames_file import (
-    checked_frames,
+    check_open_file,
     episode_of_frames,
-    kept_indices,
-    opened_frames,
+    open_frames,
     remedy,
     run_starts,
+    strided_indices,
 )
-from tinyworlds_gate.reference.data.frames_writer import FramesWriter, exclusive, new_frames_file, refuse_existing
+from tinyworlds_gate.reference.data.frames_writer import FramesWriter, new_frames_file, refuse_existing, write_lock
 from tinyworlds_gate.reference.data.split import split_episodes
 
 DEFAULT_FRACTION, DEFAULT_SPANS = 0.1, 50
@@ -31,7 +31,7 @@ _READ_FRAMES = 512
 
 @dataclass(frozen=True)
 class HeldOutCut:
-    """Frames on either side of a cut, and the episodes (or spans of a file that knows none) that were held out."""
+    """Number of frames on both sides of a cut, and of held-out episodes (or spans, for a file without episodes)."""
 
     train_frames: int
     held_out_frames: int
@@ -47,13 +47,13 @@ def hold_out(
     seed: int = 0,
     spans: int = DEFAULT_SPANS,
 ) -> HeldOutCut:
-    """Write the frames of ``source`` into two new files that share none; the source stays as it is.
+    """Write the frames of ``source`` into two new files without common frames; the source is not changed.
 
-    A file that knows its episodes is split by them. Of another one, the last ``fraction`` of each of ``spans`` equal
-    spans is held out; each such piece is an episode of the held-out file.
+    A file with episodes is split by episode. Otherwise the last ``fraction`` of each of ``spans`` equal spans is held
+    out, and each such piece is an episode of the held-out file.
 
     Raises:
-        DataError: the source is missing or damaged, a file is there already, or a number is not allowed.
+        DataError: the source is missing or damaged, an output exists, or a number is not allowed.
     """
     if not 0.0 < fraction < 1.0:
         raise DataError(
@@ -61,17 +61,17 @@ def hold_out(
         )
     for path in (train, held_out):
         refuse_existing(path)
-    with opened_frames(source, remedy(source)) as file:
-        info = checked_frames(file, source, remedy(source))
+    with open_frames(source, remedy(source)) as file:
+        info = check_open_file(file, source, remedy(source))
         episode = episode_of_frames(file)
-        own = _own_side(info.num_frames, episode, fraction, seed, spans)
-        ids = own.piece if episode is None else episode
+        sides = _choose_sides(info.num_frames, episode, fraction, seed, spans)
+        ids = sides.piece if episode is None else episode
         attrs = {key: value for key, value in info.attrs.items() if isinstance(value, int | float | str)}
-        for path, side in ((train, ~own.held_out), (held_out, own.held_out)):
-            with exclusive(path), new_frames_file(path) as writer:
-                writer.set_attrs({**attrs, "cut_from": source.name, "held_out": int(side is own.held_out)})
+        for path, side in ((train, ~sides.held_out), (held_out, sides.held_out)):
+            with write_lock(path), new_frames_file(path) as writer:
+                writer.set_attrs({**attrs, "cut_from": source.name, "held_out": int(side is sides.held_out)})
                 _copy(file, writer, np.flatnonzero(side), ids)
-    cut = own.held_out
+    cut = sides.held_out
     return HeldOutCut(int((~cut).sum()), int(cut.sum()), len(np.unique(ids[cut])))
 
 
@@ -80,10 +80,10 @@ class _Sides:
     held_out: np.ndarray
     """[N] bool."""
     piece: np.ndarray
-    """[N] int64: a number for each contiguous piece, of a file that knows no episodes."""
+    """[N] int64: the episode, or for a file without episodes the number of the contiguous piece."""
 
 
-def _own_side(count: int, episode: np.ndarray | None, fraction: float, seed: int, spans: int) -> _Sides:
+def _choose_sides(count: int, episode: np.ndarray | None, fraction: float, seed: int, spans: int) -> _Sides:
     if episode is not None:
         return _Sides(np.isin(episode, split_episodes(episode, fraction, seed).held_out), episode)
     if not 1 <= spans <= count // 4:
@@ -110,23 +110,23 @@ def _copy(file: h5py.File, writer: FramesWriter, index: np.ndarray, episode: np.
 
 
 def seen_clips(training: Path, held_out: Path, starts: Iterable[int], length: int, *, stride: int) -> list[int]:
-    """The clips of ``held_out`` (their first kept frames) that stand in ``training`` too, byte for byte at this stride.
+    """Return those ``starts`` whose clips in ``held_out`` also occur in ``training``, byte for byte at this stride.
 
     Raises:
-        DataError: a file is missing or damaged, or the two hold frames of different sizes, so nothing can be compared.
+        DataError: a file is missing or damaged, or the frame sizes differ, so the frames cannot be compared.
     """
     known = _digests(training)
-    with opened_frames(held_out, remedy(held_out)) as file:
-        info = checked_frames(file, held_out, remedy(held_out))
-        with opened_frames(training, remedy(training)) as other:
+    with open_frames(held_out, remedy(held_out)) as file:
+        info = check_open_file(file, held_out, remedy(held_out))
+        with open_frames(training, remedy(training)) as other:
             shape = other["frames"].shape[1:]
         if shape != file["frames"].shape[1:]:
             raise DataError(
                 f"{held_out} holds frames of {info.height} x {info.width} px, {training} of {shape[0]} x {shape[1]}: "
-                "whether a clip was trained on cannot be seen. Cut both from one recording with `tinyworlds-gate "
-                "data hold-out`"
+                "it is impossible to check whether a clip was trained on. Cut both from one recording with "
+                "`tinyworlds-gate data hold-out`"
             )
-        keep = kept_indices(info.num_frames, stride, episode_of_frames(file))
+        keep = strided_indices(info.num_frames, stride, episode_of_frames(file))
         frames, cache = file["frames"], dict[int, bytes]()
 
         def digest(index: int) -> bytes:
@@ -140,11 +140,11 @@ def seen_clips(training: Path, held_out: Path, starts: Iterable[int], length: in
         return [
             start
             for start in sorted(set(starts))
-            if _stands_in(known, places, [digest(int(at)) for at in keep[start : start + length]], stride)
+            if _occurs(known, places, [digest(int(at)) for at in keep[start : start + length]], stride)
         ]
 
 
-def _stands_in(known: list[bytes], places: dict[bytes, list[int]], clip: list[bytes], stride: int) -> bool:
+def _occurs(known: list[bytes], places: dict[bytes, list[int]], clip: list[bytes], stride: int) -> bool:
     if any(one not in places for one in clip):
         return False
     reach = (len(clip) - 1) * stride
@@ -155,8 +155,8 @@ def _stands_in(known: list[bytes], places: dict[bytes, list[int]], clip: list[by
 
 
 def _digests(path: Path) -> list[bytes]:
-    with opened_frames(path, remedy(path)) as file:
-        checked_frames(file, path, remedy(path))
+    with open_frames(path, remedy(path)) as file:
+        check_open_file(file, path, remedy(path))
         frames, found = file["frames"], list[bytes]()
         for low in range(0, frames.shape[0], _READ_FRAMES):
             block = frames[low : low + _READ_FRAMES]

@@ -1,4 +1,4 @@
-"""From a dataset's name in the config to its frames file: CRAFTER is generated on first use, others must be there."""
+"""Find the frames file of a dataset name; CRAFTER is generated at first use, other files must exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.frames_file import check_frames_file, remedy, stride_from_fps
-from tinyworlds_gate.reference.data.frames_writer import exclusive
+from tinyworlds_gate.reference.data.frames_writer import write_lock
 from tinyworlds_gate.reference.data.progress import Progress
 
 CRAFTER = "CRAFTER"
@@ -25,10 +25,10 @@ def dataset_path(project_root: Path, dataset: str, frame_size: int) -> Path:
 
 
 def dataset_stride(path: Path, dataset: str, fps: int) -> int:
-    """Return the stride at which to read a dataset for ``fps`` frames a second.
+    """Return the stride at which to read a dataset for ``fps`` frames per second.
 
-    CRAFTER has a frame per game step: 1. A file that records its own ``fps`` (`data import`): its rate // fps.
-    Otherwise the file is taken to hold 60 frames a second, as ZELDA does: 60 // 15 = 4.
+    CRAFTER has one frame per game step: 1. A file that records its rate (`data import`): the rate / fps, rounded.
+    Otherwise 60 frames per second are assumed, as in ZELDA: 60 // 15 = 4.
     """
     stride = stride_from_fps(fps)
     if dataset.upper() == CRAFTER:
@@ -47,10 +47,10 @@ def ensure_dataset(
     seed: int,
     progress: Progress | None = None,
 ) -> Path:
-    """Return the path of a valid frames file, generating CRAFTER when it is not there yet.
+    """Return the path of a valid frames file; generate CRAFTER when the file does not exist.
 
-    A file that is there is used as it is and never overwritten; ``dataset_notes`` tells where it differs from what
-    was asked for. Raises ``DataError`` when it is broken, or when another dataset is missing (with the command).
+    An existing file is never overwritten; ``dataset_notes`` reports how it differs from the settings. Raises
+    ``DataError`` when the file is broken, or when another dataset is missing (with the command that creates it).
     """
     path = dataset_path(project_root, dataset, frame_size)
     if dataset.upper() == CRAFTER and not path.exists():
@@ -58,7 +58,7 @@ def ensure_dataset(
     info = check_frames_file(path)
     if dataset.upper() == CRAFTER and (info.height, info.width) != (frame_size, frame_size):
         raise DataError(
-            f"{path} holds frames of {info.height} x {info.width} px; its name promises {frame_size}; {remedy(path)}"
+            f"{path} holds frames of {info.height} x {info.width} px, but its name says {frame_size}; {remedy(path)}"
         )
     return path
 
@@ -68,7 +68,7 @@ def _generate_once(
 ) -> None:
     from tinyworlds_gate.reference.data.crafter_dataset import write_crafter
 
-    with exclusive(path):  # a second process waits here and then finds the file
+    with write_lock(path):  # a second process waits here and then finds the file
         if not path.exists():
             write_crafter(
                 path,
@@ -81,11 +81,11 @@ def _generate_once(
 
 
 def dataset_notes(path: Path, *, num_frames: int, episode_length: int, seed: int) -> list[str]:
-    """Return a sentence for each number in which an existing generated file differs from what was asked for."""
+    """Return a sentence for each setting in which an existing generated file differs from the current settings."""
     attrs = check_frames_file(path).attrs
-    asked = {"num_frames": num_frames, "episode_length": episode_length, "seed": seed}
+    settings = {"num_frames": num_frames, "episode_length": episode_length, "seed": seed}
     return [
         f"{path.name} was made with {name} {attrs[name]}, not {value}; it is used as it is (move it away to replace it)"
-        for name, value in asked.items()
+        for name, value in settings.items()
         if name in attrs and attrs[name] != value
     ]

@@ -1,8 +1,7 @@
-"""A fixed evaluation set: frames that no training may have seen, and the clips of it that a final verdict measures.
+"""A fixed evaluation set: clips for the final verdict, from frames that are not in the training data.
 
-It is a frames file with true episodes and a dataset `clip_starts` [K], the first frames of its clips. It is only ever
-read. What is wrong with one, and frames or worlds that it shares with the training data, are told before anything is
-trained.
+It is a frames file with true episodes and a dataset `clip_starts` [K], the first frames of its clips, and is only read.
+The checks here run before training: is the file valid, and does it share frames or worlds with the training data?
 
 Axes: K clips, T frames of a clip, N frames of the training data, H height, W width, C colours.
 """
@@ -18,20 +17,20 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data.clip_reading import read_clips, read_episodes, require_whole_clips
-from tinyworlds_gate.reference.data.frames_file import FramesData, check_frames_file, opened_frames
+from tinyworlds_gate.reference.data.clip_reader import read_clips, read_episodes, require_whole_clips
+from tinyworlds_gate.reference.data.frames_file import FramesData, check_frames_file, open_frames
 
 SETTING = "evaluation_file"
 SEEN_SHARE = 0.5
-"""A clip is no evaluation clip any more when so much of it stands in the training data, pixel for pixel. Fewer frames
-may be a chance: a black screen, a menu, a player who stands still in a known room. They are counted and told."""
+"""A clip is refused when this share of its frames occurs in the training data, pixel for pixel. A smaller share can be
+a coincidence (a black screen, a menu, an idle player in a known room) and is only reported."""
 
 _KEY_BYTES = 512
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What a valid evaluation set says of itself: its file, the first frames int64 [K] of its clips, their episodes."""
+    """A valid evaluation set: its file, the first frames of its clips int64 [K] and their episodes [K]."""
 
     path: Path
     starts: np.ndarray
@@ -47,7 +46,7 @@ def open_evaluation_set(path: Path, *, frame_size: int, length: int) -> Evaluati
         DataError: the file is missing or damaged, of another frame size, without true episodes, or its clips cannot be
             measured.
     """
-    fix = f"name a frames file with `episode` and `clip_starts` as {SETTING}, or leave {SETTING} out"
+    fix = f"set {SETTING} to a frames file with `episode` and `clip_starts`, or leave it out"
     info = check_frames_file(path, fix)
     if (info.height, info.width) != (frame_size, frame_size):
         raise DataError(
@@ -57,8 +56,8 @@ def open_evaluation_set(path: Path, *, frame_size: int, length: int) -> Evaluati
         )
     if not info.has_true_episodes:
         raise DataError(
-            f"{SETTING}: {path} does not say where its episodes begin (no `episode`, no `episode_starts`), so the "
-            f"error has no interval over episodes; {fix}"
+            f"{SETTING}: {path} does not record its episodes (no `episode`, no `episode_starts`), so no confidence "
+            f"interval over episodes can be computed; {fix}"
         )
     starts = _clip_starts(path, fix)
     episode = read_episodes(path)
@@ -67,7 +66,7 @@ def open_evaluation_set(path: Path, *, frame_size: int, length: int) -> Evaluati
 
 
 def _clip_starts(path: Path, fix: str) -> np.ndarray:
-    with opened_frames(path, fix) as file:
+    with open_frames(path, fix) as file:
         named = file.get("clip_starts")
         if not isinstance(named, h5py.Dataset):
             raise DataError(f"{SETTING}: {path} names no clips (no dataset `clip_starts`); {fix}")
@@ -83,18 +82,18 @@ def _clip_starts(path: Path, fix: str) -> np.ndarray:
 
 
 def require_unseen(evaluation: EvaluationSet, data: FramesData, *, length: int) -> int:
-    """Refuse an evaluation set that the training data shares worlds or clips with; returns its frames that occur there.
+    """Refuse an evaluation set that shares worlds or clips with the data; return how many of its frames occur there.
 
-    Compared is all of the training data, held-out episodes too: retries are tuned on those.
+    The comparison includes the held-out episodes of the data, since retries are tuned on them.
 
     Raises:
-        DataError: a Crafter world occurs in both, or half of a clip's frames or more stand in the training data.
+        DataError: a Crafter world occurs in both, or at least half of a clip's frames occur in the data.
     """
     world = _common_world(evaluation, data)
     if world is not None:
         raise DataError(
-            f"{SETTING}: {evaluation.path} and {data.path} both play in Crafter's world {world} (by their `seed`): "
-            "what is learned of it would be measured. Make the evaluation set with another seed"
+            f"{SETTING}: {evaluation.path} and {data.path} both use Crafter's world {world} (by their `seed`), so the "
+            "evaluation would measure a world seen in training. Make the evaluation set with another seed"
         )
     frames = read_clips(evaluation.path, evaluation.starts, length, frame_size=data.frames.shape[1]).frames
     seen_KT = frames_seen(frames, data.frames)
@@ -102,26 +101,26 @@ def require_unseen(evaluation: EvaluationSet, data: FramesData, *, length: int) 
     if seen_KT[most].mean() >= SEEN_SHARE:
         count = int((seen_KT.mean(axis=1) >= SEEN_SHARE).sum())
         raise DataError(
-            f"{SETTING}: {count} of the {len(evaluation.starts)} clips of {evaluation.path} stand in the training data "
+            f"{SETTING}: {count} of the {len(evaluation.starts)} clips of {evaluation.path} occur in the training data "
             f"{data.path}, the clip from {evaluation.starts[most]} with {int(seen_KT[most].sum())} of its {length} "
-            "frames: a verdict there would be one on training clips. Take these clips out of `clip_starts`, or name "
-            "another evaluation set"
+            "frames. The verdict would measure training clips. Remove these clips from `clip_starts`, or use another "
+            "evaluation set"
         )
     return int(seen_KT.sum())
 
 
 def frames_seen(clips_KTHWC: np.ndarray, data_NHWC: np.ndarray) -> np.ndarray:
-    """bool [K, T]: which frames of the clips occur among the data, pixel for pixel; frames of one colour never do."""
+    """Return bool [K, T]: which frames occur in the data, pixel for pixel; frames of a single colour do not count."""
     frames = clips_KTHWC.reshape(-1, *clips_KTHWC.shape[2:])
-    mine, theirs = _keys(frames), _keys(data_NHWC)
-    order = np.argsort(theirs, kind="stable")
-    first = np.searchsorted(theirs[order], mine, side="left")
+    clip_keys, data_keys = _keys(frames), _keys(data_NHWC)
+    order = np.argsort(data_keys, kind="stable")
+    first = np.searchsorted(data_keys[order], clip_keys, side="left")
     seen = np.zeros(len(frames), bool)
-    for number in np.flatnonzero(np.isin(mine, theirs)).tolist():
+    for number in np.flatnonzero(np.isin(clip_keys, data_keys)).tolist():
         frame, at = frames[number], int(first[number])
         if (frame == frame[0, 0]).all():
             continue
-        while at < len(order) and theirs[order[at]] == mine[number]:
+        while at < len(order) and data_keys[order[at]] == clip_keys[number]:
             if np.array_equal(data_NHWC[order[at]], frame):
                 seen[number] = True
                 break
@@ -130,7 +129,7 @@ def frames_seen(clips_KTHWC: np.ndarray, data_NHWC: np.ndarray) -> np.ndarray:
 
 
 def _keys(frames_NHWC: np.ndarray) -> np.ndarray:
-    """uint64 [N], equal for equal frames: a weighted sum of bytes spread over the frame; what matches is compared."""
+    """Return hash keys uint64 [N], equal for equal frames: a weighted sum of bytes spread over the frame."""
     rng = np.random.default_rng(0)
     size = int(np.prod(frames_NHWC.shape[1:]))
     where = np.sort(rng.choice(size, size=min(size, _KEY_BYTES), replace=False))
@@ -143,15 +142,15 @@ def _keys(frames_NHWC: np.ndarray) -> np.ndarray:
 
 
 def _common_world(evaluation: EvaluationSet, data: FramesData) -> int | None:
-    """A world of Crafter that both play in; None where there is none, or where one file does not tell its seed."""
+    """Return a Crafter world that occurs in both, or None when there is none or a seed is not recorded."""
     seeds = [attrs.get("seed") if attrs.get("game") == "crafter" else None for attrs in (evaluation.attrs, data.attrs)]
     if not all(isinstance(seed, int) for seed in seeds):
         return None
     from tinyworlds_gate.reference.data.crafter_world import world_seed
 
     episodes = (evaluation.episodes_in_file, len(np.unique(data.episode)))
-    mine, theirs = (
+    evaluation_worlds, data_worlds = (
         {world_seed(int(str(seed)), number) for number in range(count)}
         for seed, count in zip(seeds, episodes, strict=True)
     )
-    return min(mine & theirs, default=None)
+    return min(evaluation_worlds & data_worlds, default=None)

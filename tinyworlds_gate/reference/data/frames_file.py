@@ -1,9 +1,9 @@
-"""Frames files in the TinyWorlds layout: HDF5 with ``frames`` uint8 [N, H, W, 3], checked on opening.
+"""Read and check frames files in the TinyWorlds layout: HDF5 with a dataset ``frames`` uint8 [N, H, W, 3].
 
-Optional per-frame datasets, which ours add: ``actions`` [N] (``actions[t]`` leads from frame t to t+1), ``episode`` [N]
-and ``player_position`` [N, 2] (x, y in tiles). ``episode_starts`` [E] may stand in for ``episode``; ``clip_starts`` [K]
-names the clips of a fixed evaluation set. Every fault is one ``DataError`` with the file, what was found, what is
-allowed and the command that mends it. Nothing here ever changes an existing file.
+Optional per-frame datasets, which TinyWorlds' files lack: ``actions`` [N] (``actions[t]`` leads from frame t to t+1),
+``episode`` [N] and ``player_position`` [N, 2] (x, y in tiles). ``episode_starts`` [E] may replace ``episode``;
+``clip_starts`` [K] lists the clips of a fixed evaluation set. Every fault raises a ``DataError`` with the file, what
+was found, what is allowed and the command that fixes it. Existing files are never changed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data.frames_reading import blocks_of, read_all
+from tinyworlds_gate.reference.data.frames_reader import iter_blocks, read_all
 
 PSEUDO_EPISODE_FRAMES = 256
-"""Frames of one pseudo-episode, for files that do not say where an episode ends."""
+"""Frames of a pseudo-episode, for files that do not record episodes."""
 
 SOURCE_FPS = 60
 """Frames per second at which TinyWorlds stores its games; the stride is 60 // fps."""
@@ -32,13 +32,12 @@ _PER_FRAME_SHAPES: dict[str, tuple[int, ...]] = {"actions": (), "episode": (), "
 
 @dataclass(frozen=True)
 class FramesData:
-    """Frames in memory, with what is known of each.
+    """Frames in memory with their per-frame data.
 
-    ``frames`` uint8 [N, H, W, 3]; ``episode`` int64 [N]; ``actions`` uint8 [N] or None (None as well when a stride
-    skips frames, since one action then no longer leads to the next frame); ``player_position`` int16 [N, 2] or
-    None; ``stride`` the distance in the file between neighbours; ``has_true_episodes`` False when ``episode`` counts
-    pseudo-episodes; ``attrs`` the file's attributes; ``clip_starts`` int64 [K] the clips that the file names, or None
-    (None as well when a stride skips frames).
+    ``frames`` uint8 [N, H, W, 3]; ``episode`` int64 [N]; ``actions`` uint8 [N], or None if not recorded or when a
+    stride skips frames; ``player_position`` int16 [N, 2] or None; ``stride`` distance in the file between consecutive
+    frames; ``has_true_episodes`` False when ``episode`` counts pseudo-episodes; ``attrs`` the file's attributes;
+    ``clip_starts`` int64 [K], the clips that the file lists, or None if it lists none or when a stride skips frames.
     """
 
     path: Path
@@ -59,7 +58,7 @@ class FramesData:
 
 @dataclass(frozen=True)
 class FramesFileInfo:
-    """What a valid frames file says about itself, without its pixels."""
+    """Metadata of a valid frames file."""
 
     num_frames: int
     height: int
@@ -69,7 +68,7 @@ class FramesFileInfo:
 
 
 def remedy(path: Path) -> str:
-    """Return the sentence that mends a missing or broken file of this name, with the command."""
+    """Return the fix for a missing or broken file of this name: a sentence with the command that creates it."""
     name = path.name.lower()
     crafter = re.fullmatch(r"crafter_(\d+)px_frames\.h5", name)
     if crafter:
@@ -93,8 +92,8 @@ def stride_from_fps(fps: int) -> int:
 
 
 @contextmanager
-def opened_frames(path: Path, fix: str) -> Iterator[h5py.File]:
-    """Open for reading; any fault of the file becomes one ``DataError``."""
+def open_frames(path: Path, fix: str) -> Iterator[h5py.File]:
+    """Open a frames file for reading; an unreadable file raises ``DataError``."""
     if not path.is_file():
         found = "it is a folder" if path.is_dir() else "there is no such file"
         raise DataError(f"{path}: {found}; a frames file (HDF5) is needed; {fix}")
@@ -120,16 +119,16 @@ def _fault(error: OSError, size: int) -> str:
 def check_frames_file(path: Path, fix: str | None = None) -> FramesFileInfo:
     """Check layout, type and shapes of a frames file without reading its pixels.
 
-    ``fix`` replaces the sentence that tells what to do about a fault (default: by the file's name).
-    Raises ``DataError`` when it is missing, empty, truncated, or not of the TinyWorlds layout.
+    ``fix`` replaces the fix named in an error (default: `remedy` of the path).
+    Raises ``DataError`` when the file is missing, empty, truncated, or not in the TinyWorlds layout.
     """
     fix = fix or remedy(path)
-    with opened_frames(path, fix) as file:
-        return checked_frames(file, path, fix)
+    with open_frames(path, fix) as file:
+        return check_open_file(file, path, fix)
 
 
-def checked_frames(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
-    """Check an open file as ``check_frames_file`` does."""
+def check_open_file(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
+    """Like ``check_frames_file``, for an open file."""
     frames = file.get("frames")
     if not isinstance(frames, h5py.Dataset):
         raise DataError(f"{path} holds {sorted(file) or 'nothing'} and no dataset `frames`; {fix}")
@@ -158,13 +157,13 @@ def _check_starts(starts: h5py.Dataset, path: Path, count: int, fix: str) -> Non
     values = starts[:]
     if values.ndim != 1 or not len(values) or values[0] != 0 or (np.diff(values) <= 0).any() or values[-1] >= count:
         raise DataError(
-            f"{path}: `episode_starts` is {values.tolist()[:8]}; rising indices of frames are needed, the first 0 and "
+            f"{path}: `episode_starts` is {values.tolist()[:8]}; ascending frame indices are needed, the first 0 and "
             f"the last below {count}; {fix}"
         )
 
 
 def episode_of_frames(file: h5py.File) -> np.ndarray | None:
-    """Return int64 [N], the episode of each frame of a checked file; None when it does not tell."""
+    """Return the episode of each frame of a checked file, int64 [N], or None when it records no episodes."""
     if "episode" in file:
         return np.asarray(file["episode"][:], np.int64)
     if "episode_starts" in file:
@@ -173,28 +172,28 @@ def episode_of_frames(file: h5py.File) -> np.ndarray | None:
 
 
 def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -> FramesData:
-    """Read every ``stride``-th frame into memory, resized to ``frame_size`` pixels where the file's size differs.
+    """Read every ``stride``-th frame into memory, resized to ``frame_size`` pixels if the file's size differs.
 
-    Resizing is Pillow's bilinear filter, antialiased when shrinking. Frames that are not square are refused when a
-    size is asked for: a crop has to be a decision (`data import` makes it). With true episodes the stride starts
-    anew in each. Without, blocks of 256 strided frames (shorter in small files, so that at least 8 exist) count as
-    episodes: no clip crosses a block, so a split by block never shares a frame.
+    Resizing uses Pillow's bilinear filter (antialiased). Non-square frames are refused when a ``frame_size`` is set:
+    they are never cropped implicitly (`data import` crops). With true episodes the stride restarts in each episode.
+    Without, blocks of 256 strided frames (shorter in small files, so that at least 8 exist) are pseudo-episodes: no
+    clip crosses a block, so a split by block shares no frame.
 
-    Raises ``DataError`` on a missing, truncated, empty or wrongly shaped file, or a stride below 1.
+    Raises ``DataError`` for a missing, truncated, empty or wrongly shaped file, or a stride below 1.
     """
     if stride < 1:
-        raise DataError(f"stride {stride} is not allowed: a whole number of at least 1 is needed (ZELDA: 4)")
+        raise DataError(f"stride {stride} is not allowed: an integer of at least 1 is needed (ZELDA: 4)")
     fix = remedy(path)
-    with opened_frames(path, fix) as file:
-        info = checked_frames(file, path, fix)
+    with open_frames(path, fix) as file:
+        info = check_open_file(file, path, fix)
         if frame_size is not None and info.height != info.width:
             raise DataError(
-                f"{path}: frames are {info.height} x {info.width} pixels; square ones are needed to get "
+                f"{path}: frames are {info.height} x {info.width} pixels; square frames are needed to resize them to "
                 f"{frame_size} x {frame_size}; fix: import the video again with `tinyworlds-gate data import VIDEO.mp4 "
                 f"--name NAME --frame-size {frame_size}`, which crops to the centre square"
             )
         episode = episode_of_frames(file)
-        keep = kept_indices(info.num_frames, stride, episode)
+        keep = strided_indices(info.num_frames, stride, episode)
         frames = _read_kept(file["frames"], keep, frame_size)
         actions = file["actions"][:] if "actions" in file and stride == 1 else None
         position = file["player_position"][:][keep] if "player_position" in file else None
@@ -204,18 +203,18 @@ def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -
 
 
 def pseudo_episodes(num_frames: int) -> np.ndarray:
-    """Return int64 [N]: consecutive blocks of 256 frames, or of an eighth of the file where that is less."""
+    """Return int64 [N]: the number of each frame's block of 256 frames, or of an eighth of the file if that is less."""
     block = min(PSEUDO_EPISODE_FRAMES, max(1, num_frames // 8))
     return np.arange(num_frames, dtype=np.int64) // block
 
 
 def run_starts(episode: np.ndarray) -> np.ndarray:
-    """Return int64 [R]: the index of the first frame of each contiguous run of one episode."""
+    """Return the index of the first frame of each contiguous run of one episode, int64 [R]."""
     return np.concatenate(([0], np.flatnonzero(np.diff(episode)) + 1)).astype(np.int64)
 
 
-def kept_indices(num_frames: int, stride: int, episode: np.ndarray | None) -> np.ndarray:
-    """Return int64 [K]: the frames that a stride keeps; it starts anew in each episode."""
+def strided_indices(num_frames: int, stride: int, episode: np.ndarray | None) -> np.ndarray:
+    """Return the indices of every ``stride``-th frame, int64 [K]; the stride restarts in each episode."""
     index = np.arange(num_frames, dtype=np.int64)
     if episode is None:
         return index[::stride]
@@ -231,7 +230,7 @@ def _read_kept(frames: h5py.Dataset, keep: np.ndarray, frame_size: int | None) -
     if len(keep) == frames.shape[0] and not resize:
         return read_all(frames)
     out = np.empty((len(keep), *shape, 3), np.uint8)
-    for low, read in blocks_of(frames):
+    for low, read in iter_blocks(frames):
         first, last = np.searchsorted(keep, (low, low + len(read)))
         if first == last:
             continue

@@ -1,4 +1,4 @@
-"""Writes a frames file whole or not at all: a temporary file beside it, fsync, then one rename.
+"""Write a frames file atomically: a temporary file in the same folder, fsync, then a rename.
 
 A killed writer leaves at most a hidden ``.NAME.part``, which the next writer of the same name replaces. An existing
 file is never overwritten. A lock on ``.NAME.lock`` makes a second writer wait for the first.
@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.run import atomic
 
 _CHUNK_FRAMES = 16
 
@@ -29,7 +30,7 @@ class FramesWriter:
         self.num_frames = 0
 
     def set_attrs(self, attrs: dict[str, Any]) -> None:
-        """Record how the frames were made (numbers and strings)."""
+        """Record metadata (numbers and strings) as attributes of the file."""
         for key, value in attrs.items():
             self._file.attrs[key] = value
 
@@ -55,8 +56,8 @@ class FramesWriter:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock that belongs to ``path``: other processes that want to write it wait. Creates its folder."""
+def write_lock(path: Path) -> Iterator[None]:
+    """Hold the lock for writing ``path``; other writers wait. Creates the folder."""
     make_folder(path.parent)
     with open(path.with_name(f".{path.name}.lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -78,32 +79,22 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise ``DataError`` when something is there already: nothing is ever overwritten."""
+    """Raise ``DataError`` when ``path`` exists, since no file is ever overwritten."""
     if path.exists() or path.is_symlink():
-        raise DataError(f"{path} is there already and is never overwritten; fix: move it away, or choose another name")
+        raise DataError(f"{path} exists already and is never overwritten; fix: move it away, or choose another name")
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a complete temporary file its final name: fsync, rename, fsync of the folder. Call under ``exclusive``."""
+    """Move a complete temporary file to its final name: fsync, rename, fsync of the folder. Needs ``write_lock``."""
     refuse_existing(path)
-    _fsync(temporary)
-    os.rename(temporary, path)
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    atomic.publish(temporary, path)
 
 
 @contextmanager
 def new_frames_file(path: Path) -> Iterator[FramesWriter]:
-    """Yield a writer; the file appears under ``path`` when the block ends well and at no other time.
+    """Yield a writer; the file appears at ``path`` only when the block ends without an exception.
 
-    Call under ``exclusive(path)``. Raises ``DataError`` when ``path`` exists, or when nothing was appended.
+    Needs ``write_lock(path)``. Raises ``DataError`` when ``path`` exists, or when nothing was appended.
     """
     refuse_existing(path)
     temporary = path.with_name(f".{path.name}.part")
@@ -112,7 +103,7 @@ def new_frames_file(path: Path) -> Iterator[FramesWriter]:
             writer = FramesWriter(file)
             yield writer
         if writer.num_frames == 0:
-            raise DataError(f"{path} was not written: the source gave no frame; fix: choose a source with frames")
+            raise DataError(f"{path} was not written: the source has no frame; fix: choose a source with frames")
         publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

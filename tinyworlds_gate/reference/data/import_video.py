@@ -1,4 +1,4 @@
-"""Turns a video into a frames file: ``tinyworlds-gate data import VIDEO.mp4 --name foo``."""
+"""Convert a video to a frames file: ``tinyworlds-gate data import VIDEO.mp4 --name foo``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
 from tinyworlds_gate.reference.data.frames_file import resize_frames
-from tinyworlds_gate.reference.data.frames_writer import exclusive, new_frames_file, refuse_existing
+from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, write_lock
 from tinyworlds_gate.reference.data.progress import Progress
 
 DEFAULT_FPS = 15
-"""The rate at which TinyWorlds reads its games."""
+"""Frames per second at which TinyWorlds reads its games."""
 
 MIN_FRAME_SIZE = 8
 _BATCH = 64
@@ -32,20 +32,20 @@ def import_video(
 ) -> Path:
     """Decode ``video`` into ``data/<name>_frames.h5`` and return that path, which must not exist yet.
 
-    Each frame is cropped to its centre square, then resized to ``frame_size`` pixels (bilinear, antialiased). ``fps``
-    frames are kept for each second by their time stamps (default: 15, or the video's own rate where it is lower); the
-    rate is recorded, so that the file is later read at the right stride. Raises ``DataError`` when the video is
-    missing, is none, has no frame, or is slower than ``fps``.
+    Each frame is cropped to its centre square and resized to ``frame_size`` pixels (bilinear, antialiased). ``fps``
+    frames per second are selected by their timestamps (default: 15, or the video's rate if that is lower); the rate is
+    recorded, so that the file is later read at the right stride. Raises ``DataError`` when the file is missing, is not
+    a video, has no frame, or has a lower rate than ``fps``.
     """
     if name.upper() == CRAFTER:
-        raise DataError(f"--name {name} belongs to the generated dataset; fix: choose another name")
+        raise DataError(f"--name {name} is reserved for the generated dataset; fix: choose another name")
     path = dataset_path(project_root, name, frame_size)
     if frame_size < MIN_FRAME_SIZE:
         raise DataError(f"--frame-size {frame_size} is not allowed; at least {MIN_FRAME_SIZE} pixels (fix: 128)")
     if not video.is_file():
         raise DataError(f"{video}: there is no such video file; fix: check the path")
     refuse_existing(path)
-    with exclusive(path), _opened(video) as container:
+    with write_lock(path), _open_video(video) as container:
         stream, rate = _stream_and_rate(container, video, fps)
         with new_frames_file(path) as writer:
             writer.set_attrs({"game": name.lower(), "fps": rate, "frame_size": frame_size, "source": video.name})
@@ -56,7 +56,7 @@ def import_video(
     return path
 
 
-def _opened(video: Path) -> Any:
+def _open_video(video: Path) -> Any:
     import av
 
     try:
@@ -76,7 +76,7 @@ def _stream_and_rate(container: Any, video: Path, fps: float | None) -> tuple[An
     rate = min(DEFAULT_FPS, own) if fps is None else fps
     if not 0 < rate <= own * 1.001:
         raise DataError(
-            f"--fps {rate:g} is not allowed: {video.name} has {own:g} frames a second, and none are invented; "
+            f"--fps {rate:g} is not allowed: {video.name} has {own:g} frames per second; "
             f"fix: --fps {min(own, DEFAULT_FPS):g}"
         )
     return stream, rate

@@ -1,4 +1,4 @@
-"""Progress for people: a rich bar on a terminal, a plain line every tenth elsewhere."""
+"""Progress of data commands: a rich bar on a terminal, a plain line per tenth elsewhere."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import TextIO
 
 Progress = Callable[[int, int], None]
-"""Called as ``progress(done, total)``; ``total`` 0 means that it is not known."""
+"""Called as ``progress(done, total)``; ``total`` is 0 when it is unknown."""
 
 
 @contextmanager
 def console_progress(label: str, stream: TextIO | None = None) -> Iterator[Progress]:
-    """Yield a callback that shows ``label`` with what is done, on standard error by default."""
+    """Yield a callback that shows ``label`` and the progress, on standard error by default."""
     out = stream or sys.stderr
     if out.isatty():
         with _rich_bar(label, out) as report:

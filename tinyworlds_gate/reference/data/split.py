@@ -1,4 +1,4 @@
-"""Train and held-out sets are split by episode, never by overlapping windows."""
+"""Split frames into training and held-out episodes, and draw the held-out clips that are measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinyworlds_gate.reference.data.clips import starts_in_episodes
 
 @dataclass(frozen=True)
 class EpisodeSplit:
-    """Episode ids of either side, ascending; no id stands on both."""
+    """Episode ids of both sides, ascending and disjoint."""
 
     train: tuple[int, ...]
     held_out: tuple[int, ...]
@@ -25,9 +25,9 @@ class EpisodeSplit:
 def split_episodes(episode: np.ndarray, held_out_fraction: float, seed: int) -> EpisodeSplit:
     """Split the ids in ``episode`` [N] at random; the same arguments always give the same split.
 
-    ``held_out_fraction`` of the episodes (rounded, at least one, never all) is held out; 1 means a file of held-out
-    frames alone, which nobody trains on. Raises ``DataError`` when the fraction does not lie between 0 and 1, or when
-    there is only one episode to split.
+    ``held_out_fraction`` of the episodes (rounded, at least one, never all) is held out; 1 means that the file contains
+    only held-out frames. Raises ``DataError`` when the fraction does not lie between 0 and 1, or when there is only one
+    episode to split.
     """
     if held_out_fraction == 1.0:
         return EpisodeSplit(train=(), held_out=tuple(int(i) for i in np.unique(episode)))
@@ -48,17 +48,14 @@ def split_episodes(episode: np.ndarray, held_out_fraction: float, seed: int) -> 
     )
 
 
-# The seeded, stratified draw of held-out clips: every episode gives its share before any gives a second clip.
-
-
 def draw_clips(starts: np.ndarray, episode_of_start: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Choose ``count`` clip starts, spread over the episodes as evenly as their clips allow.
 
     Args:
         starts: int ``[S]``, every admissible start.
-        episode_of_start: int ``[S]``, the episode that each start lies in.
-        count: how many clips to draw, without repetition.
-        seed: the draw is a pure function of the inputs and this seed.
+        episode_of_start: int ``[S]``, the episode of each start.
+        count: number of clips to draw, without repetition.
+        seed: the result is a pure function of the inputs and this seed.
 
     Returns:
         int64 ``[count]``, sorted.
@@ -68,8 +65,8 @@ def draw_clips(starts: np.ndarray, episode_of_start: np.ndarray, count: int, see
     """
     if len(starts) < count:
         raise DataError(
-            f"clips={count}: only {len(starts)} held-out clips of this length exist; ask for at most {len(starts)} "
-            "clips, or make a dataset with more or longer held-out episodes"
+            f"clips={count}: only {len(starts)} held-out clips of this length exist; set clips to at most "
+            f"{len(starts)}, or make a dataset with more or longer held-out episodes"
         )
     generator = np.random.Generator(np.random.Philox(key=[seed, 0x636C6970]))
     queues = []
@@ -85,17 +82,18 @@ def draw_clips(starts: np.ndarray, episode_of_start: np.ndarray, count: int, see
 
 
 def clip_digest(frames_of_clips: np.ndarray, starts: np.ndarray) -> str:
-    """SHA-256 over the drawn starts and the pixels of their clips: equal digests mean the same test."""
+    """Return the SHA-256 of the starts and the pixels of the clips: equal digests mean the same test."""
     digest = hashlib.sha256(np.ascontiguousarray(starts, dtype="<i8").tobytes())
     digest.update(np.ascontiguousarray(frames_of_clips).tobytes())
     return digest.hexdigest()
 
 
-# Which held-out clips are measured: draw 1 by every attempt, draw 2 by the final verdict of a run that retried.
-
-
 def episodes_of_draw(held_out: Iterable[int], draw: int, seed: int) -> np.ndarray:
-    """The held-out episodes of a draw, int64 ascending: a seeded half each, the odd one with the attempts."""
+    """Return the held-out episodes of a draw, int64 ascending.
+
+    ``EVERYTHING`` has all; ``ATTEMPTS`` (every attempt of a run) and ``FINAL`` (the final verdict of a run that
+    retried) have a seeded half each, and an odd one belongs to ``ATTEMPTS``.
+    """
     ids = np.unique(np.fromiter(held_out, np.int64))
     if draw == EVERYTHING:
         return ids
@@ -107,16 +105,16 @@ def episodes_of_draw(held_out: Iterable[int], draw: int, seed: int) -> np.ndarra
 def held_out_clips(
     path: Path, episode: np.ndarray, held_out: Iterable[int], *, length: int, count: int, seed: int, draw: int
 ) -> np.ndarray:
-    """The first frames int64 ``[count]`` of a draw's clips, a pure function of its arguments.
+    """Return the first frames of a draw's clips, int64 ``[count]``, as a pure function of the arguments.
 
     Args:
-        path: the frames file, for the sentence of an error.
+        path: the frames file, for error messages.
         episode: ``[N]``, the episode of each frame.
         held_out: the episodes that no stage trains on.
         length: frames of a clip, context and generated ones.
         count: clips to draw.
-        seed: ``clip_seed``; it chooses the halves of the episodes and the clips in them.
-        draw: ``EVERYTHING`` (a process that no loop started), ``ATTEMPTS`` or ``FINAL``.
+        seed: ``clip_seed``; it determines the halves of the episodes and the clips in them.
+        draw: ``EVERYTHING`` (a process that no loop started), ``ATTEMPTS`` or ``FINAL``; see `episodes_of_draw`.
 
     Raises:
         TooFewClipsError: the episodes of this draw hold fewer clips.
@@ -130,19 +128,19 @@ def held_out_clips(
 
 
 def _too_few(path: Path, draw: int, own: int, everything: int, length: int, found: int, count: int) -> str:
-    less = f"ask for at most {found} clips (clips in inference.yaml)" if found else "lower generation_steps"
+    less = f"set clips in inference.yaml to at most {found}" if found else "lower generation_steps"
     more = f"hold out more or longer episodes (held_out_fraction in profile.yaml), or {less}"
     if draw == FINAL:
         return (
-            f"{path}: this run may retrain dynamics after a failed gate, and then takes its final verdict on a second "
-            f"draw of held-out clips, in episodes that no attempt has measured. It needs {count} clips of {length} "
-            f"frames there, but the {_episodes(own)} kept for it, of {everything} held out, can give {found}. Allow no "
-            f"retries (--max-inference-retries 0), {more}"
+            f"{path}: after a failed gate this run may retrain dynamics, and the final verdict then uses a second draw "
+            f"of held-out clips, from episodes that no attempt measured. It needs {count} clips of {length} frames, "
+            f"but the {_episodes(own)} reserved for it, of {everything} held out, can provide {found}. Disable retries "
+            f"(--max-inference-retries 0), {more}"
         )
     what = f"the {_episodes(everything)} held out"
     if draw == ATTEMPTS:
         what = f"the {_episodes(own)} that attempts measure, of {everything} held out,"
-    return f"{path}: clips={count}, but {what} can give {found} clips of {length} frames; {more}"
+    return f"{path}: clips={count}, but {what} can provide only {found} clips of {length} frames; {more}"
 
 
 def _episodes(count: int) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyworlds_gate.reference.models.attention import (
-    PastKeysValues,
+    KVCache,
     SelfAttention,
     SpatialAttention,
     TemporalAttention,
@@ -22,11 +22,11 @@ from tinyworlds_gate.reference.models.norms import ConditionedNorm, Modulation, 
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 
 BlockModulation = tuple[Modulation, Modulation, Modulation]
-"""Of the three norms of a block: spatial attention, temporal attention, feed-forward."""
+"""FiLM parameters of a block's three norms: spatial attention, temporal attention, feed-forward."""
 
 
 class SwiGLU(nn.Module):
-    """`norm(x + w_o(silu(w_v x) * w_g x))` with floor(2 * hidden_dim / 3) inner units (Shazeer 2020)."""
+    """Feed-forward layer `norm(x + w_o(silu(w_v x) * w_g x))`, floor(2 * hidden_dim / 3) inner units (Shazeer 2020)."""
 
     def __init__(self, embed_dim: int, hidden_dim: int, conditioning_dim: int | None) -> None:
         super().__init__()
@@ -38,23 +38,23 @@ class SwiGLU(nn.Module):
         self.fused: tuple[Tensor, ...] | None = None
 
     def forward(self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None) -> Tensor:
-        """Maps `[B, T, P, E]` to the same shape, each token by itself.
+        """Map `[B, T, P, E]` to the same shape, each token independently.
 
-        Both inner products are one. On a GPU the inner units are filled up to a multiple of 8 with units that are
-        always zero (ZELDA has 85): matrix units then read whole words.
+        Both inner projections are one matrix product. On a GPU the inner width is zero-padded to a multiple of 8
+        (ZELDA has 85 units), which tensor cores need for aligned loads.
         """
-        into, into_bias, out = self.fused or self.in_one()
+        into, into_bias, out = self.fused or self.fused_weights()
         value, gate = F.linear(x_BTPE, into, into_bias).chunk(2, dim=-1)
         update = F.linear(F.silu(value) * gate, out, self.w_o.bias)
         normed: Tensor = self.norm(x_BTPE + update, conditioning)
         return normed
 
     def fuse(self, dtype: torch.dtype) -> None:
-        """Put the weights together once, for weights that do not change any more."""
-        self.fused = tuple(one.detach().to(dtype) for one in self.in_one())
+        """Concatenate and pad the weights once, for inference with frozen weights."""
+        self.fused = tuple(one.detach().to(dtype) for one in self.fused_weights())
 
-    def in_one(self) -> tuple[Tensor, ...]:
-        """Weight and bias of both inner products, and the outer weight."""
+    def fused_weights(self) -> tuple[Tensor, ...]:
+        """Return the concatenated weight and bias of both inner projections, and the padded output weight."""
         fill = -self.w_v.out_features % 8 if self.w_v.weight.is_cuda else 0
         weight = torch.cat([F.pad(one.weight, (0, 0, 0, fill)) for one in (self.w_v, self.w_g)])
         bias = torch.cat([F.pad(one.bias, (0, fill)) for one in (self.w_v, self.w_g)])
@@ -62,7 +62,7 @@ class SwiGLU(nn.Module):
 
 
 class SpaceTimeBlock(nn.Module):
-    """Spatial attention, causal temporal attention, feed-forward."""
+    """One post-norm block: spatial attention, causal temporal attention, feed-forward."""
 
     def __init__(self, sizes: ModelSizes, conditioning_dim: int | None) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class SpaceTimeBlock(nn.Module):
 
     @property
     def norms(self) -> list[ConditionedNorm]:
-        """The norms of its three sub-layers, in the order in which they act, where they are conditioned."""
+        """The conditioned norms of the three sub-layers in execution order; empty without conditioning."""
         norms = (self.spatial_attn.norm, self.temporal_attn.norm, self.ffn.norm)
         return [norm for norm in norms if isinstance(norm, ConditionedNorm)]
 
@@ -80,31 +80,28 @@ class SpaceTimeBlock(nn.Module):
         self,
         x_BTPE: Tensor,
         modulation: BlockModulation | Tensor | None = None,
-        past: PastKeysValues | None = None,
+        kv_cache: KVCache | None = None,
         *,
-        twins: bool = False,
-    ) -> tuple[Tensor, PastKeysValues]:
-        """Maps `[B, T, P, E]` to the same shape and returns what later frames need of these.
+        parallel_prediction: bool = False,
+    ) -> tuple[Tensor, KVCache]:
+        """Map `[B, T, P, E]` to the same shape and return the keys and values of these frames.
 
-        ``modulation`` may be the conditioning itself; ``twins``: see `TemporalAttention.forward`.
+        ``modulation`` is the FiLM parameters, or the conditioning from which each norm computes its own.
+        ``kv_cache`` and ``parallel_prediction``: see `TemporalAttention.forward`.
         """
-        spatial: Tensor | Modulation | None
-        temporal: Tensor | Modulation | None
-        ffn: Tensor | Modulation | None
-        if isinstance(modulation, Tensor):
-            spatial = temporal = ffn = modulation
-        else:
-            spatial, temporal, ffn = modulation or (None, None, None)
+        per_norm: tuple[Tensor | Modulation | None, ...]
+        per_norm = (modulation,) * 3 if isinstance(modulation, Tensor) else modulation or (None,) * 3
+        spatial, temporal, ffn = per_norm
         x_BTPE = self.spatial_attn(x_BTPE, spatial)
-        x_BTPE, seen = self.temporal_attn(x_BTPE, temporal, past, twins=twins)
-        return self.ffn(x_BTPE, ffn), seen
+        x_BTPE, new_cache = self.temporal_attn(x_BTPE, temporal, kv_cache, parallel_prediction=parallel_prediction)
+        return self.ffn(x_BTPE, ffn), new_cache
 
 
 @contextmanager
-def projections_in_one(model: nn.Module, dtype: torch.dtype) -> Iterator[list[object]]:
-    """Inside, weights that act on the same input lie in one tensor, instead of being put together at each use.
+def fuse_projections(model: nn.Module, dtype: torch.dtype) -> Iterator[list[object]]:
+    """Context in which projections of the same input use one weight tensor, concatenated once in ``dtype``.
 
-    Yields those tensors; a graph that was captured inside needs them alive. No gradient passes them.
+    Yields those tensors: a CUDA graph captured inside reads them, so they must outlive it. They carry no gradient.
     """
     parts = [part for part in model.modules() if isinstance(part, SelfAttention | SwiGLU)]
     for part in parts:

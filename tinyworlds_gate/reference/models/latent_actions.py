@@ -1,4 +1,4 @@
-"""The latent-action model: which of a few codes explains the change between two frames (second stage).
+"""The latent-action model (second stage): infers a discrete action code for each pair of consecutive frames.
 
 Axes: B batch, T frames, C channels, H height, W width, P patches, E embedding, A action dims.
 """
@@ -20,12 +20,12 @@ from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
 from tinyworlds_gate.reference.models.translation import explained_translation
 
 ACTION_LEVELS = 2  # each action dim is -1 or 1
-VARIANCE_FLOOR = 0.01  # below this the actions of a batch are nearly alike and the penalty pulls them apart
+VARIANCE_FLOOR = 0.01  # the loss penalises a variance of the actions over the batch below this
 VARIANCE_WEIGHT = 100.0
 
 
 class LatentActionOutput(NamedTuple):
-    """One pass: pred_frames `[B, T-1, C, H, W]`, actions `[B, T-1, A]`, indices `[B, T-1]` and two scalars."""
+    """Output of one pass: pred_frames `[B, T-1, C, H, W]`, actions `[B, T-1, A]`, indices `[B, T-1]`, two scalars."""
 
     loss: Tensor
     pred_frames: Tensor
@@ -35,7 +35,7 @@ class LatentActionOutput(NamedTuple):
 
 
 class ActionEncoder(nn.Module):
-    """Pairs of neighbouring frames to action values that are not yet quantised."""
+    """Encodes pairs of consecutive frames as action values before quantisation."""
 
     def __init__(self, sizes: ModelSizes) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class ActionEncoder(nn.Module):
         )
 
     def forward(self, frames_BTCHW: Tensor) -> Tensor:
-        """Maps T frames to `[B, T-1, A]`."""
+        """Map frames `[B, T, C, H, W]` to `[B, T-1, A]`."""
         pooled_BTE = self.transformer(self.patch_embed(frames_BTCHW)).mean(dim=2)
         pairs = torch.cat((pooled_BTE[:, :-1], pooled_BTE[:, 1:]), dim=-1)  # [B, T-1, 2E]
         actions: Tensor = self.action_head(pairs)
@@ -58,7 +58,7 @@ class ActionEncoder(nn.Module):
 
 
 class ActionDecoder(nn.Module):
-    """Past frames and actions to next frames; in training it sees the first frame only, so the actions must speak."""
+    """Predicts the next frames from earlier frames and actions; in training from the first frame and actions only."""
 
     def __init__(self, sizes: ModelSizes) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class ActionDecoder(nn.Module):
         self.frame_head = NormedLinear(sizes.embed_dim, sizes.patch_values)
 
     def forward(self, frames_BTCHW: Tensor, actions_BTA: Tensor) -> Tensor:
-        """Maps frames 0 … T-2 and the T-1 actions after them to frames 1 … T-1, in [-1, 1]."""
+        """Map frames 0 … T-2 and the T-1 actions after them to frames 1 … T-1, in [-1, 1]."""
         if self.training:
             first = self.patch_embed(frames_BTCHW[:, :1])  # [B, 1, P, E]
             hidden = self.mask_token.to(first.dtype).expand(-1, frames_BTCHW.shape[1] - 1, first.shape[2], -1)
@@ -81,14 +81,20 @@ class ActionDecoder(nn.Module):
 
 
 class LatentActionModel(nn.Module):
-    """Learns, without labels, a discrete action per transition that lets the decoder tell the next frame.
+    """Learns, without labels, a discrete action per transition from which the decoder can predict the next frame.
 
-    With ``frame_pairs`` the action between two frames is inferred from these two alone, as if they were a clip of their
-    own, wherever a longer clip begins. The first ``antisymmetric_dims`` of it then change sign when the two frames
-    change places, and the others stay: what both frames show alike can not become an action. ``code_entropy_floor``
-    (nats) asks that the codes of a batch be spread so far (`code_balance_penalty`), ``translation_weight`` that they
-    name the translation that explains most of a pair's change (`explained_translation`). Weights are the same either
-    way.
+    The options change the computation and the loss, not the weights' names and shapes.
+
+    Args:
+        sizes: shapes of the model.
+        frame_pairs: infer each action from its two frames alone, independent of the rest of the clip.
+        antisymmetric_dims: with ``frame_pairs``, this many leading action dims change sign when the two frames are
+            swapped, and the others stay equal, so content common to both frames cannot become an action.
+        film_std: standard deviation of the decoder's initial FiLM weights.
+        translation_weight: weight of a loss that aligns the first three action dims with the image translation
+            between the two frames (`explained_translation`).
+        code_entropy_floor: minimum information of the codes in a batch, in nats (`code_balance_penalty`).
+        code_entropy_weight: weight of that penalty; 0 disables it.
     """
 
     def __init__(
@@ -116,18 +122,19 @@ class LatentActionModel(nn.Module):
                     nn.init.normal_(module.projection.weight, std=film_std)
 
     def encode(self, frames_BTCHW: Tensor) -> Tensor:
-        """Maps T frames in [-1, 1] to T-1 quantised actions `[B, T-1, A]`. Raises ConfigError for fewer than two."""
+        """Map T frames in [-1, 1] to T-1 quantised actions `[B, T-1, A]`. Raises ConfigError when T < 2."""
         actions: Tensor = self.quantizer(self._prequant(frames_BTCHW))
         return actions
 
     def action_indices(self, actions_BTA: Tensor) -> Tensor:
-        """Maps quantised actions `[B, T-1, A]` to codes `[B, T-1]`, int64."""
+        """Map quantised actions `[B, T-1, A]` to codes `[B, T-1]`, int64."""
         return self.quantizer.indices_from_latents(actions_BTA)
 
     def forward(self, frames_BTCHW: Tensor) -> LatentActionOutput:
-        """Predicts frames 1 … T-1; in training mode the decoder's frames but the first are masked.
+        """Predict frames 1 … T-1; in training mode all decoder input frames after the first are masked.
 
-        The loss is smooth-L1 plus a penalty on actions that hardly vary over the batch (tinyworlds.md §1).
+        The loss is smooth-L1 plus a penalty on a low variance of the actions over the batch (tinyworlds.md §1), plus
+        the optional terms of the constructor.
         """
         prequant = self._prequant(frames_BTCHW)
         actions = self.quantizer(prequant)
@@ -139,15 +146,17 @@ class LatentActionModel(nn.Module):
         if self.training and self.translation_weight > 0:
             pairs = torch.stack((frames_BTCHW[:, :-1], frames_BTCHW[:, 1:]), dim=2).flatten(0, 1)
             signs_N3 = explained_translation(pairs)
-            told_N3 = prequant.float().flatten(0, 1)[:, :3]
-            mistaken = F.softplus(-2 * told_N3 * signs_N3) * signs_N3.abs()
-            loss = loss + self.translation_weight * mistaken.mean()
+            predicted_N3 = prequant.float().flatten(0, 1)[:, :3]
+            sign_loss = F.softplus(-2 * predicted_N3 * signs_N3) * signs_N3.abs()
+            loss = loss + self.translation_weight * sign_loss.mean()
         indices = self.action_indices(actions.detach())
         return LatentActionOutput(loss, pred_frames, actions, indices, variance.detach())
 
     def _prequant(self, frames_BTCHW: Tensor) -> Tensor:
         if frames_BTCHW.dim() == 5 and frames_BTCHW.shape[1] < 2:
-            raise ConfigError("A clip of one frame holds no action; give the latent-action model at least 2 frames.")
+            raise ConfigError(
+                "A clip of one frame has no action: the latent-action model needs at least 2 frames. Use longer clips."
+            )
         if self.frame_pairs:
             pairs = torch.stack((frames_BTCHW[:, :-1], frames_BTCHW[:, 1:]), dim=2)  # [B, T-1, 2, C, H, W]
             return self._of_pairs(pairs.flatten(0, 1)).unflatten(0, pairs.shape[:2])
@@ -155,7 +164,7 @@ class LatentActionModel(nn.Module):
         return prequant
 
     def _of_pairs(self, pairs_N2CHW: Tensor) -> Tensor:
-        """Maps pairs of frames `[N, 2, C, H, W]` to `[N, A]`."""
+        """Map pairs of frames `[N, 2, C, H, W]` to action values before quantisation `[N, A]`."""
         if not self.antisymmetric_dims:
             alone: Tensor = self.encoder(pairs_N2CHW)[:, 0]
             return alone
@@ -166,12 +175,11 @@ class LatentActionModel(nn.Module):
 
 
 def code_balance_penalty(prequant_BTA: Tensor, floor: float) -> Tensor:
-    """How far a batch is from using its codes, in nats: 0 once the codes tell ``floor`` nats of the transitions.
+    """Return how far the codes' mutual information with the transitions is below ``floor``, in nats (>= 0, scalar).
 
-    A value before tanh is read as a leaning, `(1 + tanh) / 2`, towards the upper level of its dim, and a code's
-    probability as the product over dims. The batch's mean over transitions has an entropy (how evenly codes are used);
-    less the mean entropy of a single transition (how undecided it is), that is the information of the codes about
-    their transitions (Krause et al. 2010), a scalar of at most A ln 2.
+    `(1 + tanh(x)) / 2` is the probability of the upper level of a dim, and a code's probability is the product over
+    dims. The mutual information is the entropy of the batch's mean code distribution (how evenly codes are used) minus
+    the mean entropy of a single transition (how uncertain it is), at most A ln 2 (Krause et al. 2010).
     """
     up_NA = (1 + torch.tanh(prequant_BTA.float().flatten(0, 1))) / 2
     up_NA = up_NA.clamp(1e-6, 1 - 1e-6)
@@ -179,6 +187,6 @@ def code_balance_penalty(prequant_BTA: Tensor, floor: float) -> Tensor:
     for dim in range(up_NA.shape[1]):
         up = up_NA[:, dim : dim + 1]
         codes_NK = torch.cat((codes_NK * (1 - up), codes_NK * up), dim=1)
-    undecided = -(codes_NK * codes_NK.log()).sum(dim=1).mean()
+    mean_entropy = -(codes_NK * codes_NK.log()).sum(dim=1).mean()
     usage_K = codes_NK.mean(dim=0)
-    return F.relu(floor - (-(usage_K * usage_K.log()).sum() - undecided))
+    return F.relu(floor - (-(usage_K * usage_K.log()).sum() - mean_entropy))

@@ -1,4 +1,4 @@
-"""MaskGIT decoding: new frames from a handful of parallel passes, the most confident tokens first.
+"""MaskGIT decoding: generate frames in a few parallel passes, the most confident tokens first (Chang et al. 2022).
 
 Axes: B batch, T context frames, H new frames, P patches, L latent dims, A action dims, V vocabulary.
 """
@@ -19,15 +19,15 @@ from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
 Choose = Callable[[Tensor, float, torch.Generator | None], tuple[Tensor, Tensor]]
 Reveal = Callable[[Tensor, Tensor, Tensor, Tensor, int, FiniteScalarQuantizer], tuple[Tensor, Tensor]]
 
-STEEPNESS = 5.0  # few tokens in the first passes, most of them in the last
-LEAST_SHARE = 16  # every pass reveals at least a sixteenth
+STEEPNESS = 5.0  # of the exponential schedule: few tokens in the first passes, most in the last ones
+LEAST_SHARE = 16  # every pass reveals at least 1/16 of the tokens
 
 
 def reveal_counts(total: int, decode_steps: int) -> list[int]:
-    """Returns how many of `total` tokens each pass reveals; they sum to `total` and none is zero.
+    """Return how many of `total` tokens each pass reveals; the counts are positive and sum to `total`.
 
-    After pass m at least ceil(total * expm1(5 m / K) / expm1(5)) are known, all of them after the last
-    (Chang et al. 2022, with the exponential schedule of tinyworlds.md §1).
+    After pass m at least ceil(total * expm1(5 m / K) / expm1(5)) tokens are known, after the last pass all of them
+    (tinyworlds.md §1). Decoding ends early when nothing is masked any more.
     """
     counts: list[int] = []
     known = 0
@@ -58,25 +58,39 @@ def maskgit_decode(
     choose: Choose | None = None,
     reveal: Reveal | None = None,
 ) -> Tensor:
-    """Appends `horizon` frames to context latents `[B, T, P, L]` and returns all `[B, T+H, P, L]`.
+    """Append `horizon` generated frames to context latents `[B, T, P, L]` and return all, `[B, T+H, P, L]`.
 
-    Conditioning is `[B, T+H-1, A]` or None. Temperature 0 takes the likeliest token; above 0 tokens are
-    sampled with the generator, while the order stays that of the largest probability. The schedule is known
-    beforehand and the context's keys and values are computed once, so nothing waits for the device in the
-    loop. `choose` and `reveal` may be given compiled. Raises ConfigError for impossible settings.
+    The loop does not synchronise with the device: the schedule is fixed, and the keys and values of the context are
+    computed once.
+
+    Args:
+        dynamics: the model that predicts the tokens.
+        quantizer: the tokenizer's quantiser.
+        context_latents: the frames to continue.
+        horizon: number of frames to generate, H.
+        conditioning: actions `[B, T+H-1, A]`, one per transition, or None.
+        decode_steps: number of passes.
+        temperature: 0 takes the most likely token; above 0 tokens are sampled, while the order of revealing still
+            follows the largest probability.
+        generator: source of the samples.
+        choose: selects a token and its confidence from logits; default `choose_tokens`.
+        reveal: writes the most confident tokens; default `reveal_most_confident`.
+
+    Raises:
+        ConfigError: a setting is out of range, or the number of actions does not match the frames.
     """
     choose, reveal = choose or choose_tokens, reveal or reveal_most_confident
     _check(context_latents, horizon, conditioning, decode_steps, temperature)
     B, T, P, L = context_latents.shape
-    before, during = None, None
+    context_actions, modulations = None, None
     if conditioning is not None:
-        before = conditioning[:, : T - 1]
-        during = dynamics.transformer.modulations(conditioning[:, T - 1 :], horizon)
-    past = dynamics.remember(context_latents, before)
+        context_actions = conditioning[:, : T - 1]
+        modulations = dynamics.transformer.modulations(conditioning[:, T - 1 :], horizon)
+    kv_cache = dynamics.prefill(context_latents, context_actions)
     latents = context_latents.new_zeros(B, horizon, P, L)
     hidden = torch.ones(B, horizon * P, dtype=torch.bool, device=latents.device)
     for count in reveal_counts(horizon * P, decode_steps):
-        logits, _ = dynamics.extend(latents, during, hidden.view(B, horizon, P), past)
+        logits, _ = dynamics.extend(latents, modulations, hidden.view(B, horizon, P), kv_cache)
         tokens, confidence = choose(logits.flatten(1, 2), temperature, generator)  # [B, HP] each
         latents, hidden = reveal(latents, hidden, tokens, confidence, count, quantizer)
     return torch.cat((context_latents, latents), dim=1)
@@ -90,12 +104,12 @@ def reveal_most_confident(
     count: int,
     quantizer: FiniteScalarQuantizer,
 ) -> tuple[Tensor, Tensor]:
-    """Writes the ``count`` likeliest hidden tokens into the latents; equal ones go by place, on every device alike.
+    """Write the ``count`` most confident hidden tokens into the latents; ties go to the lowest position.
 
-    `hidden`, `tokens` and `confidence` are `[B, HP]`; the tokens may be latents `[B, HP, L]`. Returns the latents and
-    what is still hidden.
+    `hidden`, `tokens` and `confidence` are `[B, HP]`; `tokens` may also be latents `[B, HP, L]`. Returns the latents
+    and the new `hidden`.
     """
-    # A stable sort, since many confidences round to 1.
+    # Many confidences round to 1; a stable sort gives the same order on every device.
     ranked = confidence.masked_fill(~hidden, -1.0).sort(dim=1, descending=True, stable=True).indices
     chosen = torch.zeros_like(hidden).scatter(1, ranked[:, :count], True)
     return write_tokens(latents_BHPL, chosen, tokens, quantizer), hidden & ~chosen
@@ -109,27 +123,27 @@ def reveal_by_rank(
     count: int,
     quantizer: FiniteScalarQuantizer,
 ) -> tuple[Tensor, Tensor]:
-    """As `reveal_most_confident`, without a sort: a place's rank is the number of places before it.
+    """Same result as `reveal_most_confident`, without a sort: a position's rank is the number of positions before it.
 
-    All pairs are compared, which a compiler makes one small kernel of.
+    It compares all pairs, which torch.compile fuses into one small kernel.
     """
     score = confidence.masked_fill(~hidden, -1.0)
-    place = torch.arange(score.shape[1], device=score.device)
-    mine, other = score[:, :, None], score[:, None, :]
-    before = (other > mine) | ((other == mine) & (place[None, None, :] < place[None, :, None]))
+    position = torch.arange(score.shape[1], device=score.device)
+    own, other = score[:, :, None], score[:, None, :]
+    before = (other > own) | ((other == own) & (position[None, None, :] < position[None, :, None]))
     chosen = before.sum(dim=2) < count
     return write_tokens(latents_BHPL, chosen, tokens, quantizer), hidden & ~chosen
 
 
 def write_tokens(latents_BHPL: Tensor, chosen: Tensor, tokens: Tensor, quantizer: FiniteScalarQuantizer) -> Tensor:
-    """Returns the latents with those of the chosen tokens (both `[B, HP]`) in their places."""
+    """Return the latents, replaced by those of ``tokens`` where ``chosen`` is True (both `[B, HP]`)."""
     proposed = tokens if tokens.is_floating_point() else quantizer.latents_from_indices(tokens)
     proposed = proposed.view_as(latents_BHPL).to(latents_BHPL.dtype)
     return torch.where(chosen.view(latents_BHPL.shape[:-1])[..., None], proposed, latents_BHPL)
 
 
 def choose_tokens(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Returns a token per position and the largest probability there, both without the vocabulary axis."""
+    """Return a token and the largest probability per position, both without the vocabulary axis of the logits."""
     logits = logits.float()
     if temperature > 0:
         logits = logits / temperature
@@ -137,16 +151,16 @@ def choose_tokens(logits: Tensor, temperature: float, generator: torch.Generator
     if temperature > 0:
         device = generator.device if generator is not None else logits.device
         noise = torch.empty(logits.shape, device=device).exponential_(generator=generator).to(logits.device)
-        tokens = (logits - noise.log()).argmax(dim=-1)  # Gumbel-max: a draw from the softmax
+        tokens = (logits - noise.log()).argmax(dim=-1)  # Gumbel-max trick: a sample from the softmax
     return tokens, confidence
 
 
-def choice_of(token_choice: TokenChoice, quantizer: FiniteScalarQuantizer) -> Choose | None:
-    """The choice of this name, for `maskgit_decode`; None is its own, the likeliest token.
+def token_chooser(token_choice: TokenChoice, quantizer: FiniteScalarQuantizer) -> Choose | None:
+    """Return the ``choose`` function of `maskgit_decode` for a ``token_choice`` setting; None is its default.
 
-    Where several futures are possible, the likeliest token commits to one of them. Whoever wants a small squared error
-    answers with what lies between them: the token whose latent is nearest to the predicted mean, or that mean itself,
-    which is then fed back as it is. Temperature is not used.
+    `likeliest` commits to one of several possible futures. `nearest_mean` and `mean` minimise the squared error
+    instead: the token whose latent is nearest to the expected latent, or the expected latent itself, unquantised.
+    Neither uses the temperature.
     """
     if token_choice == "likeliest":
         return None

@@ -1,4 +1,4 @@
-"""How a trained model reads a clip, which its weights do not tell: from the config that its checkpoint records."""
+"""Constructor options that the weights do not show, read from the checkpoint's config."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 from tinyworlds_gate.errors import CheckpointError
 
-MANNERS: Mapping[str, Mapping[str, bool | int]] = {
+MODEL_OPTIONS: Mapping[str, Mapping[str, bool | int]] = {
     "video_tokenizer": {"frame_by_frame": False},
     "latent_actions": {"frame_pairs": False, "antisymmetric_dims": 0},
     "dynamics": {},
 }
-"""Stage → keys of its config that are keyword arguments of its model, with TinyWorlds' value."""
+"""Stage → config keys that are keyword arguments of its model, with their value in TinyWorlds."""
 
 
-def manner_of(stage: str, config: Mapping[str, object]) -> dict[str, Any]:
-    """Keyword arguments for the stage's model; a checkpoint of TinyWorlds names none of them.
+def model_options(stage: str, config: Mapping[str, object]) -> dict[str, Any]:
+    """Return the keyword arguments of the stage's model; keys that the config lacks get TinyWorlds' value.
 
     Raises:
-        CheckpointError: a recorded value is of another type, or not allowed.
+        CheckpointError: a recorded value has the wrong type or is negative.
     """
-    manner = {key: config.get(key, default) for key, default in MANNERS[stage].items()}
-    for key, value in manner.items():
-        wanted = type(MANNERS[stage][key])
-        if type(value) is not wanted or (wanted is int and int(str(value)) < 0):
-            kind = "true or false" if wanted is bool else "a whole number of at least 0"
+    options = {key: config.get(key, default) for key, default in MODEL_OPTIONS[stage].items()}
+    for key, value in options.items():
+        expected = type(MODEL_OPTIONS[stage][key])
+        if type(value) is not expected or (expected is int and int(str(value)) < 0):
+            kind = "true or false" if expected is bool else "an integer of at least 0"
             raise CheckpointError(
-                f"The {stage} checkpoint records {key}: {value!r}; it must be {kind}. Use the checkpoint as it was "
-                "written by training."
+                f"The {stage} checkpoint records {key}: {value!r}; it must be {kind}. Use the checkpoint as training "
+                "wrote it."
             )
-    return manner
+    return options

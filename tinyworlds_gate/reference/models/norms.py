@@ -1,4 +1,4 @@
-"""The norm after each sub-layer: RMSNorm, or LayerNorm modulated by latent actions (FiLM).
+"""The norm after each sub-layer: RMSNorm, or LayerNorm with FiLM parameters computed from latent actions.
 
 Axes: B batch, T frames, P patches, E embedding, A action dims.
 """
@@ -26,13 +26,13 @@ class PlainNorm(nn.Module):
         self.rms = nn.RMSNorm(embed_dim, eps=EPS)
 
     def forward(self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None) -> Tensor:
-        """Normalises the last axis; there is nothing to condition here."""
+        """Normalise the last axis; ``conditioning`` is ignored."""
         normed: Tensor = self.rms(x_BTPE)
         return normed
 
 
 class Modulation(NamedTuple):
-    """What FiLM makes of a conditioning for one norm: gamma and beta, `[B, T, 1, E]` each."""
+    """FiLM parameters of one norm, `[B, T, 1, E]` each."""
 
     gamma: Tensor
     beta: Tensor
@@ -51,16 +51,16 @@ class ConditionedNorm(nn.Module):
 
     @property
     def projection(self) -> nn.Linear:
-        """From the conditioning (after SiLU) to gamma and beta."""
+        """The linear layer from the conditioning (after SiLU) to gamma and beta."""
         layer = self.to_gamma_beta[1]
         assert isinstance(layer, nn.Linear)
         return layer
 
     def forward(self, x_BTPE: Tensor, conditioning: Tensor | Modulation | None = None) -> Tensor:
-        """Normalises `[B, T, P, E]`; conditioning is `[B, T, A]`, or `[B, T-1, A]` where step t-1 acts on frame t.
+        """Normalise `[B, T, P, E]`; without conditioning this is the plain LayerNorm.
 
-        Without conditioning this is the plain LayerNorm. What the conditioning comes to may be given instead
-        (`modulations`). Raises ConfigError for any other number of steps.
+        The conditioning is `[B, T, A]`, or `[B, T-1, A]` where step t-1 acts on frame t, or the FiLM parameters
+        computed from it (`modulations`). Raises ConfigError for any other number of steps.
         """
         normed = F.layer_norm(x_BTPE, (self.embed_dim,), eps=EPS)
         if conditioning is None:
@@ -71,7 +71,7 @@ class ConditionedNorm(nn.Module):
 
 
 def modulations(norms: Sequence[ConditionedNorm], conditioning: Tensor, frames: int) -> list[Modulation]:
-    """What each of these norms multiplies and adds for a conditioning of T-1 or T steps; all in one product.
+    """Compute the FiLM parameters of all these norms in one matrix product, for a conditioning of T-1 or T steps.
 
     Raises ConfigError for any other number of steps.
     """
@@ -91,12 +91,12 @@ def modulations(norms: Sequence[ConditionedNorm], conditioning: Tensor, frames: 
 
 
 class NormedLinear(nn.Sequential):
-    """LayerNorm, then a linear layer: how tokens leave a transformer."""
+    """LayerNorm and a linear layer: the output head of a transformer."""
 
     def __init__(self, embed_dim: int, out_dim: int) -> None:
         super().__init__(nn.LayerNorm(embed_dim), nn.Linear(embed_dim, out_dim))
 
 
 def make_norm(embed_dim: int, conditioning_dim: int | None) -> PlainNorm | ConditionedNorm:
-    """Builds the norm of a sub-layer; conditioning_dim is None in unconditioned transformers."""
+    """Build the norm of a sub-layer; conditioning_dim is None in unconditioned transformers."""
     return PlainNorm(embed_dim) if conditioning_dim is None else ConditionedNorm(embed_dim, conditioning_dim)

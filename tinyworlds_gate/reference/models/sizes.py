@@ -1,4 +1,4 @@
-"""The sizes that fix a world model's shapes, checked once so that every model may rely on them."""
+"""The sizes that determine the shapes of a world model, validated once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, fields
 from tinyworlds_gate.errors import ConfigError
 
 CHANNELS = 3
-MAX_VOCABULARY = 2**20  # the dynamics head is a dense layer with one output per token
+MAX_VOCABULARY = 2**20  # the output layer of dynamics has one unit per token of the vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSizes:
-    """The ten integers of a TinyWorlds model (tinyworlds.md §1); equal sizes mean interchangeable weights.
+    """The ten size settings of a TinyWorlds model (tinyworlds.md §1); models of equal sizes can exchange weights.
 
-    Raises ConfigError when a value is no positive integer or two values do not fit together.
+    Raises ConfigError when a value is not a positive integer or two values do not fit together.
     """
 
     frame_size: int  # pixels along a frame's side; frames are square
     patch_size: int  # pixels along a patch's side
     embed_dim: int  # width of a token inside the transformers
-    num_heads: int  # attention heads; they split embed_dim evenly
-    hidden_dim: int  # nominal FFN width; SwiGLU uses floor(2 * hidden_dim / 3)
+    num_heads: int  # attention heads; each has embed_dim / num_heads dims
+    hidden_dim: int  # nominal feed-forward width; SwiGLU uses floor(2 * hidden_dim / 3)
     num_blocks: int  # space-time blocks of each transformer
     latent_dim: int  # scalars per video token
     num_bins: int  # levels per scalar of a video token
@@ -37,34 +37,36 @@ class ModelSizes:
         if self.frame_size % self.patch_size:
             raise ConfigError(
                 f"frame_size {self.frame_size} is not a multiple of patch_size {self.patch_size}; "
-                "patches must tile the frame, so change one of the two."
+                "patches must tile the frame. Change one of the two."
             )
         if self.embed_dim % self.num_heads:
             raise ConfigError(
                 f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}; "
-                "heads split the embedding evenly, so change one of the two."
+                "all heads must have the same width. Change one of the two."
             )
         if self.embed_dim % 2:
             raise ConfigError(f"embed_dim is {self.embed_dim}; it must be even (sine and cosine come in pairs).")
         if self.hidden_dim < 2:
-            raise ConfigError("hidden_dim is 1; it must be at least 2, since SwiGLU keeps two thirds of it.")
+            raise ConfigError(
+                "hidden_dim is 1; it must be at least 2, since SwiGLU has floor(2 * hidden_dim / 3) units."
+            )
         if self.num_bins < 2:
-            raise ConfigError("num_bins is 1; it must be at least 2, or a token says nothing.")
+            raise ConfigError("num_bins is 1; it must be at least 2, since one level carries no information.")
         if self.n_actions < 2 or self.n_actions & (self.n_actions - 1):
             raise ConfigError(f"n_actions is {self.n_actions}; it must be a power of two of at least 2 (2, 4, 8, …).")
         if self.context_length < 2:
-            raise ConfigError("context_length is 1; it must be at least 2, since an action joins two frames.")
+            raise ConfigError("context_length is 1; it must be at least 2, since an action needs two frames.")
         if self.vocabulary > MAX_VOCABULARY:
             raise ConfigError(
                 f"num_bins {self.num_bins} to the power of latent_dim {self.latent_dim} is {self.vocabulary} tokens; "
-                f"at most {MAX_VOCABULARY} are allowed, so lower one of the two."
+                f"at most {MAX_VOCABULARY} are allowed. Lower one of the two."
             )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> ModelSizes:
-        """Picks the ten sizes out of a larger mapping (a config or a JSON file); other keys are left alone.
+        """Build the sizes from a mapping (a config or a JSON file) that may hold other keys.
 
-        Raises ConfigError when one is missing or not allowed.
+        Raises ConfigError when a size is missing or not allowed.
         """
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in values]
@@ -85,7 +87,7 @@ class ModelSizes:
 
     @property
     def patches(self) -> int:
-        """Patches (and so video tokens) per frame, P."""
+        """Patches, and video tokens, per frame, P."""
         return self.grid**2
 
     @property
@@ -95,7 +97,7 @@ class ModelSizes:
 
     @property
     def vocabulary(self) -> int:
-        """Different video tokens, V = num_bins ** latent_dim."""
+        """Number of distinct video tokens, V = num_bins ** latent_dim."""
         return int(self.num_bins**self.latent_dim)
 
     @property

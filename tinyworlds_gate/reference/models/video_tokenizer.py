@@ -1,4 +1,4 @@
-"""The video tokenizer: frames to discrete tokens and back (first stage).
+"""The video tokenizer (first stage): encodes frames as discrete tokens and decodes them.
 
 Axes: B batch, T frames, C channels, H height, W width, P patches, E embedding, L latent dims.
 """
@@ -19,7 +19,7 @@ from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
 
 
 class TokenizerOutput(NamedTuple):
-    """One training pass: loss (scalar), recon `[B, T, C, H, W]` and token indices `[B, T, P]`."""
+    """Output of a training pass: loss (scalar), recon `[B, T, C, H, W]` and token indices `[B, T, P]`."""
 
     loss: Tensor
     recon: Tensor
@@ -27,7 +27,7 @@ class TokenizerOutput(NamedTuple):
 
 
 class TokenizerEncoder(nn.Module):
-    """Frames to latents that are not yet quantised."""
+    """Encodes frames as latents before quantisation."""
 
     def __init__(self, sizes: ModelSizes) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ class TokenizerEncoder(nn.Module):
         self.latent_head = NormedLinear(sizes.embed_dim, sizes.latent_dim)
 
     def forward(self, frames_BTCHW: Tensor) -> Tensor:
-        """Maps frames to `[B, T, P, L]`."""
+        """Map frames to `[B, T, P, L]`."""
         latents: Tensor = self.latent_head(self.transformer(self.patch_embed(frames_BTCHW)))
         return latents
 
 
 class TokenizerDecoder(nn.Module):
-    """Quantised latents to frames."""
+    """Decodes quantised latents to frames."""
 
     spatial_code: Tensor
 
@@ -54,17 +54,17 @@ class TokenizerDecoder(nn.Module):
         self.register_buffer("spatial_code", spatial_code(sizes.grid, sizes.embed_dim), persistent=False)  # [P, E]
 
     def forward(self, latents_BTPL: Tensor) -> Tensor:
-        """Maps `[B, T, P, L]` to frames, not clamped."""
+        """Map `[B, T, P, L]` to frames `[B, T, C, H, W]`, not clamped."""
         x_BTPE, _ = self.transformer.extend_latents(latents_BTPL, self.latent_embed, self.spatial_code)
         frames: Tensor = self.frame_head(x_BTPE)
         return frames
 
 
 class VideoTokenizer(nn.Module):
-    """An FSQ autoencoder of video whose frames never depend on later ones.
+    """A causal FSQ autoencoder of video: no frame depends on later ones.
 
-    With ``frame_by_frame`` they depend on no other frame at all, as if each were a clip of its own: a frame has the
-    same tokens wherever a clip begins. Weights are the same either way.
+    With ``frame_by_frame`` each frame is processed as a clip of one frame, so its tokens do not depend on the clip
+    around it. The names and shapes of the weights are the same either way.
     """
 
     def __init__(self, sizes: ModelSizes, *, frame_by_frame: bool = False) -> None:
@@ -76,34 +76,34 @@ class VideoTokenizer(nn.Module):
         self.decoder = TokenizerDecoder(sizes)
 
     def encode(self, frames_BTCHW: Tensor) -> Tensor:
-        """Maps frames in [-1, 1] to quantised latents `[B, T, P, L]` in [-1, 1]."""
+        """Map frames in [-1, 1] to quantised latents `[B, T, P, L]` in [-1, 1]."""
         prequant: Tensor = self._by_clip(self.encoder, frames_BTCHW)
         latents: Tensor = self.quantizer(prequant)
         return latents
 
     def tokenize(self, frames_BTCHW: Tensor) -> Tensor:
-        """Maps frames in [-1, 1] to token indices `[B, T, P]`, int64."""
+        """Map frames in [-1, 1] to token indices `[B, T, P]`, int64."""
         return self.quantizer.indices_from_latents(self.encode(frames_BTCHW))
 
     def decode(self, latents_BTPL: Tensor) -> Tensor:
-        """Maps quantised latents to frames `[B, T, C, H, W]`, not clamped."""
+        """Map quantised latents to frames `[B, T, C, H, W]`, not clamped."""
         return self._by_clip(self.decoder, latents_BTPL)
 
     def decode_last(self, latents_BTPL: Tensor, frames: int) -> Tensor:
-        """The last so many frames of what `decode` gives, without those before where they are not needed."""
+        """Return the last ``frames`` frames of `decode`; frame by frame, the earlier ones are not computed."""
         if self.frame_by_frame:
             latents_BTPL = latents_BTPL[:, -frames:]
         return self.decode(latents_BTPL)[:, -frames:]
 
     def forward(self, frames_BTCHW: Tensor) -> TokenizerOutput:
-        """Reconstructs frames; the loss is smooth-L1 against them (tinyworlds.md §1)."""
+        """Reconstruct frames; the loss is smooth-L1 against them (tinyworlds.md §1)."""
         latents = self.encode(frames_BTCHW)
         recon = self.decode(latents)
         indices = self.quantizer.indices_from_latents(latents.detach())
         return TokenizerOutput(F.smooth_l1_loss(recon, frames_BTCHW), recon, indices)
 
     def _by_clip(self, part: nn.Module, x: Tensor) -> Tensor:
-        """What a part makes of clips `[B, T, …]`, or of each of their frames alone."""
-        apart = self.frame_by_frame and x.shape[1] > 1
-        y: Tensor = part(x.flatten(0, 1)[:, None] if apart else x)
-        return y[:, 0].unflatten(0, x.shape[:2]) if apart else y
+        """Apply a part to clips `[B, T, …]`, or with ``frame_by_frame`` to each frame alone."""
+        split = self.frame_by_frame and x.shape[1] > 1
+        y: Tensor = part(x.flatten(0, 1)[:, None] if split else x)
+        return y[:, 0].unflatten(0, x.shape[:2]) if split else y

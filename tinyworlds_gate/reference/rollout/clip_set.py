@@ -1,6 +1,6 @@
-"""The clips that are measured: drawn from held-out episodes, the same for every attempt and every model.
+"""Select the clips to measure: held-out clips or a fixed evaluation set, the same for every attempt and model.
 
-Legend: B clips, T = context + S frames, S generated frames, C channels.
+Axes: B clips, T = context + S frames, S generated frames, C channels.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tinyworlds_gate.reference.data.split import clip_digest, held_out_clips, sp
 from tinyworlds_gate.reference.rollout.world_models import TrainedModels
 
 MEAN_FRAME_FRAMES = 2000
-"""The mean frame is that of so many frames, spread evenly."""
+"""Number of evenly spaced frames over which the mean frame is computed."""
 
 
 @dataclass(frozen=True)
 class ClipSet:
-    """Clips to measure: frames in [-1, 1] ``[B, T, C, H, W]`` on the CPU, and where they come from."""
+    """Clips to measure: frames in [-1, 1] ``[B, T, C, H, W]`` on the CPU, and their origin."""
 
     frames_BTCHW: Tensor
     starts: np.ndarray
@@ -44,7 +44,7 @@ class ClipSet:
     stride: int
 
     def origin(self) -> dict[str, Any]:
-        """Where the clips come from, for the raw measures."""
+        """Return the origin of the clips as plain data, for the raw measures."""
         return {
             "clip_digest": self.digest,
             "data_path": str(self.data_path),
@@ -56,11 +56,11 @@ class ClipSet:
 
 
 def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedModels) -> ClipSet:
-    """The clips of this config, held out or those of its evaluation set; refused when a checkpoint was trained on them.
+    """Return the clips that the config selects: held-out clips, or those of its evaluation set.
 
     Raises:
         DataError: the frames file is missing or damaged, or has too few held-out clips.
-        TrainingError: the checkpoints were trained on the clips that would be measured, or on shorter clips.
+        TrainingError: a checkpoint was trained on these clips, or the models were trained on shorter clips.
     """
     sizes = trained.sizes["dynamics"]
     path = Path(config.data_path) if config.data_path else dataset_path(project_root, config.dataset, sizes.frame_size)
@@ -72,7 +72,7 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
     seen = max(context, config.memory_window or context)
     if context < 1 or seen + config.prediction_horizon > sizes.context_length:
         raise TrainingError(
-            f"{config.step_told(context)} need {seen + config.prediction_horizon} frames, but the models were trained "
+            f"{config.step_text(context)} need {seen + config.prediction_horizon} frames, but the models were trained "
             f"on {sizes.context_length}; lower one of them"
         )
     length = context + config.generation_steps * config.prediction_horizon
@@ -87,7 +87,7 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
         seed=config.clip_seed,
         draw=config.clip_draw,
     )
-    # Of a file that nobody trains on the mean frame is that of the file itself: the stronger baseline.
+    # A file without training episodes uses the mean of its own frames, which is the stronger baseline.
     mean_frame = _mean_frame(data, split.train or split.held_out)
     return cut_clips(data, drawn, length, context=context, data_sha256=digest, mean_over=mean_frame)
 
@@ -95,18 +95,18 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
 def _evaluation_clips(
     config: InferenceConfig, project_root: Path, trained: TrainedModels, mean_frame: Tensor, context: int, length: int
 ) -> ClipSet:
-    """All clips that the evaluation set names, frame by frame as it is stored; the mean frame stays that of training.
+    """Return all clips of the evaluation set at stride 1; ``mean_frame`` is the mean of the training frames.
 
     Raises:
-        DataError: the file is no evaluation set for these models.
-        TrainingError: a checkpoint was trained on it.
+        DataError: the file is not a valid evaluation set for these models.
+        TrainingError: a checkpoint was trained on this file.
     """
     path, size = project_root / str(config.evaluation_file), trained.sizes["dynamics"].frame_size
     evaluation, digest = open_evaluation_set(path, frame_size=size, length=length), sha256_of(path)
     for stage in recorded_splits(trained, digest):
         raise TrainingError(
-            f"evaluation_file={config.evaluation_file}: {trained.references[stage].path.name} was trained on this very "
-            "file; a verdict there needs frames that no training saw"
+            f"evaluation_file={config.evaluation_file}: {trained.references[stage].path.name} was trained on this "
+            "file, but the verdict needs frames without training; set evaluation_file to another file"
         )
     data = load_frames(path, frame_size=size)
     return cut_clips(data, evaluation.starts, length, context=context, data_sha256=digest, mean_over=mean_frame)
@@ -121,9 +121,9 @@ def cut_clips(
     data_sha256: str,
     mean_over: Sequence[int] | Tensor,
 ) -> ClipSet:
-    """The clips of ``length`` frames at ``starts`` of the loaded frames.
+    """Return the clips of ``length`` frames at ``starts`` in the loaded frames.
 
-    ``mean_over`` is the mean frame ``[C, H, W]``, or the episodes of these frames whose mean it is.
+    ``mean_over`` is the mean frame ``[C, H, W]``, or the episodes over which to compute it.
     """
     clips = gather_clips(data.frames, starts, length)
     return ClipSet(
@@ -140,7 +140,7 @@ def cut_clips(
 
 
 def recorded_splits(trained: TrainedModels, data_sha256: str) -> dict[str, Mapping[str, Any]]:
-    """By stage, the recorded config of every checkpoint that says that it was trained on this very file."""
+    """Return, by stage, the recorded config of each checkpoint whose manifest names this file as training data."""
     return {
         stage: trained.configs[stage]
         for stage, reference in trained.references.items()
@@ -149,13 +149,13 @@ def recorded_splits(trained: TrainedModels, data_sha256: str) -> dict[str, Mappi
 
 
 def _require_same_split(config: InferenceConfig, trained: TrainedModels, data_sha256: str) -> None:
-    """A checkpoint of ours records its data and split; with another split held-out clips would be training clips."""
+    """Raise TrainingError when a checkpoint was trained on this file with another split of its episodes."""
     for stage, recorded in recorded_splits(trained, data_sha256).items():
         for key in ("held_out_fraction", "split_seed"):
             if key in recorded and recorded[key] != getattr(config, key):
                 raise TrainingError(
                     f"{key}={getattr(config, key)} for inference, but {trained.references[stage].path.name} was "
-                    f"trained on the same file with {key}={recorded[key]}: clips it has trained on would be measured; "
+                    f"trained on the same file with {key}={recorded[key]}, so training clips would be measured; "
                     f"set {key}={recorded[key]}"
                 )
 

@@ -1,6 +1,6 @@
-"""Raw errors of a rollout, clip by clip and step by step; what they mean is decided in `tinyworlds_gate/gate/`.
+"""Raw errors of a rollout by clip and step; `tinyworlds_gate/gate/` judges them.
 
-Legend: B clips, S generated steps, C channels.
+Axes: B clips, S generated steps, C channels.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 SSIM_SIDE = 11
-"""Pixels: the side of SSIM's Gaussian window (sigma 1.5); smaller frames have no SSIM."""
+"""Pixels: side of SSIM's Gaussian window (sigma 1.5); SSIM is undefined for smaller frames."""
 
 
 def unit_range(frames: Tensor) -> Tensor:
-    """Frames in [-1, 1] (clamped) as float32 in [0, 1]."""
+    """Map frames in [-1, 1] (clamped) to float32 in [0, 1]."""
     return (frames.float().clamp(-1, 1) + 1) / 2
 
 
 def mse_by_clip_and_step(predicted_BSCHW: Tensor, true_BSCHW: Tensor) -> Tensor:
-    """Mean squared error ``[B, S]`` over pixels and channels, frames mapped to [0, 1].
+    """Return the mean squared error ``[B, S]`` over pixels and channels, frames mapped to [0, 1].
 
     Raises:
         ValueError: the shapes differ.
@@ -28,10 +28,9 @@ def mse_by_clip_and_step(predicted_BSCHW: Tensor, true_BSCHW: Tensor) -> Tensor:
 
 
 def ssim_by_clip_and_step(predicted_BSCHW: Tensor, true_BSCHW: Tensor) -> Tensor | None:
-    """Structural similarity ``[B, S]`` (Wang et al. 2004; 11 × 11 Gaussian window) of frames mapped to [0, 1].
+    """Return the structural similarity ``[B, S]`` of frames mapped to [0, 1], by torchmetrics (reflected borders).
 
-    1 for equal frames. None when a frame is smaller than the window. The means over pixels and channels are those of
-    torchmetrics, whose borders are reflected.
+    11 × 11 Gaussian window (Wang et al. 2004); 1 for equal frames. None when a frame is smaller than the window.
 
     Raises:
         ValueError: the shapes differ.
@@ -41,7 +40,7 @@ def ssim_by_clip_and_step(predicted_BSCHW: Tensor, true_BSCHW: Tensor) -> Tensor
     _require_same_shape(predicted_BSCHW, true_BSCHW)
     if min(true_BSCHW.shape[-2:]) < SSIM_SIDE:
         return None
-    # Variances are small differences of squares: products rounded to TF32 would drown them.
+    # SSIM subtracts nearly equal squares, for which TF32 products are too coarse.
     with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
         found = [
             structural_similarity_index_measure(
@@ -53,18 +52,13 @@ def ssim_by_clip_and_step(predicted_BSCHW: Tensor, true_BSCHW: Tensor) -> Tensor
 
 
 def mean_frame_error(true_BSCHW: Tensor, mean_frame_CHW: Tensor) -> Tensor:
-    """Error ``[B, S]`` of always answering one frame (the mean of the training frames)."""
+    """Return the MSE ``[B, S]`` of predicting one constant frame (the mean of the training frames)."""
     return mse_by_clip_and_step(mean_frame_CHW.expand_as(true_BSCHW), true_BSCHW)
 
 
 def in_batches(count: int, batch_size: int) -> list[slice]:
-    """Slices that cover ``count`` clips, ``batch_size`` at a time."""
+    """Return slices of at most ``batch_size`` that cover ``count`` clips."""
     return [slice(first, min(first + batch_size, count)) for first in range(0, count, batch_size)]
-
-
-def codes_of(actions: list[Tensor]) -> list[list[int]]:
-    """Action indices of all batches as plain lists, one a clip."""
-    return torch.cat(actions).tolist() if actions else []
 
 
 def _require_same_shape(predicted: Tensor, true: Tensor) -> None:

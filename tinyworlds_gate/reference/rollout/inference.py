@@ -1,4 +1,4 @@
-"""Roll three checkpoints out on held-out clips and write down every clip's errors."""
+"""Inference run: roll out three checkpoints on held-out clips; write a log, raw measures, frames and a picture."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ from tinyworlds_gate.reference.rollout.measure import MeasureSettings, measure_c
 from tinyworlds_gate.reference.rollout.picture import save_rollout_picture
 from tinyworlds_gate.reference.rollout.world_models import load_trained
 from tinyworlds_gate.reference.training.distributed import choose_device
+from tinyworlds_gate.run.atomic import atomic_write
+
+EXIT_INFERENCE_ERROR = 3
 
 
 def run_inference(config: InferenceConfig, project_root: Path, run_root: str | None) -> None:
-    """The whole inference run, as the process `run_inference.py` does it.
+    """Load three checkpoints, roll them out on the configured clips, and write the results.
 
     Raises:
         CheckpointError: a checkpoint is missing or damaged.
-        DataError: the frames file has too few held-out clips.
-        TrainingError: the checkpoints were trained on the clips that would be measured.
+        DataError: the frames file is missing or damaged, or has too few held-out clips.
+        TrainingError: a checkpoint was trained on the clips, or a checkpoint path is not set.
     """
     began = time.monotonic()
     torch.manual_seed(config.seed)
@@ -48,7 +51,7 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
         f"episodes, digest {held_out.digest[:16]}, device {device}",
         flush=True,
     )
-    # Without TF32 a GPU's matrix units stand idle; its products are rounded, its sums are float32 either way.
+    # TF32 uses the tensor cores: products are rounded to TF32, sums stay float32.
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     measured = measure_clips(
         trained.models.to(device).eval(),
@@ -111,18 +114,15 @@ def _checkpoint_paths(config: InferenceConfig, run_root: str | None) -> dict[str
             ).path
         else:
             raise TrainingError(
-                f"{stage}_path is not set; give {stage}_path=<…_step_n folder>, or use_latest_checkpoints=true "
-                "together with NG_RUN_ROOT_DIR=<results/run> (the newest valid one of that run; other runs are never "
+                f"{stage}_path is not set; set {stage}_path=<…_step_n folder>, or use_latest_checkpoints=true together "
+                "with NG_RUN_ROOT_DIR=<results/run> (the newest valid checkpoint of that run; other runs are never "
                 "searched)"
             )
     return paths
 
 
 def _write_measures(path: Path, measures: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(measures, indent=1, allow_nan=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    atomic_write(path, json.dumps(measures, indent=1, allow_nan=True) + "\n")
 
 
 def _print_stats(measures: dict[str, Any], config: InferenceConfig) -> None:
@@ -144,21 +144,14 @@ def _print_stats(measures: dict[str, Any], config: InferenceConfig) -> None:
     print(f"Context window (non-generated frames): {measures['context']}", flush=True)
 
 
-# The inference run: three checkpoints, held-out clips, a rollout; leaves a log, raw measures and a picture.
-
-EXIT_INFERENCE_ERROR = 3
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse, roll out, and exit: 0 with `Inference stats` in the log, 3 with one sentence when it cannot go on."""
+    """Parse the arguments and run inference; exit with 0, or with 3 and one error line for a GateError."""
     parser = argparse.ArgumentParser(prog="run_inference.py", description="Roll trained models out on held-out clips.")
     parser.add_argument("--config", type=Path, default=Path("configs/inference.yaml"), help="the inference YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file (after --)")
     args = parser.parse_args(argv)
     try:
         config = load_inference_config(args.config, args.overrides).inference
-        from tinyworlds_gate.reference.rollout.inference import run_inference
-
         run_inference(config, Path.cwd(), os.environ.get("NG_RUN_ROOT_DIR"))
     except GateError as error:
         print(f"[inference] error: {error}", file=sys.stderr, flush=True)

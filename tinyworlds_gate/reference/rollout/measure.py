@@ -1,6 +1,6 @@
-"""Every clip's errors, by step: what three models make of a set of clips, as raw numbers without a summary.
+"""Measure the rollouts of a set of clips: raw errors of every clip and step, without a summary.
 
-Legend: B clips, S generated frames, N transitions of a clip, C channels, V vocabulary.
+Axes: B clips, S generated frames, N transitions of a clip, C channels, V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ import torch
 from torch import Tensor
 
 from tinyworlds_gate.config.schema import TokenChoice
-from tinyworlds_gate.reference.models.maskgit import choice_of
+from tinyworlds_gate.reference.models.maskgit import token_chooser
 from tinyworlds_gate.reference.rollout import errors_by_step as errors
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
 from tinyworlds_gate.reference.rollout.rollout import (
     Space,
-    chosen_actions,
+    actions_from_codes,
     copy_last,
     inferred_actions,
     rollout,
-    windows_of,
+    step_windows,
 )
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 MEASURES_SCHEMA = 3
-"""1: before SSIM, teacher-forced beside strict, and token counts. 2: before the generated frames and their probes."""
+"""2 added SSIM, both strict and teacher-forced errors, and token counts; 3 added the generated frames and probes."""
 
 PROBE_SEED_OFFSET = 1_000_003
-"""Between the seed of the judged rollout and that of its repetition."""
+"""Difference between the seeds of the measured rollout and its repetition."""
 
 
 @dataclass(frozen=True)
 class MeasureSettings:
-    """How the clips are rolled out; ``batch_size`` changes speed and memory only."""
+    """Settings of the rollouts (see `rollout`); ``batch_size`` affects speed and memory only."""
 
     generation_steps: int
     prediction_horizon: int = 1
@@ -53,13 +53,13 @@ class MeasureSettings:
 
     @property
     def new_frames(self) -> int:
-        """Generated frames of a clip."""
+        """Number of generated frames of a clip."""
         return self.generation_steps * self.prediction_horizon
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The raw measures of all clips as plain data, and the frames that they are errors of."""
+    """The raw measures of all clips as plain data, and the generated frames they were computed from."""
 
     raw: dict[str, Any]
     generated: GeneratedFrames
@@ -71,19 +71,19 @@ def measure_clips(
     clips: ClipSet,
     settings: MeasureSettings,
     device: torch.device,
-    announce: Callable[[int, int, int], None] | None = None,
+    on_progress: Callable[[int, int, int], None] | None = None,
 ) -> Measurement:
-    """Roll all clips out and measure every frame.
+    """Roll out all clips and measure every generated frame.
 
-    Each clip is rolled out three times: judged (strict, or teacher-forced when the settings say so), in the other of
-    these two modes, and after random actions. The first batch is rolled out twice more, as the probes of
-    `generated_frames.py`. ``announce`` is called before each step of the judged rollout with the 0-based step, the
-    number of the batch from 1, and the number of batches.
+    Each clip is rolled out three times: in the configured mode (strict or teacher-forced), in the other mode, and with
+    random actions. The first batch is rolled out twice more, for the probes of `generated_frames.py`. ``on_progress``
+    is called before each step of the first rollout with the 0-based step, the 1-based number of the batch, and the
+    number of batches.
     """
     batches = errors.in_batches(len(clips.starts), settings.batch_size)
     n_actions = models.latent_actions.sizes.n_actions
     transitions = clips.context + settings.new_frames - 1
-    # Drawn for all clips at once and on the CPU: neither the batch size nor the device changes them.
+    # Drawn for all clips at once on the CPU, so that they do not depend on batch size or device.
     random_codes = torch.randint(
         n_actions, (len(clips.starts), transitions), generator=torch.Generator().manual_seed(settings.seed)
     )
@@ -92,14 +92,14 @@ def measure_clips(
     vocabulary = models.dynamics.sizes.vocabulary
     counts = {key: torch.zeros(vocabulary, dtype=torch.int64, device=device) for key in ("token", "generated_token")}
     non_finite = 0
-    choose = choice_of(settings.token_choice, models.tokenizer.quantizer)
+    choose = token_chooser(settings.token_choice, models.tokenizer.quantizer)
     steps: Steps = GraphedSteps(models, choose=choose) if device.type == "cuda" else EagerSteps(models, choose)
-    windows = windows_of(clips.context, settings.generation_steps, settings.prediction_horizon, settings.memory)
+    windows = step_windows(clips.context, settings.generation_steps, settings.prediction_horizon, settings.memory)
     for number, batch in enumerate(batches):
 
         def on_step(step: int, number: int = number) -> None:
-            if announce is not None:
-                announce(step, number + 1, len(batches))
+            if on_progress is not None:
+                on_progress(step, number + 1, len(batches))
 
         found = _measure_batch(
             models,
@@ -107,12 +107,12 @@ def measure_clips(
             clips,
             settings,
             windows,
-            chosen_actions(models, random_codes[batch], windows),
+            actions_from_codes(models, random_codes[batch], windows),
             settings.seed + number,
             counts,
             on_step,
             steps,
-            probed=number == 0,
+            with_probes=number == 0,
         )
         for key, table in found.tables.items():
             tables.setdefault(key, []).append(table)
@@ -168,9 +168,9 @@ def _measure_batch(
     on_step: Callable[[int], None],
     steps: Steps,
     *,
-    probed: bool,
+    with_probes: bool,
 ) -> _MeasuredBatch:
-    """Tables and frames of one batch of clips; the tokens seen are added to ``counts``."""
+    """Measure one batch of clips and add its token counts to ``counts``."""
     context = clips.context
     true = frames[:, context : context + settings.new_frames]
     actions = inferred_actions(models, frames, windows)
@@ -186,22 +186,22 @@ def _measure_batch(
     }
     forced = settings.teacher_forced
 
-    def drawn(number: int) -> torch.Generator:
+    def seeded(number: int) -> torch.Generator:
         return torch.Generator(device=frames.device).manual_seed(number)
 
     judged = rollout(
-        models, frames, actions=actions, teacher_forced=forced, on_step=on_step, generator=drawn(seed), **shared
+        models, frames, actions=actions, teacher_forced=forced, on_step=on_step, generator=seeded(seed), **shared
     )
-    other = rollout(models, frames, actions=actions, teacher_forced=not forced, generator=drawn(seed), **shared)
-    random = rollout(models, frames, actions=random_actions, teacher_forced=forced, generator=drawn(seed), **shared)
+    other = rollout(models, frames, actions=actions, teacher_forced=not forced, generator=seeded(seed), **shared)
+    random = rollout(models, frames, actions=random_actions, teacher_forced=forced, generator=seeded(seed), **shared)
     shown = {"predicted": judged.predicted_BTCHW}
-    if probed:
+    if with_probes:
         withheld = frames.clone()
         unseen = frames[:, context:].shape
-        withheld[:, context:] = torch.rand(unseen, generator=drawn(seed), device=frames.device) * 2 - 1
+        withheld[:, context:] = torch.rand(unseen, generator=seeded(seed), device=frames.device) * 2 - 1
         probes = {"withheld": (withheld, seed), "repeated": (frames, seed + PROBE_SEED_OFFSET)}
         for name, (seen, number) in probes.items():
-            again = rollout(models, seen, actions=actions, teacher_forced=forced, generator=drawn(number), **shared)
+            again = rollout(models, seen, actions=actions, teacher_forced=forced, generator=seeded(number), **shared)
             shown[name] = again.predicted_BTCHW
     latents = models.tokenizer.encode(frames[:, : context + 1])
     reconstructed = models.tokenizer.decode(latents).clamp(-1, 1)
@@ -229,7 +229,7 @@ def _measure_batch(
 
 
 def _as_bytes(frames_BSCHW: Tensor) -> np.ndarray:
-    """uint8 [B, S, H, W, C]; what is no finite number becomes black, and is counted elsewhere."""
+    """Convert frames to uint8 [B, S, H, W, C]; non-finite values become black (``non_finite`` counts them)."""
     unit = errors.unit_range(frames_BSCHW).nan_to_num(0.0)
     table: np.ndarray = (unit * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()
     return table

@@ -1,4 +1,4 @@
-"""The picture of an inference run: true, predicted and error rows of one clip beside the errors by step."""
+"""The picture of an inference run: true frames, predictions and errors of one clip, and a chart of errors by step."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.paths import unused_path
 from tinyworlds_gate.run.timestamps import timestamp
 
 ERROR_SCALE = 0.5
-"""The absolute error (of 1) that is drawn in the brightest colour."""
+"""Absolute error, with frames in [0, 1], that gets the brightest colour."""
 
 INK, MUTED = "#1f2933", "#7b8794"
 
@@ -22,12 +24,12 @@ def save_rollout_picture(
     """Write ``inference_results_gt_vs_pred_<time>.png`` for one clip and return its path.
 
     Args:
-        folder: where inference pictures are kept; it is made.
+        folder: folder of the pictures; it is created.
         frames_TCHW: the clip's true frames in [-1, 1], context first.
         predicted_SHWC: the generated frames, uint8.
         context: number of context frames.
         measures: the run's raw measures (all clips).
-        clip: which of the measured clips is shown.
+        clip: index of the shown clip among the measured ones.
     """
     from matplotlib.figure import Figure
 
@@ -39,21 +41,9 @@ def save_rollout_picture(
     _draw_strip(left, frames_TCHW, predicted_SHWC, context, shown)
     _draw_chart(right, measures)
     figure.suptitle(_headline(measures, clip), fontsize=11, color=INK)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = _free_path(folder)
-    temporary = path.with_name(path.name + ".part")
-    figure.savefig(temporary, format="png", dpi=100)
-    temporary.replace(path)
-    return path
-
-
-def _free_path(folder: Path) -> Path:
-    stamp = timestamp()
-    path = folder / f"inference_results_gt_vs_pred_{stamp}.png"
-    number = 2
-    while path.exists():
-        path = folder / f"inference_results_gt_vs_pred_{stamp}_{number}.png"
-        number += 1
+    path = unused_path(folder, f"inference_results_gt_vs_pred_{timestamp()}", ".png")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
     return path
 
 

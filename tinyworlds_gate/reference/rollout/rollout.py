@@ -1,4 +1,4 @@
-"""Rollouts: the future that a world model dreams after a few true frames, many clips at once.
+"""Rollouts: generate the frames after a few true context frames with a world model, for many clips at once.
 
 Axes: B clips, T frames, S generation steps, N transitions of a clip, K transitions that a step sees (context + horizon
 - 1), C channels, H height, W width, P patches, L latent dims, A action dims.
@@ -13,21 +13,20 @@ import torch
 from torch import Tensor
 
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
 Space = Literal["pixels", "tokens"]
-"""What is fed back: frames that are tokenised again, as TinyWorlds does, or the tokens themselves."""
+"""What each step feeds back: decoded frames, tokenised again as in TinyWorlds, or the tokens themselves."""
 
 
 class RolloutOutput(NamedTuple):
-    """What a rollout made.
+    """Result of a rollout.
 
-    predicted_BTCHW: the generated frames only, in [-1, 1], generation_steps * prediction_horizon of them.
-    action_indices: `[B, S, K]`, the codes that each step followed; of a growing memory its last K.
+    predicted_BTCHW: the generated frames in [-1, 1], generation_steps * prediction_horizon of them.
+    action_indices: `[B, S, K]`, the action codes of each step (with a growing memory, the last K).
     token_indices: `[B, T, P]` int64, the tokens of the generated frames.
-    non_finite: int64 scalar, how many values of the frames were no finite number before they were clamped.
+    non_finite: int64 scalar, the number of NaN or infinite values in the decoded frames before clamping.
     """
 
     predicted_BTCHW: Tensor
@@ -54,18 +53,30 @@ def rollout(
     on_step: Callable[[int], None] | None = None,
     steps: Steps | None = None,
 ) -> RolloutOutput:
-    """Continues the first `context` true frames (in [-1, 1]) by generation_steps * prediction_horizon frames.
+    """Generate generation_steps * prediction_horizon frames after the first `context` true frames.
 
-    Each step sees the last `context` frames, true at first and then generated (always true when teacher_forced). With
-    `memory` above `context` it sees all frames so far, up to that number.
-    In pixel space they are tokenised again at each step, as TinyWorlds does; in token space the true context is
-    tokenised once and generated tokens are fed back as they are. A step follows the latent actions of the true
-    frames, or random ones: uniform codes drawn once per transition and fixed over the rollout (closed-loop.md,
-    Definitions; tinyworlds.md §1, Rollout), or those given as `[B, S, K, A]` or step by step
-    (`inferred_actions`, `chosen_actions`).
-    `on_step` is called with the 0-based number of each step before it is taken. `steps` takes the steps, one operation
-    after the other where none is given (`steps.py`).
-    Raises ConfigError when the clips are too short or a setting is impossible.
+    (closed-loop.md, Definitions; tinyworlds.md §1, Rollout)
+
+    Args:
+        models: the three trained models.
+        frames_BTCHW: true frames in [-1, 1], context first.
+        context: number of frames that each step reads: true at first, then generated.
+        generation_steps: number of steps.
+        prediction_horizon: frames generated per step, H.
+        decode_steps: MaskGIT passes per step.
+        temperature: see `maskgit_decode`.
+        teacher_forced: the context of every step consists of true frames.
+        space: "pixels" tokenises the frames again at each step, as TinyWorlds does; "tokens" tokenises the true context
+            once and feeds generated tokens back as they are.
+        memory: if above `context`, each step reads all frames so far, up to this number.
+        actions: "inferred" from the true frames; "random": one uniform code per transition, fixed over the rollout; or
+            latent actions `[B, S, K, A]`, or a sequence of them by step (`inferred_actions`, `actions_from_codes`).
+        generator: source of random actions and of samples.
+        on_step: called with the 0-based number of each step before it is taken.
+        steps: implementation of a step; default `EagerSteps`.
+
+    Raises:
+        ConfigError: the clips are too short, or a setting is out of range.
     """
     inferred = isinstance(actions, str) and actions == "inferred"
     new_frames = generation_steps * prediction_horizon
@@ -74,8 +85,8 @@ def rollout(
         raise ConfigError(f"The rollout space is {space!r}; it must be 'pixels' or 'tokens'.")
     memory = context if memory is None else memory
     if memory < context:
-        raise ConfigError(f"The memory is {memory} frames; it must hold the {context} context frames at least.")
-    windows = windows_of(context, generation_steps, prediction_horizon, memory)
+        raise ConfigError(f"The memory is {memory} frames; it must be at least the context of {context} frames.")
+    windows = step_windows(context, generation_steps, prediction_horizon, memory)
     followed: Sequence[Tensor]
     if isinstance(actions, Tensor):
         followed = actions.unbind(1)
@@ -87,7 +98,7 @@ def rollout(
         device = generator.device if generator is not None else None
         size = (frames_BTCHW.shape[0], context + new_frames - 1)
         codes = torch.randint(models.latent_actions.sizes.n_actions, size, generator=generator, device=device)
-        followed = chosen_actions(models, codes, windows)
+        followed = actions_from_codes(models, codes, windows)
     else:
         raise ConfigError(f"actions is {actions!r}; it must be 'inferred' or 'random'.")
     tokenizer, steps = models.tokenizer, steps or EagerSteps(models)
@@ -118,10 +129,10 @@ def rollout(
     return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1), non_finite)
 
 
-def windows_of(
+def step_windows(
     context: int, generation_steps: int, prediction_horizon: int = 1, memory: int | None = None
 ) -> list[range]:
-    """The frames of the clip that each step is about: those that it sees, at most `memory`, and the new ones."""
+    """Return the range of frames of each step: those it reads, at most `memory`, and those it generates."""
     memory = context if memory is None else memory
     ends = [context + step * prediction_horizon for step in range(generation_steps)]
     return [range(max(0, end - memory), end + prediction_horizon) for end in ends]
@@ -129,30 +140,24 @@ def windows_of(
 
 @torch.no_grad()
 def inferred_actions(models: WorldModels, frames_BTCHW: Tensor, windows: Sequence[range]) -> list[Tensor]:
-    """Returns `[B, K, A]` for each step: the latent actions of the true frames in its window."""
+    """Return `[B, K, A]` for each step: the latent actions inferred from the true frames in its window."""
     latent_actions = models.latent_actions
-    if latent_actions.frame_pairs:  # a pair has the same action in every window
+    if latent_actions.frame_pairs:  # the action of a pair does not depend on the window
         actions_BNA = latent_actions.encode(frames_BTCHW[:, : windows[-1].stop])
         return [actions_BNA[:, one.start : one.stop - 1] for one in windows]
     return [latent_actions.encode(frames_BTCHW[:, one.start : one.stop]) for one in windows]
 
 
 @torch.no_grad()
-def chosen_actions(models: WorldModels, codes_BN: Tensor, windows: Sequence[range]) -> list[Tensor]:
-    """Returns `[B, K, A]` for each step: one code per transition of the clip, the same in every step that sees it."""
+def actions_from_codes(models: WorldModels, codes_BN: Tensor, windows: Sequence[range]) -> list[Tensor]:
+    """Return `[B, K, A]` for each step from one action code per transition of the clip."""
     quantizer = models.latent_actions.quantizer
     latents_BNA = quantizer.latents_from_indices(codes_BN.to(quantizer.basis.device))
     return [latents_BNA[:, one.start : one.stop - 1] for one in windows]
 
 
-@torch.no_grad()
-def tokenizer_reconstruction(tokenizer: VideoTokenizer, frames_BTCHW: Tensor) -> Tensor:
-    """Returns the frames after one pass through the tokenizer, clamped to [-1, 1]: the floor of every rollout."""
-    return tokenizer.decode(tokenizer.encode(frames_BTCHW)).clamp(-1, 1)
-
-
 def copy_last(frames_BTCHW: Tensor, context: int, generation_steps: int, prediction_horizon: int = 1) -> Tensor:
-    """Returns the last context frame in place of every generated one: the baseline of a world that stands still."""
+    """Return the last context frame in place of every generated one, `[B, S*H, C, H, W]`: the copy-last baseline."""
     new_frames = generation_steps * prediction_horizon
     _check(frames_BTCHW, context, generation_steps, prediction_horizon, new_frames, needs_future=False)
     return frames_BTCHW[:, context - 1 : context].expand(-1, new_frames, -1, -1, -1)

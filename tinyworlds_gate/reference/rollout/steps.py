@@ -1,7 +1,7 @@
-"""One step of a rollout: the next tokens by MaskGIT, and their pixels; operation by operation, or as a CUDA graph.
+"""One step of a rollout, eager or as a CUDA graph: generate the next tokens by MaskGIT and decode them to pixels.
 
-A step of 16 decoding passes is over a thousand kernels, which Python cannot launch as fast as a GPU runs them for one
-clip. `GraphedSteps` captures the step once for each shape and replays it.
+A step of 16 decoding passes launches over a thousand kernels; for one clip, Python launches them more slowly than a GPU
+runs them. `GraphedSteps` captures the step once per shape and replays it.
 
 Axes: B clips, T context frames, H new frames, K transitions, P patches, L latent dims, A action dims, C channels.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from tinyworlds_gate.reference.models.blocks import projections_in_one
+from tinyworlds_gate.reference.models.blocks import fuse_projections
 from tinyworlds_gate.reference.models.maskgit import (
     Choose,
     Reveal,
@@ -30,7 +30,7 @@ WARM_UPS = 2
 
 
 class Step(NamedTuple):
-    """What a step makes: latents_BTPL of context and new frames, decoded_BHCHW the new frames, not clamped."""
+    """Result of a step: latents_BTPL of context and new frames; decoded_BHCHW, the new frames, not clamped."""
 
     latents_BTPL: Tensor
     decoded_BHCHW: Tensor
@@ -48,11 +48,11 @@ class Steps(Protocol):
         temperature: float,
         generator: torch.Generator | None,
     ) -> Step:
-        """Continue the known frames by ``horizon`` new ones."""
+        """Generate ``horizon`` frames after the known ones."""
 
 
 class EagerSteps:
-    """Operation by operation, on any device and at any temperature."""
+    """Eager steps, on any device and at any temperature."""
 
     def __init__(self, models: WorldModels, choose: Choose | None = None, reveal: Reveal | None = None) -> None:
         self.models, self._choose, self._reveal = models, choose, reveal
@@ -84,10 +84,10 @@ class EagerSteps:
 
 
 class GraphedSteps:
-    """Steps at temperature 0 as CUDA graphs, one for each shape; others are taken operation by operation.
+    """Steps as CUDA graphs, one per shape; at a temperature above 0 or on a CPU, eager steps.
 
-    The models' weights must stay where they are. With ``compiled`` the choice of tokens is compiled too; let the
-    blocks be compiled before the first step (`compile_regions`).
+    The models' weights must not move or change. With ``compiled``, choosing and revealing tokens is compiled; to
+    compile the blocks too, call `compile_regions` before the first step.
     """
 
     def __init__(self, models: WorldModels, *, compiled: bool = False, choose: Choose | None = None) -> None:
@@ -98,7 +98,7 @@ class GraphedSteps:
         self._eager = EagerSteps(models, choose, reveal)
         self._captured: dict[tuple[object, ...], _Captured] = {}
         self._pool: Any | None = None
-        """The memory of all graphs: a step is over, and its result copied, before another is taken."""
+        """Memory pool shared by all graphs, since a step's result is copied before the next step runs."""
 
     def take(
         self,
@@ -120,25 +120,25 @@ class GraphedSteps:
 
 
 @contextmanager
-def weights_in_one(*models: nn.Module, dtype: torch.dtype) -> Iterator[list[object]]:
-    """Inside, weights that act on the same input lie in one tensor, instead of being put together at each use.
+def fuse_models(*models: nn.Module, dtype: torch.dtype) -> Iterator[list[object]]:
+    """Context in which the models use fused projections and, on a supported GPU, fused blocks.
 
-    Yields those tensors; a graph that was captured inside needs them alive.
+    Yields the fused weights: a CUDA graph captured inside reads them, so they must outlive it.
     """
     stacks = [part for model in models for part in model.modules() if isinstance(part, SpaceTimeTransformer)]
     with ExitStack() as projections:
-        weights = [projections.enter_context(projections_in_one(model, dtype)) for model in models]
+        weights = [projections.enter_context(fuse_projections(model, dtype)) for model in models]
         for stack in stacks:
             stack.fuse(dtype)
         try:
-            yield [*weights, *(stack.in_one for stack in stacks)]
+            yield [*weights, *(stack.fused_blocks for stack in stacks)]
         finally:
             for stack in stacks:
-                stack.in_one = None
+                stack.fused_blocks = None
 
 
 class _Captured:
-    """One step, captured at the shapes of these arguments."""
+    """One step, captured for the shapes of its arguments."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class _Captured:
     ) -> None:
         self._known, self._actions = known.clone(), actions.clone()
         dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else known.dtype
-        with weights_in_one(steps.models.dynamics, steps.models.tokenizer, dtype=dtype) as self._weights:
+        with fuse_models(steps.models.dynamics, steps.models.tokenizer, dtype=dtype) as self._weights:
             self._capture(steps, horizon, decode_steps, pool)
 
     def _capture(self, steps: EagerSteps, horizon: int, decode_steps: int, pool: Any) -> None:

@@ -1,4 +1,4 @@
-"""The three trained models that a rollout needs, together."""
+"""Load the three trained models of a world; all sizes are read from their checkpoints."""
 
 from __future__ import annotations
 
@@ -11,43 +11,45 @@ import torch
 from torch import Tensor, nn
 
 from tinyworlds_gate.checkpoints.describe import describe_checkpoint
-from tinyworlds_gate.checkpoints.integrity import CheckpointRef, verify_checkpoint
+from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.read import read_model_state, read_state
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
-from tinyworlds_gate.reference.models.model_options import manner_of
+from tinyworlds_gate.reference.models.model_options import model_options
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 
-SHOWN_NAMES = 3  # of each kind of mismatch, in an error
+SIZE_KEYS = tuple(ModelSizes.__dataclass_fields__)
+SHOWN_NAMES = 3  # tensor names per kind of mismatch in an error
 
 
 @dataclass(frozen=True)
 class WorldModels:
-    """Tokenizer, latent actions and dynamics of one world."""
+    """Tokenizer, latent-action model and dynamics model of one world."""
 
     tokenizer: VideoTokenizer
     latent_actions: LatentActionModel
     dynamics: DynamicsModel
 
     def eval(self) -> WorldModels:
-        """Puts all three into evaluation mode."""
+        """Set all three to evaluation mode."""
         for model in (self.tokenizer, self.latent_actions, self.dynamics):
             model.eval()
         return self
 
     def to(self, device: torch.device | str) -> WorldModels:
-        """Moves all three to a device."""
+        """Move all three to a device."""
         for model in (self.tokenizer, self.latent_actions, self.dynamics):
             model.to(device)
         return self
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str) -> None:
-    """Loads a stage's tensors by name, all of them or none.
+    """Load a stage's tensors by name.
 
-    Raises CheckpointError when a tensor is missing, unknown or of another shape (the sizes differ).
+    Raises CheckpointError before loading any when a tensor is missing, unknown or of another shape.
     """
     own = model.state_dict()
     faults = {
@@ -59,14 +61,14 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str) -> N
             if state[name].shape != own[name].shape
         ],
     }
-    told = [
+    problems = [
         f"{len(names)} {kind} ({', '.join(names[:SHOWN_NAMES])}{', …' if len(names) > SHOWN_NAMES else ''})"
         for kind, names in faults.items()
         if names
     ]
-    if told:
+    if problems:
         raise CheckpointError(
-            f"The weights of {stage} do not fit the model's sizes: tensors {'; '.join(told)}. "
+            f"The weights of {stage} do not fit the model's sizes: tensors {'; '.join(problems)}. "
             "Use the sizes that the checkpoint was trained with."
         )
     model.load_state_dict(dict(state))
@@ -75,13 +77,13 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str) -> N
 def load_world_models(
     sizes_per_stage: Mapping[str, ModelSizes],
     state_dicts: Mapping[str, Mapping[str, Tensor]],
-    manners: Mapping[str, Mapping[str, Any]] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> WorldModels:
-    """Builds the three models from their stages' sizes and tensors, in evaluation mode on the CPU.
+    """Build the three models from their sizes and tensors, in evaluation mode on the CPU.
 
-    All mappings have the keys video_tokenizer, latent_actions and dynamics; ``manners`` are what `manner_of` reads from
-    their configs, TinyWorlds' where none are given. Raises CheckpointError when
-    tensors do not fit the sizes or the three models do not fit one another (C4).
+    All mappings have the keys video_tokenizer, latent_actions and dynamics. ``options`` holds the results of
+    `model_options`; default: TinyWorlds' options. Raises CheckpointError when tensors do not fit the sizes, or the
+    models do not fit one another (C4).
     """
     tokenizer_sizes, action_sizes, dynamics_sizes = (
         sizes_per_stage[stage] for stage in ("video_tokenizer", "latent_actions", "dynamics")
@@ -101,21 +103,16 @@ def load_world_models(
             f"frame_size is {tokenizer_sizes.frame_size} in the video_tokenizer checkpoint and "
             f"{action_sizes.frame_size} in the latent_actions checkpoint; use checkpoints of the same run."
         )
-    manners = manners or {stage: {} for stage in state_dicts}
+    options = options or {stage: {} for stage in state_dicts}
     models = WorldModels(
-        VideoTokenizer(tokenizer_sizes, **manners["video_tokenizer"]),
-        LatentActionModel(action_sizes, **manners["latent_actions"]),
+        VideoTokenizer(tokenizer_sizes, **options["video_tokenizer"]),
+        LatentActionModel(action_sizes, **options["latent_actions"]),
         DynamicsModel(dynamics_sizes),
     )
     load_weights(models.tokenizer, state_dicts["video_tokenizer"], "video_tokenizer")
     load_weights(models.latent_actions, state_dicts["latent_actions"], "latent_actions")
     load_weights(models.dynamics, state_dicts["dynamics"], "dynamics")
     return models.eval()
-
-
-# Three checkpoints as one world model: sizes are read from the checkpoints, never assumed.
-
-SIZE_KEYS = tuple(ModelSizes.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -132,13 +129,13 @@ def load_trained(paths: Mapping[str, Path]) -> TrainedModels:
     """Verify and load the checkpoints of the three stages.
 
     Raises:
-        CheckpointError: one is damaged, or does not tell a size that is needed.
+        CheckpointError: a checkpoint is damaged, or none records a size that is needed.
     """
     references = {
         stage: verify_checkpoint(path, expected_stage=stage, require_optimizer=False) for stage, path in paths.items()
     }
     described = {stage: describe_checkpoint(reference) for stage, reference in references.items()}
-    # A tokenizer does not know n_actions nor a latent-action model the codebook: what one lacks another tells.
+    # A tokenizer's config lacks n_actions, a latent-action model's lacks the codebook: take it from another checkpoint.
     sizes: dict[str, ModelSizes] = {}
     for stage in paths:
         values: dict[str, int] = {}
@@ -147,15 +144,15 @@ def load_trained(paths: Mapping[str, Path]) -> TrainedModels:
             others = [v for other in described.values() if (v := getattr(other, key, None)) is not None]
             if own is None and not others:
                 raise CheckpointError(
-                    f"{paths[stage]}: the checkpoints do not tell {key} (state.pt holds no config that names it); "
-                    "score checkpoints whose state.pt holds their config"
+                    f"{paths[stage]}: no checkpoint records {key} (state.pt has no config with it); "
+                    "use checkpoints whose state.pt holds their config"
                 )
             values[key] = own if own is not None else others[0]
         sizes[stage] = ModelSizes(**values)
     states = {stage: read_model_state(reference.path) for stage, reference in references.items()}
     configs = {stage: _recorded_config(reference.path) for stage, reference in references.items()}
-    manners = {stage: manner_of(stage, config) for stage, config in configs.items()}
-    return TrainedModels(load_world_models(sizes, states, manners), references, sizes, configs)
+    options = {stage: model_options(stage, config) for stage, config in configs.items()}
+    return TrainedModels(load_world_models(sizes, states, options), references, sizes, configs)
 
 
 def _recorded_config(path: Path) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Roll the three trained models out on held-out clips.
+"""Roll out the three trained models on held-out clips.
 
 python tinyworlds_gate/reference/scripts/run_inference.py --config configs/inference.yaml -- key=value ...
 """

@@ -1,4 +1,4 @@
-"""Batches of training clips: random clips of the training episodes, as frames in [-1, 1] on the worker's device."""
+"""Batches of random clips from the training episodes, as frames in [-1, 1] or tokens on the worker's device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_OF_FREE_MEMORY = 0.5
 
 
 class BatchSource:
-    """Draws clips of ``clip_frames`` frames (None: ``context_length``) from the training episodes only."""
+    """Draws clips of ``clip_frames`` frames (None: ``context_length``) from the training episodes."""
 
     def __init__(self, job: StageJob, worker: Worker, project_root: Path, *, clip_frames: int | None = None) -> None:
         training = job.training
@@ -48,64 +48,63 @@ class BatchSource:
         )
         self.batch_size = job.stage.batch_size_per_gpu
         self.device = worker.device
-        self._frames_beside = False
+        self._with_frames = False
         self.frames_on_device: Tensor | None = None
-        """All frames as bytes where the worker computes, so that a batch is one gather there; None when they do not
-        fit, or lie there anyway."""
+        """All frames as uint8 on the GPU, so that a batch is one gather; None on a CPU or when they do not fit."""
         if self.device.type == "cuda" and frames_fit(self.data.frames.nbytes, torch.cuda.mem_get_info(self.device)[0]):
             self.frames_on_device = torch.from_numpy(self.data.frames).to(self.device)
 
         self.tokens: TokenTable | None = None
-        """Tokens of all frames in place of the frames, once `use_tokens` was called."""
+        """Tokens of all frames, set by `use_tokens`."""
 
     def use_tokens(
         self, tokenizer: VideoTokenizer, latent_actions: LatentActionModel, *, autocast: bool, with_frames: bool
     ) -> None:
-        """Give out clips as tokens from now on, with their frames beside them or without."""
+        """Tokenise all frames now; from then on batches are tokens, with or without their frames."""
         frames = self.frames_on_device if self.frames_on_device is not None else torch.from_numpy(self.data.frames)
         self.tokens = tokenize_all(tokenizer, latent_actions, frames, self.device, autocast=autocast)
-        self._frames_beside = with_frames
+        self._with_frames = with_frames
 
     @property
-    def by_starts(self) -> bool:
-        """Whether the device needs no more than where its clips start."""
-        return self.frames_on_device is not None or (self.tokens is not None and not self._frames_beside)
+    def sends_starts(self) -> bool:
+        """Whether batches are gathered on the device, so that only the clips' starts are sent there."""
+        return self.frames_on_device is not None or (self.tokens is not None and not self._with_frames)
 
     def draw(self) -> np.ndarray:
-        """Where the next clips start: int64 ``[B]``."""
+        """Draw the next clips and return their first frames, int64 ``[B]``."""
         return self.sampler.next()
 
     def next(self) -> Tensor:
-        """The next clips, as `clips` gives them."""
+        """Draw the next clips and return their frames; see `clips`."""
         return self.clips(torch.from_numpy(self.draw()).to(self.device))
 
     def next_batch(self) -> Tensor | TokenClips:
-        """The next clips, as `batch` gives them."""
+        """Draw the next clips and return them as `batch` does."""
         return self.batch(torch.from_numpy(self.draw()).to(self.device))
 
     def fixed_examples(self, count: int) -> Tensor:
-        """The same few clips every time, spread over the training episodes, for pictures."""
+        """Return the same ``count`` clips at every call, spread over the training episodes, for pictures."""
         picks = np.linspace(0, len(self.starts) - 1, count).round().astype(np.int64)
         return self.clips(torch.from_numpy(self.starts[picks]).to(self.device))
 
     def batch(self, starts: Tensor) -> Tensor | TokenClips:
-        """The clips that start there (int64 ``[B]`` on the worker's device): frames ``[B, T, C, H, W]``, or tokens."""
+        """Return the clips at ``starts`` (int64 ``[B]`` on the device): frames ``[B, T, C, H, W]``, or tokens."""
         if self.tokens is None:
             return self.clips(starts)
-        return self.tokens.clips(starts, self.length, self.clips(starts) if self._frames_beside else None)
+        return self.tokens.clips(starts, self.length, self.clips(starts) if self._with_frames else None)
 
     def clips(self, starts: Tensor) -> Tensor:
-        """The clips that start there (int64 ``[B]`` on the worker's device), as frames in [-1, 1]."""
+        """Return the clips at ``starts`` (int64 ``[B]`` on the device) as frames in [-1, 1] ``[B, T, C, H, W]``."""
         if self.frames_on_device is not None:
             index = starts[:, None] + torch.arange(self.length, device=self.device)
             return to_model_range(self.frames_on_device[index])
         return to_model_range(self.bytes_of(starts.cpu().numpy()).to(self.device))
 
     def bytes_of(self, starts: np.ndarray) -> Tensor:
-        """The clips that start there (``[B]``) as they are stored: uint8 ``[B, T, H, W, C]`` in the host's memory."""
+        """Return the clips at ``starts`` (``[B]``) as stored: uint8 ``[B, T, H, W, C]`` in host memory."""
         return torch.from_numpy(gather_clips(self.data.frames, starts, self.length))
 
 
 def frames_fit(frames_bytes: int, free_bytes: int) -> bool:
-    """Whether all frames may lie on the GPU: in half of what is free there."""
+    """Whether all frames fit into half of the free GPU memory."""
     return frames_bytes <= MOST_OF_FREE_MEMORY * free_bytes

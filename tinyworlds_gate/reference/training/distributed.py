@@ -1,4 +1,4 @@
-"""Process group, device and seeds of one worker: NCCL on CUDA, gloo on CPU, nothing for a single process."""
+"""Process group, device and random state of a worker: NCCL on CUDA, gloo on CPU, no group for a single process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinyworlds_gate.errors import TrainingError
 
 @dataclass(frozen=True)
 class Worker:
-    """One training process: its rank, the number of ranks, and the device that it owns."""
+    """One training process: its rank, the number of ranks, and its device."""
 
     rank: int
     world_size: int
@@ -31,7 +31,7 @@ class Worker:
         return self.rank == 0
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all ranks, in rank order (a list of one without a process group)."""
+        """Return the values of all ranks in rank order (one value without a process group)."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -39,7 +39,7 @@ class Worker:
         return values
 
     def mean(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The mean of a tensor over the ranks."""
+        """Return the mean of a tensor over all ranks."""
         if self.world_size == 1:
             return tensor
         summed = tensor.detach().clone()
@@ -47,31 +47,31 @@ class Worker:
         return summed / self.world_size
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
+        """Wait until every rank has called this."""
         if self.world_size > 1:
             dist.barrier()
 
 
 def choose_device(setting: str, local_rank: int) -> torch.device:
-    """The worker's device for the config value ``device`` (``auto``, ``cpu`` or ``cuda``).
+    """Return the worker's device for the setting ``device`` (``auto``, ``cpu`` or ``cuda``).
 
     Raises:
-        TrainingError: ``cuda`` was asked for and this worker has no GPU of its own.
+        TrainingError: fewer GPUs are visible than local workers run.
     """
     if setting == "cpu" or (setting == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     count = torch.cuda.device_count()
     if local_rank >= count:
         raise TrainingError(
-            f"device={setting}: worker {local_rank} needs a GPU of its own, but {count} are visible; "
-            f"start with nproc_per_node={max(count, 1)} or device=cpu"
+            f"device={setting}: worker {local_rank} needs its own GPU, but {count} are visible; "
+            f"use nproc_per_node={max(count, 1)} or device=cpu"
         )
     return torch.device("cuda", local_rank)
 
 
 @contextmanager
 def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
-    """Join the process group that torchrun announced, or run alone; leave it cleanly.
+    """Join the process group of torchrun, or run as a single process; destroy the group at the end.
 
     Raises:
         TrainingError: ``distributed.use_ddp=true`` outside torchrun.
@@ -82,11 +82,11 @@ def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
         return
     if "RANK" not in os.environ:
         raise TrainingError(
-            "distributed.use_ddp=true needs torchrun, and this process was started without it; "
-            "start it with `torchrun --standalone --nproc_per_node=N …` or pass distributed.use_ddp=false"
+            "distributed.use_ddp=true needs torchrun, but this process was started without it; "
+            "start it with `torchrun --standalone --nproc_per_node=N …` or set distributed.use_ddp=false"
         )
-    # Before the group exists: functions of this module have the world group as a default argument, bound at import.
-    # DDP imports it, and its functions would then keep the group and its threads to the interpreter's very end.
+    # Import it before the group exists: its functions bind the world group as a default argument at import. DDP
+    # imports it later, and these defaults would then keep the group and its threads alive until interpreter exit.
     import_module("torch.distributed.nn")
 
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -99,7 +99,7 @@ def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
     try:
         yield Worker(rank, world_size, device)
     except BaseException:
-        # NCCL would wait here for ranks that may never come; torchrun ends them once this one has exited.
+        # NCCL could wait forever for the other ranks here; torchrun ends them once this process has exited.
         if device.type != "cuda":
             _leave_group()
         raise
@@ -107,10 +107,10 @@ def worker_session(*, use_ddp: bool, device_setting: str) -> Iterator[Worker]:
 
 
 def _leave_group() -> None:
-    """Destroy the process group so that nothing holds it any longer: its destructor joins its threads.
+    """Destroy the process group and collect garbage, so that its destructor runs now and joins its threads.
 
-    A gloo thread that still runs while the interpreter ends can abort the worker (SIGABRT after all work was done: one
-    chunk in 70 on a busy CPU).
+    A gloo thread that still runs at interpreter exit can abort the worker (SIGABRT after all work was done, in one of
+    70 chunks on a busy CPU).
     """
     gc.collect()
     dist.destroy_process_group()
@@ -118,12 +118,12 @@ def _leave_group() -> None:
 
 
 def seed_worker(seed: int, rank: int) -> None:
-    """Seed torch for the draws that a rank makes while training (every rank its own stream)."""
+    """Seed torch for training; each rank gets its own random stream."""
     torch.manual_seed(seed * 1_000_003 + 7919 * rank + 17)
 
 
 def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """This rank's random state, as tensors that a checkpoint can hold."""
+    """Return this rank's random state as tensors for a checkpoint."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -131,7 +131,7 @@ def rng_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_rng(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Continue the random stream that :func:`rng_state` recorded."""
+    """Restore a random state that `rng_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)

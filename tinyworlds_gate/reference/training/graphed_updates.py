@@ -1,8 +1,8 @@
-"""Updates as CUDA graphs: the GPU is given whole updates, and the host runs a few of them ahead.
+"""Updates as CUDA graphs, which the host launches several updates ahead of the GPU.
 
-An update of a small model is hundreds of kernels of a few microseconds, which Python cannot launch as fast as a GPU
-runs them. Captured once and replayed, they cost one launch. Ranks meet in one all-reduce of all gradients (and the
-loss) in one buffer, between two graphs.
+An update of a small model is hundreds of kernels of a few microseconds, and Python launches them more slowly than a GPU
+runs them. Captured once, an update replays as two graphs: gradients, then optimizer step. Between the two, ranks
+all-reduce one buffer that holds all gradients and the loss.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tinyworlds_gate.config.schema import StageConfig
-from tinyworlds_gate.reference.models.kernels import pending
+from tinyworlds_gate.reference.models.kernels import background_builds
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.clip_feed import ClipFeed
 from tinyworlds_gate.reference.training.distributed import Worker, restore_rng, rng_state
 from tinyworlds_gate.reference.training.objectives import Objective
 from tinyworlds_gate.reference.training.optimizer import set_learning_rate
-from tinyworlds_gate.reference.training.updates import LOSS, Taken
+from tinyworlds_gate.reference.training.updates import LOSS, StartedUpdate
 
 AHEAD = 8
 WARM_UPS = 3
 
 
 class GraphedUpdates:
-    """The update of `EagerUpdates`, captured on a CUDA device; its numbers arrive up to ``AHEAD`` updates later."""
+    """The update of `EagerUpdates` as CUDA graphs; up to ``AHEAD`` updates may be in flight."""
 
     ahead = AHEAD
 
@@ -41,7 +41,7 @@ class GraphedUpdates:
         *,
         autocast: bool,
     ) -> None:
-        """Warms up and captures; weights, optimizer state and random state are afterwards as they were before."""
+        """Warm up and capture, then restore weights, optimizer state and random state."""
         self.objective, self.optimizer = objective, optimizer
         self.stage, self.worker, self.autocast = stage, worker, autocast
         device = worker.device
@@ -49,7 +49,7 @@ class GraphedUpdates:
         if worker.world_size > 1:
             for parameter in self.parameters:
                 dist.broadcast(parameter.data, 0)
-        # All gradients, and the loss behind them, in one piece of memory.
+        # One buffer for all gradients, with the loss as its last element.
         sizes = [one.numel() for one in self.parameters]
         self.reduced = torch.zeros(sum(sizes) + 1, device=device)
         parts = self.reduced[:-1].split(sizes)
@@ -64,14 +64,14 @@ class GraphedUpdates:
         objective.train()
         self._capture()
 
-    def take(self, rate: float) -> Taken:
+    def take(self, rate: float) -> StartedUpdate:
         slot, self._slot = self._slot, (self._slot + 1) % len(self._events)
         self.feed.draw(slot)
         set_learning_rate(self.optimizer, rate)
         self._gradients.replay()
         self._reduce()
         self._step.replay()
-        self._arrived[slot].copy_(self.measured, non_blocking=True)
+        self._arrived[slot].copy_(self.metrics, non_blocking=True)
         self._events[slot].record()
         return _Started(self._events[slot], self._arrived[slot], (LOSS, *self.objective.metric_names))
 
@@ -88,18 +88,18 @@ class GraphedUpdates:
             loss_sum += loss.detach()
             codes.append(step_codes.detach())
         self.reduced[-1] = loss_sum / accumulation
-        self.numbers = self.objective.measured(torch.cat(codes))
+        self.numbers = self.objective.metrics(torch.cat(codes))
 
     def _reduce(self) -> None:
         if self.worker.world_size > 1:
             dist.all_reduce(self.reduced, op=dist.ReduceOp.AVG)
 
     def _apply(self) -> None:
-        """Clip by the norm of all gradients, as `clip_grad_norm_` does, then AdamW."""
+        """Clip the gradients by their total norm, as `clip_grad_norm_` does, and take the optimizer step."""
         norm = torch.linalg.vector_norm(self.reduced[:-1])
         self.reduced[:-1] *= (self.stage.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
         self.optimizer.step()
-        self.measured = torch.cat((self.reduced[-1:].double(), self.numbers))
+        self.metrics = torch.cat((self.reduced[-1:].double(), self.numbers))
 
     def _capture(self) -> None:
         device = self.worker.device
@@ -118,7 +118,7 @@ class GraphedUpdates:
                 self._reduce()
                 self._apply()
         torch.cuda.current_stream(device).wait_stream(aside)
-        pending.wait()  # nothing else uses the GPU from here on
+        background_builds.wait()  # so that no other thread uses the GPU during capture
         self._gradients, self._step = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._gradients, capture_error_mode="thread_local"):
             self._compute_gradients()
@@ -138,6 +138,6 @@ class _Started:
     def __init__(self, event: torch.cuda.Event, numbers: Tensor, names: tuple[str, ...]) -> None:
         self._event, self._numbers, self._names = event, numbers, names
 
-    def settled(self) -> Mapping[str, float]:
+    def wait(self) -> Mapping[str, float]:
         self._event.synchronize()
         return dict(zip(self._names, self._numbers.tolist(), strict=True))

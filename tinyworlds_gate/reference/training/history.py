@@ -1,18 +1,22 @@
-"""Metrics of a stage: always `Logs/<stage>_history_<run>.csv` in W&B's key names, and W&B itself when asked."""
+"""Metrics of a stage: always a CSV file `Logs/<stage>_history_<run>.csv` with W&B's key names, optionally W&B too."""
 
 from __future__ import annotations
 
 import csv
+import netrc
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from tinyworlds_gate.checkpoints.durable import sync_folder
 from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.run.atomic import atomic_path
 
 WandbMode = Literal["online", "offline", "disabled"]
+PUBLIC_SERVER = "https://api.wandb.ai"
+"""W&B's server where `WANDB_BASE_URL` names none."""
 
 COLUMNS = (
     "_step",
@@ -28,37 +32,31 @@ COLUMNS = (
 
 
 def history_path(project_root: Path, stage: str, run: str) -> Path:
-    """Where the history of one stage of one run lies."""
+    """Return the path of the history file of a stage and run."""
     return project_root / "Logs" / f"{stage}_history_{run}.csv"
 
 
 class HistoryFile:
-    """An append-only CSV, one row an update, continued at an absolute update."""
+    """An append-only CSV with one row per update, which can be continued at an absolute update."""
 
     def __init__(self, path: Path, start_update: int) -> None:
-        """Open ``path``; rows at or after ``start_update`` (a chunk that died after its checkpoint) are dropped.
+        """Open ``path`` and drop rows at or after ``start_update`` (left by a chunk that died after its checkpoint).
 
-        A torn last row is dropped too. The file is replaced in one step and brought to the disk: a kill or a power cut
-        leaves the rows of earlier chunks in the old file or in the new one.
+        An incomplete last row is dropped too. The file is replaced atomically and synced, so a kill or a power cut
+        never loses the rows of earlier chunks.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = _rows_before(path, start_update) if path.exists() else []
-        temporary = path.with_suffix(".csv.part")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(kept)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
-        # Counted from here on, so that a clock that is set meanwhile does not change the updates a second.
+        # Times advance with the monotonic clock, so that setting the system clock does not change updates per second.
         self._clock_at_zero = time.time() - time.monotonic()
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Append the metrics of one update; a metric that is not a column is a defect."""
+        """Append the metrics of one update. Raises ValueError for a metric that has no column."""
         unknown = set(metrics) - set(COLUMNS)
         if unknown:
             raise ValueError(f"history has no column for {sorted(unknown)}")
@@ -67,27 +65,40 @@ class HistoryFile:
         self._writer.writerow([_cell(values.get(column, "")) for column in COLUMNS])
 
     def flush(self) -> None:
-        """Bring all rows to the disk."""
+        """Write all rows to disk (fsync)."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flush and close; further writes are an error."""
+        """Flush and close the file."""
         if not self._file.closed:
             self.flush()
             self._file.close()
 
 
 def wandb_mode(environment: Mapping[str, str]) -> WandbMode:
-    """`WANDB_MODE` where it is set; else online with a key in `WANDB_API_KEY`, and offline without one."""
-    wanted = environment.get("WANDB_MODE") or ("online" if environment.get("WANDB_API_KEY") else "offline")
-    return "online" if wanted == "online" else "disabled" if wanted == "disabled" else "offline"
+    """Return `WANDB_MODE` where it is set, else online with an API key (`key_source`) and offline without."""
+    mode = environment.get("WANDB_MODE") or ("online" if key_source(environment) else "offline")
+    return "online" if mode == "online" else "disabled" if mode == "disabled" else "offline"
+
+
+def key_source(environment: Mapping[str, str]) -> str | None:
+    """Return where W&B's client finds an API key: `WANDB_API_KEY` or the netrc file (`wandb login`); None without."""
+    if environment.get("WANDB_API_KEY"):
+        return "WANDB_API_KEY"
+    home = environment.get("HOME")
+    path = environment.get("NETRC") or (f"{home}/.netrc" if home else None)
+    host = urlsplit(environment.get("WANDB_BASE_URL") or PUBLIC_SERVER).hostname
+    try:
+        return ".netrc" if path and host in netrc.netrc(path).hosts else None
+    except (OSError, netrc.NetrcParseError):
+        return None
 
 
 class WandbLog:
-    """The same rows in a W&B run: online when the user has a key, else an offline run under `wandb/`.
+    """Logs the same rows to a W&B run: online with an API key, else an offline run under `wandb/`.
 
-    The harness names the run by `WANDB_RUN_ID`, one for each chunk (`launch/wandb_run.py`).
+    The harness sets the run ID with `WANDB_RUN_ID`, one per chunk (`launch/wandb_run.py`).
     """
 
     def __init__(self, *, project: str, name: str, stage: str, config: Mapping[str, Any], directory: Path) -> None:
@@ -105,7 +116,7 @@ class WandbLog:
             ) from error
 
     def write(self, update: int, metrics: Mapping[str, float]) -> None:
-        """Log one update under its absolute step."""
+        """Log the metrics of one update at its absolute step."""
         self._run.log(dict(metrics), step=update)
 
     def close(self) -> None:
@@ -115,7 +126,7 @@ class WandbLog:
 
 def _rows_before(path: Path, start_update: int) -> list[list[str]]:
     text = path.read_text(encoding="utf-8", errors="replace")
-    # A row counts once its line is ended: "…,3.1" may be the beginning of "…,3.14".
+    # Only lines that end with a newline count: "…,3.1" may be the start of "…,3.14".
     rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
     return [row for row in rows[1:] if len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) < start_update]
 

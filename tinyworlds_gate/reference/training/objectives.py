@@ -1,11 +1,9 @@
-"""What each stage learns: the model, the part of a step without gradients, the loss, and the logged metrics.
+"""The objective of each stage: its model, the gradient-free preparation of a batch, the loss and the logged metrics.
 
-Legend: B clips, T frames, C channels, P patches, L latent dims, A action dims.
+Axes: B clips, T frames, C channels, P patches, L latent dims, A action dims.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,71 +24,65 @@ LATENT_ACTION_KEYS = (
     "code_entropy_floor",
     "code_entropy_weight",
 )
-"""Settings of the stage that are arguments of its model."""
-
-
-@dataclass
-class StepOutput:
-    """One micro-batch: the scalar loss with its graph, and the codes that the metrics count."""
-
-    loss: Tensor
-    codes: Tensor
+"""Settings of the stage that are arguments of `LatentActionModel`."""
 
 
 class Objective(nn.Module):
-    """A stage's training step. DDP wraps it, so its parameters are exactly the trained ones."""
+    """Training step of a stage. DDP wraps it, so its parameters are exactly the trained ones."""
 
     clip_frames: int | None = None
-    """Frames of a training clip; None: context_length of them."""
+    """Frames of a training clip; None: ``context_length``."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def use_tokens(self, batches: BatchSource, *, autocast: bool) -> None:
-        """Let the batches be tokens where the stage can learn from these alone."""
+        """Switch the batches to cached tokens if the stage can be trained on tokens; by default do nothing."""
 
     @torch.no_grad()
     def prepare(self, clips: Tensor | TokenClips) -> tuple[Tensor, ...]:
-        """The inputs of ``forward`` for a batch of frames in [-1, 1] (or of tokens); anything frozen runs here."""
+        """Return the inputs of ``forward`` for frames in [-1, 1] or tokens; frozen models run here."""
         assert isinstance(clips, Tensor)
         return (clips,)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss (scalar, with graph) and the integer codes of the batch (without)."""
+        """Return the loss (scalar, with gradient) and the integer codes of the batch, for `metrics`."""
         raise TypeError("an Objective is one of the three stages")
 
     metric_names: tuple[str, ...] = ()
 
-    def measured(self, codes: Tensor) -> Tensor:
-        """The numbers named by ``metric_names``, float64 on the device of the codes of this rank's clips (rank 0 logs
-        its own). Nothing here waits for a GPU."""
+    def metrics(self, codes: Tensor) -> Tensor:
+        """Compute the metrics in ``metric_names`` from the codes of this rank's clips, float64 on their device.
+
+        Must not synchronise with the GPU, since it runs inside a CUDA graph.
+        """
         raise TypeError("an Objective is one of the three stages")
 
     @property
     def all_models(self) -> tuple[nn.Module, ...]:
-        """The trained model, and those that it is trained on."""
+        """The trained model and the frozen ones it is trained on."""
         return (self.model,)
 
     def to_device(self, device: torch.device) -> Objective:
-        """Move the trained model and those that it is trained on."""
-        self.frozen_to(device)
+        """Move the trained model and the frozen ones."""
+        self.move_frozen_models(device)
         return self.to(device)
 
-    def frozen_to(self, device: torch.device) -> None:
-        """Move only the models that the trained one is trained on."""
+    def move_frozen_models(self, device: torch.device) -> None:
+        """Move only the frozen models."""
         for model in self.all_models:
             if model is not self.model:
                 model.to(device)
 
     @torch.no_grad()
     def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
-        """For the stage's picture: true frames, the model's frames (both [B, T', C, H, W]) and what they are."""
+        """Return true frames, the model's frames (both [B, T', C, H, W]) and a caption, for the stage's picture."""
         raise TypeError("an Objective is one of the three stages")
 
 
 def counts_of(codes: Tensor, size: int) -> Tensor:
-    """How often each of ``size`` codes occurs, float64; what a NaN was rounded to counts as the first or the last."""
+    """Return the count of each of ``size`` codes, float64; codes out of range (rounded NaNs) are clamped."""
     flat = codes.flatten().clamp(0, size - 1)
     counts = torch.zeros(size, dtype=torch.int64, device=flat.device)
     return counts.scatter_add_(0, flat, torch.ones_like(flat)).double()
@@ -112,7 +104,7 @@ class TokenizerObjective(Objective):
         output = self.model(inputs[0])
         return output.loss, output.indices
 
-    def measured(self, codes: Tensor) -> Tensor:
+    def metrics(self, codes: Tensor) -> Tensor:
         return (counts_of(codes, self.codebook_size) > 0).double().mean()[None]
 
     @torch.no_grad()
@@ -126,8 +118,8 @@ class LatentActionsObjective(Objective):
     metric_names = ("latent_actions/codebook_usage", "action_entropy", "unique_actions")
 
     def __init__(self, sizes: ModelSizes, settings: LatentActionsConfig | None = None) -> None:
-        asked = settings.model_dump(include=set(LATENT_ACTION_KEYS)) if settings else {}
-        super().__init__(LatentActionModel(sizes, **asked))
+        options = settings.model_dump(include=set(LATENT_ACTION_KEYS)) if settings else {}
+        super().__init__(LatentActionModel(sizes, **options))
         if settings is not None and settings.frame_pairs:
             self.clip_frames = 2
         self.n_actions = sizes.n_actions
@@ -136,7 +128,7 @@ class LatentActionsObjective(Objective):
         output = self.model(inputs[0])
         return output.loss, output.indices
 
-    def measured(self, codes: Tensor) -> Tensor:
+    def metrics(self, codes: Tensor) -> Tensor:
         counts = counts_of(codes, self.n_actions)
         used = (counts > 0).double()
         shares = counts / counts.sum()
@@ -158,7 +150,7 @@ class DynamicsObjective(Objective):
 
     def __init__(self, sizes: ModelSizes, tokenizer: VideoTokenizer, latent_actions: LatentActionModel) -> None:
         super().__init__(DynamicsModel(sizes))
-        # Held in a tuple so that the frozen models are neither parameters of the stage nor in its checkpoint.
+        # In a tuple, so that nn.Module registers neither their parameters nor their state.
         self._frozen = (tokenizer, latent_actions)
         self.codebook_size = sizes.num_bins**sizes.latent_dim
 
@@ -182,12 +174,12 @@ class DynamicsObjective(Objective):
         output = self.model.loss(latents_BTPL, indices_BTP, actions_BTA, mask_BTP)  # type: ignore[operator]
         return output.loss, indices_BTP
 
-    def measured(self, codes: Tensor) -> Tensor:
+    def metrics(self, codes: Tensor) -> Tensor:
         return (counts_of(codes, self.codebook_size) > 0).double().mean()[None]
 
     @torch.no_grad()
     def examples(self, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor, str]:
-        """The last frame of each clip, predicted in one step from all frames before it."""
+        """Predict the last frame of each clip in one step from all frames before it; reconstruct the others."""
         tokenizer, latent_actions = self._frozen
         latents_BTPL = tokenizer.encode(frames_BTCHW)
         mask_BTP = torch.zeros(latents_BTPL.shape[:3], dtype=torch.bool, device=frames_BTCHW.device)

@@ -1,4 +1,4 @@
-"""AdamW as TinyWorlds sets it (tinyworlds.md §1, Optimiser), in a state that any device can continue from."""
+"""AdamW with TinyWorlds' settings (tinyworlds.md §1, Optimiser) and a checkpoint state that loads on any device."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 BETA2 = 0.999
+WEIGHT_DECAY = 0.01
 
 
 def build_optimizer(
     model: nn.Module, learning_rate: float, *, graphed: bool, beta2: float = BETA2
 ) -> torch.optim.AdamW:
-    """AdamW over the model's parameters; ``graphed`` keeps rate and step counters on the GPU, for CUDA graphs."""
+    """Build AdamW for a model; ``graphed`` keeps learning rate and step counts on the GPU, for CUDA graphs."""
     groups = parameter_groups(model, weight_decay=WEIGHT_DECAY)
     betas, eps = (0.9, beta2), 1e-8
     if not graphed:
@@ -23,7 +24,7 @@ def build_optimizer(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the rate of all groups, in place where it lies on a GPU."""
+    """Set the learning rate of all groups; a tensor is filled in place."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -32,7 +33,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def portable_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The optimizer's state as a checkpoint holds it: nothing in it says which way the updates were computed."""
+    """Return the optimizer's state for a checkpoint, independent of how updates are computed (fused, captured)."""
     state = optimizer.state_dict()
     groups = [
         {**group, "lr": float(group["lr"]), "fused": None, "capturable": False} for group in state["param_groups"]
@@ -41,9 +42,9 @@ def portable_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Continue from a checkpoint's state, with this optimizer's own way of computing updates.
+    """Load the state of a checkpoint, but keep this optimizer's learning rate, betas and way of computing updates.
 
-    Raises ValueError when the state is that of other parameters.
+    Raises ValueError when the state belongs to other parameters.
     """
     own = [{name: group[name] for name in ("lr", "betas", "fused", "capturable")} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
@@ -56,16 +57,11 @@ def load_portable_state(optimizer: torch.optim.Optimizer, state: dict[str, Any])
                 entry["step"] = torch.as_tensor(entry["step"], dtype=torch.float32).to(device)
 
 
-# Which parameters AdamW decays.
-
-WEIGHT_DECAY = 0.01
-
-
 def parameter_groups(model: nn.Module, weight_decay: float = WEIGHT_DECAY) -> list[dict[str, Any]]:
-    """Splits a model's parameters into a decayed and an undecayed group for `torch.optim.AdamW`.
+    """Split a model's trainable parameters into a decayed and an undecayed group for `torch.optim.AdamW`.
 
-    Decayed are tensors of two or more axes, except those inside a sub-layer's norm (FiLM); biases and gains are
-    not (tinyworlds.md §1, Optimiser). Frozen parameters are left out.
+    Weight decay applies to tensors of two or more axes, except those inside a norm (FiLM)
+    (tinyworlds.md §1, Optimiser).
     """
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []

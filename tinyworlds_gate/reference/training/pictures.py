@@ -1,4 +1,4 @@
-"""The picture that a stage writes with each checkpoint: true frames above the model's frames."""
+"""The picture saved with each checkpoint of a stage: true frames above the model's frames."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from tinyworlds_gate.run.atomic import atomic_path
+
 MAX_CLIPS = 3
 
 
 def save_comparison(path: Path, true_BTCHW: Tensor, model_BTCHW: Tensor, title: str) -> None:
-    """Write a PNG with, for up to three clips, a row of true frames and a row of the model's below it.
+    """Write a PNG with two rows for each of up to three clips: true frames, and the model's frames below.
 
     Args:
-        path: where the PNG goes; its folder is made.
+        path: the PNG; its folder is created.
         true_BTCHW: frames in [-1, 1].
         model_BTCHW: frames in [-1, 1], of the same shape.
         title: one line above the picture.
@@ -35,10 +37,8 @@ def save_comparison(path: Path, true_BTCHW: Tensor, model_BTCHW: Tensor, title: 
                 if frame == 0:
                     axis.set_ylabel(name)
     figure.suptitle(title, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    figure.savefig(temporary, format="png", dpi=80)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=80)
 
 
 def _to_image(frame_CHW: Tensor) -> np.ndarray:

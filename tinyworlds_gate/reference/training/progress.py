@@ -1,4 +1,4 @@
-"""Progress of a stage: a rich bar when a person looks on, plain lines in a log file."""
+"""Progress of a stage: a rich bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Preparation:
-    """What a stage spends before its first update, part by part, in seconds."""
+class StartupTimer:
+    """Measures the seconds before a stage's first update, in total and per section."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._parts: dict[str, float] = {}
 
     @contextmanager
-    def of(self, part: str) -> Iterator[None]:
-        """Counts what runs inside."""
+    def section(self, part: str) -> Iterator[None]:
+        """Context manager that measures a section."""
         began = time.monotonic()
         yield
         self._parts[part] = time.monotonic() - began
@@ -28,7 +28,7 @@ class Preparation:
 
 
 class ProgressLines:
-    """Shows update, loss and rate; a plain line every ``every`` updates."""
+    """Shows update, loss and updates per second; as plain lines, one every ``every`` updates."""
 
     def __init__(self, stage: str, start: int, end: int, *, every: int, enabled: bool) -> None:
         self.stage, self.start, self.end, self.every, self.enabled = stage, start, end, every, enabled
@@ -48,7 +48,7 @@ class ProgressLines:
             self._bar.start()
 
     def show(self, update: int, loss: float) -> None:
-        """Report the update that was just taken."""
+        """Report a finished update (0-based)."""
         if not self.enabled:
             return
         done = update + 1
@@ -60,6 +60,6 @@ class ProgressLines:
             print(f"[{self.stage}] update {done}/{self.end} loss {loss:.6f} ({rate:.2f} updates/s)", flush=True)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Stop the progress bar."""
         if self._bar is not None:
             self._bar.stop()

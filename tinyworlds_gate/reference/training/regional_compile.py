@@ -1,7 +1,7 @@
-"""torch.compile for the parts that repeat: one space-time block is compiled, and all blocks of its kind run it.
+"""Regional compilation: torch.compile a block once and run all blocks of its type with it.
 
-A whole model of eight blocks takes the compiler over a minute; one block takes seconds, and what lies outside the
-blocks is little (docs/performance.md).
+Compiling a whole model of eight blocks takes over a minute, one block takes seconds. Little work lies outside the
+blocks (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ REGIONS: tuple[type[nn.Module], ...] = (
 Options = dict[str, str | int | bool | Callable[..., Any]]
 
 OPTIONS: Options = {"pattern_matcher": False, "shape_padding": False}
-"""Searches of the compiler that find nothing in these regions: a second or two of a start, for the same rates."""
+"""Compiler passes without effect on these regions; disabling them saves one to two seconds of a start."""
 
-BY_RULE: Options = {"deterministic": True}
-"""Variants of reductions by rule instead of by benchmark. Two of 18 starts with benchmarks trained 5 and 7 % slower
-than all others, most likely since one was disturbed; the compiler's cache keeps the choice (docs/performance.md)."""
+DETERMINISTIC: Options = {"deterministic": True}
+"""Choose kernel variants of reductions by rule instead of by benchmark. With benchmarks, two of 18 starts trained 5 and
+7 % slower than all others, probably after a disturbed benchmark, whose choice the cache keeps (docs/performance.md)."""
 
 
-def compile_regions(models: Iterable[nn.Module], *, by_rule: bool = False) -> None:
-    """Let the repeated parts of these models run compiled, from their first call on; names and weights stay.
+def compile_regions(models: Iterable[nn.Module], *, deterministic: bool = False) -> None:
+    """Compile the repeated parts of these models at their first call; parameter names and weights do not change.
 
-    With ``by_rule`` no benchmark decides how sums are added up (``BY_RULE``).
+    With ``deterministic`` reduction kernels are not chosen by benchmark (``DETERMINISTIC``).
     """
-    spatial_attention.why_not()  # a compiled block takes the answer, and cannot ask
-    # Each kind of block is compiled with and without gradients, with and without conditioning.
+    spatial_attention.unavailable_reason()  # probe the kernels now: a compiled block only reads the result
+    # A block type is compiled several times: with and without gradients, with and without conditioning.
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 32)
     if hasattr(torch._dynamo.config, "run_gc_after_compile"):
-        torch._dynamo.config.run_gc_after_compile = False  # half a second of a start
-    told = OPTIONS | BY_RULE if by_rule else OPTIONS
-    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True, options=told) for kind in REGIONS}
+        torch._dynamo.config.run_gc_after_compile = False  # saves half a second of a start
+    options = OPTIONS | DETERMINISTIC if deterministic else OPTIONS
+    compiled = {kind: torch.compile(kind.forward, dynamic=False, fullgraph=True, options=options) for kind in REGIONS}
     for model in models:
         for module in model.modules():
             if type(module) in compiled:
@@ -57,9 +57,9 @@ def compile_regions(models: Iterable[nn.Module], *, by_rule: bool = False) -> No
 
 
 def start_compiler() -> None:
-    """Let the compiler's own worker processes start while the stage reads its frames; they take seconds.
+    """Start the compiler's worker processes, which takes seconds, while the stage reads its frames.
 
-    The compiler would start them with its first kernel. Where this torch has no such call, it still does.
+    Otherwise the compiler starts them with its first kernel, as it does in torch versions without this call.
     """
     from torch._inductor import async_compile
 
@@ -69,11 +69,11 @@ def start_compiler() -> None:
 
 
 def uncompiled() -> AbstractContextManager[object]:
-    """Inside, compiled parts run operation by operation: a few clips now and then are not worth a compilation."""
+    """Context in which compiled parts run eagerly, for a few clips of a shape that is not worth compiling."""
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return stance
 
 
 def is_compiler_failure(error: RuntimeError) -> bool:
-    """Whether torch.compile itself failed; told by the error's home, since importing it costs two seconds."""
+    """Whether torch.compile raised this error; checked by module name, since importing it costs two seconds."""
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))

@@ -1,4 +1,4 @@
-"""Saving and continuing a stage: model, optimizer, schedule, step, random states and the sampler's position."""
+"""Save and resume a stage: model, optimizer, schedule, step, random states and the sampler's position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinyworlds_gate.reference.training.optimizer import load_portable_state
 def training_state(
     *, update: int, schedule: Mapping[str, Any], config: Mapping[str, Any], sampler: Mapping[str, Any], rng: list[Any]
 ) -> dict[str, Any]:
-    """The content of ``state.pt`` after ``update`` (0-based) was taken; plain data and tensors only."""
+    """Return the content of ``state.pt`` after ``update`` (0-based), as plain data and tensors."""
     return {
         "scheduler_state_dict": dict(schedule),
         "config": dict(config),
@@ -36,8 +36,8 @@ def restore_training(
 ) -> int:
     """Load a checkpoint of ``stage`` and return the next absolute update.
 
-    A checkpoint of another training code has no random states and no sampler position; then the streams start anew
-    from the seed. The learning rate is not taken from here: it is a function of the update (``schedule.py``).
+    Without recorded random states or sampler position (checkpoints of TinyWorlds) these start from the seed. The
+    learning rate is not restored: it is a function of the update (``schedule.py``).
 
     Raises:
         CheckpointError: the checkpoint is incomplete or damaged.
@@ -51,7 +51,7 @@ def restore_training(
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             f"checkpoint={path}: it does not fit the configured model or optimizer ({_first_lines(error)}); "
-            "resume with the sizes it was trained with, or start this stage fresh"
+            "resume with the sizes it was trained with, or train this stage from scratch"
         ) from error
     state = read_state(reference.path)
     states = state.get("rng_by_rank")

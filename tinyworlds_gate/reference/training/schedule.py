@@ -1,8 +1,8 @@
-"""The learning-rate schedule of a stage: linear warm-up, then cosine down to one percent of the peak.
+"""The learning-rate schedule of a stage: linear warm-up, then cosine decay to one percent of the peak.
 
-The schedule is a pure function of the absolute update, so a resumed chunk, a fresh run and a reader of the history
-file all compute the same rate. Source: shared/spec/tinyworlds.md §1 "Optimiser"; hazard 10 is why its end is the
-stage's final target and not the chunk's end.
+The rate is a pure function of the absolute update, so chunked and uninterrupted runs use the same rates. The schedule
+ends at the stage's target, not at the chunk's end, which would anneal the rate in every chunk (tinyworlds.md §1
+"Optimiser" and §3, hazard 10).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FINAL_FRACTION = 0.01
 
 @dataclass(frozen=True)
 class Schedule:
-    """Peak rate and the span of absolute updates ``[start, end)`` that the schedule covers."""
+    """Peak learning rate and the range of absolute updates ``[start, end)`` of the schedule."""
 
     peak: float
     start: int
@@ -30,11 +30,11 @@ class Schedule:
 
     @property
     def warmup_updates(self) -> int:
-        """Number of updates of the linear warm-up, at least one."""
+        """Updates of the linear warm-up, at least one."""
         return max(1, int(self.warmup_fraction * (self.end - self.start)))
 
     def rate_at(self, update: int) -> float:
-        """Learning rate of the absolute 0-based ``update``; outside the span the nearest end holds."""
+        """Return the learning rate of the absolute 0-based ``update``, which is clamped to the schedule's range."""
         position = min(max(update - self.start, 0), self.end - self.start - 1)
         warmup = self.warmup_updates
         if position < warmup:
@@ -44,5 +44,5 @@ class Schedule:
         return self.peak * (FINAL_FRACTION + (1.0 - FINAL_FRACTION) * cosine)
 
     def state_dict(self) -> dict[str, float | int]:
-        """Plain data for the checkpoint's ``scheduler_state_dict``."""
+        """Return plain data for the checkpoint's ``scheduler_state_dict``."""
         return {"peak": self.peak, "start": self.start, "end": self.end, "warmup_fraction": self.warmup_fraction}

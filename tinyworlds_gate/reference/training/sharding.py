@@ -1,7 +1,7 @@
-"""FSDP2: each rank keeps a share of weights, gradients and moments (`distributed.use_fsdp=true`).
+"""FSDP2 (`distributed.use_fsdp=true`): each rank holds a shard of weights, gradients and optimizer moments.
 
-Weights and moments are gathered block by block where they are needed. A checkpoint is what it is without sharding:
-whole tensors under TinyWorlds' names, written by rank 0, so that any number of ranks goes on from it, sharded or not.
+Weights are gathered block by block when needed. Checkpoints are the same as without sharding: full tensors with
+TinyWorlds' names, written by rank 0, so any number of ranks can resume from them, sharded or not.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tinyworlds_gate.reference.training.optimizer import build_optimizer
 
 
 def shard_model(model: nn.Module, worker: Worker, settings: DistributedConfig) -> None:
-    """Shard a model over all ranks, each space-time block by itself and the rest as one; names stay.
+    """Shard a model over all ranks: each space-time block separately, the rest as one unit; names do not change.
 
-    The model may lie on the host: a block is moved to the device as it is sharded, so that the whole model is never
-    there. Its weights must be the same on every rank.
+    The model may be in host memory: each block moves to the device when it is sharded, so the full model never has to
+    fit there. The weights must be equal on all ranks.
     """
     mesh = init_device_mesh(worker.device.type, (worker.world_size,))
     precision = MixedPrecisionPolicy()
@@ -34,7 +34,7 @@ def shard_model(model: nn.Module, worker: Worker, settings: DistributedConfig) -
         precision = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     for module in model.modules():
         if isinstance(module, SpaceTimeTransformer):
-            module.modulates_in_blocks = True  # a block's FiLM layers are whole only while the block runs
+            module.modulates_in_blocks = True  # a block's FiLM weights are gathered only while the block runs
     for module in list(model.modules()):
         if isinstance(module, SpaceTimeBlock):
             fully_shard(module, mesh=mesh, reshard_after_forward=settings.reshard_after_forward, mp_policy=precision)
@@ -43,9 +43,9 @@ def shard_model(model: nn.Module, worker: Worker, settings: DistributedConfig) -
 
 
 def shard_optimizer(whole: torch.optim.AdamW, model: nn.Module, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW over the shards of a model, with the share of each moment that ``whole`` holds.
+    """Build AdamW for a sharded model, with shards of the moments in ``whole``.
 
-    ``whole`` was built over the same model before it was sharded, and holds whole moments on every rank.
+    ``whole`` was built for the same model before sharding and holds full moments on every rank.
     """
     beta2 = whole.param_groups[0]["betas"][1]
     sharded = build_optimizer(model, learning_rate, graphed=False, beta2=beta2)
@@ -57,7 +57,7 @@ def shard_optimizer(whole: torch.optim.AdamW, model: nn.Module, learning_rate: f
 
 
 def whole_state(state: Any) -> Any:
-    """The same state with every shard replaced by the whole tensor on the host; every rank must call it."""
+    """Return the state with every shard replaced by the full tensor in host memory; all ranks must call it."""
     if isinstance(state, DTensor):
         return state.full_tensor().detach().cpu()
     if isinstance(state, Tensor):
@@ -69,13 +69,13 @@ def whole_state(state: Any) -> Any:
     return state
 
 
-def own_weights(model: nn.Module) -> int:
-    """How many weights this rank keeps."""
+def local_weight_count(model: nn.Module) -> int:
+    """Return the number of weights in this rank's shard."""
     return sum((one.to_local() if isinstance(one, DTensor) else one).numel() for one in model.parameters())
 
 
 def reshard(model: nn.Module) -> None:
-    """Let go of whole weights that a run without gradients has left."""
+    """Free the full weights that a forward pass without gradients left gathered."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
@@ -86,5 +86,5 @@ def _share(value: Tensor, parameter: Tensor) -> Tensor:
     if value.dim() == 0:  # the count of updates
         return value.clone()
     whole = value.to(parameter.device_mesh.device_type)
-    # Every rank read the same file, so nobody has to send anything.
+    # Every rank read the same file, so no communication is needed.
     return distribute_tensor(whole, parameter.device_mesh, parameter.placements, src_data_rank=None)

@@ -1,4 +1,4 @@
-"""The command line that the three stage scripts share (shared/spec/tinyworlds.md §2)."""
+"""The command line shared by the three stage scripts (tinyworlds.md §2)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXIT_STAGE_ERROR = 3
 
 
 def main(stage: str, argv: Sequence[str] | None = None) -> None:
-    """Parse, train, and exit: 0 when ``n_updates`` were taken, 3 with one sentence when the stage cannot go on."""
+    """Parse the arguments and train; exit with 0 after ``n_updates``, with 3 and one error line for a GateError."""
     parser = argparse.ArgumentParser(prog=f"train_{stage}.py", description=f"Train the stage {stage}.")
     parser.add_argument("--config", type=Path, default=Path(f"configs/{stage}.yaml"), help="the stage's YAML file")
     parser.add_argument(
@@ -33,29 +33,29 @@ def main(stage: str, argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         config = load_stage_config(stage, args.config, args.training_config, args.overrides)
-        # Until training begins: what imports and compilation make stays, and the collector would walk it again and
-        # again, a quarter of a start (docs/performance.md).
+        # Off until training begins: objects of imports and compilation are permanent, and scanning them repeatedly
+        # takes a quarter of a start (docs/performance.md).
         gc.disable()
-        # torch is imported after the arguments are known to be good, so that a typo answers at once.
+        # Imported after the arguments are checked, so that a typo fails at once.
         from torch.distributed.elastic.multiprocessing.errors import record
 
-        # `record` leaves the exception of a rank in torchrun's error file; a GateError has its own sentence.
+        # `record` writes a rank's exception to torchrun's error file.
         record(_train)(stage, config)
     except GateError as error:
-        _say_error(stage, str(error))
+        _print_error(stage, str(error))
         sys.exit(EXIT_STAGE_ERROR)
     except OSError as error:
         if error.errno not in DISK_FULL_ERRNOS:
             raise
-        told = f"cannot write {error.filename or 'an output file'}: {error.strerror}"
-        _say_error(stage, f"{told}. Earlier checkpoints are untouched; free the disk, then resume")
+        problem = f"cannot write {error.filename or 'an output file'}: {error.strerror}"
+        _print_error(stage, f"{problem}. Earlier checkpoints are untouched; free disk space, then resume")
         sys.exit(EXIT_STAGE_ERROR)
     finally:
         gc.enable()
 
 
-def _say_error(stage: str, sentence: str) -> None:
-    with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+def _print_error(stage: str, sentence: str) -> None:
+    with contextlib.suppress(OSError):  # the log may be on the full disk
         print(f"[{stage}] error: {sentence}", file=sys.stderr, flush=True)
 
 
@@ -64,10 +64,10 @@ def _train(stage: str, config: StageRunConfig) -> None:
 
     faulthandler.enable()
     distributed = config.training.distributed
-    # Sharding needs the group too; a single process has nothing to shard.
+    # FSDP needs the process group too; a single process does not shard.
     grouped = distributed.use_ddp or (distributed.use_fsdp and "RANK" in os.environ)
     with worker_session(use_ddp=grouped, device_setting=config.training.device) as worker:
-        # A function of its own, so that model and group are free when the session ends.
+        # A separate function, so that nothing references model and group when the session ends.
         _train_as(worker, stage, config)
 
 
@@ -80,13 +80,15 @@ def _train_as(worker: Worker, stage: str, config: StageRunConfig) -> None:
     if worker.is_main:
         parameters = sum(p.numel() for p in trainer.model.parameters())
         print(f"{stage} training on {worker.device.type} with {worker.world_size} worker(s)", flush=True)
-        print(f"Results will be saved in {os.path.relpath(trainer.run_root / stage)}", flush=True)
+        place, here = Path(os.path.abspath(trainer.run_root / stage)), Path.cwd()
+        shown = place.relative_to(here) if place.is_relative_to(here) else place
+        print(f"Results will be saved in {shown}", flush=True)
         print(f"{type(trainer.model).__name__} parameters: {parameters / 1e6:.2f}M ({parameters})", flush=True)
         if trainer.sharded:
-            from tinyworlds_gate.reference.training.sharding import own_weights
+            from tinyworlds_gate.reference.training.sharding import local_weight_count
 
-            kept = own_weights(trainer.model)
-            print(f"sharded by FSDP2, without CUDA graphs: rank 0 keeps {kept} of {parameters} weights", flush=True)
-        print(f"ready after {trainer.preparation}", flush=True)
+            local = local_weight_count(trainer.model)
+            print(f"sharded by FSDP2, without CUDA graphs: rank 0 holds {local} of {parameters} weights", flush=True)
+        print(f"ready after {trainer.startup}", flush=True)
         print(f"updates {trainer.start_update} to {config.stage.n_updates}, schedule {trainer.schedule}", flush=True)
     trainer.train()

@@ -1,9 +1,9 @@
-"""Clips as tokens: each frame tokenised once before training, where its tokens and actions are the same in every clip.
+"""Clips as cached tokens: tokenise every frame once before training instead of in every batch.
 
-That is so for a tokenizer of single frames and latent actions of pairs (`frame_by_frame`, `frame_pairs`). The frozen
-models then run once over the frames instead of once over every batch.
+This requires that a frame has the same tokens and a pair of frames the same action in every clip, as with the settings
+`frame_by_frame` and `frame_pairs`.
 
-Legend: N frames of the file, B clips, T frames of a clip, P patches.
+Axes: N frames of the file, B clips, T frames of a clip, P patches.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FRAMES_AT_ONCE = 512
 
 
 class TokenClips(NamedTuple):
-    """A batch of clips: token indices `[B, T, P]` and action codes `[B, T-1]`, int64; frames if asked for."""
+    """A batch of clips: token indices `[B, T, P]` and action codes `[B, T-1]`, int64; optionally frames."""
 
     indices_BTP: Tensor
     codes_BT: Tensor
@@ -29,19 +29,19 @@ class TokenClips(NamedTuple):
 
 
 class TokenTable:
-    """Tokens of all frames, and the action code from each frame to the next, on one device."""
+    """Tokens of all frames `[N, P]` and action codes from each frame to the next `[N]`, on one device."""
 
     def __init__(self, indices_NP: Tensor, codes_N: Tensor) -> None:
         self.indices_NP, self.codes_N = indices_NP, codes_N
 
     def clips(self, starts_B: Tensor, length: int, frames_BTCHW: Tensor | None = None) -> TokenClips:
-        """The clips of so many frames that start there (int64 on the table's device)."""
+        """Return the clips of ``length`` frames at ``starts_B`` (int64 on the table's device)."""
         at = starts_B[:, None] + torch.arange(length, device=starts_B.device)
         return TokenClips(self.indices_NP[at].long(), self.codes_N[at[:, :-1]].long(), frames_BTCHW)
 
 
 def cacheable(tokenizer: VideoTokenizer, latent_actions: LatentActionModel) -> bool:
-    """Whether a frame has the same tokens, and a pair the same action, wherever a clip begins."""
+    """Whether a frame's tokens and a pair's action do not depend on the clip around them."""
     return tokenizer.frame_by_frame and latent_actions.frame_pairs
 
 
@@ -54,15 +54,15 @@ def tokenize_all(
     *,
     autocast: bool,
 ) -> TokenTable:
-    """Tokenise uint8 frames `[N, H, W, C]`, which may lie in the host's memory.
+    """Tokenise uint8 frames `[N, H, W, C]`, which may be in host memory.
 
-    The action of the last frame, and of the last of an episode, joins frames of no clip; nobody reads it.
+    The action codes of the last frame and of each episode's last frame have no meaning: no clip uses them.
     """
     tokens: list[Tensor] = []
     codes: list[Tensor] = []
     count = len(frames_NHWC)
     for low in range(0, count, FRAMES_AT_ONCE):
-        # One more frame than is tokenised, for the last pair; the last window is filled up, so that all are alike.
+        # One extra frame for the last pair; the last window is padded, so that all have the same shape.
         at = torch.arange(low, low + FRAMES_AT_ONCE + 1).clamp(max=count - 1).to(frames_NHWC.device)
         frames = to_model_range(frames_NHWC[at].to(device)[None])[0]
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):

@@ -1,4 +1,4 @@
-"""One training stage as a process: read the config, train to `n_updates`, leave checkpoints, history and pictures.
+"""Train one stage to `n_updates` and write checkpoints, history and pictures.
 
 Run through the stage scripts, for example:
     torchrun --standalone --nproc_per_node=2 tinyworlds_gate/reference/scripts/train_dynamics.py \
@@ -23,7 +23,7 @@ from tinyworlds_gate.checkpoints.layout import list_checkpoints
 from tinyworlds_gate.checkpoints.retention import Retention
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError, TrainingError
-from tinyworlds_gate.reference.models.kernels import build_ahead, pending
+from tinyworlds_gate.reference.models.kernels import background_builds, build_ahead
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.build_objective import build_objective
@@ -34,7 +34,7 @@ from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import Objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
 from tinyworlds_gate.reference.training.pictures import save_comparison
-from tinyworlds_gate.reference.training.progress import Preparation, ProgressLines
+from tinyworlds_gate.reference.training.progress import ProgressLines, StartupTimer
 from tinyworlds_gate.reference.training.regional_compile import (
     compile_regions,
     is_compiler_failure,
@@ -43,23 +43,23 @@ from tinyworlds_gate.reference.training.regional_compile import (
 )
 from tinyworlds_gate.reference.training.resume import restore_training, training_state
 from tinyworlds_gate.reference.training.schedule import Schedule
-from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates, Taken, Updates
+from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates, StartedUpdate, Updates
 from tinyworlds_gate.run.heartbeat import Heartbeat, gpu_uuid
 
 PICTURE_CLIPS = 3
 
 
 class Trainer:
-    """Trains one stage from its first missing update up to ``n_updates`` (absolute)."""
+    """Trains one stage from its first missing update to ``n_updates``, both absolute."""
 
     def __init__(self, job: StageJob, worker: Worker, project_root: Path) -> None:
         self.job, self.worker, self.root = job, worker, project_root
         self.stage = job.name
         self.run_root = Path(os.environ.get("NG_RUN_ROOT_DIR", project_root / "results" / "unnamed"))
         stage, training = job.stage, job.training
-        self.preparation = Preparation()
+        self.startup = StartupTimer()
         self.sizes = ModelSizes(**job.model_sizes())
-        # Every rank starts from the same weights; each draws its own masks afterwards.
+        # Every rank initialises the same weights; afterwards each draws its own masks.
         torch.manual_seed(training.seed)
         self.sharded = training.distributed.use_fsdp and worker.world_size > 1
         self.objective = self._build_objective()
@@ -71,9 +71,9 @@ class Trainer:
         if self.compiled:
             self._build_kernels_ahead()
             start_compiler()
-        with self.preparation.of("frames"):
+        with self.startup.section("frames"):
             self.batches = BatchSource(job, worker, project_root, clip_frames=self.objective.clip_frames)
-        # Collectives of shards stand between the operations, so a sharded update is never one graph.
+        # FSDP communicates between operations, so a sharded update cannot be one CUDA graph.
         graphed = worker.device.type == "cuda" and training.cuda_graphs and not self.sharded
         self.optimizer = build_optimizer(self.model, stage.learning_rate, graphed=graphed, beta2=stage.adam_beta2)
         self.start_update = 0
@@ -82,32 +82,32 @@ class Trainer:
                 job.resume_path, self.stage, self.model, self.optimizer, self.batches.sampler, worker, training.seed
             )
         if self.sharded:
-            # Imported where it is used: FSDP2 costs every other stage half a second of its start.
+            # Imported here, because importing FSDP2 takes half a second.
             from tinyworlds_gate.reference.training.sharding import shard_model, shard_optimizer
 
             shard_model(self.model, worker, training.distributed)
             self.optimizer = shard_optimizer(self.optimizer, self.model, stage.learning_rate)
         if self.start_update >= stage.n_updates:
             raise TrainingError(
-                f"n_updates={stage.n_updates} is reached already: {stage.checkpoint} has taken {self.start_update} "
-                "updates; raise n_updates (it counts from the first update of all chunks)"
+                f"n_updates={stage.n_updates} is already reached: {stage.checkpoint} has {self.start_update} updates; "
+                "raise n_updates (it counts all updates of the stage, not those of this chunk)"
             )
-        self._require_free_steps()
-        # Read once, before training: what the stage learns from is what stands there now.
+        self._require_no_later_checkpoints()
+        # Computed before training, so that it describes the files that training reads.
         self.lineage = self._lineage() if worker.is_main else {}
         self.checkpoints = self.run_root / self.stage / "checkpoints"
         self.retention = Retention(self.checkpoints, self.stage, stage.keep_checkpoints)
-        self._require_room()
+        self._require_disk_space()
         self.schedule = Schedule(
             stage.learning_rate, stage.schedule_start, stage.schedule_end or stage.n_updates, stage.warmup_fraction
         )
         if self.compiled:
-            pending.wait_for_trial()
-            compile_regions(self.objective.all_models, by_rule=True)
-        if self._sees_most_frames():
-            with self.preparation.of("tokens"):
+            background_builds.wait_for_probe()
+            compile_regions(self.objective.all_models, deterministic=True)
+        if self._tokenizes_ahead():
+            with self.startup.section("tokens"):
                 self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
-        with self.preparation.of("first updates"):
+        with self.startup.section("first updates"):
             self.updates = self._build_updates(graphed)
 
     def _build_kernels_ahead(self) -> None:
@@ -115,26 +115,26 @@ class Trainer:
         dtype = torch.bfloat16 if self.job.training.amp else torch.float32
         build_ahead.start(self.sizes, frames, dtype, self.worker.device)
 
-    def _require_free_steps(self) -> None:
-        """Checkpoints are never overwritten: what stands in the way of this chunk's is told before it trains."""
+    def _require_no_later_checkpoints(self) -> None:
+        """Raise TrainingError before training if a checkpoint of a later update exists; none is ever overwritten."""
         for step, path in list_checkpoints(self.run_root / self.stage / "checkpoints", self.stage):
             if step >= self.start_update:
                 raise TrainingError(
-                    f"{path} exists already, and this chunk would train its updates again from {self.start_update}; "
+                    f"{path} exists already, but this chunk would train the updates from {self.start_update} again; "
                     "resume from it (checkpoint=<that folder>), move it away, or set NG_RUN_ROOT_DIR to another run "
                     "folder"
                 )
 
-    def _require_room(self) -> None:
-        """A disk that cannot hold one checkpoint is told before hours of training, not at the first save."""
+    def _require_disk_space(self) -> None:
+        """Raise TrainingError before training if the disk cannot hold one checkpoint."""
         parameters = sum(one.numel() * one.element_size() for one in self.model.parameters())
         moments = 2 * parameters  # AdamW's
         try:
             require_room(self.checkpoints, parameters + moments)
         except OSError as error:
             raise TrainingError(
-                f"{self.stage}: nothing was trained, since no checkpoint could be saved: {error.strerror}. Free space, "
-                "or set NG_RUN_ROOT_DIR to a folder on another disk"
+                f"{self.stage}: nothing was trained, since no checkpoint could be saved: {error.strerror}. Free disk "
+                "space, or set NG_RUN_ROOT_DIR to a folder on another disk"
             ) from error
 
     def _build_objective(self) -> Objective:
@@ -147,15 +147,15 @@ class Trainer:
             )
         }
         objective = build_objective(self.stage, self.sizes, stage, **paths)
-        if self.sharded:  # the trained model is moved piece by piece
-            objective.frozen_to(self.worker.device)
+        if self.sharded:  # `shard_model` moves the trained model block by block
+            objective.move_frozen_models(self.worker.device)
             return objective
         return objective.to_device(self.worker.device)
 
-    def _sees_most_frames(self) -> bool:
-        """Whether the whole stage draws more frames than the file holds: then each is best tokenised beforehand.
+    def _tokenizes_ahead(self) -> bool:
+        """Whether the stage draws at least as many frames as the file holds, so that tokenising all ahead saves time.
 
-        The same for every chunk of a stage, so that chunks add up to the stage in one.
+        The answer is the same for every chunk of a stage, so chunked and uninterrupted training do not differ.
         """
         stage = self.job.stage
         clips = (stage.schedule_end or stage.n_updates) * stage.gradient_accumulation_steps * stage.batch_size_per_gpu
@@ -172,15 +172,15 @@ class Trainer:
             if not is_compiler_failure(error):
                 raise
             raise TrainingError(
-                f"compile: true, and torch.compile failed on this machine: {str(error).splitlines()[0]}. Install what "
-                "it names (often a C compiler), or set compile: false in training.yaml"
+                f"compile: true, but torch.compile failed on this machine: {str(error).splitlines()[0]}. Install what "
+                "is missing (often a C compiler), or set compile: false in training.yaml"
             ) from error
 
     def train(self) -> None:
-        """Take the updates; rank 0 writes history every update and a checkpoint every ``log_interval``.
+        """Train; rank 0 writes the history every update and a checkpoint every ``log_interval`` updates.
 
         Raises:
-            TrainingError: the loss of an update is not finite (nothing is saved after it).
+            TrainingError: the loss of an update is not finite; nothing is saved after it.
         """
         main, stage = self.worker.is_main, self.job.stage
         loggers = self._open_loggers() if main else []
@@ -191,7 +191,7 @@ class Trainer:
         progress = ProgressLines(
             self.stage, self.start_update, stage.n_updates, every=self.job.training.log_every, enabled=main
         )
-        started: deque[tuple[int, float, Taken]] = deque()
+        started: deque[tuple[int, float, StartedUpdate]] = deque()
         try:
             for update in range(self.start_update, stage.n_updates):
                 rate = self.schedule.rate_at(update)
@@ -199,14 +199,14 @@ class Trainer:
                 done = update + 1
                 saves = done % stage.log_interval == 0 or done == stage.n_updates
                 while len(started) > (0 if saves else self.updates.ahead):
-                    settled, its_rate, taken = started.popleft()
-                    metrics = self._metrics(taken.settled(), its_rate)
+                    update_done, its_rate, taken = started.popleft()
+                    metrics = self._metrics(taken.wait(), its_rate)
                     if heartbeat is not None:
-                        heartbeat.beat(settled)
+                        heartbeat.beat(update_done)
                     for logger in loggers:
-                        logger.write(settled, metrics)
-                    progress.show(settled, metrics[LOSS])
-                    self._require_finite(settled, metrics[LOSS])
+                        logger.write(update_done, metrics)
+                    progress.show(update_done, metrics[LOSS])
+                    self._require_finite(update_done, metrics[LOSS])
                 if saves:
                     self._save(update, loggers)
         finally:
@@ -234,7 +234,7 @@ class Trainer:
         return loggers
 
     def _metrics(self, numbers: Mapping[str, float], rate: float) -> dict[str, float]:
-        """A row of the history; the loss and the rate come first."""
+        """Return one row of the history, with loss and learning rate first."""
         metrics = {LOSS: numbers[LOSS], "learning_rate/group_0": rate, **numbers}
         if "unique_actions" in metrics:
             metrics["unique_actions"] = int(metrics["unique_actions"])
@@ -277,14 +277,14 @@ class Trainer:
                 manifest=self.lineage,
             )
             self._prune()
-        if self.worker.is_main or self.sharded:  # a sharded model runs on all ranks or on none
+        if self.worker.is_main or self.sharded:  # a sharded model must run on all ranks
             self._save_picture(update)
         if self.worker.is_main:
             print(f"[{self.stage}] checkpoint saved: {reference.path}", flush=True)
         self.worker.barrier()
 
     def _prune(self) -> None:
-        """An old checkpoint that cannot be removed is told; the new one is saved, so training goes on."""
+        """Remove old checkpoints; a failure is only a warning, since the new checkpoint is saved."""
         try:
             self.retention.prune([self.job.resume_path] if self.job.resume_path else [])
         except CheckpointError as error:

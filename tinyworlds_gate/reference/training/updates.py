@@ -1,7 +1,7 @@
-"""One update of a stage: gradients of its micro-batches, averaged over the ranks, clipped, then AdamW.
+"""One update of a stage: accumulate gradients over micro-batches and ranks, clip them, take an AdamW step.
 
-`EagerUpdates` runs operation by operation, on CPUs and wherever graphs are switched off (`cuda_graphs: false`);
-`graphed_updates.py` replays the same update as CUDA graphs.
+`EagerUpdates` runs eagerly, on a CPU or with `cuda_graphs: false`; `graphed_updates.py` replays the same update as CUDA
+graphs.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tinyworlds_gate.reference.training.optimizer import set_learning_rate
 LOSS = "train/loss"
 
 
-class Taken(Protocol):
-    """An update that was started; on a GPU it may still be going on."""
+class StartedUpdate(Protocol):
+    """An update that was started; on a GPU it may still run."""
 
-    def settled(self) -> Mapping[str, float]:
+    def wait(self) -> Mapping[str, float]:
         """Wait for it and return its metrics, the loss under ``LOSS``."""
 
 
 class Updates(Protocol):
-    """Takes updates; up to ``ahead`` of them may be started before the first is settled."""
+    """Takes updates; up to ``ahead`` further ones may be started before the oldest is waited for."""
 
     ahead: int
 
-    def take(self, rate: float) -> Taken:
+    def take(self, rate: float) -> StartedUpdate:
         """Start the next update at this learning rate."""
 
 
@@ -43,12 +43,12 @@ class _Done:
     def __init__(self, metrics: Mapping[str, float]) -> None:
         self._metrics = metrics
 
-    def settled(self) -> Mapping[str, float]:
+    def wait(self) -> Mapping[str, float]:
         return self._metrics
 
 
 class EagerUpdates:
-    """Updates whose numbers are there when ``take`` returns."""
+    """Updates that are complete when ``take`` returns."""
 
     ahead = 0
 
@@ -63,7 +63,7 @@ class EagerUpdates:
         autocast: bool,
         sharded: bool = False,
     ) -> None:
-        """``sharded``: the model averages its gradients itself (`sharding.py`)."""
+        """``sharded``: FSDP averages the gradients, so DDP does not wrap the model (`sharding.py`)."""
         self.objective, self.optimizer, self.batches = objective, optimizer, batches
         self.stage, self.worker, self.autocast = stage, worker, autocast
         self.step_module: torch.nn.Module = objective
@@ -71,7 +71,7 @@ class EagerUpdates:
             ids = [worker.device.index] if worker.device.type == "cuda" else None
             self.step_module = DistributedDataParallel(objective, device_ids=ids)
 
-    def take(self, rate: float) -> Taken:
+    def take(self, rate: float) -> StartedUpdate:
         set_learning_rate(self.optimizer, rate)
         self.step_module.train()
         accumulation = self.stage.gradient_accumulation_steps
@@ -90,6 +90,6 @@ class EagerUpdates:
         torch.nn.utils.clip_grad_norm_(self.objective.model.parameters(), self.stage.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        numbers = self.objective.measured(torch.cat(codes)).tolist()
+        numbers = self.objective.metrics(torch.cat(codes)).tolist()
         metrics = dict(zip(self.objective.metric_names, numbers, strict=True))
         return _Done({LOSS: float(self.worker.mean(loss_sum / accumulation)), **metrics})

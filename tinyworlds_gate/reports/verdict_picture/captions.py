@@ -1,4 +1,4 @@
-"""What the picture of a verdict says in words: reasons, cards and headings, from a `gate_verdict` event (pure).
+"""The text in the picture of a verdict: reasons, cards and headings, from a `gate_verdict` event (pure functions).
 
 Measures are those of the journal: a number that was not finite, or not measured, is None there.
 """
@@ -10,23 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS, GateThresholds, recorded_thresholds
 from tinyworlds_gate.gate.conditions import MOST_DIGITS, apart
+from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
 from tinyworlds_gate.gate.measures.information import USED_SHARE
-from tinyworlds_gate.gate.thresholds import GateThresholds, thresholds_of
 from tinyworlds_gate.names import EVALUATION, FAIL, FINALS, INVALID, PASS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.redact import redact
 
 HOLDS, FAILS, UNPROVEN, SHOWN, WARNS = "holds", "fails", "unproven", "shown", "warns"
-"""State of a card. ``unproven``: it would hold, but the evidence is INVALID. ``shown``: the profile does not ask for
-it, and it would hold where the long-run profiles ask; ``warns``: not asked for, and there it would fail."""
-
-STRICT = GateThresholds(require_mse_upper=True, require_skill=True, min_delta_psnr_db=0.5, min_action_codes=3)
-"""What the long-run profiles ask for, to say what a number is worth where a profile asks for less."""
+"""State of a card. ``unproven``: it would hold, but the evidence is INVALID. ``shown``: the profile does not require
+it, and it meets the strict thresholds; ``warns``: not required, and it does not meet them."""
 
 NO_NUMBER = "no number"
-NOT_ASKED = "not asked for"
+NOT_REQUIRED = "not required"
 NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G5.control", "G5.codes")
 """The conditions on the size of a number; each has its card."""
 Measures = Mapping[str, Any]
@@ -34,7 +32,7 @@ Measures = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Card:
-    """One condition in short lines: its name, its value, what it is held to."""
+    """One condition in short lines: its name, its value and its limit."""
 
     name: str
     value: str
@@ -43,7 +41,7 @@ class Card:
 
 
 def plain(text: object) -> str:
-    """One line without secrets and control characters."""
+    """The text as one line without secrets and control characters."""
     return redact("".join(one if one.isprintable() else "?" for one in " ".join(str(text).split())))
 
 
@@ -56,9 +54,9 @@ def mse_text(value: float | None) -> str:
 
 
 def reasons(event: Event) -> list[str]:
-    """The verdict's sentence, a line for each of its reasons, without the word of the verdict."""
-    told = plain(event.get("sentence") or "no sentence was recorded").removeprefix(f"{event.get('verdict')}: ")
-    return [part[:1].upper() + part[1:] for part in told.split(" Also: ")]
+    """The verdict's sentence, a line for each of its reasons, without the verdict itself."""
+    sentence = plain(event.get("sentence") or "no sentence was recorded").removeprefix(f"{event.get('verdict')}: ")
+    return [part[:1].upper() + part[1:] for part in sentence.split(" Also: ")]
 
 
 def subtitle(event: Event, run: str, profile: str | None) -> str:
@@ -68,33 +66,47 @@ def subtitle(event: Event, run: str, profile: str | None) -> str:
     measures: Measures = event.get("measures") or {}
     if measures:
         mode = "teacher-forced (not strict)" if measures.get("teacher_forced") else "strict autoregressive"
-        told = "clips of the evaluation set," if draw == EVALUATION else "held-out clips of"
+        which = "clips of the evaluation set," if draw == EVALUATION else "held-out clips of"
         unseen = ", which no attempt has seen" if draw in FINALS else ""
         parts += [
-            f"{measures['clips']} {told} {measures['episodes']} episodes{unseen}",
+            f"{measures['clips']} {which} {measures['episodes']} episodes{unseen}",
             f"{mode} rollout, {measures['generation_steps']} frames from {measures['context']}",
         ]
     return plain(" · ".join(part for part in parts if part))
 
 
 def cards(event: Event) -> list[Card]:
-    """What a person looks at first: the numbers of the rule, each beside its limit; without measures the evidence."""
+    """A card for each number of the gate beside its limit, and one for the evidence; without measures only that one."""
     measures: Measures | None = event.get("measures")
     if not measures:
         return [_evidence(event)] if event.get("conditions") else []
-    asked = thresholds_of(event) or GateThresholds()
+    thresholds = recorded_thresholds(event) or GateThresholds()
     return [
-        _error(event, measures, asked),
-        _interval(event, measures, asked),
+        _error(event, measures, thresholds),
+        _interval(event, measures, thresholds),
         _skill(event, measures),
-        _control(event, measures, asked),
-        _codes(event, measures, asked),
+        _control(event, measures, thresholds),
+        _codes(event, measures, thresholds),
         _evidence(event),
+        *(_custom(event, record) for record in event.get("custom_metrics") or []),
     ]
 
 
+def _custom(event: Event, record: Mapping[str, Any]) -> Card:
+    """The card of a condition or metric of the project."""
+    state = _state(event, record["value"] is not None, f"G5.{record['name']}")
+    known = interval_text(record)
+    against = (record_limit(record) or NOT_REQUIRED, plain(record["problem"] or (f"95 % {known}" if known else "")))
+    return Card(
+        plain(record["name"]),
+        NO_NUMBER if record["value"] is None else plain(value_text(record)),
+        tuple(one for one in against if one),
+        state,
+    )
+
+
 def _state(event: Event, meets: bool | None, *ids: str) -> str:
-    """``meets``: whether the number would do for the long-run profiles; None: it is no number."""
+    """The state of a card; ``meets``: whether its number meets the strict thresholds (None: it is always required)."""
     found = [one["verdict"] for one in event.get("conditions") or [] if one["id"] in ids]
     if not found:
         return SHOWN if meets else WARNS
@@ -103,22 +115,23 @@ def _state(event: Event, meets: bool | None, *ids: str) -> str:
     return UNPROVEN if event.get("verdict") == INVALID else HOLDS
 
 
-def _error(event: Event, measures: Measures, asked: GateThresholds) -> Card:
+def _error(event: Event, measures: Measures, thresholds: GateThresholds) -> Card:
     mse = measures.get("mse")
-    value = NO_NUMBER if mse is None else apart(mse, asked.max_mse)
-    return Card("rollout error", value, (f"at most {asked.max_mse:g}",), _state(event, None, "G5"))
+    value = NO_NUMBER if mse is None else apart(mse, thresholds.max_mse)
+    return Card("rollout error", value, (f"at most {thresholds.max_mse:g}",), _state(event, None, "G5"))
 
 
-def _interval(event: Event, measures: Measures, asked: GateThresholds) -> Card:
-    low, high = measures.get("mse_low"), measures.get("mse_high")
-    held_to = [f"upper end at most {asked.max_mse:g}"] if asked.require_mse_upper else []
-    if asked.require_upper_below_mean_frame:
-        held_to.append(f"below mean frame {mse_text(measures.get('mean_frame_mse'))}")
+def _interval(event: Event, measures: Measures, thresholds: GateThresholds) -> Card:
+    low, high, mean = (measures.get(name) for name in ("mse_low", "mse_high", "mean_frame_mse"))
+    meets = high is not None and high <= thresholds.max_mse and (mean is None or high < mean)
+    limits = [f"upper end at most {thresholds.max_mse:g}"] if thresholds.require_mse_upper else []
+    if thresholds.require_upper_below_mean_frame:
+        limits.append(f"below mean frame {mse_text(mean)}")
     return Card(
         "its 95 % interval",
         NO_NUMBER if low is None or high is None else f"{mse_text(low)} to {mse_text(high)}",
-        tuple(held_to) or (NOT_ASKED,),
-        _state(event, high is not None and high <= asked.max_mse, "G5.interval", "G5.mean_frame"),
+        tuple(limits) or (NOT_REQUIRED,),
+        _state(event, meets, "G5.interval", "G5.mean_frame"),
     )
 
 
@@ -126,40 +139,41 @@ def _skill(event: Event, measures: Measures) -> Card:
     low = measures.get("skill_low")
     state = _state(event, low is not None and low > 0, "G5.skill")
     end = "" if low is None else f"from {_signed(low)}"
-    told = (NOT_ASKED, end) if state in (SHOWN, WARNS) else (end, "to be above 0")
+    limit = (NOT_REQUIRED, end) if state in (SHOWN, WARNS) else (end, "to be above 0")
     copied = f"copying scores {mse_text(measures.get('copy_last_mse'))}"
-    against = "; ".join(part for part in told if part)
+    against = "; ".join(part for part in limit if part)
     return Card("skill against copying", _signed(measures.get("skill")), (against, copied), state)
 
 
-def _control(event: Event, measures: Measures, asked: GateThresholds) -> Card:
-    cost, least = measures.get("delta_psnr_db"), asked.min_delta_psnr_db
-    state = _state(event, cost is not None and cost >= _least_db(STRICT), "G5.control")
-    return Card("random actions cost", _signed(cost, " dB"), (_asked(least, " dB"),), state)
+def _control(event: Event, measures: Measures, thresholds: GateThresholds) -> Card:
+    cost, least = measures.get("delta_psnr_db"), thresholds.min_delta_psnr_db
+    state = _state(event, cost is not None and cost >= _least_db(STRICT_THRESHOLDS), "G5.control")
+    return Card("random actions cost", _signed(cost, " dB"), (_at_least(least, " dB"),), state)
 
 
-def _codes(event: Event, measures: Measures, asked: GateThresholds) -> Card:
+def _codes(event: Event, measures: Measures, thresholds: GateThresholds) -> Card:
     used, shares = measures["action_codes_used"], measures.get("action_shares")
-    state = _state(event, used >= (STRICT.min_action_codes or 0), "G5.codes")
+    state = _state(event, used >= (STRICT_THRESHOLDS.min_action_codes or 0), "G5.codes")
     value = f"{used} of {len(shares)}" if shares else f"{used}"
-    return Card("action codes in use", value, (_asked(asked.min_action_codes),), state)
+    return Card("action codes in use", value, (_at_least(thresholds.min_action_codes),), state)
 
 
-def _asked(least: float | None, unit: str = "") -> str:
-    return NOT_ASKED if least is None else f"at least {least:g}{unit}"
+def _at_least(least: float | None, unit: str = "") -> str:
+    return NOT_REQUIRED if least is None else f"at least {least:g}{unit}"
 
 
-def _least_db(asked: GateThresholds) -> float:
-    return asked.min_delta_psnr_db or STRICT.min_delta_psnr_db or 0.0
+def _least_db(thresholds: GateThresholds) -> float:
+    return thresholds.min_delta_psnr_db or STRICT_THRESHOLDS.min_delta_psnr_db or 0.0
 
 
 def _evidence(event: Event) -> Card:
     """All conditions that are about evidence, not about the size of a number."""
-    others = [one for one in event.get("conditions") or [] if one["id"] not in NUMBERS]
+    custom = [f"G5.{record['name']}" for record in event.get("custom_metrics") or []]
+    others = [one for one in event.get("conditions") or [] if one["id"] not in (*NUMBERS, *custom)]
     broken = [str(one["id"]) for one in others if one["verdict"] in (FAIL, INVALID)]
-    told = f"not {', '.join(broken)}" if broken else "log, clips, weights, picture"
+    which = f"not {', '.join(broken)}" if broken else "log, clips, weights, picture"
     value = f"{len(others) - len(broken)} of {len(others)}"
-    return Card("checks of the evidence", value, (plain(told),), FAILS if broken else HOLDS)
+    return Card("checks of the evidence", value, (plain(which),), FAILS if broken else HOLDS)
 
 
 def _signed(value: float | None, unit: str = "") -> str:
@@ -188,18 +202,18 @@ def control_heading(event: Event) -> str:
         return "What actions do: no number"
     if event.get("verdict") == INVALID:
         return "What actions do: not proven"
-    if cost >= _least_db(thresholds_of(event) or STRICT):
+    if cost >= _least_db(recorded_thresholds(event) or STRICT_THRESHOLDS):
         return "The actions steer the model"
     return "The actions steer nothing" if cost <= 0 else "The actions hardly steer the model"
 
 
 def control_notes(measures: Measures) -> tuple[str, ...]:
-    """ΔPSNR in words, and its interval."""
+    """The effect of random actions as text, and the interval of ΔPSNR."""
     cost, low, high = (measures.get(f"delta_psnr_{part}db") for part in ("", "low_", "high_"))
     if cost is None:
         return ()
-    told = f"random actions do better, by {-cost:.2f} dB" if cost < 0 else f"random actions cost {cost:.2f} dB"
-    return told, f"ΔPSNR, 95 % interval {_signed(low)} to {_signed(high)} dB"
+    effect = f"random actions do better, by {-cost:.2f} dB" if cost < 0 else f"random actions cost {cost:.2f} dB"
+    return effect, f"ΔPSNR, 95 % interval {_signed(low)} to {_signed(high)} dB"
 
 
 def codes_heading(measures: Measures) -> str:
@@ -212,9 +226,9 @@ CODES_NOTE = f"share of the transitions; in use from {100 * USED_SHARE:g} % on"
 
 def memory_note(measures: Measures) -> str | None:
     """Why there are no memory references, or how to read them."""
-    told = measures.get("memory_references")
-    if told is None:
+    references = measures.get("memory_references")
+    if references is None:
         return None
     if measures.get("memory_sharp_mse") is None:
-        return plain(f"Memory references: {told}")
+        return plain(f"Memory references: {references}")
     return "Memory references (what remembering every tile of the context would score) are no bounds."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tinyworlds_gate.gate.measures.information import USED_SHARE
 from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.reports.verdict_picture.data import Chart, Control, Line
-from tinyworlds_gate.reports.verdict_picture.page import GRID, INK, MUTED, Page
+from tinyworlds_gate.reports.verdict_picture.page import GRID, MUTED, Page
 
 MODEL, LIMIT = "#0b5394", "#b00020"
 LineStyle = str | tuple[int, tuple[float, float]]
@@ -148,6 +148,3 @@ def _known(values: Sequence[float | None]) -> list[float]:
 def _holes(values: Sequence[float | None]) -> list[float]:
     """Numbers for matplotlib, which leaves NaN out."""
     return [float("nan") if value is None else value for value in values]
-
-
-__all__ = ["INK", "draw_chart", "draw_control", "spread"]

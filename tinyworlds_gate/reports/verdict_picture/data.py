@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from tinyworlds_gate.config.thresholds import GateThresholds, recorded_thresholds
 from tinyworlds_gate.gate.measures.claims import ROUNDING
 from tinyworlds_gate.gate.measures.clip_facts import ORIGIN_KEYS
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.recomputed_errors import WHITE, recomputed
-from tinyworlds_gate.gate.thresholds import GateThresholds, thresholds_of
-from tinyworlds_gate.reference.data.clip_reading import read_clips
+from tinyworlds_gate.reference.data.clip_reader import read_clips
 from tinyworlds_gate.reference.rollout.generated_frames import read_generated
 from tinyworlds_gate.reports.verdict_picture import captions
 from tinyworlds_gate.run.journal import Event
@@ -102,6 +102,8 @@ class VerdictView:
     strips: tuple[Strip, ...]
     clips: int
     left_out: tuple[str, ...]
+    judges_model: bool = True
+    """False: no error can be above max_mse (frames are in [0, 1]), so that a pass says nothing about the model."""
 
 
 def verdict_view(event: Event, run: str, profile: str | None, strips: Sequence[Strip], problem: str) -> VerdictView:
@@ -118,6 +120,7 @@ def verdict_view(event: Event, run: str, profile: str | None, strips: Sequence[S
         strips=tuple(strips),
         clips=int(measures.get("clips") or 0),
         left_out=tuple(left_out),
+        judges_model=(event.get("thresholds") or {}).get("max_mse", 0.0) < 1.0,
     )
 
 
@@ -146,7 +149,7 @@ def _chart(event: Event, measures: Mapping[str, Any]) -> Chart:
         tuple(lines),
         _finite(measures.get("mse_low_by_step") or ()),
         _finite(measures.get("mse_high_by_step") or ()),
-        (thresholds_of(event) or GateThresholds()).max_mse,
+        (recorded_thresholds(event) or GateThresholds()).max_mse,
         captions.memory_note(measures),
     )
 
@@ -193,9 +196,9 @@ def read_strips(measures_file: Path, frames_file: Path) -> list[Strip]:
         DataError: the generated or the true frames cannot be read.
     """
     raw = read_raw(measures_file)
-    untold = [key for key in ("generated_frames", *ORIGIN_KEYS) if raw.get(key) is None]
-    if untold or Path(str(raw["generated_frames"])).name != raw["generated_frames"]:
-        raise MeasuresError(f"the measures do not name their frames (no {', '.join(untold) or 'plain file name'})")
+    missing = [key for key in ("generated_frames", *ORIGIN_KEYS) if raw.get(key) is None]
+    if missing or Path(str(raw["generated_frames"])).name != raw["generated_frames"]:
+        raise MeasuresError(f"the measures do not name their frames (no {', '.join(missing) or 'plain file name'})")
     context, steps = int(raw["context"]), int(raw["generation_steps"])
     generated = read_generated(measures_file.parent / raw["generated_frames"])
     starts = np.array([clip["start"] for clip in raw["clips"]], np.int64)

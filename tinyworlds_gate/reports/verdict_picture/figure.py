@@ -6,6 +6,7 @@ in inches; a page shows about a hundred pixels an inch.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from tinyworlds_gate.reports.verdict_picture.charts import draw_chart, draw_cont
 from tinyworlds_gate.reports.verdict_picture.data import Strip, VerdictView
 from tinyworlds_gate.reports.verdict_picture.film_strips import draw_strips, strips_height
 from tinyworlds_gate.reports.verdict_picture.page import INK, MUTED, Page
+from tinyworlds_gate.run.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +51,7 @@ CARD_STYLES = {
     captions.SHOWN: ("○", *PLAIN),
     captions.WARNS: ("△", *COLOURS[DEGRADED]),
 }
-LETTERS_OF_CARD = 28
+CARDS_OF_ROW, LETTERS_OF_CARD, LETTERS_OF_NAME = 6, 28, 24
 VALUE_SIZES = ((10, 14.0), (16, 10.0), (10**9, 8.2))
 """Letters of a card's value, and the size that they fit in."""
 
@@ -78,20 +80,14 @@ def save_film_strip(view: VerdictView, path: Path) -> bool:
 def _save(figure_of: Callable[[int], Figure], path: Path) -> None:
     import matplotlib
 
-    temporary = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # A sentence may hold letters that the font lacks, and a machine's matplotlibrc is no part of the evidence.
-        with warnings.catch_warnings(), matplotlib.rc_context():
-            warnings.simplefilter("ignore", UserWarning)
-            matplotlib.rcdefaults()
-            for dpi in DPIS:
-                figure_of(dpi).savefig(temporary, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})
-                if temporary.stat().st_size <= MOST_BYTES:
-                    break
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # A sentence may hold letters that the font lacks, and a machine's matplotlibrc is no part of the evidence.
+    with atomic_path(path) as temporary, warnings.catch_warnings(), matplotlib.rc_context():
+        warnings.simplefilter("ignore", UserWarning)
+        matplotlib.rcdefaults()
+        for dpi in DPIS:
+            figure_of(dpi).savefig(temporary, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})
+            if temporary.stat().st_size <= MOST_BYTES:
+                break
 
 
 def draw(view: VerdictView, dpi: int) -> Figure:
@@ -100,7 +96,7 @@ def draw(view: VerdictView, dpi: int) -> Figure:
     banner_in = max(0.8, 0.22 + LINE_IN * len(lines))
     below_in = 0.14 + SUBTITLE_IN * len(below)
     charts_in = CHARTS_IN if view.chart else 0.0
-    cards_in = CARDS_IN if view.cards else 0.0
+    cards_in = CARDS_IN * math.ceil(len(view.cards) / CARDS_OF_ROW)
     notes = [line for one in view.left_out for line in wrap(one, LETTERS + 20)]
     strips_in = strips_height(view.strips, WIDTH_IN - 2 * MARGIN_IN)
     height = 2 * MARGIN_IN + banner_in + below_in + cards_in + charts_in + strips_in + NOTE_IN * len(notes)
@@ -146,7 +142,7 @@ def sentence_lines(reasons: list[str]) -> list[str]:
 def _draw_banner(
     page: Page, view: VerdictView, lines: list[str], left: float, top: float, width: float, height: float
 ) -> None:
-    ground, ink = COLOURS[view.verdict]
+    ground, ink = COLOURS[view.verdict if view.judges_model or view.verdict != PASS else DEGRADED]
     page.box(left, top, width, height, ground, edge=ink)
     word = f"{MARKS[view.verdict]} {view.verdict}"
     page.text(left + 0.2, top + height / 2, word, size=24 if len(word) < 8 else 18, colour=ink, weight="bold")
@@ -156,13 +152,15 @@ def _draw_banner(
 
 
 def _draw_cards(page: Page, cards: list[captions.Card], left: float, top: float, width: float) -> None:
-    gap = 0.1
-    each = (width - gap * 5) / 6
+    gap, first = 0.1, top
+    each = (width - gap * (CARDS_OF_ROW - 1)) / CARDS_OF_ROW
     for number, card in enumerate(cards):
         mark, ground, ink = CARD_STYLES[card.state]
-        x = left + number * (each + gap)
+        row, column = divmod(number, CARDS_OF_ROW)
+        x, top = left + column * (each + gap), first + row * CARDS_IN
         page.box(x, top, each, CARDS_IN - 0.15, ground)
-        page.text(x + 0.1, top + 0.16, card.name, size=8.5, colour=ink)
+        name = card.name if len(card.name) <= LETTERS_OF_NAME else f"{card.name[: LETTERS_OF_NAME - 1]}…"
+        page.text(x + 0.1, top + 0.16, name, size=8.5, colour=ink)
         size = next(size for longest, size in VALUE_SIZES if len(card.value) <= longest)
         page.text(
             x + 0.1,

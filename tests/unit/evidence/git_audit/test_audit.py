@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import git
@@ -22,6 +23,12 @@ from tinyworlds_gate.evidence.git_audit.log import read_raw_line, unquote_path
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     return History(tmp_path / "project")
+
+
+def write_config(project: Path) -> None:
+    """A file on an audited path."""
+    (project / "configs").mkdir()
+    (project / "configs" / "training.yaml").touch()
 
 
 @pytest.mark.requirement("L4", "A2")
@@ -219,6 +226,7 @@ def test_no_commit_in_the_year_is_a_fact_and_not_a_failure(history: History) -> 
 
 @pytest.mark.requirement("L4")
 def test_no_repository_is_invalid_with_its_reason(tmp_path: Path) -> None:
+    write_config(tmp_path)
     evidence = audit(tmp_path, 2025)
     assert evidence.verdict == "INVALID"
     assert "not in a git repository" in evidence.reason
@@ -227,8 +235,34 @@ def test_no_repository_is_invalid_with_its_reason(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("L4")
 def test_a_repository_without_any_commit_is_invalid(history: History) -> None:
+    write_config(history.path)
     evidence = audit(history.path, 2025)
     assert (evidence.verdict, "no commit yet" in evidence.reason) == ("INVALID", True)
+
+
+@pytest.mark.requirement("L4")
+@pytest.mark.parametrize("name", ["configs/training.yaml", "src/vqvae/train_all.py", "utils/config.py"])
+def test_no_history_is_missing_where_no_file_is_on_an_audited_path(tmp_path: Path, name: str) -> None:
+    settings = tmp_path / "configs" / "profiles" / "smoke" / "training.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("seed: 1\n")
+    evidence = audit(tmp_path, 2025)
+    assert (evidence.verdict, evidence.commits_in_year) == ("NOT-RUN", None)
+    assert "no file on an audited path" in evidence.reason
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("")
+    assert audit(tmp_path, 2025).verdict == "INVALID"
+
+
+@pytest.mark.requirement("L4")
+def test_without_git_only_a_folder_outside_any_repository_has_nothing_to_audit(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty, inside = tmp_path / "empty", history.path / "inside"
+    empty.mkdir()
+    inside.mkdir()
+    monkeypatch.setitem(sys.modules, "git", None)  # what GitPython's absence of a program looks like: ImportError
+    assert (audit(empty, 2025).verdict, audit(inside, 2025).verdict) == ("NOT-RUN", "INVALID")
 
 
 @pytest.mark.requirement("L4")
@@ -302,6 +336,9 @@ def test_the_command_exits_1_without_a_repository(tmp_path: Path, capsys: pytest
     parser = argparse.ArgumentParser()
     audit_command.add_arguments(parser)
     assert audit_command.run(parser.parse_args([str(tmp_path)])) == 1
+    assert capsys.readouterr().out.startswith("NOT-RUN: ")
+    write_config(tmp_path)
+    assert audit_command.run(parser.parse_args([str(tmp_path)])) == 1
     assert capsys.readouterr().out.startswith("INVALID: ")
 
 
@@ -310,10 +347,10 @@ def test_a_year_that_is_no_year_is_a_usage_error(capsys: pytest.CaptureFixture[s
     audit_command.add_arguments(parser)
     with pytest.raises(SystemExit):
         parser.parse_args(["--year", "banana"])
-    assert "'banana' is not a year" in capsys.readouterr().err
+    assert "'banana' is not a whole number; give a whole number from 1970 to 9999" in capsys.readouterr().err
 
 
-def test_git_can_be_asked_about_a_project_that_is_a_bare_repository(history: History, tmp_path: Path) -> None:
+def test_a_bare_repository_is_audited(history: History, tmp_path: Path) -> None:
     history.commit("one", configs__training_yaml="ZELDA\n")
     shutil.copytree(history.path / ".git", tmp_path / "bare.git")
     with git.Repo(tmp_path / "bare.git") as bare, bare.config_writer() as config:

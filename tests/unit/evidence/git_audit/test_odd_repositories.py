@@ -195,13 +195,13 @@ def test_sizes_of_other_projects_in_a_larger_repository_are_not_listed(history: 
 
 
 @pytest.mark.requirement("L4")
-def test_a_folder_that_does_not_exist_is_told_as_such(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     evidence = audit(tmp_path / "nowhere", 2025)
     assert (evidence.verdict, "nowhere does not exist" in evidence.reason) == ("INVALID", True)
 
 
 @pytest.mark.requirement("L4")
-def test_the_git_folder_itself_stands_for_its_project(history: History) -> None:
+def test_auditing_the_git_folder_audits_its_project(history: History) -> None:
     history.commit("one", configs__training_yaml="dataset: ZELDA\n")
     assert audit(history.path / ".git", 2025).selected == audit(history.path, 2025).selected != ()
 
@@ -253,7 +253,7 @@ def test_the_last_year_that_the_option_takes_can_be_audited(history: History) ->
 
 
 @pytest.mark.requirement("A2")
-def test_a_key_that_stands_twice_in_a_file_has_a_change_for_each(history: History) -> None:
+def test_a_key_that_occurs_twice_in_a_file_has_a_change_for_each(history: History) -> None:
     history.commit("start", OLD, configs__dev__all_yaml="a:\n  embed_dim: 1\nb:\n  embed_dim: 2\n  x: 1\n")
     history.commit("both", configs__dev__all_yaml="a:\n  embed_dim: 3\nb:\n  embed_dim: 4\n  x: 1\n")
     assert [(one.old, one.new) for one in audit(history.path, 2025).key_changes] == [("1", "3"), ("2", "4")]

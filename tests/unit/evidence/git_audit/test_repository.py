@@ -51,6 +51,6 @@ def test_a_repository_of_another_user_is_invalid_with_the_words_of_git(
 
 
 @pytest.mark.requirement("L4")
-def test_a_repository_without_a_commit_is_told_as_such(tmp_path: Path) -> None:
+def test_a_repository_without_a_commit_is_reported(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     assert "has no commit yet" in audit(tmp_path, 2025, "strict").reason

@@ -13,8 +13,8 @@ from matplotlib.image import imread
 
 from tests.helpers.journal_samples import COLUMNS, STAGES, STAMP, write_history
 from tinyworlds_gate.evidence.metrics.analysis import WandbAnalysis, analyse, analyse_stage
+from tinyworlds_gate.evidence.metrics.inputs import StageInput
 from tinyworlds_gate.evidence.metrics.local import local_histories, read_history
-from tinyworlds_gate.evidence.metrics.wanted import Sought
 from tinyworlds_gate.run.layout import RunLayout
 
 RUN = "smoke_sample"
@@ -32,23 +32,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(project: Path) -> WandbAnalysis:
     """Its analysis, with the plots drawn."""
-    return analysed(project, "api_first", *sought_in_logs(project))
+    return analysed(project, "api_first", *inputs_in_logs(project))
 
 
-def sought_in_logs(root: Path) -> list[Sought]:
-    return [Sought(stage, path, updates=range(200)) for stage, path in local_histories(root, RUN).items()]
+def inputs_in_logs(root: Path) -> list[StageInput]:
+    return [StageInput(stage, path, updates=range(200)) for stage, path in local_histories(root, RUN).items()]
 
 
-def analysed(root: Path, asked: str, *sought: Sought) -> WandbAnalysis:
+def analysed(root: Path, asked: str, *sought: StageInput) -> WandbAnalysis:
     return analyse(RunLayout(root, RUN), STAMP, asked, sought, environment={})
 
 
-def dynamics(root: Path, *rows: str) -> Sought:
+def dynamics(root: Path, *rows: str) -> StageInput:
     """Dynamics with these rows in its CSV."""
     path = local_histories(root, RUN)["dynamics"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n", encoding="utf-8")
-    return Sought("dynamics", path)
+    return StageInput("dynamics", path)
 
 
 @pytest.mark.requirement("L9", "A3")
@@ -94,7 +94,7 @@ def test_the_analysis_says_why_the_api_was_not_used(whole: WandbAnalysis) -> Non
 
 @pytest.mark.requirement("L9")
 def test_api_only_without_a_wandb_run_is_invalid_with_its_reason(project: Path) -> None:
-    analysis = analyse(RunLayout(project, "other"), "2026_01_01_00_00_00", "api_only", sought_in_logs(project))
+    analysis = analyse(RunLayout(project, "other"), "2026_01_01_00_00_00", "api_only", inputs_in_logs(project))
     assert (analysis.verdict, analysis.source, analysis.plots) == ("INVALID", "none", ())
     assert "video_tokenizer: W&B's API: no chunk logged to W&B" in analysis.reason
     assert "api_first and local_only look on this machine too" in analysis.reason
@@ -103,7 +103,7 @@ def test_api_only_without_a_wandb_run_is_invalid_with_its_reason(project: Path) 
 @pytest.mark.requirement("L9")
 def test_a_missing_history_is_invalid_and_names_the_file(tmp_path: Path) -> None:
     here, gone = dynamics(tmp_path, "0,1.0,0.5,0.001,,,,,"), tmp_path / "Logs" / f"latent_actions_history_{RUN}.csv"
-    analysis = analysed(tmp_path, "local_only", Sought("latent_actions", gone), here)
+    analysis = analysed(tmp_path, "local_only", StageInput("latent_actions", gone), here)
     assert analysis.verdict == "INVALID"
     assert f"Logs/latent_actions_history_{RUN}.csv is missing" in analysis.reason
     assert [row.stage for row in analysis.per_stage] == ["dynamics"]
@@ -120,7 +120,14 @@ def test_a_history_without_any_finite_loss_is_invalid(tmp_path: Path) -> None:
 def test_nothing_trained_is_not_run_and_no_pass(tmp_path: Path) -> None:
     analysis = analysed(tmp_path, "local_only")
     assert analysis.verdict == "NOT-RUN"
-    assert analysis.reason == "No stage was trained in this run, and no history of a given checkpoint lies in Logs/."
+    assert analysis.reason == "No stage was trained in this run, and no history of a given checkpoint was found."
+
+
+@pytest.mark.requirement("L9")
+def test_api_only_is_invalid_where_there_is_nothing_to_read(tmp_path: Path) -> None:
+    analysis = analysed(tmp_path, "api_only")
+    assert analysis.verdict == "INVALID"
+    assert analysis.reason.endswith("--wandb-source api_only was given, and nothing could be read from W&B.")
 
 
 def test_an_unknown_source_is_refused_with_the_allowed_ones(tmp_path: Path) -> None:
@@ -133,7 +140,7 @@ def test_a_metric_that_a_stage_does_not_log_stays_null(tmp_path: Path) -> None:
     assert analyse_stage(history, "h.csv", "local", ()).action_entropy_nats_last_tenth is None
 
 
-def test_the_sentence_tells_where_the_loss_went(tmp_path: Path) -> None:
+def test_the_sentence_describes_the_change_of_the_loss(tmp_path: Path) -> None:
     rows = [f"{i},1,{1.0 - 0.01 * i},,,,,," for i in range(50)]
     sentence = analyse_stage(read_history("dynamics", dynamics(tmp_path, *rows).local), "h.csv", "local", ()).sentence
     expected = "fell from 0.98 (mean of the first tenth) to 0.53 (mean of the last tenth) over 50 recorded updates"

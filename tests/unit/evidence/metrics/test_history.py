@@ -22,7 +22,7 @@ from tinyworlds_gate.evidence.metrics.history import (
     number,
     write_history,
 )
-from tinyworlds_gate.evidence.metrics.local import history_of_checkpoint, local_histories, read_history
+from tinyworlds_gate.evidence.metrics.local import local_histories, origin_of_checkpoint, read_history
 
 RUN = "smoke_sample"
 
@@ -86,11 +86,11 @@ def test_the_history_of_a_run_whose_name_begins_alike_is_not_taken(tmp_path: Pat
     assert (found == other, found.exists()) == (False, False)
 
 
-def test_a_given_checkpoint_leads_to_the_history_of_the_run_it_came_from(tmp_path: Path) -> None:
-    table = rows_file(tmp_path / "Logs" / f"dynamics_history_{RUN}.csv")
-    given = tmp_path / "results" / RUN / "dynamics" / "checkpoints" / "dynamics_step_199"
-    assert history_of_checkpoint(tmp_path, given) == table
-    assert history_of_checkpoint(tmp_path, tmp_path / "elsewhere" / "dynamics_step_199") is None
+def test_a_checkpoint_option_leads_to_the_run_of_the_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "results" / RUN
+    given = run / "dynamics" / "checkpoints" / "dynamics_step_199"
+    assert origin_of_checkpoint(given) == origin_of_checkpoint(given.parent) == (run, "dynamics")
+    assert origin_of_checkpoint(tmp_path / "elsewhere" / "dynamics_step_199") is None
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from tests.helpers.wandb_runs import write_offline_runs
 from tests.helpers.wandb_server import ENTITY, PROJECT, ServedRun, WandbServer, serving
 from tinyworlds_gate.evidence.metrics.analysis import WandbAnalysis, analyse
 from tinyworlds_gate.evidence.metrics.history import LEARNING_RATE, LOSS, History, Row, history_of_rows
+from tinyworlds_gate.evidence.metrics.inputs import StageInput, history_problem, merge_rows, stage_inputs
 from tinyworlds_gate.evidence.metrics.local import local_histories, read_history
 from tinyworlds_gate.evidence.metrics.sources import Found, Refused, Try, choose, find_histories
 from tinyworlds_gate.evidence.metrics.wandb_file import find_files
 from tinyworlds_gate.evidence.metrics.wandb_reader import Patience, ask
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun, RunAnswer
-from tinyworlds_gate.evidence.metrics.wanted import Sought, merged, problem_of, sought_in
 from tinyworlds_gate.run.layout import RunLayout
 
 RUN = "run_1"
@@ -68,7 +68,7 @@ def test_the_journal_names_the_runs_of_each_stage_and_the_updates_that_count() -
         chunk("dynamics", 130, 180, DAMAGED),
         finished("dynamics", 170),
     ]
-    (found,) = sought_in(events, {"dynamics": Path("h.csv")})
+    (found,) = stage_inputs(events, {"dynamics": Path("h.csv")})
     assert found.logged == (logged(TORN, 100, 150), logged(DAMAGED, 130, 180))
     assert found.updates == range(100, 170)
 
@@ -76,21 +76,21 @@ def test_the_journal_names_the_runs_of_each_stage_and_the_updates_that_count() -
 def test_an_older_journal_without_wandb_runs_leads_to_the_local_history() -> None:
     event = chunk("dynamics", 0, 10, None)
     del event["wandb"]
-    (found,) = sought_in([event, finished("dynamics", 10)], {"dynamics": Path("h.csv")})
+    (found,) = stage_inputs([event, finished("dynamics", 10)], {"dynamics": Path("h.csv")})
     assert (found.logged, found.updates) == ((), range(10))
 
 
-def test_a_stage_that_was_given_has_no_updates_that_it_must_show() -> None:
-    assert sought_in([], {"dynamics": Path("h.csv")}) == [Sought("dynamics", Path("h.csv"))]
+def test_a_stage_with_an_existing_checkpoint_needs_no_updates() -> None:
+    assert stage_inputs([], {"dynamics": Path("h.csv")}) == [StageInput("dynamics", Path("h.csv"))]
 
 
 def test_a_chunk_that_went_back_replaces_what_the_earlier_try_had_logged() -> None:
     def rows(start: int, end: int, loss: float) -> dict[int, Row]:
         return {step: {LOSS: loss} for step in range(start, end)}
 
-    sought = Sought("dynamics", Path("h.csv"), (logged("x", 0, 10), logged("y", 4, 12), logged("z", 12, 20)))
+    sought = StageInput("dynamics", Path("h.csv"), (logged("x", 0, 10), logged("y", 4, 12), logged("z", 12, 20)))
     answers = {"x": RunAnswer("x", rows(0, 10, 9.0)), "y": RunAnswer("y", rows(4, 8, 1.0)), "z": RunAnswer("z", {})}
-    assert merged(sought, answers) == rows(0, 4, 9.0) | rows(4, 8, 1.0)
+    assert merge_rows(sought, answers) == rows(0, 4, 9.0) | rows(4, 8, 1.0)
 
 
 # Which source is taken.
@@ -106,7 +106,7 @@ def test_a_chunk_that_went_back_replaces_what_the_earlier_try_had_logged() -> No
     ],
 )
 def test_a_history_counts_when_it_has_every_update_and_a_loss(found: History, problem: str | None) -> None:
-    assert problem_of(found, range(4)) == problem
+    assert history_problem(found, range(4)) == problem
 
 
 @pytest.mark.requirement("L9")
@@ -116,7 +116,7 @@ def test_the_first_source_without_a_problem_is_taken_and_the_earlier_ones_say_wh
 
 
 @pytest.mark.requirement("L9")
-def test_where_no_source_is_whole_the_longest_is_shown_and_every_problem_told() -> None:
+def test_without_a_complete_source_the_longest_is_shown_with_every_problem() -> None:
     tries = [
         Try("api", history([1]), "lacks 2"),
         Try("local", history([1, 2]), "lacks 1"),
@@ -129,11 +129,11 @@ def test_where_no_source_is_whole_the_longest_is_shown_and_every_problem_told() 
 
 @pytest.mark.requirement("L9")
 @pytest.mark.parametrize("mode", ["offline", "disabled", "dryrun"])
-def test_with_wandb_offline_no_server_is_asked(tmp_path: Path, mode: str) -> None:
+def test_with_wandb_offline_no_server_is_contacted(tmp_path: Path, mode: str) -> None:
     layout = RunLayout(tmp_path, RUN).create()
-    sought = Sought("dynamics", csv_history(tmp_path, "dynamics", 4), (logged(NO_FILE, 0, 4),), range(4))
+    sought = StageInput("dynamics", csv_history(tmp_path, "dynamics", 4), (logged(NO_FILE, 0, 4),), range(4))
     (found,) = find_histories([sought], "api_first", layout, {"WANDB_MODE": mode}, QUICK)
-    assert found.refused == (Refused("api", f"WANDB_MODE={mode} is set, so no server is asked"),)
+    assert found.refused == (Refused("api", f"WANDB_MODE={mode} is set, so no server is contacted"),)
     assert found.source == "local"
     assert not (layout.logs / "wandb_api.log").exists()
 
@@ -179,7 +179,7 @@ def test_a_truncated_file_gives_the_rows_before_the_cut(read_offline: dict[str, 
 
 
 @pytest.mark.requirement("L9")
-def test_a_damaged_block_costs_its_own_rows_and_is_told(read_offline: dict[str, RunAnswer]) -> None:
+def test_a_damaged_block_loses_only_its_own_rows_and_is_reported(read_offline: dict[str, RunAnswer]) -> None:
     answer = read_offline[DAMAGED]
     assert 250 < len(answer.rows) < 400
     assert {0, 399} <= answer.rows.keys()
@@ -202,9 +202,9 @@ def together(offline_runs: RunLayout) -> WandbAnalysis:
     rows = [{"_step": step, LOSS: 5 - step / 10} for step in range(40)]
     server = WandbServer({"vt1": ServedRun(rows[:20]), "vt2": ServedRun(rows), "la": ServedRun(rows, fault="capped")})
     sought = [
-        Sought("video_tokenizer", Path("none"), (logged("vt1", 0, 20), logged("vt2", 20, 40)), range(40)),
-        Sought("latent_actions", csv_history(root, "latent_actions", 40), (logged("la", 0, 40),), range(40)),
-        Sought("dynamics", csv_history(root, "dynamics", 7), (logged(WHOLE, 0, 400),), range(400)),
+        StageInput("video_tokenizer", Path("none"), (logged("vt1", 0, 20), logged("vt2", 20, 40)), range(40)),
+        StageInput("latent_actions", csv_history(root, "latent_actions", 40), (logged("la", 0, 40),), range(40)),
+        StageInput("dynamics", csv_history(root, "dynamics", 7), (logged(WHOLE, 0, 400),), range(400)),
     ]
     with pytest.MonkeyPatch.context() as patch, serving(server):
         for name, value in server.environment().items():
@@ -265,7 +265,7 @@ def test_a_run_id_of_another_length_or_name_is_no_pattern(offline_runs: RunLayou
 
 
 def test_local_only_never_asks_the_server(offline_runs: RunLayout, tmp_path: Path) -> None:
-    sought = Sought("dynamics", tmp_path / "none.csv", (logged(WHOLE, 0, 400),), range(400))
+    sought = StageInput("dynamics", tmp_path / "none.csv", (logged(WHOLE, 0, 400),), range(400))
     layout = replace(offline_runs, run="run_2").create()
     (found,) = find_histories([sought], "local_only", layout, {}, QUICK)
     assert (found.source, [one.source for one in found.refused]) == ("offline", ["local"])

@@ -77,7 +77,7 @@ def asked_for(root: Path, names: Sequence[str], patience: Patience = QUICK) -> A
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    """All runs of a server, asked for at once."""
+    """All runs of a server, requested at once."""
     with pytest.MonkeyPatch.context() as patch, serving(WandbServer(RUNS)) as server:
         for name, value in server.environment().items():
             patch.setenv(name, value)
@@ -152,14 +152,14 @@ def test_a_run_that_cannot_be_read_says_why_and_the_others_are_read(asked: Asked
 
 
 @pytest.mark.requirement("L9")
-def test_the_log_tells_of_every_run_and_never_the_key(asked: Asked) -> None:
+def test_the_log_names_every_run_and_never_the_key(asked: Asked) -> None:
     assert f"{ENTITY}/{PROJECT}/long: 12000 rows; no problem" in asked.log
     assert "the rows are gone, api:[redacted]" in asked.log, "the server's message repeated the key"
     assert KEY not in asked.log + "".join(answer.problem or "" for answer in asked.answered.runs.values())
 
 
 @pytest.mark.requirement("L9")
-def test_a_wrong_key_is_told_without_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_reported_without_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(WandbServer(RUNS)) as server:
         point_at(monkeypatch, server, WRONG_KEY)
         found = asked_for(tmp_path, ["live"])
@@ -184,7 +184,7 @@ def test_without_any_key_the_sentence_says_how_to_give_one(tmp_path: Path, monke
 
 
 @pytest.mark.requirement("L9")
-def test_a_server_that_is_down_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(WandbServer(RUNS)) as server:
         point_at(monkeypatch, server)
     found = asked_for(tmp_path, ["live"])
@@ -226,7 +226,7 @@ def test_the_process_gives_up_by_itself(
 
 @pytest.mark.requirement("L9")
 @pytest.mark.slow
-def test_a_server_that_answers_500_to_all_is_told_without_the_key(
+def test_a_server_that_answers_500_to_all_is_reported_without_the_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(WandbServer(RUNS, broken=True)) as server:

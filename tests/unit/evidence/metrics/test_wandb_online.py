@@ -83,7 +83,7 @@ def test_the_analysis_reads_back_what_the_stage_logged_online(
 
 
 @pytest.mark.requirement("L9")
-def test_the_key_stands_in_nothing_that_online_logging_leaves(logged: Logged) -> None:
+def test_the_key_is_in_no_file_of_online_logging(logged: Logged) -> None:
     left = [path for path in logged.root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert any(path.name == f"run-{RUN_ID}.wandb" for path in left)
     assert [path for path in left if KEY.encode() in path.read_bytes()] == []

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyworlds_gate.gate.measures.summary import psnr_db
+from tinyworlds_gate.gate.measures.information import psnr_db
 from tinyworlds_gate.reference.rollout.errors_by_step import (
     mean_frame_error,
     mse_by_clip_and_step,

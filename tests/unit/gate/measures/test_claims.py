@@ -15,12 +15,12 @@ import pytest
 
 from tests.unit.gate.measures.test_clip_facts import CONTEXT, STEPS, frames_file, measured
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.evidence import measured as read_measured
 from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import clip_facts
 from tinyworlds_gate.gate.measures.raw import MeasuresError
 from tinyworlds_gate.gate.measures.recomputed_errors import recomputed
-from tinyworlds_gate.gate.thresholds import Condition
 from tinyworlds_gate.names import FAIL, INVALID, PASS
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames, read_generated, write_generated
 
@@ -120,7 +120,7 @@ def test_a_false_statement_is_named_and_only_that_one(
         ("repeated", "G5.repeat", r"9.* % of the generated values change from one rollout to the next"),
     ],
 )
-def test_frames_that_change_with_the_future_or_with_chance_are_told(
+def test_frames_that_change_with_the_future_or_with_chance_are_reported(
     frames_file: Path, honest: tuple[Content, GeneratedFrames], probe: str, id: str, said: str
 ) -> None:
     content, generated = honest
@@ -177,9 +177,11 @@ def test_generated_frames_come_back_as_they_were_written(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "left no generated frames"), (b"", "cannot be read"), (b"no HDF5 at all", "cannot be read")],
+    [(None, "wrote no generated frames"), (b"", "cannot be read"), (b"no HDF5 at all", "cannot be read")],
 )
-def test_a_file_of_frames_that_is_missing_or_damaged_is_told(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_of_frames_that_is_missing_or_damaged_is_reported(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
     path = tmp_path / "frames.h5"
     if content is not None:
         path.write_bytes(content)

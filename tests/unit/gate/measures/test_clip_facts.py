@@ -13,7 +13,8 @@ from tests.helpers.data_files import write_h5
 from tests.helpers.gate_evidence import clip, raw
 from tests.unit.gate.measures.test_memory_references import STRAIGHT, walk
 from tinyworlds_gate.gate.measures.clip_facts import clip_facts
-from tinyworlds_gate.gate.measures.summary import MeasuresError, summarise
+from tinyworlds_gate.gate.measures.raw import MeasuresError
+from tinyworlds_gate.gate.measures.summary import summarise
 from tinyworlds_gate.reference.data.split import clip_digest
 
 CONTEXT, STEPS = 3, 5
@@ -68,7 +69,7 @@ def test_the_clips_of_an_honest_run_are_found_again_with_all_that_the_file_knows
 
 
 @pytest.mark.requirement("G5")
-def test_what_the_codes_tell_of_true_actions_and_displacements_stands_in_the_measures(frames_file: Path) -> None:
+def test_the_measures_have_the_information_of_codes_on_true_actions_and_displacements(frames_file: Path) -> None:
     """Code 3 goes with action 2 and code 2 with action 1, so they tell all; every step goes right, so none varies."""
     content = measured(frames_file)
     found = summarise(content, clip_facts(content, frames_file.parent))
@@ -94,7 +95,7 @@ def test_without_positions_the_memory_references_are_not_run_and_say_why(frames_
     assert (found.action_information, found.displacement_information) == (None, None)
 
 
-def test_positions_that_do_not_fit_the_frames_are_no_reason_to_fail_and_are_told(frames_file: Path) -> None:
+def test_positions_that_do_not_fit_the_frames_are_reported_and_do_not_fail(frames_file: Path) -> None:
     with h5py.File(frames_file, "r+") as file:
         file["player_position"][:] = file["player_position"][:][::-1]
     content = measured(frames_file)
@@ -103,14 +104,14 @@ def test_positions_that_do_not_fit_the_frames_are_no_reason_to_fail_and_are_told
     assert found.memory_references.startswith("NOT-RUN: the frames do not move with player_position")
 
 
-def test_a_file_that_is_gone_is_told_with_what_it_was_needed_for(frames_file: Path) -> None:
+def test_a_file_that_is_gone_is_reported_with_what_it_was_needed_for(frames_file: Path) -> None:
     content = measured(frames_file)
     frames_file.unlink()
     with pytest.raises(MeasuresError, match=r"the clips that were measured cannot be read again: .*no such file"):
         clip_facts(content, frames_file.parent)
 
 
-def test_a_clip_that_leaves_its_episode_is_told(frames_file: Path) -> None:
+def test_a_clip_that_leaves_its_episode_is_reported(frames_file: Path) -> None:
     content = measured(frames_file)
     content["clips"][0]["start"] = 4
     with pytest.raises(MeasuresError, match="the clip of 8 frames from 4 leaves its episode"):

@@ -1,4 +1,4 @@
-"""Use of codes and what a code tells: closed forms, and the definition summed cell by cell."""
+"""Use of codes and their information: closed forms, and the definition summed cell by cell."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_codes_that_are_independent_of_what_happened_tell_nothing() -> None:
 
 
 @pytest.mark.requirement("G5")
-def test_a_code_that_splits_four_equal_classes_in_two_tells_half_of_them() -> None:
+def test_a_code_that_splits_four_equal_classes_in_two_has_half_of_their_information() -> None:
     truth = np.arange(40) % 4
     assert normalised_information(truth // 2, truth) == pytest.approx(0.5)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import h5py
 import numpy as np
 import pytest
 
-from tests.helpers.shared_files import SHARED
+from tests.helpers.shared_files import SHARED, shared_is_required
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.gate.measures.memory_references import local_view, memory_references
 from tinyworlds_gate.reference.data.clips import gather_clips
@@ -144,7 +142,7 @@ def test_positions_that_no_player_could_take_are_refused() -> None:
 @pytest.mark.requirement("G5")
 def test_on_the_evaluation_set_the_published_references_and_baselines_are_reproduced_to_one_percent() -> None:
     if not EVAL_SET.exists():
-        if os.environ.get("CI") == "true":
+        if shared_is_required():
             pytest.fail("under CI=true the evaluation set ../shared/eval/crafter_128.h5 must be there")
         pytest.skip("the fixed evaluation set ../shared/eval/crafter_128.h5 is not there")
     with h5py.File(EVAL_SET) as file:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tests.helpers.gate_evidence import clip, raw, write_raw
 from tinyworlds_gate.gate.measures.bootstrap import RESAMPLES, interval, resampled_means
-from tinyworlds_gate.gate.measures.summary import MeasuresError, psnr_db, read_raw, summarise
+from tinyworlds_gate.gate.measures.information import psnr_db
+from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
+from tinyworlds_gate.gate.measures.summary import summarise
 
 
 def naive_resampled_means(values: list[float], episodes: list[int], *, seed: int, resamples: int) -> np.ndarray:
@@ -164,7 +166,7 @@ def test_psnr_is_that_of_the_mean_error_and_ssim_the_mean_of_the_clips_both_by_s
 
 
 @pytest.mark.requirement("G5")
-def test_teacher_forced_stands_beside_strict() -> None:
+def test_the_teacher_forced_error_is_shown_beside_the_strict_one() -> None:
     both = {"strict_mse": [0.02, 0.06], "teacher_forced_mse": [0.02, 0.03]}
     found = summarise(raw([{**clip([0.02, 0.06]), **both}]))
     assert (found.strict_mse, found.teacher_forced_mse) == (pytest.approx(0.04), pytest.approx(0.025))
@@ -198,7 +200,7 @@ def test_tokens_in_use_are_those_that_occur() -> None:
     assert found.token_entropy_nats == pytest.approx(math.log(2))
 
 
-def test_the_share_of_every_action_code_is_told() -> None:
+def test_the_share_of_every_action_code_is_reported() -> None:
     found = summarise(raw([clip([0.01] * 4, codes=[0, 1, 1, 3])]))
     assert found.action_shares == [0.25, 0.5, 0.0, 0.25]
 
@@ -239,7 +241,7 @@ def test_measures_are_plain_data_for_the_journal() -> None:
     assert all(value is None or isinstance(value, int | float | str | bool | list) for value in found.values())
 
 
-def test_a_missing_measures_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_measures_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MeasuresError, match=r"none\.json: the inference run left no measures; read its log"):
         read_raw(tmp_path / "none.json")
 

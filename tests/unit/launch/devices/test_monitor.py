@@ -1,4 +1,4 @@
-"""GPUs through NVML and the samples of a launch; without a driver everything is "unknown" with a reason.
+"""GPUs through NVML and the samples of a launch; without a driver, values are unknown with a reason.
 
 pytest tests/unit/launch/devices/test_monitor.py
 """
@@ -13,18 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.process_evidence import FOREIGN, WORKER0, gpu, look
+from tests.helpers.process_evidence import FOREIGN, WORKER0, WORKER1, gpu, sample_at
 from tests.helpers.process_nvml import GIB, FakeNvml, NVMLError, fake_gpu
 from tinyworlds_gate.launch.devices import nvml
-from tinyworlds_gate.launch.devices.monitor import (
-    Cadence,
-    DeviceMonitor,
+from tinyworlds_gate.launch.devices.monitor import Cadence, DeviceMonitor
+from tinyworlds_gate.launch.devices.nvml import (
+    GpuInfo,
+    Nvml,
     gpu_count,
     gpu_inventory,
-    read_samples,
+    keep_gpus_initialized,
     usable_gpus,
+    visible_devices,
 )
-from tinyworlds_gate.launch.devices.nvml import GpuInfo, Nvml, keep_gpus_awake, visible_devices
+from tinyworlds_gate.launch.devices.samples_file import read_samples
 
 DEVICES = [GpuInfo(0, "a", "GPU-aa11", 80.0), GpuInfo(1, "b", "GPU-ab22", 80.0), GpuInfo(2, "c", "GPU-cc33", 80.0)]
 
@@ -45,7 +47,7 @@ DEVICES = [GpuInfo(0, "a", "GPU-aa11", 80.0), GpuInfo(1, "b", "GPU-ab22", 80.0),
         ("gpu-ab22, 0", [1, 0]),
     ],
 )
-def test_cuda_visible_devices_is_read_as_cuda_reads_it(chosen: str | None, indices: list[int]) -> None:
+def test_cuda_visible_devices_is_parsed_as_cuda_parses_it(chosen: str | None, indices: list[int]) -> None:
     assert [device.index for device in visible_devices(DEVICES, chosen)] == indices
 
 
@@ -79,12 +81,12 @@ def test_hidden_gpus_are_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.requirement("L3")
-def test_gpus_that_are_kept_awake_have_one_user_more_until_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_kept_initialized_have_one_more_client_until_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     library = FakeNvml(fake_gpu("GPU-1"))
     monkeypatch.setitem(sys.modules, "pynvml", library)
-    monkeypatch.setattr(nvml, "_held", [])
-    keep_gpus_awake()
-    keep_gpus_awake()
+    monkeypatch.setattr(nvml, "_open_sessions", [])
+    keep_gpus_initialized()
+    keep_gpus_initialized()
     assert (library.users, gpu_count(), library.users) == (1, 1, 1)
 
 
@@ -110,7 +112,7 @@ def test_mig_slices_are_named_as_such_and_their_utilisation_is_unknown(monkeypat
 
 
 @pytest.mark.requirement("L3")
-def test_samples_are_kept_as_they_were_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_are_written_as_they_were_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = os.getpid()
     fake = FakeNvml(fake_gpu("GPU-1", processes={own: 3 * GIB, 999999: 9 * GIB}))
     monkeypatch.setitem(sys.modules, "pynvml", fake)
@@ -119,13 +121,13 @@ def test_samples_are_kept_as_they_were_taken(tmp_path: Path, monkeypatch: pytest
         sample = monitor.take([own])
     assert sample.cpu_s[own] > 0
     assert monitor.peak_memory_gib() == 3.0
-    assert read_samples(monitor.path) == monitor.samples
+    assert list(read_samples(monitor.path).samples) == monitor.samples
     assert [json.loads(line)["baseline"] for line in monitor.path.read_text().splitlines()] == [True, False]
 
 
 @pytest.mark.requirement("L3")
 @pytest.mark.parametrize(
-    ("active", "told", "expected"),
+    ("active", "supported", "expected"),
     [
         ({7: 90, 8: 3}, True, {7: 90.0, 8: 3.0}),
         ({}, True, {}),
@@ -139,14 +141,14 @@ def test_samples_are_kept_as_they_were_taken(tmp_path: Path, monkeypatch: pytest
     ],
     ids=str,
 )
-def test_utilisation_by_process_is_told_not_told_or_not_known(
-    monkeypatch: pytest.MonkeyPatch, active: object, told: bool | None, expected: dict[int, float] | None
+def test_utilisation_by_process_is_reported_unsupported_or_unknown(
+    monkeypatch: pytest.MonkeyPatch, active: object, supported: bool | None, expected: dict[int, float] | None
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1", active=active)))
     with Nvml(visible="0") as nvml:
         (sample,) = nvml.sample()
         assert nvml.problem == ("nvmlDeviceGetProcessUtilization: GPU is lost" if "lost" in str(active) else None)
-    assert (sample.activity, sample.activity_told) == (expected, told)
+    assert (sample.activity, sample.activity_told) == (expected, supported)
 
 
 @pytest.mark.requirement("L3")
@@ -167,7 +169,7 @@ def test_mig_slices_are_one_usable_gpu_and_never_several() -> None:
 
 
 class Clock:
-    """Seconds that a test moves."""
+    """A clock set by the test."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -176,7 +178,7 @@ class Clock:
         return self.now
 
     def samples_in(self, cadence: Cadence, seconds: float) -> int:
-        """How often a sample was due, asked ten times a second as the launcher asks."""
+        """Return how often a sample was due, polled ten times a second."""
         count = 0
         for _ in range(round(seconds * 10)):
             count += cadence.due()
@@ -189,26 +191,41 @@ def test_samples_are_dense_in_the_first_ten_seconds_and_then_at_the_interval() -
     clock = Clock()
     cadence = Cadence(5.0, clock)
     assert clock.samples_in(cadence, 10) == 50
-    assert clock.samples_in(cadence, 60) == 12
+    assert clock.samples_in(cadence, 19) == 4
 
 
-@pytest.mark.requirement("L3")
-def test_the_first_step_and_the_first_own_work_on_a_gpu_begin_ten_dense_seconds_each() -> None:
+@pytest.mark.requirement("L3", "H6")
+def test_four_dense_seconds_recur_every_thirty_whatever_the_interval() -> None:
+    clock = Clock()
+    cadence = Cadence(300.0, clock)
+    clock.samples_in(cadence, 29.9)
+    for _ in range(3):
+        assert clock.samples_in(cadence, 4) == pytest.approx(20, abs=1)
+        assert clock.samples_in(cadence, 26) == pytest.approx(0, abs=1)
+
+
+@pytest.mark.requirement("L3", "H6")
+def test_the_first_step_and_work_on_more_gpus_at_once_begin_ten_dense_seconds_each() -> None:
     clock = Clock()
     cadence = Cadence(5.0, clock)
-    clock.now += 30
+    clock.now += 35
     cadence.first_step_seen()
     assert clock.samples_in(cadence, 10) == 50
-    clock.now += 30
-    strange, own = look(1.0, gpu("GPU-1", 90, [FOREIGN])), look(2.0, gpu("GPU-1", 90, [WORKER0]))
-    cadence.noticed(strange)
-    assert clock.samples_in(cadence, 10) == 2
-    cadence.noticed(own)
-    clock.now += 5
-    assert clock.samples_in(cadence, 4.8) == 24
-    cadence.noticed(own)
-    clock.now += 30
-    assert clock.samples_in(cadence, 10) == 2
+    clock.now += 20
+    strange, idle = (
+        sample_at(1.0, gpu("GPU-1", 90, [FOREIGN])),
+        sample_at(1.0, gpu("GPU-1", 0, [WORKER0], active=[WORKER0])),
+    )
+    one, two = gpu("GPU-1", 90, [WORKER0]), gpu("GPU-2", 90, [WORKER1])
+    for sample in (strange, idle):
+        cadence.observe(sample)
+        assert clock.samples_in(cadence, 5) == 1
+    cadence.observe(sample_at(2.0, one))
+    assert clock.samples_in(cadence, 10) == pytest.approx(50, abs=1)
+    cadence.observe(sample_at(2.0, one))
+    assert clock.samples_in(cadence, 2) < 2
+    cadence.observe(sample_at(3.0, one, two))
+    assert clock.samples_in(cadence, 10) == pytest.approx(50, abs=1)
 
 
 @pytest.mark.requirement("L3")
@@ -227,25 +244,11 @@ def test_an_interval_shorter_than_a_dense_one_is_kept() -> None:
     assert clock.samples_in(cadence, 20) == 200
 
 
-@pytest.mark.requirement("L3")
-def test_samples_of_an_earlier_version_have_no_activity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fake_gpu("GPU-1", active={7: 9})))
-    with Nvml(visible="0") as nvml, DeviceMonitor(tmp_path / "chunk.jsonl", nvml) as monitor:
-        monitor.take([7])
-    assert read_samples(monitor.path)[0].gpus[0].activity == {7: 9.0}
-    record = json.loads(monitor.path.read_text())
-    for field in ("activity", "activity_told"):
-        del record["gpus"][0][field]
-    monitor.path.write_text(json.dumps(record) + "\n")
-    old = read_samples(monitor.path)[0].gpus[0]
-    assert (old.activity, old.activity_told, old.util_pct) == (None, None, 50.0)
-
-
 def test_looking_for_gpus_does_not_import_torch() -> None:
     code = (
         "import sys\n"
         "import tinyworlds_gate.launch.launcher\n"
-        "from tinyworlds_gate.launch.devices.monitor import gpu_count\n"
+        "from tinyworlds_gate.launch.devices.nvml import gpu_count\n"
         "gpu_count()\n"
         "sys.exit('torch' in sys.modules)\n"
     )

@@ -1,4 +1,4 @@
-"""Which program a command line runs, read without starting anything.
+"""Parse which program a command line runs.
 
 pytest tests/unit/launch/processes/test_command_lines.py
 """
@@ -83,7 +83,7 @@ def test_a_module_is_a_program_too(command: str, launcher: bool) -> None:
         "",
     ],
 )
-def test_bystanders_run_no_program_of_python(command: str) -> None:
+def test_other_commands_run_no_python_program(command: str) -> None:
     assert program_of(shlex.split(command)) is None
 
 

@@ -1,6 +1,6 @@
-"""The process guard with real processes: it finds what belongs to the project, ends it, and touches nothing else.
+"""The process guard with real processes: it finds and ends those of the project and touches no others.
 
-What a whole run does about stale and extra training stands in tests/faults/test_launchers.py.
+tests/faults/test_launchers.py tests stale and extra training in a whole run.
 
 pytest tests/unit/launch/processes/test_guard.py
 """
@@ -32,8 +32,8 @@ from tinyworlds_gate.launch.processes.end import (
     end_launch,
     end_processes,
     end_stale,
-    left_alone,
     require_ended,
+    skipped_record,
 )
 from tinyworlds_gate.launch.processes.find import (
     ProcessFacts,
@@ -99,7 +99,7 @@ def test_a_stage_started_as_a_module_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("L1")
-def test_two_projects_with_one_installed_package_do_not_know_each_other(tmp_path: Path) -> None:
+def test_two_projects_with_one_installed_package_do_not_find_each_others_processes(tmp_path: Path) -> None:
     installed = tmp_path / "site" / "scripts"
     ours = make_project(tmp_path / "ours", shared_scripts=installed)
     theirs = make_project(tmp_path / "theirs", shared_scripts=installed)
@@ -109,7 +109,7 @@ def test_two_projects_with_one_installed_package_do_not_know_each_other(tmp_path
 
 
 @pytest.mark.requirement("L1")
-def test_the_run_root_in_the_environment_tells_the_project_too(tmp_path: Path) -> None:
+def test_the_run_root_in_the_environment_identifies_the_project_too(tmp_path: Path) -> None:
     target = make_project(tmp_path / "ours", shared_scripts=tmp_path / "site")
     env = {**os.environ, RUN_ROOT_VARIABLE: str(target.root / "results" / "a")}
     with stage_running(target, cwd=tmp_path, env=env) as process:
@@ -165,10 +165,10 @@ def test_nothing_stale_is_an_empty_record(tmp_path: Path) -> None:
     assert end_stale(make_project(tmp_path)) == []
 
 
-def test_a_process_that_was_left_alone_says_so(tmp_path: Path) -> None:
+def test_the_record_of_a_skipped_process_has_that_outcome(tmp_path: Path) -> None:
     target = make_project(tmp_path)
     with stage_running(target):
-        record = left_alone(find_stage_processes(target)[0])
+        record = skipped_record(find_stage_processes(target)[0])
     assert (record.signal, record.outcome) == (None, "left alone")
 
 
@@ -194,7 +194,7 @@ def test_parents_come_before_children_when_pids_have_wrapped_around() -> None:
 
 
 @pytest.mark.requirement("L1")
-def test_what_cannot_be_ended_stops_the_run_with_its_pid() -> None:
+def test_a_process_that_survives_stops_the_run_with_its_pid() -> None:
     record = EndedProcess(77, 9.0, "python scripts/train_dynamics.py", "SIGKILL", "still alive")
     with pytest.raises(LaunchError, match=r"PID 77 \(python scripts/train_dynamics.py\) .* still alive after SIGTERM"):
         require_ended([EndedProcess(76, 9.0, "python", "SIGTERM", "ended"), record])
@@ -202,7 +202,7 @@ def test_what_cannot_be_ended_stops_the_run_with_its_pid() -> None:
 
 
 @pytest.mark.requirement("L1")
-def test_a_launcher_that_is_gone_gives_its_pid_to_nobody(tmp_path: Path) -> None:
+def test_a_reused_launcher_pid_is_not_the_launcher(tmp_path: Path) -> None:
     target = make_project(tmp_path)
     with stage_running(target) as process:
         identity = identify(process.pid)

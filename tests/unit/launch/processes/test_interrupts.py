@@ -1,4 +1,4 @@
-"""Signals that end a session: the first raises, the others are noted; what was ignored stays ignored.
+"""Signals that end a session: the first raises, later ones are recorded, ignored ones stay ignored.
 
 pytest tests/unit/launch/processes/test_interrupts.py
 """
@@ -9,20 +9,20 @@ import subprocess
 import sys
 
 from tinyworlds_gate.launch.processes.end import EndedProcess
-from tinyworlds_gate.launch.processes.interrupts import ended_by, note_ended
+from tinyworlds_gate.launch.processes.interrupts import attach_ended, ended_by
 
 RECORD = EndedProcess(7, 1.0, "python x", "SIGTERM", "ended")
 
 
 def said(code: str) -> list[str]:
-    """Run code in a process of its own, with the default handlers, and return the lines it prints."""
+    """Run code in a new process with the default handlers, and return the lines it prints."""
     head = "import os, signal, sys\nfrom tinyworlds_gate.launch.processes.interrupts import *\nme = os.getpid()\n"
     done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-def test_the_first_signal_raises_and_later_ones_are_noted() -> None:
+def test_the_first_signal_raises_and_later_ones_are_recorded() -> None:
     code = """
 signals = SessionInterrupts()
 signals.install()
@@ -40,7 +40,7 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, signal.getsignal(signa
     assert said(code) == ["the harness received SIGTERM", "SIGTERM SIGINT SIGHUP", "True True"]
 
 
-def test_a_held_signal_does_not_raise() -> None:
+def test_after_hold_no_signal_raises() -> None:
     code = """
 signals = SessionInterrupts()
 signals.install()
@@ -51,7 +51,7 @@ print(*signals.came)
     assert said(code) == ["SIGINT"]
 
 
-def test_what_is_ignored_or_handled_by_others_stays_so() -> None:
+def test_ignored_signals_and_handlers_of_others_stay() -> None:
     code = """
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, lambda *_: print("theirs"))
@@ -64,12 +64,12 @@ print(len(signals.came))
     assert said(code) == ["theirs", "0"]
 
 
-def test_no_signal_breaks_off_the_ending_of_children_not_even_the_alarm_of_a_timeout() -> None:
+def test_no_signal_interrupts_the_ending_of_children_not_even_the_alarm_of_a_timeout() -> None:
     code = """
 def fail(*_): raise TimeoutError("the test took too long")
 signal.signal(signal.SIGALRM, fail)
 try:
-    with interrupts_wait():
+    with defer_interrupts():
         os.kill(me, signal.SIGALRM)
         os.kill(me, signal.SIGINT)
         print("the children are ended")
@@ -81,24 +81,24 @@ except TimeoutError as error:
 
 def test_an_interrupt_carries_what_was_ended_because_of_it() -> None:
     first = KeyboardInterrupt()
-    note_ended(first, [RECORD])
+    attach_ended(first, [RECORD])
     assert ended_by(first) == (RECORD,)
     second = KeyboardInterrupt()
     second.__context__ = first
     assert ended_by(second) == (RECORD,), "a second signal hides nothing"
     assert ended_by(None) == ended_by(KeyboardInterrupt()) == ()
-    note_ended(RuntimeError(), [RECORD])
+    attach_ended(RuntimeError(), [RECORD])
 
 
-def test_a_held_signal_is_raised_where_the_caller_chooses() -> None:
+def test_a_deferred_signal_is_raised_where_the_caller_chooses() -> None:
     code = """
 done = []
 try:
-    with interrupts_wait() as raise_what_came:
+    with defer_interrupts() as raise_pending:
         os.kill(me, signal.SIGINT)
         done.append("the line was finished")
         try:
-            raise_what_came()
+            raise_pending()
             done.append("not reached")
         finally:
             os.kill(me, signal.SIGINT)
@@ -113,7 +113,7 @@ print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 def test_a_signal_that_came_before_an_error_is_not_lost() -> None:
     code = """
 try:
-    with interrupts_wait():
+    with defer_interrupts():
         os.kill(me, signal.SIGINT)
         raise RuntimeError("an error of another kind")
 except KeyboardInterrupt as interrupt:
@@ -122,12 +122,12 @@ except KeyboardInterrupt as interrupt:
     assert said(code) == ["an error of another kind"]
 
 
-def test_a_file_that_an_interrupt_left_open_fails_no_session_and_other_faults_are_told() -> None:
+def test_a_file_left_open_by_an_interrupt_fails_no_session_and_other_faults_are_reported() -> None:
     code = """
 import warnings
 warnings.simplefilter("error")
-told = []
-sys.unraisablehook = lambda unraisable: told.append(str(unraisable.exc_value))
+reported = []
+sys.unraisablehook = lambda unraisable: reported.append(str(unraisable.exc_value))
 signals = SessionInterrupts()
 signals.install()
 try:
@@ -143,10 +143,10 @@ class Broken:
 
 broken = Broken()
 del broken
-print(*told)
+print(*reported)
 signals.restore()
 file = open(os.devnull)
 del file
-print(len(told))
+print(len(reported))
 """
     assert said(code) == ["a defect", "2"]

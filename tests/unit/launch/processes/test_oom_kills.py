@@ -1,4 +1,4 @@
-"""The kernel's OOM kills, counted where a process is charged for its memory: files as the kernel writes them, and a
+"""OOM-kill counters of the cgroups of a process, with files as the kernel writes them and a
 real kill.
 
 pytest tests/unit/launch/processes/test_oom_kills.py
@@ -66,13 +66,13 @@ def test_the_counter_of_cgroup_v1_is_read(system: System) -> None:
 
 @pytest.mark.requirement("T1")
 def test_a_worker_in_a_cgroup_of_its_own_is_counted_there(system: System) -> None:
-    """Version 1 counts a kill in the victim's cgroup only, and no cgroup above it knows of it."""
+    """Cgroup v1 counts a kill in the victim's cgroup only, and not in its parents."""
     system.put(os.getpid(), "4:memory:/a")
     system.count("memory/a/memory.oom_control", V1.format(0))
     system.count("memory/a/job/memory.oom_control", V1.format(3))
     kills = system.kills()
     system.put(77, "4:memory:/a/job")
-    kills.look([77])
+    kills.read([77])
     assert kills.count() == 0
     system.count("memory/a/job/memory.oom_control", V1.format(4))
     assert kills.count() == 1
@@ -80,22 +80,22 @@ def test_a_worker_in_a_cgroup_of_its_own_is_counted_there(system: System) -> Non
 
 @pytest.mark.requirement("T1")
 def test_a_count_is_kept_when_its_cgroup_is_removed(system: System) -> None:
-    """A scope of systemd goes with its last process."""
+    """A systemd scope is removed with its last process."""
     system.put(os.getpid(), "0::/a")
     system.put(77, "0::/scope")
     system.count("a/memory.events", V2.format(0))
     system.count("scope/memory.events", V2.format(0))
     kills = system.kills()
-    kills.look([77])
+    kills.read([77])
     system.count("scope/memory.events", V2.format(1))
-    kills.look([77])
+    kills.read([77])
     (system.root / "scope/memory.events").unlink()
     assert kills.count() == 1
 
 
 @pytest.mark.requirement("T1")
-def test_a_kill_in_a_neighbour_s_cgroup_is_none_of_ours(system: System) -> None:
-    """Above us version 2 counts everyone's kills, so the nearest counter alone is read."""
+def test_a_kill_in_a_sibling_cgroup_is_not_counted(system: System) -> None:
+    """In cgroup v2, parents count the kills of all children, so only the nearest counter is read."""
     system.put(os.getpid(), "0::/pod/we")
     system.count("pod/we/memory.events", V2.format(0))
     system.count("pod/memory.events", V2.format(0))
@@ -106,7 +106,7 @@ def test_a_kill_in_a_neighbour_s_cgroup_is_none_of_ours(system: System) -> None:
 
 @pytest.mark.requirement("T1")
 def test_a_cgroup_without_a_counter_is_counted_by_the_one_above_it(system: System) -> None:
-    """Where the memory controller is not handed down, the cgroup above is charged."""
+    """Without the memory controller in a cgroup, its parent is charged."""
     system.put(os.getpid(), "0::/a/b/c")
     system.count("a/memory.events", V2.format(0))
     kills = system.kills()
@@ -133,12 +133,12 @@ def test_processes_that_are_gone_are_skipped(system: System) -> None:
     system.put(os.getpid(), "0::/a")
     system.count("a/memory.events", V2.format(0))
     kills = system.kills()
-    kills.look([4711, 4712])
+    kills.read([4711, 4712])
     assert kills.count() == 0
 
 
 @pytest.mark.requirement("T1")
-def test_a_real_kill_by_the_kernel_is_seen_and_a_real_kill_by_a_person_is_not() -> None:
+def test_a_real_oom_kill_is_counted_and_a_real_sigkill_is_not() -> None:
     eat = (
         "import sys, time\n"
         "open(sys.argv[1], 'w').write('0')\n"
@@ -157,7 +157,7 @@ def test_a_real_kill_by_the_kernel_is_seen_and_a_real_kill_by_a_person_is_not() 
             )
             assert process.stdout is not None
             assert process.stdout.readline() == "in\n"
-            kills.look([process.pid])
+            kills.read([process.pid])
             if not eats:
                 process.kill()
             process.communicate("go\n" if eats else None, timeout=30)

@@ -1,4 +1,4 @@
-"""The tree of a launcher that is asked for several times a second: what it reads, and when it reads all of it again."""
+"""`LaunchTree`: what it reads on each call, and when it refreshes all parents."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 
 from tests.helpers.process_projects import running, wait_for
 from tinyworlds_gate.launch.processes import tree
-from tinyworlds_gate.launch.processes.tree import WHOLE_S, LaunchTree
+from tinyworlds_gate.launch.processes.tree import REFRESH_S, LaunchTree
 from tinyworlds_gate.run.process_stat import HAS_PROC, ProcessStat, process_stat
 
 pytestmark = pytest.mark.skipif(not HAS_PROC, reason="no /proc on this system")
 
 
 class Table:
-    """A process table that a test changes; counts what was read of it. The seconds of its clock are a test's too."""
+    """A fake process table and clock; counts the reads."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **parents: int) -> None:
         self.parents = {name.removeprefix("p"): parent for name, parent in parents.items()}
@@ -43,15 +43,15 @@ def test_only_new_processes_are_read_until_two_seconds_are_over(monkeypatch: pyt
     tree = LaunchTree(clock=lambda: table.now)
     assert table.reads_of(tree, 10) == ({11}, ["1", "10", "11"])
     table.parents |= {"12": 11, "13": 1}
-    table.now += WHOLE_S / 2
+    table.now += REFRESH_S / 2
     assert table.reads_of(tree, 10) == ({11, 12}, ["12", "13"])
     assert table.reads_of(tree, 10) == ({11, 12}, [])
-    table.now += WHOLE_S
+    table.now += REFRESH_S
     assert table.reads_of(tree, 10) == ({11, 12}, ["1", "10", "11", "12", "13"])
 
 
 @pytest.mark.requirement("L3", "H5")
-def test_who_has_ended_is_no_longer_below_and_a_changed_parent_is_seen_with_the_next_whole_reading(
+def test_ended_processes_are_dropped_and_a_changed_parent_is_found_at_the_next_refresh(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = Table(monkeypatch, p1=0, p10=1, p11=10, p12=11)
@@ -61,12 +61,12 @@ def test_who_has_ended_is_no_longer_below_and_a_changed_parent_is_seen_with_the_
     assert tree.below(10) == set()
     table.parents["12"] = 10
     assert tree.below(10) == set()
-    table.now += WHOLE_S
+    table.now += REFRESH_S
     assert tree.below(10) == {12}
 
 
 @pytest.mark.requirement("L3", "H5")
-def test_real_children_are_seen_at_once(tmp_path: Path) -> None:
+def test_real_children_are_found_at_once(tmp_path: Path) -> None:
     tree = LaunchTree()
     assert tree.below(os.getpid()) == {child.pid for child in psutil.Process().children(recursive=True)}
     with running(["/bin/sh", "-c", "sleep 60 & wait"], cwd=tmp_path) as shell:
@@ -74,7 +74,7 @@ def test_real_children_are_seen_at_once(tmp_path: Path) -> None:
         assert shell.pid in tree.below(os.getpid())
 
 
-def test_a_line_of_the_process_table_is_what_psutil_says() -> None:
+def test_process_stat_agrees_with_psutil() -> None:
     own, known = process_stat(os.getpid()), psutil.Process()
     assert own is not None
     assert (own.parent, own.ended) == (known.ppid(), False)

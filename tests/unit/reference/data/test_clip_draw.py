@@ -1,4 +1,4 @@
-"""The draw of held-out clips: seeded, spread over the episodes, without repetition."""
+"""The draw of held-out clips is seeded, spread over the episodes and without repetition."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 
 
 def starts_of(sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Admissible starts of episodes with these numbers of clips, and the episode of each."""
+    """Return admissible starts of episodes with these numbers of clips, and the episode of each start."""
     episode = np.repeat(np.arange(len(sizes)) * 3 + 5, sizes)
     return np.arange(len(episode)) * 7 + 2, episode
 
 
 def fair_shares(sizes: list[int], count: int) -> list[int]:
-    """How many clips each episode gives when they take turns, fullest last: shares differ by one at most."""
+    """Return how many clips each episode provides when episodes take turns (shares differ by at most one)."""
     level = 0
     while sum(min(size, level + 1) for size in sizes) <= count and level < max(sizes):
         level += 1
@@ -61,10 +61,10 @@ def test_seeds_differ_and_in_the_long_run_every_clip_is_drawn() -> None:
     assert {start for draw in draws for start in draw} == set(starts.tolist())
 
 
-def test_all_clips_can_be_asked_for_and_one_more_is_told() -> None:
+def test_all_clips_can_be_drawn_and_one_more_is_refused() -> None:
     starts, episode = starts_of([2, 3])
     assert (draw_clips(starts, episode, 5, 0) == starts).all()
-    with pytest.raises(DataError, match="clips=6: only 5 held-out clips of this length exist; ask for at most 5"):
+    with pytest.raises(DataError, match="clips=6: only 5 held-out clips of this length exist; set clips to at most 5"):
         draw_clips(starts, episode, 6, 0)
 
 
@@ -115,14 +115,15 @@ def test_clips_of_the_two_draws_share_no_frame_of_an_episode() -> None:
     assert all(EPISODE[start] == EPISODE[start + 3] for start in first | second)
 
 
-def test_too_few_clips_of_a_draw_are_told_with_how_many_there_are() -> None:
+def test_too_few_clips_of_a_draw_are_reported_with_how_many_there_are() -> None:
     with pytest.raises(
         TooFewClipsError,
-        match=r"f\.h5: clips=7, but the 2 episodes that attempts measure, of 4 held out, can give 6 clips of 4 frames; "
-        r"hold out more or longer episodes \(held_out_fraction in profile\.yaml\), or ask for at most 6 clips",
+        match=r"f\.h5: clips=7, but the 2 episodes that attempts measure, of 4 held out, can provide only 6 clips of 4 "
+        r"frames; hold out more or longer episodes \(held_out_fraction in profile\.yaml\), or set clips in "
+        r"inference.yaml to at most 6",
     ):
         drawn(ATTEMPTS, 7)
-    with pytest.raises(TooFewClipsError, match="It needs 1 clips of 4 frames there, but the 0 episodes kept for it"):
+    with pytest.raises(TooFewClipsError, match="It needs 1 clips of 4 frames, but the 0 episodes reserved for it"):
         drawn(FINAL, 1, held_out=(3,))
-    with pytest.raises(TooFewClipsError, match="the 1 episode held out can give 3 clips"):
+    with pytest.raises(TooFewClipsError, match="the 1 episode held out can provide only 3 clips"):
         drawn(EVERYTHING, 4, held_out=(3,))

@@ -1,15 +1,14 @@
-"""Splits and clips: nothing held out is ever trained on, and draws resume exactly."""
+"""Splits and clips: training never draws held-out frames, and the sampler resumes exactly."""
 
 from __future__ import annotations
 
-from tests.helpers.shared_files import SHARED
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.helpers.data_files import frame_numbers, frames_data, numbered_frames, write_h5
+from tests.helpers.shared_files import SHARED, shared_is_required
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.clips import ClipSampler, clip_starts, copy_last_mse_by_step, gather_clips
 from tinyworlds_gate.reference.data.crafter_dataset import make_crafter
@@ -178,7 +177,7 @@ def test_copying_the_last_frame_is_measured_by_step_on_zero_to_one() -> None:
 
 
 @pytest.mark.skipif(
-    not EVAL_SET.exists() and os.environ.get("CI") != "true",
+    not EVAL_SET.exists() and not shared_is_required(),
     reason="the fixed evaluation set (../shared/eval) is not here",
 )
 def test_copying_the_last_frame_scores_the_published_number_on_the_fixed_evaluation_set() -> None:

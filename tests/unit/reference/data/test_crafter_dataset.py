@@ -1,4 +1,4 @@
-"""The generated Crafter file: the same bytes from any process, and no half file after a kill."""
+"""The generated Crafter file: identical bytes from any process, and no partial file after a kill."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_killed_generation_leaves_no_file_and_no_process_and_the_next_one_succ
 def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "crafter_27px_frames.h5"
     path.write_bytes(b"mine")
-    with pytest.raises(DataError, match="is there already and is never overwritten; fix: move it away"):
+    with pytest.raises(DataError, match="exists already and is never overwritten; fix: move it away"):
         make_crafter(path, num_frames=20, frame_size=27, episode_length=20, seed=0, workers=1)
     assert path.read_bytes() == b"mine"
 
@@ -90,7 +90,7 @@ def test_an_early_death_starts_a_new_episode_and_the_file_still_has_every_frame(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_frames": 10}, "10 frames do not fill one episode of 20"),
+        ({"num_frames": 10}, "num_frames 10 is less than one episode of 20"),
         ({"num_frames": 10**9}, "1000000000 frames need too many worlds; at most 500000"),
         ({"episode_length": 1}, "episode length 1 is not allowed; at least 2 frames"),
         ({"frame_size": 9}, "frame size 9 px is too small for Crafter; at least 18 px"),

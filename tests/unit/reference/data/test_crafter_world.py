@@ -1,4 +1,4 @@
-"""Crafter as a deterministic source: equal to stock Crafter where stock is deterministic, and repeatable elsewhere."""
+"""Deterministic Crafter equals stock Crafter where that is deterministic, and is repeatable elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinyworlds_gate.reference.data.crafter_world import DeterministicCrafter, F
 
 
 class StockInDaylight(crafter.Env):
-    """Stock Crafter but for the light."""
+    """Stock Crafter in permanent daylight."""
 
     def _update_time(self) -> None:
         self._world.daylight = 1.0

@@ -1,4 +1,4 @@
-"""From a dataset's name to its file."""
+"""Finding or generating the frames file of a dataset name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_name_becomes_a_path_in_the_data_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../secrets", "a/b", "zelda.h5", " "])
-def test_a_name_that_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=f"dataset: '{name}' is not a name; letters, digits, - and _ are allowed"):
         dataset_path(tmp_path, name, 72)
 
@@ -85,5 +85,5 @@ def test_a_broken_crafter_file_is_reported_and_left_alone(tmp_path: Path) -> Non
 
 def test_a_crafter_file_of_another_size_than_its_name_is_refused(tmp_path: Path) -> None:
     write_h5(dataset_path(tmp_path, "CRAFTER", 18), frames=numbered_frames(8, size=27))
-    with pytest.raises(DataError, match="holds frames of 27 x 27 px; its name promises 18"):
+    with pytest.raises(DataError, match="holds frames of 27 x 27 px, but its name says 18"):
         _ensure(tmp_path)

@@ -1,4 +1,4 @@
-"""A fixed evaluation set: what it must say of itself, and that no training may share its clips or worlds."""
+"""A fixed evaluation set: required contents, and refusal when the training data shares its clips or worlds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def noise(count: int, seed: int) -> np.ndarray:
 
 
 def write_set(path: Path, seed: int = 1, **changes: Any) -> Path:
-    """Three episodes of six frames with two clips of four named; ``changes`` replace or, with None, drop a dataset."""
+    """Write three episodes of six frames and two clips of four; ``changes`` replace a dataset, or drop it (None)."""
     known: dict[str, Any] = {
         "frames": noise(3 * LENGTH, seed),
         "episode": np.arange(3).repeat(LENGTH),
@@ -38,7 +38,7 @@ def write_data(path: Path, seed: int = 0) -> FramesData:
 
 
 @pytest.mark.requirement("G5")
-def test_an_evaluation_set_tells_its_clips_and_their_episodes(tmp_path: Path) -> None:
+def test_opening_an_evaluation_set_returns_its_clips_and_episodes(tmp_path: Path) -> None:
     found = open_evaluation_set(write_set(tmp_path / "e.h5"), frame_size=SIDE, length=CLIP)
     assert found.starts.tolist() == [0, 8]
     assert found.episodes.tolist() == [0, 1]
@@ -48,7 +48,7 @@ def test_an_evaluation_set_tells_its_clips_and_their_episodes(tmp_path: Path) ->
 WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"clip_starts": None},
-        r"evaluation_file: .*e\.h5 names no clips \(no dataset `clip_starts`\); name a frames file",
+        r"evaluation_file: .*e\.h5 names no clips \(no dataset `clip_starts`\); set evaluation_file to a frames file",
     ),
     ({"clip_starts": np.array([0, 0])}, r"evaluation_file: .*`clip_starts` names a clip twice; name each once"),
     ({"clip_starts": np.array([0.0, 8.0])}, r"`clip_starts` has shape \[2\] and type float64; whole numbers \[K\]"),
@@ -58,26 +58,29 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         r"the clip of 4 frames from 4 leaves its episode after 2 frames; choose an earlier",
     ),
     ({"clip_starts": np.array([16])}, r"a clip of 4 frames from 16 does not lie in the file's 18 frames"),
-    ({"episode": None}, r"evaluation_file: .* does not say where its episodes begin .* so the error has no interval"),
+    ({"episode": None}, r"evaluation_file: .* does not record its episodes .* so no confidence interval"),
     (
         {"frames": np.zeros((18, 8, 8, 3), np.uint8)},
         r"holds frames of 8 x 8 px, but the models are trained on 16 x 16; .* never resized. Set frame_size to 8, or",
     ),
-    ({"frames": np.zeros((18, SIDE, SIDE), np.uint8)}, r"`frames` has shape .*; name a frames file with `episode` and"),
+    (
+        {"frames": np.zeros((18, SIDE, SIDE), np.uint8)},
+        r"`frames` has shape .*; set evaluation_file to a frames file with `episode` and",
+    ),
 ]
 
 
 @pytest.mark.requirement("G5")
 @pytest.mark.parametrize(("changes", "said"), WRONG, ids=[said[:30] for _, said in WRONG])
-def test_what_is_no_evaluation_set_is_told_with_the_setting_and_its_fix(
+def test_a_file_that_is_not_an_evaluation_set_is_reported_with_the_setting_and_its_fix(
     tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(DataError, match=said):
         open_evaluation_set(write_set(tmp_path / "e.h5", **changes), frame_size=SIDE, length=CLIP)
 
 
-def test_a_missing_evaluation_set_is_told_with_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.h5: there is no such file; .* or leave evaluation_file out"):
+def test_a_missing_evaluation_set_is_reported_with_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.h5: there is no such file; .* or leave it out"):
         open_evaluation_set(tmp_path / "gone.h5", frame_size=SIDE, length=CLIP)
 
 
@@ -89,7 +92,7 @@ def test_an_evaluation_set_of_other_frames_is_not_seen(tmp_path: Path) -> None:
 
 
 def planted(count: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The first frames of the clip from 8 become frames of the training data's episode 9, a held-out one or not."""
+    """Overwrite the first frames of the clip at 8 with frames of episode 9 of the training data."""
 
     def plant(frames: np.ndarray) -> np.ndarray:
         frames[8 : 8 + count] = noise(10 * LENGTH, 0)[55 : 55 + count]
@@ -100,13 +103,11 @@ def planted(count: int) -> Callable[[np.ndarray], np.ndarray]:
 
 @pytest.mark.requirement("G5")
 @pytest.mark.parametrize("count", [2, 4])
-def test_a_clip_of_which_half_stands_in_the_training_data_is_refused(tmp_path: Path, count: int) -> None:
+def test_a_clip_that_is_half_in_the_training_data_is_refused(tmp_path: Path, count: int) -> None:
     data = write_data(tmp_path / "d.h5")
     path = write_set(tmp_path / "e.h5", frames=planted(count)(noise(3 * LENGTH, 1)))
     found = open_evaluation_set(path, frame_size=SIDE, length=CLIP)
-    said = (
-        rf"1 of the 2 clips of .*e\.h5 stand in .*d\.h5, the clip from 8 with {count} of its 4 frames: a verdict there"
-    )
+    said = rf"1 of the 2 clips of .*e\.h5 occur in .*d\.h5, the clip from 8 with {count} of its 4 frames\. The verdict"
     with pytest.raises(DataError, match=said):
         require_unseen(found, data, length=CLIP)
 
@@ -146,6 +147,6 @@ def test_a_crafter_world_in_both_files_is_refused_whatever_was_played_in_it(tmp_
     crafter(write_data(tmp_path / "d.h5").path, 1)
     data = load_frames(tmp_path / "d.h5")
     found = open_evaluation_set(crafter(write_set(tmp_path / "e.h5"), 1), frame_size=SIDE, length=CLIP)
-    with pytest.raises(DataError, match=r"both play in Crafter's world 1009 \(by their `seed`\): .* with another seed"):
+    with pytest.raises(DataError, match=r"both use Crafter's world 1009 \(by their `seed`\), .* with another seed"):
         require_unseen(found, data, length=CLIP)
     assert require_unseen(replace(found, attrs={"game": "crafter", "seed": 2}), data, length=CLIP) == 0

@@ -1,4 +1,4 @@
-"""Fetching the ZELDA frames: against a hub on loopback that works, and against ones that do not."""
+"""Fetching the ZELDA frames from working and failing hubs on loopback."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tinyworlds_gate.reference.data.frames_file import load_frames
 
 @pytest.fixture
 def zelda(tmp_path: Path) -> bytes:
-    """A whole frames file of noise, as bytes."""
+    """A complete frames file of noise, as bytes."""
     noise = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     return write_h5(tmp_path / "source.h5", frames=noise).read_bytes()
 
 
 def _left(root: Path) -> list[str]:
-    """Names in data/ that are not the lock."""
+    """Return the names in data/ except the lock file."""
     return [file.name for file in (root / "data").iterdir() if not file.name.endswith(".lock")]
 
 
@@ -55,7 +55,8 @@ def test_a_connection_that_breaks_once_is_resumed(tmp_path: Path, zelda: bytes) 
 
 
 def test_a_repository_without_the_file_is_one_clear_error(tmp_path: Path) -> None:
-    with serving(Hub(None)) as hub, pytest.raises(DataError, match=r"AlmondGod/tinyworlds at .* does not exist there"):
+    refused = r"AlmondGod/tinyworlds at .* does not exist or is not public"
+    with serving(Hub(None)) as hub, pytest.raises(DataError, match=refused):
         fetch_zelda(tmp_path, hub.endpoint)
     assert _left(tmp_path) == []
 
@@ -74,17 +75,17 @@ def test_a_hub_that_refuses_connections_is_one_clear_error(tmp_path: Path) -> No
 def test_a_short_body_is_refused_and_not_kept(tmp_path: Path, zelda: bytes) -> None:
     with (
         serving(Hub(zelda, send_only=5000)) as hub,
-        pytest.raises(DataError, match=r"came incomplete .*nothing was kept"),
+        pytest.raises(DataError, match=r"the download is incomplete .*nothing was kept"),
     ):
         fetch_zelda(tmp_path, hub.endpoint)
     assert _left(tmp_path) == []
 
 
 @pytest.mark.parametrize("body", [b"<html>log in first</html>", b""])
-def test_what_is_no_frames_file_is_thrown_away(tmp_path: Path, body: bytes) -> None:
+def test_a_download_that_is_not_a_frames_file_is_removed(tmp_path: Path, body: bytes) -> None:
     with (
         serving(Hub(body)) as hub,
-        pytest.raises(DataError, match="it was thrown away; fix: run `tinyworlds-gate data fetch"),
+        pytest.raises(DataError, match="it was deleted; fix: run `tinyworlds-gate data fetch"),
     ):
         fetch_zelda(tmp_path, hub.endpoint)
     assert _left(tmp_path) == []
@@ -93,7 +94,7 @@ def test_what_is_no_frames_file_is_thrown_away(tmp_path: Path, body: bytes) -> N
 def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path, zelda: bytes) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "zelda_frames.h5").write_bytes(b"mine")
-    with serving(Hub(zelda)) as hub, pytest.raises(DataError, match="is there already and is never overwritten"):
+    with serving(Hub(zelda)) as hub, pytest.raises(DataError, match="exists already and is never overwritten"):
         fetch_zelda(tmp_path, hub.endpoint)
     assert (tmp_path / "data" / "zelda_frames.h5").read_bytes() == b"mine"
     assert hub.requests == []

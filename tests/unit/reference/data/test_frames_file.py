@@ -1,4 +1,4 @@
-"""Frames files: what is read from a good one, and the one clear sentence for each bad one."""
+"""Frames files: what is read from a valid file, and the error for each kind of invalid file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.helpers.data_files import frame_numbers, numbered_frames, write_h5
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.clips import to_model_range
 from tinyworlds_gate.reference.data.frames_file import check_frames_file, load_frames, stride_from_fps
-from tinyworlds_gate.reference.data.frames_writer import exclusive, new_frames_file
+from tinyworlds_gate.reference.data.frames_writer import new_frames_file, write_lock
 
 
 def test_every_dataset_of_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "data" / "game_frames.h5"
     frames, episode = numbered_frames(40), np.arange(40) // 10
     actions, position = np.arange(40, dtype=np.uint8) % 6, np.arange(80, dtype=np.int16).reshape(40, 2)
-    with exclusive(path), new_frames_file(path) as writer:
+    with write_lock(path), new_frames_file(path) as writer:
         writer.set_attrs({"game": "x", "seed": 3})
         for part in (np.s_[:15], np.s_[15:]):
             writer.append(frames[part], actions=actions[part], episode=episode[part], player_position=position[part])
@@ -78,7 +78,7 @@ def test_fifteen_frames_a_second_is_a_stride_of_four() -> None:
 
 
 def test_a_stride_below_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="stride 0 is not allowed: a whole number of at least 1"):
+    with pytest.raises(DataError, match="stride 0 is not allowed: an integer of at least 1"):
         load_frames(tmp_path / "g.h5", stride=0)
 
 
@@ -107,7 +107,7 @@ def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
         load_frames(path)
 
 
-def test_a_truncated_file_tells_how_much_of_it_is_there(tmp_path: Path) -> None:
+def test_the_error_for_a_truncated_file_has_both_sizes(tmp_path: Path) -> None:
     path = write_h5(tmp_path / "crafter_8px_frames.h5", frames=numbered_frames(50))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -158,7 +158,7 @@ def test_damage_inside_the_pixels_is_found_on_reading(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_wrongly_shaped_file_tells_what_it_holds_and_what_is_needed(
+def test_the_error_for_a_wrong_shape_has_the_actual_and_the_required_one(
     tmp_path: Path, datasets: dict[str, np.ndarray], message: str
 ) -> None:
     path = write_h5(tmp_path / "zelda_frames.h5", **datasets)
@@ -172,7 +172,7 @@ def test_a_wrongly_shaped_file_tells_what_it_holds_and_what_is_needed(
 
 def test_frames_that_are_not_square_are_not_cropped_silently(tmp_path: Path) -> None:
     path = write_h5(tmp_path / "pong_frames.h5", frames=np.zeros((4, 8, 12, 3), np.uint8))
-    with pytest.raises(DataError, match=r"frames are 8 x 12 pixels; square ones are needed .*--frame-size 8"):
+    with pytest.raises(DataError, match=r"frames are 8 x 12 pixels; square frames are needed .*--frame-size 8"):
         load_frames(path, frame_size=8)
     assert load_frames(path).frames.shape == (4, 8, 12, 3)
 
@@ -181,7 +181,7 @@ def test_an_error_while_writing_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "data" / "pong_frames.h5"
 
     def interrupted() -> None:
-        with exclusive(path), new_frames_file(path) as writer:
+        with write_lock(path), new_frames_file(path) as writer:
             writer.append(numbered_frames(3))
             raise KeyboardInterrupt
 
@@ -192,7 +192,7 @@ def test_an_error_while_writing_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_source_without_frames_makes_no_file(tmp_path: Path) -> None:
     path = tmp_path / "pong_frames.h5"
-    with pytest.raises(DataError, match="was not written: the source gave no frame"), new_frames_file(path):
+    with pytest.raises(DataError, match="was not written: the source has no frame"), new_frames_file(path):
         pass
     assert not path.exists()
 

@@ -1,17 +1,17 @@
-"""Frames that no stage trains on: cutting them off, and seeing whether a clip was trained on after all.
+"""Held-out frames of a checkout: cutting them from a file, and detecting clips that were trained on.
 
 pytest tests/unit/reference/data/test_held_out_frames.py
 """
 
 from __future__ import annotations
 
-from tests.helpers.commands import REPOSITORY
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from tests.helpers.commands import REPOSITORY
 from tests.helpers.stand_in import write_bars
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.config.load import resolve_settings
@@ -22,14 +22,13 @@ from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reference.data.split import split_episodes
 
 
-
 def frames_of(path: Path) -> np.ndarray:
     with h5py.File(path) as file:
         return np.asarray(file["frames"][:])
 
 
 def plain_frames(path: Path, count: int = 400) -> Path:
-    """A file without episodes whose every frame is another."""
+    """Write a file without episodes whose frames all differ."""
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         file.create_dataset("frames", data=rng.integers(0, 256, (count, 4, 4, 3), np.uint8))
@@ -59,7 +58,7 @@ def test_a_file_without_episodes_is_cut_at_the_ends_of_spans_which_become_episod
 def test_nothing_is_overwritten_and_numbers_are_checked(tmp_path: Path) -> None:
     source = plain_frames(tmp_path / "all.h5")
     (tmp_path / "train.h5").touch()
-    with pytest.raises(DataError, match=r"train\.h5 is there already and is never overwritten"):
+    with pytest.raises(DataError, match=r"train\.h5 exists already and is never overwritten"):
         hold_out(source, tmp_path / "train.h5", tmp_path / "out.h5")
     with pytest.raises(DataError, match=r"--fraction 1 is not allowed; it must lie between 0 and 1"):
         hold_out(source, tmp_path / "a.h5", tmp_path / "b.h5", fraction=1.0)
@@ -88,7 +87,7 @@ def test_a_clip_that_was_trained_on_is_found_at_any_stride(tmp_path: Path, strid
 
 @pytest.mark.requirement("G5")
 def test_single_frames_that_were_seen_make_no_seen_clip(tmp_path: Path) -> None:
-    """A black screen stands in both files; the clip around it does not."""
+    """A black frame occurs in both files, but the clip around it does not."""
     frames = frames_of(plain_frames(tmp_path / "a.h5", 40))
     other = np.concatenate([frames[::2], frames[1::2]])
     with h5py.File(tmp_path / "shuffled.h5", "w") as file:
@@ -98,7 +97,7 @@ def test_single_frames_that_were_seen_make_no_seen_clip(tmp_path: Path) -> None:
 
 def test_files_of_different_sizes_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"frames of 16 x 16 px, .* of 4 x 4: whether a clip was trained on cannot be seen"
+        DataError, match=r"frames of 16 x 16 px, .* of 4 x 4: it is impossible to check whether a clip was trained on"
     ):
         seen_clips(plain_frames(tmp_path / "a.h5"), write_bars(tmp_path / "b.h5", 4), [0], 4, stride=1)
 

@@ -1,4 +1,4 @@
-"""Videos become frames files: centre square, size and rate as asked, one clear error otherwise."""
+"""Importing a video: centre crop, frame size and rate, and errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinyworlds_gate.reference.data.import_video import centre_square, import_vi
 
 
 def _brightening(count: int, height: int = 48, width: int = 80) -> np.ndarray:
-    """Frame i is grey of brightness 3 i, with a black left and right quarter outside of the centre square."""
+    """Write a video: frame i is grey of brightness 3 i, with black quarters left and right of the centre square."""
     frames = np.zeros((count, height, width, 3), np.uint8)
     border = (width - height) // 2
     frames[:, :, border : width - border] = (np.arange(count) * 3)[:, None, None, None]
@@ -24,7 +24,7 @@ def _brightening(count: int, height: int = 48, width: int = 80) -> np.ndarray:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """Two seconds at 30 frames a second."""
+    """A video of two seconds at 30 frames per second."""
     return write_video(tmp_path / "play.mp4", _brightening(60), fps=30)
 
 
@@ -51,7 +51,7 @@ def test_the_rate_can_be_chosen_up_to_the_videos_own(tmp_path: Path, video: Path
 
 
 def test_a_rate_above_the_videos_own_is_refused(tmp_path: Path, video: Path) -> None:
-    with pytest.raises(DataError, match=r"--fps 60 is not allowed: play.mp4 has 30 frames a second, .*fix: --fps 15"):
+    with pytest.raises(DataError, match=r"--fps 60 is not allowed: play.mp4 has 30 frames per second; fix: --fps 15"):
         import_video(video, "foo", project_root=tmp_path, fps=60)
     assert not (tmp_path / "data" / "foo_frames.h5").exists()
 
@@ -64,7 +64,7 @@ def test_the_centre_square_is_kept_whichever_side_is_longer() -> None:
 
 def test_an_existing_dataset_is_not_overwritten(tmp_path: Path, video: Path) -> None:
     import_video(video, "foo", project_root=tmp_path, frame_size=16)
-    with pytest.raises(DataError, match=r"foo_frames\.h5 is there already and is never overwritten"):
+    with pytest.raises(DataError, match=r"foo_frames\.h5 exists already and is never overwritten"):
         import_video(video, "foo", project_root=tmp_path, frame_size=16)
 
 
@@ -112,7 +112,7 @@ def test_a_file_with_sound_only_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "frame_size", "message"),
     [
-        ("crafter", 32, "--name crafter belongs to the generated dataset"),
+        ("crafter", 32, "--name crafter is reserved for the generated dataset"),
         ("foo/bar", 32, "dataset: 'foo/bar' is not a name"),
         ("foo", 4, "--frame-size 4 is not allowed; at least 8 pixels"),
     ],

@@ -1,4 +1,4 @@
-"""MaskGIT decoding: its schedule, what it may not touch, sampling and refusals."""
+"""MaskGIT decoding: schedule, unchanged context, sampling and refused settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.small_worlds import SMALL, frames, world_models
+from tests.helpers.small_models import SMALL, frames, world_models
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
 from tinyworlds_gate.reference.models.maskgit import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers.small_worlds import SMALL, frames, liven
+from tests.helpers.small_models import SMALL, frames, randomize
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.attention import SelfAttention, SpatialAttention, TemporalAttention
 from tinyworlds_gate.reference.models.blocks import SpaceTimeBlock, SwiGLU
@@ -17,7 +17,7 @@ from tinyworlds_gate.reference.models.norms import ConditionedNorm
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, frames_to_patches, patches_to_frames
 from tinyworlds_gate.reference.models.positions import MAX_FRAMES, spatial_code, split_embedding, temporal_code
 from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
-from tinyworlds_gate.reference.rollout.steps import weights_in_one
+from tinyworlds_gate.reference.rollout.steps import fuse_models
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_frames_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
 
 def test_a_conditioned_norm_without_conditioning_is_a_plain_layer_norm() -> None:
     norm, x = ConditionedNorm(8, 2), torch.randn(1, 3, 5, 8)
-    liven(norm)
+    randomize(norm)
     assert torch.allclose(norm(x), torch.nn.functional.layer_norm(x, (8,)), atol=1e-6)
 
 
 def test_action_t_minus_1_acts_on_frame_t() -> None:
     norm, x, actions = ConditionedNorm(8, 2), torch.randn(1, 3, 5, 8), torch.randn(1, 2, 2)
-    liven(norm)
+    randomize(norm)
     changed = actions.clone()
     changed[:, 0] += 1
     moved = (norm(x, changed) - norm(x, actions)).abs().amax(dim=(0, 2, 3))
@@ -85,7 +85,7 @@ def test_action_t_minus_1_acts_on_frame_t() -> None:
 
 def test_one_action_per_frame_acts_on_its_own_frame() -> None:
     norm, x, actions = ConditionedNorm(8, 2), torch.randn(1, 3, 5, 8), torch.randn(1, 3, 2)
-    liven(norm)
+    randomize(norm)
     assert torch.allclose(norm(x, actions)[:, 1:], norm(x, actions[:, 1:])[:, 1:], atol=1e-6)
 
 
@@ -95,7 +95,7 @@ def test_a_wrong_number_of_actions_is_refused() -> None:
 
 
 def attention_by_definition(part: SpatialAttention | TemporalAttention, x_SLE: Tensor, *, causal: bool) -> Tensor:
-    """`norm(x + attention(x))` for sequences [S, L, E], written out, with the key bias in."""
+    """Reference implementation of `norm(x + attention(x))` for sequences [S, L, E], including the key bias."""
     S, L, E = x_SLE.shape
     q, k, v = (
         project(x_SLE).view(S, L, part.num_heads, part.head_dim).transpose(1, 2)
@@ -110,14 +110,14 @@ def attention_by_definition(part: SpatialAttention | TemporalAttention, x_SLE: T
 
 def test_spatial_attention_mixes_the_patches_of_each_frame() -> None:
     part, x = SpatialAttention(24, 2, None), torch.randn(2, 3, 5, 24)
-    liven(part)
+    randomize(part)
     expected = attention_by_definition(part, x.flatten(0, 1), causal=False).view(x.shape)
     assert torch.allclose(part(x), expected, atol=1e-5)
 
 
 def test_temporal_attention_mixes_each_place_with_its_own_past() -> None:
     part, x = TemporalAttention(24, 2, None), torch.randn(2, 3, 5, 24)
-    liven(part)
+    randomize(part)
     sequences = x.transpose(1, 2).flatten(0, 1)
     expected = attention_by_definition(part, sequences, causal=True).view(2, 5, 3, 24).transpose(1, 2)
     assert torch.allclose(part(x)[0], expected, atol=1e-5)
@@ -126,7 +126,7 @@ def test_temporal_attention_mixes_each_place_with_its_own_past() -> None:
 @pytest.mark.parametrize("new_frames", [1, 2])
 def test_extending_a_past_equals_the_whole_clip_at_once(new_frames: int) -> None:
     transformer = SpaceTimeTransformer(SMALL, conditioning_dim=2)
-    liven(transformer)
+    randomize(transformer)
     x, actions = torch.randn(2, 5, 6, 24), torch.randn(2, 4, 2)
     seen = 5 - new_frames
     _, past = transformer.extend(x[:, :seen], actions[:, : seen - 1])
@@ -137,7 +137,7 @@ def test_extending_a_past_equals_the_whole_clip_at_once(new_frames: int) -> None
 @pytest.mark.parametrize("steps", [2, 3])
 def test_the_modulations_of_all_norms_at_once_are_those_of_each(steps: int) -> None:
     transformer, x = SpaceTimeTransformer(SMALL, conditioning_dim=2), torch.randn(2, 3, 6, 24)
-    liven(transformer)
+    randomize(transformer)
     actions = torch.randn(2, steps, 2)
     for block, at_once in zip(transformer.blocks, transformer.modulations(actions, 3), strict=True):
         assert isinstance(block, SpaceTimeBlock)
@@ -148,9 +148,9 @@ def test_the_modulations_of_all_norms_at_once_are_those_of_each(steps: int) -> N
 
 def test_weights_in_one_tensor_change_no_result_and_are_apart_again_afterwards() -> None:
     transformer, x = SpaceTimeTransformer(SMALL), torch.randn(2, 3, 6, 24)
-    liven(transformer)
+    randomize(transformer)
     parts = [part for part in transformer.modules() if isinstance(part, SelfAttention | SwiGLU)]
-    with weights_in_one(transformer, dtype=torch.float32) as weights:
+    with fuse_models(transformer, dtype=torch.float32) as weights:
         assert len(parts) == 3 * len(transformer.blocks)
         projections, stack = weights
         assert isinstance(projections, list)
@@ -168,7 +168,7 @@ def test_a_clip_beyond_the_limit_is_refused() -> None:
 
 def test_a_compiled_block_takes_the_answer_that_was_found_before_and_does_not_ask() -> None:
     def either(x: Tensor) -> Tensor:
-        return x + 1 if spatial_attention.fit(4) else x - 1
+        return x + 1 if spatial_attention.supports(4) else x - 1
 
     x = torch.zeros(2)
     assert torch.equal(torch.compile(either, fullgraph=True, backend="eager")(x), either(x))

@@ -1,10 +1,10 @@
-"""The sizes of a model: what is refused, and what follows from them."""
+"""The sizes of a model: refused values and derived numbers."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.helpers.small_worlds import sizes
+from tests.helpers.small_models import sizes
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 

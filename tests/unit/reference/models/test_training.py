@@ -1,4 +1,4 @@
-"""What training relies on: causality, losses, masks, starting weights, gradients, decay, autocast and compilation."""
+"""Causality, losses, masks, initialisation, gradients, weight decay, autocast and compilation of the models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.helpers.small_worlds import SMALL, frames, liven, world_models
+from tests.helpers.small_models import SMALL, frames, randomize, world_models
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
@@ -132,7 +132,7 @@ def test_film_and_mask_tokens_start_as_the_architecture_says() -> None:
 
 
 def losses() -> dict[str, tuple[nn.Module, Callable[[], Tensor]]]:
-    """Each model and one training loss of it."""
+    """Return each model with a function that computes one training loss."""
     models, clip = world_models(), frames()
     tokenizer, actions, dynamics = models.tokenizer.train(), models.latent_actions.train(), models.dynamics.train()
     latents, indices = tokenizer.encode(clip).detach(), tokenizer.tokenize(clip)
@@ -215,7 +215,7 @@ def test_a_few_updates_lower_the_tokenizer_loss() -> None:
 
 
 def test_the_key_bias_keeps_still_and_changes_nothing() -> None:
-    tokenizer = liven(VideoTokenizer(SMALL))
+    tokenizer = randomize(VideoTokenizer(SMALL))
     before = tokenizer(frames()).recon
     for name, parameter in tokenizer.named_parameters():
         if name.endswith("k_proj.bias"):

@@ -1,4 +1,4 @@
-"""The fork's own checkpoints and clips: our rollouts score what its code scored (`test_gate_score.py`: by the command).
+"""Rollouts of the TinyWorlds fork's checkpoints reproduce its scores (`test_gate_score.py` tests the command).
 
 Run the long rows too: pytest tests/unit/reference/rollout/test_foreign_run.py -m "slow or not slow"
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.helpers.commands import TEST_DATA
 from tinyworlds_gate.reference.models.sizes import ModelSizes
-from tinyworlds_gate.reference.rollout.rollout import copy_last, rollout, tokenizer_reconstruction
+from tinyworlds_gate.reference.rollout.rollout import copy_last, rollout
 from tinyworlds_gate.reference.rollout.world_models import WorldModels, load_world_models
 
 FOREIGN_RUN = TEST_DATA / "foreign_run"
@@ -47,14 +47,14 @@ def fork_models() -> WorldModels:
 
 
 def true_frames(start: int) -> Tensor:
-    """The clip's context and future, `[1, T, C, H, W]` in [-1, 1]."""
+    """Return context and future of the clip, `[1, T, C, H, W]` in [-1, 1]."""
     with h5py.File(FOREIGN_RUN / "clips.h5") as file:
         pixels = torch.from_numpy(file["frames"][start : start + CONTEXT + STEPS])
     return pixels.permute(0, 3, 1, 2)[None].float() / 127.5 - 1
 
 
 def mse_by_frame(ours: Tensor, true: Tensor) -> list[float]:
-    """Per frame, over pixels and channels mapped to [0, 1]."""
+    """Return the MSE per frame over pixels and channels, frames mapped to [0, 1]."""
     values: list[float] = ((ours - true) / 2).square().mean(dim=(0, 2, 3, 4)).tolist()
     return values
 
@@ -62,7 +62,8 @@ def mse_by_frame(ours: Tensor, true: Tensor) -> list[float]:
 @each_clip
 def test_the_reconstruction_scores_what_the_fork_scored(clip: dict[str, Any]) -> None:
     true = true_frames(clip["start"])[:, : CONTEXT + 1]
-    ours = mse_by_frame(tokenizer_reconstruction(fork_models().tokenizer, true), true)
+    tokenizer = fork_models().tokenizer
+    ours = mse_by_frame(tokenizer.decode(tokenizer.encode(true)).clamp(-1, 1), true)
     assert sum(ours) / len(ours) == pytest.approx(clip["tokenizer_recon_mse"], rel=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""The real inference run on tiny checkpoints: its log, its measures, its picture, and what it refuses.
+"""The inference run on tiny checkpoints: log, measures, picture and refused settings.
 
 The checkpoints are those that the tests of the stages trained; the process is the real script.
 """
@@ -22,7 +22,8 @@ from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.gate.evidence import InferenceLog, check_new_picture, existing_pictures, parse_inference_log
-from tinyworlds_gate.gate.measures.summary import read_raw, summarise
+from tinyworlds_gate.gate.measures.raw import read_raw
+from tinyworlds_gate.gate.measures.summary import summarise
 from tinyworlds_gate.reference.data.split import split_episodes
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
@@ -53,7 +54,7 @@ def infer(project: TinyStages, name: str, **overrides: object) -> Run:
 
 
 def refused(done: Finished) -> str:
-    """The sentence of a run that ended with exit code 3."""
+    """Return the error line of a run that ended with exit code 3."""
     assert done.exit_code == 3, done.output
     assert "Traceback" not in done.output
     assert "Inference stats" not in done.output
@@ -85,7 +86,7 @@ def test_the_error_in_the_log_is_the_mean_over_the_clips_of_the_measures(standar
 
 @pytest.mark.requirement("G5")
 def test_the_clips_are_held_out_and_the_baselines_are_those_of_the_pixels(standard: Run) -> None:
-    """Copy-last and the mean frame are computed again here from the file's bytes."""
+    """The test computes copy-last and mean-frame errors from the file's bytes."""
     frames, episode = moving_squares()
     pixels = frames.astype(np.float64) / 255
     split = split_episodes(episode, 0.25, 0)
@@ -153,7 +154,7 @@ def test_another_clip_seed_draws_other_clips(project: TinyStages, standard: Run)
 
 @pytest.fixture(scope="session")
 def lively(project: TinyStages) -> dict[str, object]:
-    """Checkpoints whose every layer matters: twelve updates leave models that answer the same to everything."""
+    """Checkpoints with randomised weights, since models after twelve updates predict the same for any input."""
     for stage in STAGES:
         source = project.checkpoint("whole", stage, 11)
         generator = torch.Generator().manual_seed(1)
@@ -218,7 +219,7 @@ def test_the_batch_size_changes_no_number_not_even_those_of_random_actions(
 
 
 def test_every_token_of_the_true_and_of_the_generated_frames_is_counted(standard: Run) -> None:
-    """Nine clips; four tokens a frame; the tokenizer saw three frames of each, three were generated."""
+    """Nine clips with four tokens per frame: three tokenised and three generated frames each."""
     for key in ("token_counts", "generated_token_counts"):
         assert len(standard.raw[key]) == 16
         assert sum(standard.raw[key]) == 9 * 3 * 4
@@ -256,18 +257,24 @@ def test_a_horizon_of_two_generates_two_frames_a_step(project: TinyStages) -> No
             {"split_seed": 3},
             "split_seed=3 for inference, but .*_step_11 was trained on the same file with split_seed=0",
         ),
-        ({"held_out_fraction": 0.5}, "clips it has trained on would be measured; set held_out_fraction=0.25"),
-        ({"clips": 1000}, "clips=1000, but the 3 episodes held out can give 36 clips of 5 frames; hold out more"),
-        ({"generation_steps": 20}, "3 episodes held out can give 0 clips of 22 frames; .* or lower generation_steps"),
+        ({"held_out_fraction": 0.5}, "so training clips would be measured; set held_out_fraction=0.25"),
+        (
+            {"clips": 1000},
+            "clips=1000, but the 3 episodes held out can provide only 36 clips of 5 frames; ",
+        ),
+        (
+            {"generation_steps": 20},
+            "3 episodes held out can provide only 0 clips of 22 .* or lower generation_steps",
+        ),
         (
             {"context_window": 3},
             "context_window=3 and prediction_horizon=1 need 4 frames, but the models were trained on 3",
         ),
         ({"data_path": "data/gone.h5"}, "data/gone.h5: there is no such file"),
-        ({"dynamics_path": None}, "dynamics_path is not set; give dynamics_path="),
+        ({"dynamics_path": None}, "dynamics_path is not set; set dynamics_path="),
         ({"dynamics_path": "results/none/dynamics_step_3"}, "dynamics_step_3 does not exist"),
         ({"teacher_force": True}, "unknown key `teacher_force`"),
-        ({"use_gt_actions": False}, "`use_gt_actions` asks for what this target cannot do"),
+        ({"use_gt_actions": False}, "`use_gt_actions` is not supported"),
     ],
 )
 def test_a_run_that_cannot_be_honest_is_refused_in_one_sentence(
@@ -280,7 +287,7 @@ def test_a_run_that_cannot_be_honest_is_refused_in_one_sentence(
 
 
 def test_clips_of_another_file_may_be_split_in_another_way(project: TinyStages, tmp_path: Path) -> None:
-    """The split is compared on the same file only: on a file that no stage has seen every episode is held out."""
+    """The split is compared for the same file only: in a file without training, every episode is held out."""
     import h5py
 
     frames, episode = moving_squares(seed=9)
@@ -292,7 +299,7 @@ def test_clips_of_another_file_may_be_split_in_another_way(project: TinyStages, 
 
 
 @pytest.mark.requirement("G2")
-def test_the_newest_valid_checkpoints_of_this_run_are_taken_when_asked_for(project: TinyStages, tmp_path: Path) -> None:
+def test_the_newest_valid_checkpoints_of_this_run_are_used_on_request(project: TinyStages, tmp_path: Path) -> None:
     none_given: dict[str, object] = {f"{stage}_path": None for stage in STAGES}
     run = infer(project, "latest", use_latest_checkpoints=True, **none_given)
     assert run.log.checkpoints["dynamics"] == str(project.checkpoint("whole", "dynamics", 11))

@@ -1,4 +1,4 @@
-"""What a stage leaves beside its history: checkpoints with all that a resume needs, pictures, log lines, W&B runs."""
+"""Outputs of a stage: checkpoints with everything a resume needs, pictures, log lines and W&B runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests.helpers.tiny_stages import STAGE, TRAINING, TinyStages, trained_stages
-from tinyworlds_gate.checkpoints import mark_gated
 from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
+from tinyworlds_gate.checkpoints.retention import mark_gated
 from tinyworlds_gate.evidence.metrics.local import read_history
 from tinyworlds_gate.evidence.metrics.wandb_reader import Patience, ask
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun
@@ -70,7 +70,7 @@ def test_the_config_in_a_checkpoint_is_plain_data_with_every_size(project: TinyS
     expected = {**TRAINING, **STAGE, "stage": stage}
     distributed = expected.pop("distributed")
     shown = {key: config[key] for key in expected}
-    # torchrun's two workers are told on the command line, as the harness does.
+    # The two workers of torchrun are on the command line, as in the harness.
     workers = {"nproc_per_node": 2} if stage == "dynamics" else {}
     assert shown == {**expected, **workers}
     assert config["distributed"]["use_ddp"] == (stage == "dynamics")
@@ -145,7 +145,7 @@ def test_where_a_chunk_resumed_from_and_what_a_gate_was_judged_on_outlive_prunin
     ]
 
 
-def test_an_old_checkpoint_that_cannot_be_removed_is_told_and_training_goes_on(project: TinyStages) -> None:
+def test_an_old_checkpoint_that_cannot_be_removed_is_reported_and_training_goes_on(project: TinyStages) -> None:
     folder = project.run_root("kept") / "video_tokenizer" / "checkpoints"
     (folder / ".gated-stage").mkdir(parents=True)  # what has to stay cannot be read
     settings = {"n_updates": 3, "log_interval": 1, "keep_checkpoints": 1}
@@ -156,8 +156,8 @@ def test_an_old_checkpoint_that_cannot_be_removed_is_told_and_training_goes_on(p
 
 
 @pytest.mark.requirement("S4")
-def test_a_disk_that_cannot_hold_one_checkpoint_is_told_before_training(project: TinyStages) -> None:
-    """A file system of 64 KiB, in a mount namespace of the stage's own."""
+def test_a_disk_that_cannot_hold_one_checkpoint_is_reported_before_training(project: TinyStages) -> None:
+    """Run the stage in its own mount namespace with a file system of 64 KiB."""
     folder = project.run_root("small")
     folder.mkdir(parents=True)
     with_disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
@@ -175,13 +175,13 @@ def test_a_disk_that_cannot_hold_one_checkpoint_is_told_before_training(project:
         timeout=120,
     )
     assert done.returncode == 3, done.stderr
-    told = done.stderr.splitlines()[-1]
+    message = done.stderr.splitlines()[-1]
     assert re.search(
         r"^\[video_tokenizer\] error: video_tokenizer: nothing was trained, since no checkpoint could be saved: "
-        r"No space left on device: a checkpoint takes 0\.\d MiB, and 0\.1 MiB are free on the disk of ",
-        told,
+        r"No space left on device: a checkpoint takes \d+\.\d KiB, and \d+\.\d KiB are free on the disk of ",
+        message,
     )
-    assert full_disk(done.stderr, []) == told, "the loop stops, and does not retune"
+    assert full_disk(done.stderr, []) == message, "the loop stops, and does not retune"
     assert "update" not in done.stdout
     assert not project.history("small", "video_tokenizer").exists()
 

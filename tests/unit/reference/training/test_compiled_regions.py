@@ -1,4 +1,4 @@
-"""Compiled parts compute what plain ones do; on a CPU, since that needs no GPU (others: tests/gpu/test_kernels.py).
+"""Compiled regions compute the same as eager ones, on a CPU (for a GPU: tests/gpu/test_kernels.py).
 
 python -m pytest tests/unit/reference/training/test_compiled_regions.py -m slow
 """
@@ -24,7 +24,7 @@ def _loss_and_gradients(*, compiled: bool) -> tuple[float, dict[str, torch.Tenso
     model = VideoTokenizer(SIZES)
     frames = torch.rand(2, SIZES.context_length, 3, SIZES.frame_size, SIZES.frame_size) * 2 - 1
     if compiled:
-        compile_regions((model,), by_rule=True)
+        compile_regions((model,), deterministic=True)
     loss = model(frames).loss
     loss.backward()
     return loss.item(), {name: one.grad for name, one in model.named_parameters() if one.grad is not None}

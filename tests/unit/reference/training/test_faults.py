@@ -1,4 +1,4 @@
-"""Stages that cannot go on: exit code 3 and one sentence, no traceback, and nothing written."""
+"""Failing stages: exit code 3, one error line without a traceback, and no files written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
 
 
 def files_of(project: TinyStages) -> dict[Path, int]:
-    """Every file of the project with its modification time; captured output and W&B's own runs are not the stage's."""
+    """Return every file of the project with its modification time, without captured output and W&B runs."""
     return {
         path: path.stat().st_mtime_ns
         for path in sorted(project.root.rglob("*"))
@@ -34,7 +34,7 @@ def files_of(project: TinyStages) -> dict[Path, int]:
 
 
 def only_sentence(done: Finished, name: str = TOKENIZER) -> str:
-    """The one line of a stage that ended with exit code 3."""
+    """Return the error line of a stage that ended with exit code 3."""
     assert done.exit_code == 3, done.output
     assert "Traceback" not in done.output
     lines = [line for line in done.output.splitlines() if line.startswith(f"[{name}] error: ")]
@@ -51,7 +51,7 @@ FAULTS: list[tuple[str, Callable[[TinyStages], dict[str, object]], str]] = [
     (
         TOKENIZER,
         lambda p: {"checkpoint": p.checkpoint("whole", TOKENIZER, 11)},
-        "n_updates=12 is reached already: .*video_tokenizer_step_11 has taken 12 updates; raise n_updates",
+        "n_updates=12 is already reached: .*video_tokenizer_step_11 has 12 updates; raise n_updates",
     ),
     (
         TOKENIZER,
@@ -81,7 +81,7 @@ FAULTS: list[tuple[str, Callable[[TinyStages], dict[str, object]], str]] = [
     (
         "dynamics",
         lambda p: {},
-        "dynamics is trained on a tokenizer and a latent-action model: give video_tokenizer_path=",
+        "dynamics is trained on a tokenizer and a latent-action model; set video_tokenizer_path=",
     ),
     (
         "dynamics",
@@ -89,7 +89,7 @@ FAULTS: list[tuple[str, Callable[[TinyStages], dict[str, object]], str]] = [
         "video_tokenizer_path=.*video_tokenizer_step_11: the checkpoint does not fit the model sizes",
     ),
     (TOKENIZER, lambda p: {"distributed.use_ddp": True}, "distributed.use_ddp=true needs torchrun"),
-    (TOKENIZER, lambda p: {"device": "cuda"}, "device=cuda: worker 0 needs a GPU of its own, but 0 are visible"),
+    (TOKENIZER, lambda p: {"device": "cuda"}, "device=cuda: worker 0 needs its own GPU, but 0 are visible"),
 ]
 
 
@@ -104,21 +104,21 @@ def test_a_stage_that_cannot_start_says_why_in_one_sentence_and_writes_nothing(
     assert files_of(project) == before
 
 
-def test_a_word_without_an_equals_sign_is_refused(project: TinyStages) -> None:
+def test_an_argument_without_an_equals_sign_is_refused(project: TinyStages) -> None:
     done = project.run([str(project.target.python), str(project.target.stage_script(TOKENIZER)), "n_updates"], "faulty")
-    assert "The word `n_updates` has no `=`" in only_sentence(done)
+    assert "The argument `n_updates` has no `=`" in only_sentence(done)
 
 
 def test_a_finished_run_folder_is_never_trained_over(project: TinyStages) -> None:
-    """Hazard: a second fresh run in the same folder; the sentence comes before any training, not at the first save."""
+    """A second fresh run in the same folder fails before training, not at the first save."""
     before = files_of(project)
     sentence = only_sentence(project.train(TOKENIZER, "whole"))
-    assert "video_tokenizer_step_5 exists already, and this chunk would train its updates again from 0" in sentence
+    assert "video_tokenizer_step_5 exists already, but this chunk would train the updates from 0 again" in sentence
     assert files_of(project) == before
 
 
 def diverging_checkpoint(project: TinyStages) -> Path:
-    """A whole checkpoint after 12 updates whose weights are finite and so large that every loss overflows."""
+    """A valid checkpoint after 12 updates with finite weights so large that every loss overflows."""
     source = project.checkpoint("whole", TOKENIZER, 11)
     weights = {
         name: tensor * 1e30 if tensor.is_floating_point() else tensor

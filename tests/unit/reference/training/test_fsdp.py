@@ -1,4 +1,4 @@
-"""Training with FSDP2 on two gloo workers: the losses of DDP, and checkpoints that anybody continues from.
+"""FSDP2 on two gloo workers: the same losses as DDP, and checkpoints that resume with and without sharding.
 
 python -m pytest tests/unit/reference/training/test_fsdp.py
 """
@@ -24,7 +24,7 @@ FSDP = {"distributed.use_fsdp": True}
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> TinyStages:
-    """Its run ``whole`` has dynamics trained by DDP, and ``sharded`` the same by FSDP2."""
+    """A project with dynamics trained by DDP in the run ``whole`` and by FSDP2 in the run ``sharded``."""
     stages = trained_stages(tmp_path_factory)
     if not stages.run_root("sharded").exists():
         done = stages.train("dynamics", "sharded", inputs_of(stages, "dynamics") | FSDP, workers=2)
@@ -49,7 +49,7 @@ def loaded(folder: Path, name: str) -> Any:
 
 
 def assert_close(one: Any, other: Any, tolerance: float) -> None:
-    """Weights or optimizer state with the same names and shapes, and values within the tolerance."""
+    """Assert that two states have the same names and shapes, and values within the tolerance."""
     if isinstance(one, torch.Tensor):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
     elif isinstance(one, dict):
@@ -69,7 +69,7 @@ def test_sharded_training_has_the_losses_of_ddp(project: TinyStages) -> None:
 
 def test_each_rank_keeps_about_half_of_the_weights(project: TinyStages) -> None:
     text = (project.root / "sharded.log").read_text()
-    found = re.search(r"sharded by FSDP2, without CUDA graphs: rank 0 keeps (\d+) of (\d+) weights", text)
+    found = re.search(r"sharded by FSDP2, without CUDA graphs: rank 0 holds (\d+) of (\d+) weights", text)
     assert found is not None, text
     assert 0.5 <= int(found[1]) / int(found[2]) <= 0.55
     assert int(found[2]) == verify_checkpoint(project.checkpoint("whole", "dynamics", 11)).parameters
@@ -160,11 +160,11 @@ def test_a_single_worker_has_nothing_to_shard_and_trains_as_ever(project: TinySt
     [
         (
             {"distributed": {"use_fsdp": True, "offload_policy": True}},
-            r"`distributed\.offload_policy` asks for what this target cannot do: shards stay .*set it to false",
+            r"`distributed\.offload_policy` is not supported: shards stay .*set it to false",
         ),
         (
             {"distributed": {"use_fsdp": True}, "compile": True},
-            r"`compile` asks for what this target cannot do: .*distributed\.use_fsdp.*set it to false",
+            r"`compile` is not supported: .*distributed\.use_fsdp.*set it to false",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A worker that leaves its process group leaves none of the group's threads behind."""
+"""Leaving the process group ends all of its threads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ print(json.dumps([inside, threads()]))
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed in /proc, on Linux only")
 def test_no_thread_of_gloo_outlives_the_worker_session() -> None:
-    """One that did aborted workers at exit, after all their work was done."""
+    """A thread that still ran at exit aborted workers after all their work was done."""
     group = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

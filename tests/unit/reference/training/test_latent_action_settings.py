@@ -1,4 +1,4 @@
-"""The latent-action model's own settings: pairs, antisymmetric dims, made-up shifts, balance of codes."""
+"""Settings of the latent-action model: frame pairs, antisymmetric dims, translation loss and code balance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from tests.unit.reference.training.test_next_frame import SIZES
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
-from tinyworlds_gate.reference.models.model_options import manner_of
+from tinyworlds_gate.reference.models.model_options import model_options
 from tinyworlds_gate.reference.models.translation import candidate_steps, explained_translation
 
 
@@ -80,12 +80,12 @@ def test_named_translations_are_learned_and_add_no_weights() -> None:
 
 
 def test_the_manner_of_a_checkpoint_is_read_from_its_config_and_checked() -> None:
-    assert manner_of("video_tokenizer", {}) == {"frame_by_frame": False}
-    assert manner_of("latent_actions", {"frame_pairs": True, "antisymmetric_dims": 2, "seed": 0}) == {
+    assert model_options("video_tokenizer", {}) == {"frame_by_frame": False}
+    assert model_options("latent_actions", {"frame_pairs": True, "antisymmetric_dims": 2, "seed": 0}) == {
         "frame_pairs": True,
         "antisymmetric_dims": 2,
     }
-    assert manner_of("dynamics", {"frame_pairs": True}) == {}
+    assert model_options("dynamics", {"frame_pairs": True}) == {}
     for wrong in ({"frame_pairs": 1}, {"antisymmetric_dims": -1}, {"antisymmetric_dims": True}):
         with pytest.raises(CheckpointError, match="latent_actions checkpoint records"):
-            manner_of("latent_actions", wrong)
+            model_options("latent_actions", wrong)

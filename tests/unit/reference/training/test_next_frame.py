@@ -1,16 +1,16 @@
-"""Dynamics trained as a rollout uses it: one pass predicts every frame from the clean ones before it."""
+"""Next-frame training of dynamics: one pass predicts every frame from the complete frames before it."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from tests.helpers.small_worlds import sizes
+from tests.helpers.small_models import sizes
 from tinyworlds_gate.config.schema import DynamicsConfig, TokenChoice
 from tinyworlds_gate.reference.data.clips import to_model_range
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel, code_balance_penalty
-from tinyworlds_gate.reference.models.maskgit import choice_of
+from tinyworlds_gate.reference.models.maskgit import token_chooser
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.rollout import rollout
 from tinyworlds_gate.reference.rollout.steps import EagerSteps
@@ -49,10 +49,10 @@ def test_a_guess_is_what_a_rollout_predicts_from_the_same_known_frames() -> None
     known = torch.rand(2, 5, SIZES.patches, 3) * 2 - 1
     actions = torch.randint(0, 2, (2, 4, 3)).float() * 2 - 1
     mask = torch.rand(2, 5, SIZES.patches) < 0.7
-    guesses = model.guess(known, latents, actions, mask)
+    guesses = model.predict_in_parallel(known, latents, actions, mask)
     assert guesses.shape == (2, 4, SIZES.patches, SIZES.vocabulary)
     for frame in range(1, 5):
-        past = model.remember(known[:, :frame], actions[:, : frame - 1] if frame > 1 else actions[:, :0])
+        past = model.prefill(known[:, :frame], actions[:, : frame - 1] if frame > 1 else actions[:, :0])
         alone, _ = model.extend(
             latents[:, frame : frame + 1], actions[:, frame - 1 : frame], mask[:, frame : frame + 1], past
         )
@@ -65,10 +65,10 @@ def test_no_guess_sees_its_own_hidden_tokens_nor_a_later_frame() -> None:
     latents = torch.rand(1, 5, SIZES.patches, 3) * 2 - 1
     actions = torch.ones(1, 4, 3)
     everything = torch.ones(1, 5, SIZES.patches, dtype=torch.bool)
-    before = model.guess(latents, latents, actions, everything)
+    before = model.predict_in_parallel(latents, latents, actions, everything)
     changed = latents.clone()
     changed[:, 3:] = -changed[:, 3:]
-    after = model.guess(changed, changed, actions, everything)
+    after = model.predict_in_parallel(changed, changed, actions, everything)
     torch.testing.assert_close(before[:, :3], after[:, :3])  # frames 1 to 3, the last of them changed itself
     assert not torch.allclose(before[:, 3], after[:, 3])
 
@@ -117,7 +117,7 @@ def test_own_context_is_what_the_rollout_of_an_inference_run_makes(token_choice:
     known, latents, *_ = stage.prepare(frames)
     assert not torch.equal(known[2:], latents[2:])  # the other half is disturbed
     models = WorldModels(tokenizer, latent_actions, stage.dynamics)
-    steps = EagerSteps(models, choice_of(token_choice, tokenizer.quantizer))
+    steps = EagerSteps(models, token_chooser(token_choice, tokenizer.quantizer))
     dreamt = rollout(
         models, frames[:2], context=2, generation_steps=2, decode_steps=1, space="tokens", memory=4, steps=steps
     )

@@ -1,4 +1,4 @@
-"""The optimizer's state in a checkpoint, whichever way its updates were computed."""
+"""The optimizer state in a checkpoint does not depend on how updates were computed."""
 
 from __future__ import annotations
 

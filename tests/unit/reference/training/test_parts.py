@@ -1,4 +1,4 @@
-"""The pieces of a stage's training: schedule, history file, and batches that never hold a held-out frame."""
+"""Parts of training: schedule, history file, batches without held-out frames, and kernels built ahead."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.helpers.tiny_stages import STAGE, TRAINING, moving_squares
 from tinyworlds_gate.config.stage_config import load_stage_config
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.split import split_episodes
-from tinyworlds_gate.reference.models.kernels import build_ahead, pending
+from tinyworlds_gate.reference.models.kernels import background_builds, build_ahead
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.training.batches import BatchSource, frames_fit
 from tinyworlds_gate.reference.training.clip_feed import ClipFeed
@@ -32,7 +32,7 @@ from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, history_path
 from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import LatentActionsObjective, counts_of
-from tinyworlds_gate.reference.training.regional_compile import BY_RULE, OPTIONS, compile_regions
+from tinyworlds_gate.reference.training.regional_compile import DETERMINISTIC, OPTIONS, compile_regions
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.stage_main import main as stage_main
 from tinyworlds_gate.reference.training.trainer import Trainer
@@ -171,7 +171,7 @@ EPISODES, LENGTH = 10, 9
 
 
 def numbered_file(path: Path) -> Path:
-    """Frames whose red value is their episode (times 20) and whose green value is their place in it (times 20)."""
+    """Write frames with red = 20 * episode and green = 20 * index in the episode."""
     frames = np.zeros((EPISODES * LENGTH, 16, 16, 3), np.uint8)
     frames[..., 0] = (np.arange(EPISODES).repeat(LENGTH) * 20)[:, None, None]
     frames[..., 1] = (np.tile(np.arange(LENGTH), EPISODES) * 20)[:, None, None]
@@ -179,7 +179,7 @@ def numbered_file(path: Path) -> Path:
 
 
 def batch_source(folder: Path, rank: int = 0, world_size: int = 1, **training: object) -> BatchSource:
-    """The batches of a tokenizer stage on the numbered file, from settings files as the stage reads them."""
+    """Build the `BatchSource` of a tokenizer stage on the numbered file, from settings files."""
     data = numbered_file(folder / "numbered.h5") if not (folder / "numbered.h5").exists() else folder / "numbered.h5"
     values = {**TRAINING, "data_path": str(data), "held_out_fraction": 0.3, **training}
     (folder / "training.yaml").write_text(yaml.safe_dump(values))
@@ -190,7 +190,7 @@ def batch_source(folder: Path, rank: int = 0, world_size: int = 1, **training: o
 
 
 def episodes_in(clips_BTCHW: torch.Tensor) -> set[int]:
-    """The episodes whose pixels a batch holds."""
+    """Return the episodes that a batch's pixels come from."""
     red = ((clips_BTCHW[:, :, 0] + 1) * 127.5).round()
     return {int(value) // 20 for value in red.unique()}
 
@@ -233,12 +233,12 @@ def test_pictures_show_the_same_clips_every_time_and_move_no_sampler(tmp_path: P
     assert source.sampler.position == 1
 
 
-def test_episodes_shorter_than_a_clip_are_told_before_training(tmp_path: Path) -> None:
+def test_episodes_shorter_than_a_clip_are_reported_before_training(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no clip of 12 frames fits: the longest chosen episode has 9 frames"):
         batch_source(tmp_path, context_length=12)
 
 
-def test_a_missing_frames_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_frames_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.h5: there is no such file; .* fix: run `tinyworlds-gate data import"):
         batch_source(tmp_path, data_path=str(tmp_path / "gone.h5"))
 
@@ -281,8 +281,8 @@ def test_codes_are_counted_and_what_a_nan_was_rounded_to_stays_in_range() -> Non
 def test_the_entropy_of_actions_is_in_nats_and_zero_for_one_code() -> None:
     sizes = {**TRAINING, "n_actions": 4}
     objective = LatentActionsObjective(ModelSizes.from_mapping(sizes))
-    assert objective.measured(torch.tensor([[1, 1, 1]])).tolist() == [0.25, 0.0, 1.0]
-    usage, entropy, used = objective.measured(torch.tensor([[0, 1], [2, 3]])).tolist()
+    assert objective.metrics(torch.tensor([[1, 1, 1]])).tolist() == [0.25, 0.0, 1.0]
+    usage, entropy, used = objective.metrics(torch.tensor([[0, 1], [2, 3]])).tolist()
     assert (usage, used) == (1.0, 4.0)
     assert entropy == pytest.approx(math.log(4))
 
@@ -321,19 +321,19 @@ def test_the_collector_rests_until_training_begins_and_works_again_after_a_failu
     assert gc.isenabled()
 
 
-def test_this_torch_knows_what_the_compiler_is_told() -> None:
-    for option in OPTIONS | BY_RULE:
+def test_this_torch_knows_the_compiler_options() -> None:
+    for option in OPTIONS | DETERMINISTIC:
         assert option in torch._inductor.list_options()
-    compile_regions((), by_rule=True)
+    compile_regions((), deterministic=True)
 
 
 @pytest.fixture
 def building(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the thread was asked to build, on a machine that seems to have Triton."""
+    """Record what the thread builds, on a machine that seems to have Triton."""
     asked: list[str] = []
     monkeypatch.setattr(build_ahead, "find_spec", lambda name: object())
     monkeypatch.setattr(build_ahead, "KERNELS", ())
-    monkeypatch.setattr(build_ahead, "_try", lambda sizes, frames, *_: asked.append(f"try {frames}"))
+    monkeypatch.setattr(build_ahead, "_probe", lambda sizes, frames, *_: asked.append(f"probe {frames}"))
     monkeypatch.setattr(build_ahead, "_build", lambda sizes, frames, *_: asked.append(f"build {frames}"))
     return asked
 
@@ -342,8 +342,8 @@ def _build_ahead() -> None:
     build_ahead.start(ModelSizes.from_mapping(TRAINING), 3, torch.bfloat16, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("part", ["_try", "_build"])
-def test_kernels_that_cannot_be_built_ahead_are_told_once(
+@pytest.mark.parametrize("part", ["_probe", "_build"])
+def test_kernels_that_cannot_be_built_ahead_are_reported_once(
     monkeypatch: pytest.MonkeyPatch, building: list[str], part: str
 ) -> None:
     def fail(*_: object) -> None:
@@ -352,27 +352,27 @@ def test_kernels_that_cannot_be_built_ahead_are_told_once(
     monkeypatch.setattr(build_ahead, part, fail)
     _build_ahead()
     with pytest.warns(UserWarning, match="start takes longer.*one argument too many"):
-        pending.wait()
+        background_builds.wait()
     with warnings.catch_warnings(action="error"):
-        pending.wait()
-    assert building == ["build 3" if part == "_try" else "try 3"]
+        background_builds.wait()
+    assert building == ["build 3" if part == "_probe" else "probe 3"]
 
 
-def test_the_trial_is_waited_for_alone_and_then_all_kernels(
+def test_the_probe_is_waited_for_alone_and_then_all_kernels(
     monkeypatch: pytest.MonkeyPatch, building: list[str]
 ) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(build_ahead, "_build", lambda *_: building.append(f"built {go_on.wait(30)}"))
     _build_ahead()
-    pending.wait_for_trial()
-    assert building == ["try 3"]
+    background_builds.wait_for_probe()
+    assert building == ["probe 3"]
     go_on.set()
-    pending.wait()
-    assert building == ["try 3", "built True"]
+    background_builds.wait()
+    assert building == ["probe 3", "built True"]
 
 
 def test_without_triton_nothing_is_built_ahead(monkeypatch: pytest.MonkeyPatch, building: list[str]) -> None:
     monkeypatch.setattr(build_ahead, "find_spec", lambda name: None)
     _build_ahead()
-    pending.wait()
+    background_builds.wait()
     assert building == []

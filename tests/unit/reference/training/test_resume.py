@@ -1,4 +1,4 @@
-"""A stage that was stopped and resumed ends bit-identical to one that was not; real scripts, real processes.
+"""A stopped and resumed stage ends bit-identical to an uninterrupted one; real scripts and processes.
 
 The quick tests take 12 updates against 6 + 6; the slow one takes 400 against 200 + 200 with two gloo workers.
 """
@@ -36,7 +36,7 @@ def without_times(row: dict[str, str]) -> dict[str, str]:
 
 
 def differences(left: Any, right: Any, where: str = "") -> list[str]:
-    """Where two nested structures differ; tensors must be equal in every bit."""
+    """Return the paths at which two nested structures differ; tensors are compared bit by bit."""
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
         same = left.dtype == right.dtype and left.shape == right.shape and torch.equal(left, right)
         return [] if same else [f"{where}: tensors differ"]
@@ -51,7 +51,7 @@ def differences(left: Any, right: Any, where: str = "") -> list[str]:
 
 
 def checkpoint_differences(left: Path, right: Path) -> list[str]:
-    """What differs between two checkpoints, apart from the settings that say where a chunk began."""
+    """Return the differences between two checkpoints, ignoring the settings of a chunk's start."""
     found = differences(read_model_state(left), read_model_state(right), "model")
     found += differences(read_optim_state(left), read_optim_state(right), "optimizer")
     states = [read_state(path) for path in (left, right)]
@@ -70,7 +70,7 @@ def in_two_parts(
     overrides: dict[str, object],
     workers: int,
 ) -> None:
-    """Train to ``half``, let the process end, and train on to ``whole`` in a new one."""
+    """Train to ``half`` in one process and continue to ``whole`` in a second one."""
     shared = {**overrides, "schedule_end": whole}
     first = project.train(stage, run, {**shared, "n_updates": half}, workers=workers)
     assert first.exit_code == 0, first.output
@@ -82,7 +82,7 @@ def in_two_parts(
 
 @pytest.fixture(scope="session", params=STAGES)
 def resumed(request: pytest.FixtureRequest, project: TinyStages) -> tuple[str, TinyStages]:
-    """A stage's name, once the run ``halves`` holds it in two parts."""
+    """The name of a stage that the run ``halves`` has trained in two parts."""
     stage: str = request.param
     overrides: dict[str, object] = {}
     if stage == "dynamics":
@@ -116,7 +116,7 @@ def test_the_learning_rate_follows_the_final_target_through_both_parts(resumed: 
 
 
 def test_the_comparison_sees_a_single_bit(project: TinyStages) -> None:
-    """The tests above can fail: another seed, and even the chunk before, are told apart."""
+    """The tests above can fail: they detect another seed, and the checkpoint of the previous chunk."""
     one, other = (project.checkpoint("whole", "video_tokenizer", step) for step in (5, 11))
     assert any(line.startswith("model") for line in checkpoint_differences(one, other))
     tensor = torch.ones(3)
@@ -138,7 +138,7 @@ def test_every_stage_fills_its_own_columns_and_leaves_the_others_empty(project: 
 
 
 def test_a_chunk_that_ends_early_anneals_only_when_its_end_is_taken_for_the_target(project: TinyStages) -> None:
-    """Hazard 10: with ``schedule_end`` the rate at update 5 is that of the whole; without it the chunk's own end."""
+    """Hazard 10: with ``schedule_end`` the rate at update 5 is that of the full stage, without it that of the chunk."""
     for run, end in (("with_end", 12), ("without_end", None)):
         done = project.train("video_tokenizer", run, {"n_updates": 6, "schedule_end": end})
         assert done.exit_code == 0, done.output

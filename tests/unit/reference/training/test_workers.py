@@ -1,4 +1,4 @@
-"""What the processes of `pytest -n` share: made by one of them, and the long files begin first.
+"""Fixtures shared by the processes of `pytest -n` are built once, and long test files run first.
 
 pytest tests/unit/reference/training/test_workers.py
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.config_files import REPOSITORY
-from tests.helpers.workers import LONGEST_FIRST, longest_first, made_once
+from tests.helpers.workers import LONGEST_FIRST, longest_first, make_once
 
 SUITE = """
 import time, pytest
-from tests.helpers.workers import made_once
+from tests.helpers.workers import make_once
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
@@ -24,7 +24,7 @@ def shared(tmp_path_factory):
         time.sleep(1)
         (folder / "made").touch()
         return folder
-    return made_once(tmp_path_factory, "shared", make)
+    return make_once(tmp_path_factory, "shared", make)
 
 def test_it(shared):
     assert (shared / "made").exists()
@@ -71,8 +71,8 @@ def test_what_could_not_be_made_is_made_anew(tmp_path_factory: pytest.TempPathFa
 
     name = tmp_path.name
     with pytest.raises(OSError, match="once"):
-        made_once(tmp_path_factory, name, make)
-    assert [made_once(tmp_path_factory, name, make) for _ in range(2)] == ["made", "made"]
+        make_once(tmp_path_factory, name, make)
+    assert [make_once(tmp_path_factory, name, make) for _ in range(2)] == ["made", "made"]
     assert len(set(folders)) == 2
 
 

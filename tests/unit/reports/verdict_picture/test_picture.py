@@ -6,24 +6,24 @@ Run: pytest tests/unit/reports/verdict_picture/test_picture.py
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from tests.helpers.config_files import REPOSITORY
 from tests.helpers.data_files import write_h5
 from tests.helpers.gate_evidence import clip, evidence, measures, raw, write_raw
+from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.gate.conditions import Condition
+from tinyworlds_gate.gate.extension import ClipMetric
+from tinyworlds_gate.gate.measures.custom import CustomResult
 from tinyworlds_gate.gate.measures.raw import MeasuresError
-from tinyworlds_gate.gate.thresholds import Condition, GateThresholds
 from tinyworlds_gate.gate.verdict import judge_inference
 from tinyworlds_gate.names import INVALID, VERDICTS
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames, write_generated
@@ -40,13 +40,14 @@ from tinyworlds_gate.reports.verdict_picture.data import (
 from tinyworlds_gate.reports.verdict_picture.page import resized
 from tinyworlds_gate.run.journal import Event, Journal
 
-LENIENT = GateThresholds()
+LENIENT = GateThresholds(min_episodes=None)
 STRICT = GateThresholds(
     require_mse_upper=True,
     require_skill=True,
     require_upper_below_mean_frame=True,
     min_delta_psnr_db=0.5,
     min_action_codes=3,
+    min_episodes=None,
 )
 CONTEXT, STEPS, SIZE = 2, 3, 8
 LEVELS = (10, 40, 20)
@@ -82,7 +83,32 @@ def test_each_number_of_the_rule_has_a_card_with_its_limit(tmp_path: Path) -> No
     assert set(states(event).values()) == {captions.HOLDS}
 
 
-def test_what_does_not_hold_is_marked_where_it_is_asked_for_and_warned_of_where_not(tmp_path: Path) -> None:
+def test_each_condition_and_metric_of_the_project_has_a_card_in_a_row_of_its_own(tmp_path: Path) -> None:
+    own = ClipMetric("last_frame", repr, at_most=0.02)
+    results = (
+        CustomResult(own, 0.0301, 0.02, 0.04),
+        CustomResult(ClipMetric("least", repr, at_least=1, unit="dB"), 2.0),
+        CustomResult(ClipMetric("broken", repr, at_least=1), problem="its measure raised KeyError: 'x'"),
+        CustomResult(ClipMetric("motion", repr), 4.0),
+        CustomResult(ClipMetric("a_name_that_is_longer_than_its_card", repr), problem="its measure raised"),
+    )
+    event, plain = judged(tmp_path, STRICT, custom=results), judged(tmp_path, STRICT)
+    assert [(one.value, one.against, one.state) for one in captions.cards(event)[6:]] == [
+        ("0.0301", ("at most 0.02", "95 % 0.02 to 0.04"), captions.FAILS),
+        ("2 dB", ("at least 1 dB",), captions.UNPROVEN),
+        ("no number", ("at least 1", "its measure raised KeyError: 'x'"), captions.FAILS),
+        ("4", ("not required",), captions.SHOWN),
+        ("no number", ("not required", "its measure raised"), captions.WARNS),
+    ]
+    assert captions.cards(event)[5] == captions.cards(plain)[5], "they are no checks of the evidence"
+    heights = []
+    for number, one in enumerate((event, plain)):
+        figure.save_picture(verdict_view(one, "a_run", None, (), ""), tmp_path / f"{number}.png")
+        heights.append(imread(tmp_path / f"{number}.png").shape[0])
+    assert heights[0] > heights[1] + 100
+
+
+def test_a_failed_condition_is_marked_if_required_and_a_warning_otherwise(tmp_path: Path) -> None:
     bad = measures(mse=0.025, copy_last=0.02, random_actions=0.025, codes=1)
     (tmp_path / "lenient").mkdir()
     asked, not_asked = (
@@ -95,7 +121,16 @@ def test_what_does_not_hold_is_marked_where_it_is_asked_for_and_warned_of_where_
     assert states(not_asked)["rollout error"] == states(asked)["rollout error"] == captions.HOLDS
     assert states(not_asked)["its 95 % interval"] == captions.SHOWN
     (codes,) = [card for card in captions.cards(not_asked) if card.name == "action codes in use"]
-    assert codes.against == ("not asked for",)
+    assert codes.against == ("not required",)
+
+
+def test_an_interval_that_is_not_required_warns_where_it_is_not_below_the_mean_frame(tmp_path: Path) -> None:
+    """The strict thresholds require both its limit and the mean frame."""
+    for mean_frame, state in ((0.05, captions.SHOWN), (0.019, captions.WARNS)):
+        folder = tmp_path / state
+        folder.mkdir()
+        event = judged(folder, LENIENT, measures=measures(mse=0.02, mean_frame=mean_frame))
+        assert states(event)["its 95 % interval"] == state
 
 
 def test_numbers_of_invalid_evidence_are_not_shown_as_proven(tmp_path: Path) -> None:
@@ -110,7 +145,7 @@ def test_numbers_of_invalid_evidence_are_not_shown_as_proven(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("mine", "told"),
+    ("mine", "heading"),
     [
         ([0.01, 0.01, 0.01], "better than copying the last frame at every step"),
         ([0.01, 0.02, 0.03], "better than copying the last frame at 1 of 3 steps"),
@@ -118,9 +153,9 @@ def test_numbers_of_invalid_evidence_are_not_shown_as_proven(tmp_path: Path) -> 
         ([0.01, None, 0.01], "the model's is no finite number"),
     ],
 )
-def test_the_curves_are_told_against_a_copied_frame(mine: list[float | None], told: str) -> None:
+def test_the_heading_compares_the_curves_with_copying_the_last_frame(mine: list[float | None], heading: str) -> None:
     event = {"verdict": "PASS", "measures": {"mse_by_step": mine, "copy_last_mse_by_step": [0.02] * 3}}
-    assert captions.chart_heading(event) == f"Error by step: {told}"
+    assert captions.chart_heading(event) == f"Error by step: {heading}"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +167,7 @@ def test_the_curves_are_told_against_a_copied_frame(mine: list[float | None], to
         (None, "What actions do: no number", None),
     ],
 )
-def test_what_actions_do_is_told_in_words(cost: float | None, heading: str, note: str | None) -> None:
+def test_the_effect_of_actions_is_described_in_words(cost: float | None, heading: str, note: str | None) -> None:
     numbers = {"delta_psnr_db": cost, "delta_psnr_low_db": -0.3, "delta_psnr_high_db": 2.5}
     assert captions.control_heading({"verdict": "PASS", "measures": numbers}) == heading
     notes = captions.control_notes(numbers)
@@ -141,11 +176,11 @@ def test_what_actions_do_is_told_in_words(cost: float | None, heading: str, note
 
 def test_every_reason_of_a_sentence_has_a_line_and_none_is_lost(tmp_path: Path) -> None:
     event = judged(tmp_path, STRICT, measures=measures(mse=0.2, random_actions=0.2))
-    told = captions.reasons(event)
-    assert len(told) == 5
-    assert event["sentence"] == f"FAIL: {' Also: '.join(one[0].lower() + one[1:] for one in told)}"
-    lines = figure.sentence_lines(told)
-    assert " ".join(" ".join(lines).replace("– ", "").split()) == " ".join(told)
+    reasons = captions.reasons(event)
+    assert len(reasons) == 5
+    assert event["sentence"] == f"FAIL: {' Also: '.join(one[0].lower() + one[1:] for one in reasons)}"
+    lines = figure.sentence_lines(reasons)
+    assert " ".join(" ".join(lines).replace("– ", "").split()) == " ".join(reasons)
     assert max(map(len, lines)) <= figure.LETTERS
 
 
@@ -156,19 +191,19 @@ def test_a_sentence_without_end_is_cut_and_says_where_the_rest_is() -> None:
 
 
 def test_the_line_below_the_sentence_names_run_attempt_and_clips(tmp_path: Path) -> None:
-    told = captions.subtitle(judged(tmp_path, LENIENT, draw=2), "smoke_1", "smoke")
-    assert told == (
+    subtitle = captions.subtitle(judged(tmp_path, LENIENT, draw=2), "smoke_1", "smoke")
+    assert subtitle == (
         "smoke_1 · profile smoke · attempt 2, final draw · 8 held-out clips of 4 episodes, which no attempt has seen · "
         "strict autoregressive rollout, 4 frames from 2"
     )
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [(0.01234, "0.0123"), (0.0004, "0.00040"), (0.00009, "0.000090"), (0.0, "0.0000"), (None, "no number")],
 )
-def test_an_error_is_told_so_that_small_ones_are_not_zero(value: float | None, told: str) -> None:
-    assert captions.mse_text(value) == told
+def test_small_errors_are_not_printed_as_zero(value: float | None, text: str) -> None:
+    assert captions.mse_text(value) == text
 
 
 # Choice
@@ -260,7 +295,7 @@ def test_a_strip_says_so_when_another_error_was_stated(attempt: tuple[Path, Path
     assert [one.stated_mse for one in strips[:2]] == pytest.approx([0.0004, 0.0004])
 
 
-def test_frames_that_are_gone_cut_or_of_other_clips_are_told(attempt: tuple[Path, Path], tmp_path: Path) -> None:
+def test_frames_that_are_gone_cut_or_of_other_clips_are_reported(attempt: tuple[Path, Path], tmp_path: Path) -> None:
     table = np.zeros((3, STEPS + 1, SIZE, SIZE, 3), np.uint8)
     write_generated(tmp_path / "measures_01_frames.h5", GeneratedFrames(table, table[:1], table[:1]))
     with pytest.raises(MeasuresError, match="3 x 4 frames of 8 x 8 px were generated where 3 x 3 frames"):
@@ -269,7 +304,7 @@ def test_frames_that_are_gone_cut_or_of_other_clips_are_told(attempt: tuple[Path
     with pytest.raises(DataError, match="cannot be read"):
         read_strips(*attempt)
     (tmp_path / "measures_01_frames.h5").unlink()
-    with pytest.raises(DataError, match="left no generated frames"):
+    with pytest.raises(DataError, match="wrote no generated frames"):
         read_strips(*attempt)
     for name in (None, "../measures_01_frames.h5"):
         path = write_raw(tmp_path / "other.json", raw([clip([0.1])], generated_frames=name))
@@ -331,7 +366,7 @@ def test_a_verdict_without_measures_is_a_picture_of_the_sentence_and_the_reason(
     assert 200 < drawn(view, tmp_path).shape[0] < 1000
 
 
-def test_what_is_no_number_and_letters_that_no_font_has_are_drawn_all_the_same(tmp_path: Path) -> None:
+def test_values_that_are_not_numbers_and_characters_without_a_glyph_are_drawn(tmp_path: Path) -> None:
     broken = measures(mse=math.nan)
     event = judged(tmp_path, STRICT, measures=broken)
     event["sentence"] = "FAIL: $\\frac{1}{$ 世界 \x1b[31m api_key=" + "s3cr3t" * 8
@@ -354,14 +389,7 @@ def test_frames_that_cannot_be_compressed_make_a_coarser_picture_and_no_larger_f
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_every_verdict_is_told_by_its_word_and_a_mark_and_not_by_colour_alone(verdict: str) -> None:
+def test_every_verdict_has_its_word_and_a_mark_and_not_only_a_colour(verdict: str) -> None:
     view = VerdictView(verdict, ["A reason."], "run", [], None, None, (), 0, ())
     texts = [text.get_text() for text in figure.draw(view, 50).texts]
     assert texts[:2] == [f"{figure.MARKS[verdict]} {verdict}", "A reason."]
-
-
-def test_a_card_warns_by_what_the_long_run_profile_asks_for() -> None:
-    asked = yaml.safe_load((REPOSITORY / "configs/profiles/longrun/profile.yaml").read_text())["thresholds"]
-    told = asdict(captions.STRICT)
-    known = ("max_mse", "require_mse_upper", "require_skill", "min_delta_psnr_db", "min_action_codes")
-    assert {name: asked[name] for name in known} == {name: told[name] for name in known}

@@ -1,6 +1,6 @@
-"""The Triton kernels of `inference_blocks`: all that a transformer does to each token by itself.
+"""The Triton kernels of `fused_block`: the per-token operations of a transformer block.
 
-Axes: B clips, T frames, S earlier frames, P places, E embedding, N heads, D dims of a head.
+Axes: B clips, T frames, S cached frames, P places (patches), E embedding, N heads, D dims of a head.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def _linear(x, weight, bias, first, IN: tl.constexpr, OUT: tl.constexpr, PRECISION: tl.constexpr):
-    """Rows ``first`` … of the weight `[out, IN]`, OUT of them."""
+    """Apply OUT rows of the linear layer `[out, IN]`, starting at row ``first``."""
     row = first + tl.arange(0, OUT)
     w = tl.load(weight + row[None, :] * IN + tl.arange(0, IN)[:, None])
     return tl.dot(x.to(w.dtype), w, input_precision=PRECISION) + tl.load(bias + row).to(tl.float32)[None, :]
@@ -22,7 +22,7 @@ def _linear(x, weight, bias, first, IN: tl.constexpr, OUT: tl.constexpr, PRECISI
 
 @triton.jit
 def _norm(x, gain, shift, E: tl.constexpr, FILM: tl.constexpr):
-    """RMSNorm with gain, or LayerNorm with FiLM's gamma and beta."""
+    """RMSNorm with gain, or with FILM LayerNorm modulated by gamma (``gain``) and beta (``shift``)."""
     column = tl.arange(0, E)
     by = tl.load(gain + column).to(tl.float32)[None, :]
     if FILM:
@@ -36,17 +36,17 @@ def _norm(x, gain, shift, E: tl.constexpr, FILM: tl.constexpr):
 
 @triton.jit
 def _by_head(x, BM: tl.constexpr, N: tl.constexpr, D: tl.constexpr):
-    """The sum over each head's dims, in the place of each of them."""
+    """Sum over the dims of each head, broadcast back to these dims."""
     sums = tl.sum(tl.reshape(x, [BM, N, D]), 2)
     return tl.reshape(tl.broadcast_to(sums[:, :, None], [BM, N, D]), [BM, N * D])
 
 
 @triton.jit
-def _enter(
+def _embed_and_project(
     latents, mask, mask_token, embed, embed_bias, space, time, x_to, qkv_to, qkv, qkv_bias, frames, places, start,
     E: tl.constexpr, L: tl.constexpr, BM: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Embed latents (hidden ones are the mask token), add the codes of place and time, project for the first block."""
+    """Embed latents (masked ones by the mask token), add both position codes, project to the first block's q, k, v."""
     frame = tl.program_id(1)
     place = tl.program_id(0) * BM + tl.arange(0, BM)
     inside = place < places
@@ -78,10 +78,11 @@ def _after_attention(
     BM: tl.constexpr, FILM: tl.constexpr, SPACE: tl.constexpr, TIME: tl.constexpr, FFN: tl.constexpr,
     NEXT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """SPACE: ``mixed`` comes from attention within frames; project, norm, and go on to attention over frames.
+    """Compute the part of a block after an attention, whose output is ``mixed``.
 
-    TIME: that too, for one frame after S others. FFN: from what attention over frames mixed to the end of the block;
-    NEXT: queries, keys and values of the next block.
+    SPACE: ``mixed`` is the output of spatial attention; project, normalise, compute q, k, v of temporal attention.
+    TIME: also compute temporal attention, for one frame with S cached ones. FFN: from the output of temporal attention
+    to the end of the block. NEXT: also compute q, k, v of the next block.
     """
     frame = tl.program_id(1)
     clip = (frame // frames).to(tl.int64)
@@ -104,7 +105,7 @@ def _after_attention(
             q = q * scale * LOG2_E
             highest = _by_head(q * k, BM, N, D)
             total = tl.full([BM, E], 1.0, tl.float32)
-            heard = v
+            attended = v
             at_past = clip * past_b + place[:, None].to(tl.int64) * past_p + column
             for earlier in tl.static_range(S):
                 key = tl.load(past_keys + at_past + earlier * past_s, mask=inside, other=0.0).to(tl.float32)
@@ -113,9 +114,9 @@ def _after_attention(
                 higher = tl.maximum(highest, score)
                 shrink, weight = tl.exp2(highest - higher), tl.exp2(score - higher)
                 total = total * shrink + weight
-                heard = heard * shrink + weight * value
+                attended = attended * shrink + weight * value
                 highest = higher
-            mixed = (heard / total).to(mixed.dtype)
+            mixed = (attended / total).to(mixed.dtype)
         else:
             tl.store(qkv_to + at_qkv, q.to(qkv_to.dtype.element_ty), mask=inside)
             tl.store(qkv_to + at_qkv + E, k.to(qkv_to.dtype.element_ty), mask=inside)
@@ -126,18 +127,18 @@ def _after_attention(
         update = tl.zeros([BM, E], tl.float32)
         operand = x.to(into.dtype.element_ty)
         for start in tl.static_range(0, INNER, CHUNK):
-            unit = start + tl.arange(0, CHUNK)
-            there = unit[None, :] < INNER
-            at_w = unit[None, :] * E + tl.arange(0, E)[:, None]
+            inner_unit = start + tl.arange(0, CHUNK)
+            there = inner_unit[None, :] < INNER
+            at_w = inner_unit[None, :] * E + tl.arange(0, E)[:, None]
             w_v = tl.load(into + at_w, mask=there, other=0.0)
             w_g = tl.load(into + INNER * E + at_w, mask=there, other=0.0)
-            b_v = tl.load(into_bias + unit, mask=unit < INNER, other=0.0).to(tl.float32)
-            b_g = tl.load(into_bias + INNER + unit, mask=unit < INNER, other=0.0).to(tl.float32)
+            b_v = tl.load(into_bias + inner_unit, mask=inner_unit < INNER, other=0.0).to(tl.float32)
+            b_g = tl.load(into_bias + INNER + inner_unit, mask=inner_unit < INNER, other=0.0).to(tl.float32)
             value = tl.dot(operand, w_v, input_precision=PRECISION) + b_v[None, :]
             gate = tl.dot(operand, w_g, input_precision=PRECISION) + b_g[None, :]
             hidden = value / (1 + tl.exp(-value)) * gate
-            at_o = tl.arange(0, E)[None, :] * INNER + unit[:, None]
-            w_o = tl.load(out_of + at_o, mask=unit[:, None] < INNER, other=0.0)
+            at_o = tl.arange(0, E)[None, :] * INNER + inner_unit[:, None]
+            w_o = tl.load(out_of + at_o, mask=inner_unit[:, None] < INNER, other=0.0)
             update = tl.dot(hidden.to(w_o.dtype), w_o, update, input_precision=PRECISION)
         x += update + tl.load(out_of_bias + tl.arange(0, E)).to(tl.float32)[None, :]
         x = _norm(x, gain_3 + film, shift_3 + film, E, FILM)

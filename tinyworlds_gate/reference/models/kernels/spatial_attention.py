@@ -1,9 +1,9 @@
-"""Attention within a frame for heads of up to 8 dims, on a GPU: exact softmax attention, in kernels of our own.
+"""Exact softmax attention within a frame on a GPU, in Triton kernels for heads of up to 8 dims.
 
-TinyWorlds' ZELDA model has heads of 4 dims over 1024 places. Library kernels pad such heads to 32 or 64 dims and are
-1.9 (cuDNN) to 4 (FlashAttention-2 in torch) times slower there, forward and backward together (docs/performance.md).
+The ZELDA model of TinyWorlds has heads of 4 dims over 1024 patches. Library kernels pad such heads to 32 or 64 dims and
+are 1.9 (cuDNN) to 4 (FlashAttention-2 in torch) times slower, forward plus backward (docs/performance.md).
 
-Axes: F frames, P places, N heads, D dims of a head.
+Axes: F frames, P places (patches), N heads, D dims of a head.
 """
 
 from __future__ import annotations
@@ -13,77 +13,77 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from tinyworlds_gate.reference.models.kernels import pending
+from tinyworlds_gate.reference.models.kernels import background_builds
 
-MOST_HEAD_DIMS = 8  # with more, the library's kernels waste little
+MOST_HEAD_DIMS = 8  # for larger heads the padding of the library kernels costs little
 
-_tried = False
-_found_usable = False
-_why_not: str | None = None
+_probed = False
+_probe_passed = False
+_reason: str | None = None
 library_only = False
-"""Set for a yardstick: attention is then the library's (`speed/yardstick.py`)."""
+"""Disables these kernels, so that a benchmark can measure PyTorch's attention (`bench/yardstick.py`)."""
 
 
-def fit(head_dim: int) -> bool:
-    """Whether `attend` takes heads of this size on this machine's GPU: a power of two up to 8 dims."""
-    return fit_if_usable(head_dim) and usable()
+def supports(head_dim: int) -> bool:
+    """Whether `attend` supports heads of this size on this machine's GPU: a power of two up to 8 dims."""
+    return supports_head_dim(head_dim) and available()
 
 
-def fit_if_usable(head_dim: int) -> bool:
-    """Whether `attend` takes heads of this size where kernels of our own run."""
+def supports_head_dim(head_dim: int) -> bool:
+    """Whether `attend` supports heads of this size, on a machine where the kernels are available."""
     return head_dim <= MOST_HEAD_DIMS and head_dim & (head_dim - 1) == 0
 
 
-def usable() -> bool:
-    """Whether kernels of our own run here at all; while a model is compiled, what `why_not` found before."""
-    found = _found_usable if torch.compiler.is_compiling() else why_not() is None
+def available() -> bool:
+    """Whether Triton kernels run on this machine; inside torch.compile, the earlier result of `unavailable_reason`."""
+    found = _probe_passed if torch.compiler.is_compiling() else unavailable_reason() is None
     return found and not library_only
 
 
-def why_not() -> str | None:
-    """Why the kernels cannot be used on this machine, or None: Triton is not installed, or cannot build a kernel."""
-    if not _tried:
+def unavailable_reason() -> str | None:
+    """Return why the kernels cannot be used (Triton is not installed or cannot build a kernel), or None."""
+    if not _probed:
         if find_spec("triton") is None:
             return "Triton is not installed"
-        try_on(torch.zeros(1, 16, 3, 1, 4, dtype=torch.bfloat16, device="cuda"))
-    return _why_not
+        probe(torch.zeros(1, 16, 3, 1, 4, dtype=torch.bfloat16, device="cuda"))
+    return _reason
 
 
-def try_on(qkv_FP3ND: Tensor) -> None:
-    """Finds out, for `why_not`, by building the forward kernels for this input."""
-    global _tried, _found_usable, _why_not
+def probe(qkv_FP3ND: Tensor) -> None:
+    """Build the forward kernels for this input and record for `unavailable_reason` whether that worked."""
+    global _probed, _probe_passed, _reason
     from tinyworlds_gate.reference.models.kernels import spatial_attention_triton
 
     try:
         spatial_attention_triton.forward(qkv_FP3ND, precision_of(qkv_FP3ND))
-        _found_usable = True
+        _probe_passed = True
     except (RuntimeError, OSError) as error:  # no C compiler, an unknown GPU
-        _why_not = str(error).splitlines()[0]
-    _tried = True
+        _reason = str(error).splitlines()[0]
+    _probed = True
 
 
 def attend(qkv_FP3ND: Tensor) -> Tensor:
-    """Maps queries, keys and values `[F, P, 3, N, D]` to mixed values `[F, P, N, D]`; a place sees all of its frame.
+    """Map queries, keys and values `[F, P, 3, N, D]` to attention outputs `[F, P, N, D]`, without a mask.
 
-    bfloat16 computes weights in bfloat16 as the library does; float32 follows `torch.get_float32_matmul_precision`:
-    "highest" is exact to float32's rounding, "high" uses TF32 products.
+    For bfloat16 the weights are bfloat16, as in PyTorch's kernels. For float32 the products follow
+    `torch.get_float32_matmul_precision`: "highest" is exact to float32 rounding, "high" uses TF32.
     """
     mixed: Tensor = _attend(qkv_FP3ND)[0]
     return mixed
 
 
-def attend_only(qkv_FP3ND: Tensor) -> Tensor:
-    """As `attend`, where no gradient is wanted and nothing is compiled."""
+def attend_no_grad(qkv_FP3ND: Tensor) -> Tensor:
+    """Like `attend`, without a gradient and outside torch.compile."""
     from tinyworlds_gate.reference.models.kernels import spatial_attention_triton
 
     return spatial_attention_triton.forward(qkv_FP3ND, precision_of(qkv_FP3ND), keep=False)[0]
 
 
-@torch.library.custom_op("tinyworlds_gate::small_heads", mutates_args=())
+@torch.library.custom_op("tinyworlds_gate::spatial_attention", mutates_args=())
 def _attend(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from tinyworlds_gate.reference.models.kernels import spatial_attention_triton
 
-    pending.wait()
+    background_builds.wait()
     return spatial_attention_triton.forward(qkv, precision_of(qkv))
 
 
@@ -96,11 +96,11 @@ def _(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return qkv.new_empty(F, P, N, D), rows[0], rows[1], rows[2]
 
 
-@torch.library.custom_op("tinyworlds_gate::small_heads_backward", mutates_args=())
+@torch.library.custom_op("tinyworlds_gate::spatial_attention_backward", mutates_args=())
 def _attend_backward(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     from tinyworlds_gate.reference.models.kernels import spatial_attention_triton
 
-    pending.wait()
+    background_builds.wait()
     return spatial_attention_triton.backward(grad, out, q, k, v, precision_of(out))
 
 
@@ -111,7 +111,7 @@ def _(grad: Tensor, out: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def precision_of(x: Tensor) -> str:
-    """How the kernels multiply numbers of this type: "bf16", "tf32" or, exact to float32's rounding, "tf32x3"."""
+    """Return the matmul precision for x: "bf16", "tf32", or "tf32x3" (exact to float32 rounding)."""
     if x.dtype == torch.bfloat16:
         return "bf16"
     return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"

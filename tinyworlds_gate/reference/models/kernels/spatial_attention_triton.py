@@ -1,25 +1,25 @@
-"""The Triton kernels of `small_heads`; imported on a GPU only, where torch brings Triton along.
+"""The Triton kernels of `spatial_attention`; import only with a GPU, since CPU builds of torch lack Triton.
 
-A score costs one exponential and hardly any matrix work when a head has 4 dims, so everything else is kept off the
-vector units: rows are laid out once in DP spare-columned form, and the scale, minus log-sum-exp and minus delta ride
-along in the matrix products. In bfloat16 a quarter of the exponentials are polynomials on the multipliers, since the
-exponential units are the limit.
+With heads of 4 dims a score costs one exponential and hardly any matrix work, so the exponential units are the
+bottleneck. Rows are therefore padded once to DP columns, and the spare columns carry the scale, minus log-sum-exp and
+minus delta through the matrix products, which takes them off the vector units. In bfloat16 a quarter of the
+exponentials are polynomials on the multipliers.
 
     columns     0 … D-1      D … 2D-1     2D, 2D+1             G … G+D-1 (G = 2D+2)    G+D, G+D+1
     q row       high parts   low parts    minus log-sum-exp    gradient of the output  minus delta (Dao 2023)
     k row       k            k            1, 1                 0                       0
     v row       0            0            0                    v                       1, 1
 
-q is scaled by its scale and log2(e); numbers with two columns are a high and a low part. The last two of a q row are
-filled in for the backward pass only. Where float32 is wanted to its last digits and no gradient (EXACT), TF32 products
-of high and low parts make it up:
+q is multiplied by the attention scale and log2(e). A number in two columns is split into a high and a low part. The
+last three fields of a q row are set for the backward pass only. EXACT (float32-exact inference without a gradient)
+uses TF32 products of high and low parts:
 
     columns     0 … D-1      D … 2D-1     2D … 3D-1
     q row       high parts   low parts    high parts
     k row       high parts   high parts   low parts
     v row       high parts   low parts    1, 0 …
 
-Axes: F frames, P places, N heads, D dims of a head, DP = 16 or 32 columns of a row.
+Axes: F frames, P places (patches), N heads, D dims of a head, DP = 16 or 32 columns of a row.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ LN_2 = tl.constexpr(0.6931471805599453)
 ROWS = 128
 SAFE_LOG2 = tl.constexpr(100.0)
 
-# Tile of rows, tile of columns, warps, stages: the best of a sweep (docs/performance.md).
+# Row tile, column tile, warps, pipeline stages: the fastest of a sweep (docs/performance.md).
 FORWARD_TILES = {"bf16": (64, 64, 4, 4), "tf32": (64, 128, 4, 3), "tf32x3": (32, 64, 2, 3), "exact": (64, 64, 4, 3)}
 BACKWARD_TILES = {"bf16": (64, 64, 4, 3), "tf32": (64, 64, 4, 2), "tf32x3": (64, 64, 4, 2)}
-# In bfloat16 one exponential of so many is a polynomial.
-FORWARD_ONE_OF, BACKWARD_ONE_OF = 4, 0
+# In bfloat16 one of this many exponentials is a polynomial; 0: none.
+FORWARD_POLYNOMIAL, BACKWARD_POLYNOMIAL = 4, 0
 
 
 def _assembler(pack: int, *, bounded: bool) -> str:
-    """Powers of two of ``pack`` numbers, the last by a polynomial; results are never below 2^-126.
+    """Return PTX for 2^x of ``pack`` numbers, the last by a polynomial; results are at least 2^-126.
 
-    Adding 1.5 * 2^23 leaves the nearest whole number n in the last bits; 2^(x - n) is of third degree and at most
-    7.5e-5 from the true one, and n is added to its exponent. ``bounded``: x is known to be above -126.
+    Adding 1.5 * 2^23 puts the nearest integer n into the low bits of the mantissa. A cubic polynomial approximates
+    2^(x - n) with an error of at most 7.5e-5, and n is added to the exponent. ``bounded``: x is known to be above -126.
     """
     units = "".join(f"ex2.approx.ftz.f32 ${i}, ${pack + i};" for i in range(pack - 1))
     last = 2 * pack - 1
@@ -65,7 +65,7 @@ def _assembler(pack: int, *, bounded: bool) -> str:
 
 @triton.jit
 def _powers(x, ONE_OF: tl.constexpr, ASSEMBLER: tl.constexpr):
-    """2^x, where one power of ``ONE_OF`` is a polynomial (none for 0)."""
+    """2^x, where one power in ``ONE_OF`` (4 or 8; else none) is a polynomial."""
     if ONE_OF == 4:
         powers = tl.inline_asm_elementwise(
             ASSEMBLER, "=r,=r,=r,=r,r,r,r,r", [x], dtype=tl.float32, is_pure=True, pack=4
@@ -81,7 +81,7 @@ def _powers(x, ONE_OF: tl.constexpr, ASSEMBLER: tl.constexpr):
 
 @triton.jit
 def _high(x):
-    """The part of float32 numbers that TF32 holds, cut off behind its last bit."""
+    """Truncate float32 numbers to the bits that TF32 holds."""
     return (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
 
 
@@ -157,15 +157,15 @@ def _attend(
     longest_key = tl.load(longest + head * PARTS)
     for part in tl.static_range(1, PARTS):
         longest_key = tl.maximum(longest_key, tl.load(longest + head * PARTS + part))
-    bound = tl.sqrt(tl.max(lengths, 0) * longest_key)  # no score is larger (Cauchy and Schwarz)
+    bound = tl.sqrt(tl.max(lengths, 0) * longest_key)  # upper bound of the scores (Cauchy-Schwarz)
     mixed = tl.zeros([BM, DP], tl.float32)
     highest = tl.zeros([BM], tl.float32)
-    if bound < SAFE_LOG2:  # powers of two of such scores and their sums are normal numbers: no maximum is needed
+    if bound < SAFE_LOG2:  # 2^score and its sums stay normal numbers, so softmax needs no running maximum
         for start in tl.range(0, P, BN):
             seen = start + tl.arange(0, BN)
             at_k = first + seen[:, None] * DP + column[None, :]
             k = tl.load(k_rows + at_k, mask=seen[:, None] < P, other=0.0)
-            v = tl.load(v_rows + at_k, mask=seen[:, None] < P, other=0.0)  # outside the frame its ones are zeros too
+            v = tl.load(v_rows + at_k, mask=seen[:, None] < P, other=0.0)  # the column of ones is 0 outside the frame
             scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)  # in units of log2
             weights = _powers(scores, ONE_OF, ASSEMBLER)
             mixed = _mix(weights, v, mixed, EXACT, PRECISION)
@@ -186,7 +186,7 @@ def _attend(
             highest = higher
     G: tl.constexpr = 2 * D + 2
     sums: tl.constexpr = 2 * D if EXACT else G + D
-    total = tl.sum(tl.where(column[None, :] == sums, mixed, 0.0), 1)  # v's column of ones sums the weights
+    total = tl.sum(tl.where(column[None, :] == sums, mixed, 0.0), 1)  # the column of ones in v sums the weights
     target = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n + rows[:, None] * stride_p
     if EXACT:
         parts = tl.reshape(mixed / total[:, None], [BM, DP // D, D])
@@ -241,7 +241,7 @@ def _attend_backward(
     P: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, SHORT: tl.constexpr,
     ONE_OF: tl.constexpr, ASSEMBLER: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """One pass, one exponential a score: this program owns BN keys; gradients of q are added up in memory."""
+    """Gradients in one pass with one exponential per score: a program owns BN keys; q gradients use atomic adds."""
     G: tl.constexpr = 2 * D + 2
     blocks: tl.constexpr = (P + BN - 1) // BN
     head = tl.program_id(0) // blocks
@@ -258,7 +258,7 @@ def _attend_backward(
     for start in tl.range(0, P, BM):
         rows = start + tl.arange(0, BM)
         at_q = first + rows[:, None] * DP + column[None, :]
-        # Outside the frame rows are zeros: such rows weigh 1, and nothing comes of it.
+        # Rows outside the frame are zero: their weight is 1, but they add nothing to any product.
         q = tl.load(q_rows + at_q, mask=rows[:, None] < P, other=0.0)
         scores = tl.dot(k, tl.trans(q), input_precision=PRECISION)  # [BN, BM], less log-sum-exp
         weights = _powers(scores, ONE_OF, ASSEMBLER)
@@ -268,7 +268,7 @@ def _attend_backward(
         part = tl.dot(tl.trans(grad_scores), short_k, input_precision=PRECISION)
         at = (head.to(tl.int64) * P + rows[:, None]) * D + short[None, :]
         tl.atomic_add(grad_q + at, part, mask=(short[None, :] < D) & (rows[:, None] < P), sem="relaxed")
-    # The products with q's high and low parts belong together; its scale of log2(e) goes again.
+    # Add the products with the high and low parts of q, and undo its factor of log2(e).
     parts = tl.reshape(sum_k, [BN, DP // D, D])
     whole = tl.sum(tl.where((tl.arange(0, DP // D) < 2)[None, :, None], parts, 0.0), 1) * LN_2
     target = (head // heads).to(tl.int64) * stride_f + (head % heads) * stride_n + seen[:, None] * stride_p
@@ -292,14 +292,14 @@ def _finish_queries(
 
 
 def columns(head_dim: int) -> int:
-    """How many columns a row has, DP."""
+    """Return the number of columns of a row, DP."""
     return max(16, int(triton.next_power_of_2(3 * head_dim + 4)))
 
 
 def forward(qkv_FP3ND: Tensor, precision: str, *, keep: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the mixed values `[F, P, N, D]` and the rows of q, k and v, `[F * N, P, DP]` each, for `backward`.
+    """Return the attention output `[F, P, N, D]` and the rows of q, k and v, `[F * N, P, DP]` each, for `backward`.
 
-    Without ``keep`` the rows of q are not written.
+    Without ``keep`` the rows of q are empty, so `backward` is not possible.
     """
     F, P, _, N, D = qkv_FP3ND.shape
     DP = columns(D)
@@ -317,14 +317,14 @@ def forward(qkv_FP3ND: Tensor, precision: str, *, keep: bool = True) -> tuple[Te
     _attend[(F * N * triton.cdiv(P, BM),)](
         q, *rows, longest, out, q.stride(0), q.stride(1), q.stride(2), out.stride(0), out.stride(1), out.stride(2),
         D**-0.5 * LOG2_E, N, P=P, D=D, DP=DP, BM=BM, BN=BN, PARTS=parts, KEEP=keep, EXACT=exact,
-        **_share(precision, FORWARD_ONE_OF, bounded=True), PRECISION="tf32" if exact else _dot(precision),
-        num_warps=warps, num_stages=stages,
+        **_polynomial_options(precision, FORWARD_POLYNOMIAL, bounded=True),
+        PRECISION="tf32" if exact else _dot(precision), num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out, rows[0], rows[1], rows[2]
 
 
 def backward(grad: Tensor, out: Tensor, q_rows: Tensor, k_rows: Tensor, v_rows: Tensor, precision: str) -> Tensor:
-    """Returns the gradient of qkv, `[F, P, 3, N, D]`, from that of the mixed values."""
+    """Return the gradient of qkv, `[F, P, 3, N, D]`, from the gradient of the attention output."""
     F, P, N, D = out.shape
     DP = q_rows.shape[-1]
     grad = grad.contiguous()
@@ -339,7 +339,8 @@ def backward(grad: Tensor, out: Tensor, q_rows: Tensor, k_rows: Tensor, v_rows: 
     BM, BN, warps, stages = BACKWARD_TILES[precision]
     _attend_backward[(F * N * triton.cdiv(P, BN),)](
         rows, k_rows, v_rows, grad_q, to_k, to_v, *strides, N, P=P, D=D, DP=DP, BM=BM, BN=BN, SHORT=max(8, D),
-        **_share(precision, BACKWARD_ONE_OF), PRECISION=_dot(precision), num_warps=warps, num_stages=stages,
+        **_polynomial_options(precision, BACKWARD_POLYNOMIAL), PRECISION=_dot(precision),
+        num_warps=warps, num_stages=stages,
     )  # fmt: skip
     _finish_queries[grid](grad_q, to_q, *strides, D**-0.5, N, P=P, D=D, BLOCK=ROWS)
     return grad_qkv
@@ -349,7 +350,7 @@ def _dot(precision: str) -> str:
     return "tf32" if precision == "bf16" else precision
 
 
-def _share(precision: str, one_of: int, *, bounded: bool = False) -> dict[str, Any]:
+def _polynomial_options(precision: str, one_of: int, *, bounded: bool = False) -> dict[str, Any]:
     if precision != "bf16" or not one_of:
         return {"ONE_OF": 0, "ASSEMBLER": ""}
     return {"ONE_OF": one_of, "ASSEMBLER": _assembler(one_of, bounded=bounded)}

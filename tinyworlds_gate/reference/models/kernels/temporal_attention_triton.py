@@ -1,10 +1,10 @@
-"""The Triton kernels of `short_clips`; imported on a GPU only.
+"""The Triton kernels of `temporal_attention`; import only with a GPU.
 
-A program holds a handful of lanes (one head of one place, all frames) and walks over pairs of frames; nothing but
-queries, keys, values and the result touches memory. Up to four frames are written out one by one; more are a loop whose
-length the kernel is told when it starts, so that one compilation serves all lengths (T or PAST is then 0).
+A program processes R lanes (a lane is one head of one place, over all frames) and iterates over pairs of frames, so
+only queries, keys, values and the result touch memory. Up to four frames are unrolled. Longer clips use a loop whose
+length is a run-time argument, so that one compilation serves all lengths (T or PAST is then 0).
 
-Axes: B clips, T frames, S earlier frames, P places, N heads, K dims of a head.
+Axes: B clips, T frames, S cached frames, P places (patches), N heads, K dims of a head.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 
 LOG2_E = 1.4426950408889634
 LN_2 = tl.constexpr(0.6931471805599453)
-VALUES = 1024  # of a tile: lanes times dims
-MOST_UNROLLED = 4  # pairs of more frames take the compiler minutes, written out one by one
+VALUES = 1024  # lanes times dims of a tile
+MOST_UNROLLED = 4  # unrolling more frames takes the compiler minutes
 
 
 @triton.jit
-def _hear(query, key, value, highest, total, mixed):
-    """One more frame in the running softmax."""
+def _online_softmax_step(query, key, value, highest, total, mixed):
+    """Add one frame to the running softmax."""
     score = tl.sum(query * key, 1)
     higher = tl.maximum(highest, score)
     shrink, weight = tl.exp2(highest - higher), tl.exp2(score - higher)
@@ -35,7 +35,7 @@ def _attend_one(
     frames, earlier, PAST: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
     LONG_PAST: tl.constexpr,
 ):  # fmt: skip
-    """The queries of frame i."""
+    """Attention of the queries of frame i."""
     query = tl.load(q + at + i * q_t, mask=inside, other=0.0).to(tl.float32) * scale
     highest = tl.full([R], -float("inf"), tl.float32)
     total = tl.zeros([R], tl.float32)
@@ -44,22 +44,22 @@ def _attend_one(
         for j in tl.range(0, earlier):
             key = tl.load(k_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
             value = tl.load(v_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
-            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+            highest, total, mixed = _online_softmax_step(query, key, value, highest, total, mixed)
     else:
         for j in tl.static_range(PAST):
             key = tl.load(k_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
             value = tl.load(v_past + at_past + j * past_t, mask=inside, other=0.0).to(tl.float32)
-            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+            highest, total, mixed = _online_softmax_step(query, key, value, highest, total, mixed)
     if UNROLLED:
         for j in tl.static_range(i + 1):
             key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
             value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
-            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+            highest, total, mixed = _online_softmax_step(query, key, value, highest, total, mixed)
     else:
         for j in tl.range(0, i + 1):
             key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
             value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
-            highest, total, mixed = _hear(query, key, value, highest, total, mixed)
+            highest, total, mixed = _online_softmax_step(query, key, value, highest, total, mixed)
     row = (clip * frames + i) * lanes + lane
     tl.store(out + row[:, None] * K + dim, (mixed / total[:, None]).to(out.dtype.element_ty), mask=inside)
     tl.store(log_sums + row, highest + tl.log2(total), mask=lane < lanes)
@@ -93,7 +93,7 @@ def _attend(
 
 @triton.jit
 def _pair(i, query, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, frames, K: tl.constexpr):
-    """What frame i's queries give to a key, its value and themselves: weight, gradient of the score, of the output."""
+    """Return the weight, the gradient of the score and the output gradient of frame i's queries for one key."""
     row = (clip * frames + i) * lanes
     g = tl.load(grad + row * K + flat, mask=inside, other=0.0).to(tl.float32)
     y = tl.load(out + row * K + flat, mask=inside, other=0.0).to(tl.float32)
@@ -107,7 +107,7 @@ def _gradients_of_frame(
     j, grad, out, log_sums, q, k, v, grad_q, grad_k, grad_v, at, flat, inside, lane, clip, q_t, scale, lanes, frames,
     T: tl.constexpr, K: tl.constexpr, R: tl.constexpr, UNROLLED: tl.constexpr,
 ):  # fmt: skip
-    """The gradients of frame j's keys, values and queries."""
+    """Gradients of the keys, values and queries of frame j."""
     key = tl.load(k + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
     value = tl.load(v + at + j * q_t, mask=inside, other=0.0).to(tl.float32)
     sum_k = tl.zeros([R, K], tl.float32)
@@ -144,7 +144,7 @@ def _gradients_of_frame(
                 j, own, key, value, grad, out, log_sums, clip, lane, flat, inside, lanes, frames, K,
             )  # fmt: skip
             sum_q += score[:, None] * key
-    # scale holds a factor of log2(e) that belongs to the exponential alone
+    # scale includes log2(e), which belongs to the exponential only
     tl.store(grad_k + at + j * q_t, (sum_k * LN_2).to(grad_k.dtype.element_ty), mask=inside)
     tl.store(grad_v + at + j * q_t, sum_v.to(grad_v.dtype.element_ty), mask=inside)
     tl.store(grad_q + at + j * q_t, (sum_q * scale * LN_2).to(grad_q.dtype.element_ty), mask=inside)
@@ -176,9 +176,9 @@ def _attend_backward(
 
 
 def forward(qkv_BTP3NK: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """Contiguous qkv; keys and values of earlier frames are `[B, S, P, N, K]`, with heads and dims contiguous.
+    """Return the attention output `[B, T, P, N, K]` and the log-sum-exp of each query `[B, T, P * N]` in units of log2.
 
-    Returns the mixed values `[B, T, P, N, K]` and the log-sum-exp of each query `[B, T, P * N]` in units of log2.
+    qkv must be contiguous. ``past`` holds keys and values of S cached frames `[B, S, P, N, K]`, contiguous in N and K.
     """
     B, T, P, _, N, K = qkv_BTP3NK.shape
     queries, keys, values = qkv_BTP3NK.unbind(3)
@@ -198,7 +198,7 @@ def forward(qkv_BTP3NK: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tu
 
 
 def backward(grad: Tensor, out: Tensor, log_sums: Tensor, qkv_BTP3NK: Tensor) -> Tensor:
-    """Returns the gradient of qkv, `[B, T, P, 3, N, K]`, from that of the mixed values."""
+    """Return the gradient of qkv, `[B, T, P, 3, N, K]`, from the gradient of the attention output."""
     B, T, P, _, N, K = qkv_BTP3NK.shape
     grad_qkv = torch.empty_like(qkv_BTP3NK, memory_format=torch.contiguous_format)
     qkv = qkv_BTP3NK.contiguous()

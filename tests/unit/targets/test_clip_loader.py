@@ -1,0 +1,117 @@
+"""Whether a checkout's loader finds clips in its frames, before anything starts (hazards 7, 13 and 14).
+
+pytest tests/unit/targets/test_clip_loader.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.config_files import REPOSITORY
+from tests.helpers.stand_in import set_config, write_sources
+from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.loop.checkout import resolve_checkout
+from tinyworlds_gate.targets.base import Target, TargetArguments
+from tinyworlds_gate.targets.checkout import checkout_target
+from tinyworlds_gate.targets.clip_loader import (
+    ClipLoader,
+    preload_ratio,
+    rate_warnings,
+    read_clip_loader,
+    require_clips,
+)
+
+PROFILE = REPOSITORY / "configs/profiles/smoke"
+
+LOADER = """
+class VideoDataset:
+    pass
+
+
+class PolePositionDataset(VideoDataset):
+    def __init__(self):
+        super().__init__(load_start_index=300)
+
+
+def load(dataset, data):
+    if dataset == "POLE_POSITION":
+        return DataLoader(data, drop_last=True)
+    elif dataset == "PONG":
+        return None
+"""
+
+
+def checkout(tmp_path: Path, **training: object) -> tuple[Settings, Target]:
+    root = write_sources(tmp_path / "checkout", "tinyworlds-fork")
+    if training:
+        set_config(root, "training", **training)
+    target = checkout_target(root)
+    assert target is not None
+    return resolve_checkout(PROFILE, {}, {}, target, root, 0), target
+
+
+def test_names_skipped_frames_and_whole_batches_are_read_from_the_source(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/all.py").write_text(LOADER)
+    (tmp_path / "datasets/broken.py").write_text("def (:\n")
+    found = read_clip_loader(tmp_path)
+    assert found == ClipLoader(("POLE_POSITION", "PONG"), {"poleposition": 300}, drops_last=True)
+    assert (found.skips("POLE_POSITION"), found.skips("PONG")) == (300, 0)
+    assert read_clip_loader(tmp_path / "elsewhere") == ClipLoader()
+
+
+@pytest.mark.requirement("T1")
+def test_a_dataset_that_the_checkout_does_not_load_is_refused_with_those_that_it_does(tmp_path: Path) -> None:
+    settings, target = checkout(tmp_path, dataset="CRAFTER")
+    with pytest.raises(ConfigError, match=r"dataset: CRAFTER is none that this checkout loads \(BARS, PONG\)"):
+        require_clips(settings, target, 10_000)
+
+
+@pytest.mark.requirement("T1")
+def test_preload_ratio_times_the_frames_must_hold_a_batch_of_clips(tmp_path: Path) -> None:
+    """A clip is 4 frames at a stride of 60 // 60; a batch is 16 clips."""
+    settings, target = checkout(tmp_path, preload_ratio=0.005)
+    with pytest.raises(ConfigError) as caught:
+        require_clips(settings, target, 720)
+    text = str(caught.value)
+    assert "video_tokenizer: preload_ratio 0.005 × 720 frames = 3: 0 clips of 4 frames" in text
+    assert "Set preload_ratio to at least 0.028 in" in text
+    settings, target = checkout(tmp_path / "enough", preload_ratio=0.028)
+    require_clips(settings, target, 720)
+    settings, target = checkout(tmp_path / "few", preload_ratio=0.027)
+    with pytest.raises(ConfigError, match=r"15 clips of 4 frames .* but a batch of 16 needs 16.*or a smaller batch"):
+        require_clips(settings, target, 720)
+
+
+@pytest.mark.requirement("T1")
+def test_a_file_that_is_too_short_needs_more_frames_and_not_a_larger_ratio(tmp_path: Path) -> None:
+    settings, target = checkout(tmp_path, fps=15)
+    with pytest.raises(ConfigError, match=r"4 at a stride of 4.*Use a frames file of at least 32 frames"):
+        require_clips(settings, target, 31)
+    require_clips(settings, target, 32)
+
+
+@pytest.mark.requirement("P1")
+def test_the_ratio_of_a_target_file_comes_first_then_training_yaml_then_the_stage(tmp_path: Path) -> None:
+    _, target = checkout(tmp_path, preload_ratio=0.5)
+    set_config(target.root, "dynamics", preload_ratio=0.1)
+    assert preload_ratio(target, "dynamics") == 0.5
+    described = replace(target, arguments=TargetArguments(training={"preload_ratio": 0.9}))
+    assert preload_ratio(described, "dynamics") == 0.9
+    set_config(target.root, "training", preload_ratio=None)
+    assert preload_ratio(target, "dynamics") == 0.1
+    assert preload_ratio(target, "latent_actions") == 1.0
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(0.01, True), (0.05, True), (0.009, False)])
+def test_a_rate_that_is_known_to_diverge_is_a_warning(tmp_path: Path, rate: float, warned: bool) -> None:
+    root = write_sources(tmp_path / "checkout", "tinyworlds")
+    set_config(root, "dynamics", learning_rate=rate)
+    target = checkout_target(root)
+    assert target is not None
+    found = rate_warnings(resolve_checkout(PROFILE, {}, {}, target, root, 0))
+    assert [f"dynamics trains at learning rate {rate:g} (" in one for one in found] == [True] * warned

@@ -1,0 +1,69 @@
+"""The installed pytest plugin: loads `tinyworlds_gate.plugin` in sessions that run the packaged validation tests.
+
+    pytest --pyargs tinyworlds_gate.validation -m smoke
+
+Every other session gets this module and nothing else: no option, no marker, no other import. It declares the two hooks
+of docs/extending.md, so that a `conftest.py` with them also works there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tinyworlds_gate.gate.extension import ClipMetric
+
+PACKAGE = "tinyworlds_gate"
+
+
+class Hooks:
+    """The hooks that a project's `conftest.py` can implement (docs/extending.md)."""
+
+    @pytest.hookspec
+    def pytest_tinyworlds_gate_conditions(self) -> list[ClipMetric]:
+        """Return conditions to add to the gate; each has a limit, and a PASS requires all of them."""
+        raise NotImplementedError
+
+    @pytest.hookspec
+    def pytest_tinyworlds_gate_metrics(self) -> list[ClipMetric]:
+        """Return metrics that the reports show; they have no limit and do not change the verdict."""
+        raise NotImplementedError
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks, once: `tinyworlds_gate.plugin` calls this too."""
+    known = getattr(pluginmanager.hook, Hooks.pytest_tinyworlds_gate_conditions.__name__, None)
+    if known is None or not known.has_spec():
+        pluginmanager.add_hookspecs(Hooks)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Load the plugin where `--pyargs` names a module of this package; a `conftest.py` may load it again.
+
+    Raises:
+        pytest.UsageError: another plugin or a conftest.py has an option of the same name.
+    """
+    if not _names_this_package(early_config):
+        return (yield)
+    try:
+        early_config.pluginmanager.import_plugin(f"{PACKAGE}.plugin")
+        return (yield)
+    except argparse.ArgumentError as error:
+        raise pytest.UsageError(
+            f"{error}: tinyworlds_gate and another plugin or conftest.py both define it. Add --noconftest, or "
+            "-p no:NAME with the other plugin's name, to the command."
+        ) from None
+
+
+def _names_this_package(config: pytest.Config) -> bool:
+    known = config.known_args_namespace
+    if not known.pyargs:
+        return False
+    # Both: before the plugin's options are known, the value of one of them looks like a path.
+    names = [*known.file_or_dir, *config.getini("testpaths")]
+    return any(name.partition("::")[0].partition(".")[0] == PACKAGE for name in names)
