@@ -15,7 +15,8 @@ from pygments.formatters import HtmlFormatter
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
-FILES = ("LICENSE", "CITATION.cff", ".github/workflows/gate.yml", ".github/workflows/nightly.yml")
+WORKFLOWS = (str(path.relative_to(ROOT)) for path in ROOT.glob(".github/workflows/*.yml"))
+FILES = ("LICENSE", "CITATION.cff", *WORKFLOWS)
 LINK = re.compile(r"(\]\(|^\[[^\]]+\]: )(?![a-z]+:|#)([^)#\s]+)", re.MULTILINE)
 
 

@@ -1,7 +1,6 @@
 """What a reader meets: the README's first screen and length, the index, the site's navigation, the issue forms.
 
 python -m pytest tests/unit/test_documents.py
-python -m pytest tests/unit/test_documents.py -m slow    # builds the site, as make docs does
 """
 
 from __future__ import annotations
@@ -86,7 +85,6 @@ def test_an_issue_form_has_what_the_host_requires(name: str) -> None:
     assert any(field.get("validations", {}).get("required") for field in fields)
 
 
-@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     answer = python("-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site"))
     assert answer.returncode == 0, answer.stderr
