@@ -257,7 +257,9 @@ def test_reports_that_cannot_be_written_lose_no_verdict(
 @pytest.mark.fault("read-only-output")
 @pytest.mark.requirement("L10")
 @pytest.mark.parametrize("name", ["results", "Logs", "docs/action", "inference_results"])
-def test_a_read_only_output_folder_is_told_before_anything_trains(tmp_path: Path, scene: BeginScene, name: str) -> None:
+def test_a_read_only_output_folder_is_reported_before_anything_trains(
+    tmp_path: Path, scene: BeginScene, name: str
+) -> None:
     problem = why_no_disk()
     if problem is not None and tmp_path.stat().st_uid == 0:
         pytest.skip(problem)
@@ -273,7 +275,7 @@ def test_a_read_only_output_folder_is_told_before_anything_trains(tmp_path: Path
 
 @pytest.mark.fault("no-inodes")
 @pytest.mark.requirement("L10", "S4")
-def test_a_disk_without_inodes_is_told_before_anything_trains(
+def test_a_disk_without_inodes_is_reported_before_anything_trains(
     tmp_path: Path, disk_of: Disks, scene: BeginScene
 ) -> None:
     project = make_project(tmp_path / "project")

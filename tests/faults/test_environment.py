@@ -95,7 +95,7 @@ with open(edited, "a") as person:
 
 @pytest.mark.fault("config-edited")
 @pytest.mark.requirement("P1", "A5")
-def test_a_settings_file_that_is_edited_during_the_run_changes_no_chunk_and_is_told(
+def test_a_settings_file_that_is_edited_during_the_run_changes_no_chunk_and_is_reported(
     tmp_path: Path, scene: BeginScene
 ) -> None:
     project = faulty_project(tmp_path, STAGE, scene)

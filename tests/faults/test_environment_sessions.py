@@ -99,7 +99,7 @@ def test_a_reader_of_the_output_that_leaves_does_not_end_the_run(tmp_path: Path,
 
 @pytest.mark.fault("git-missing")
 @pytest.mark.requirement("L4")
-def test_a_machine_without_git_is_told_so_and_the_audit_is_invalid(tmp_path: Path, scene: BeginScene) -> None:
+def test_a_machine_without_git_is_reported_and_the_audit_is_invalid(tmp_path: Path, scene: BeginScene) -> None:
     project = make_project(tmp_path / "project")
     scene(project, project / STAGE_FILE)
     (tmp_path / "programs").mkdir()

@@ -176,7 +176,7 @@ def terminate(process: subprocess.Popen[str]) -> None:
     ids=["ctrl-c-again", "sigterm"],
 )
 @pytest.mark.requirement("A1", "A5")
-def test_a_session_that_is_told_to_end_winds_down_once_and_in_order(
+def test_a_session_that_is_asked_to_end_winds_down_once_and_in_order(
     tmp_path: Path, scene: BeginScene, send: Signalled, names: list[str]
 ) -> None:
     project = make_project(tmp_path / "project")

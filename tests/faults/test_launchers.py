@@ -93,7 +93,7 @@ def stage_of(project: FakeProject, script: str, *words: str, **env: str) -> Iter
 
 @pytest.mark.fault("launcher-before")
 @pytest.mark.requirement("L1")
-def test_a_stale_stage_is_ended_first_and_told_without_its_secrets(tmp_path: Path, scene: BeginScene) -> None:
+def test_a_stale_stage_is_ended_first_and_reported_without_its_secrets(tmp_path: Path, scene: BeginScene) -> None:
     project = faulty_project(tmp_path, STAGE, scene)
     with stage_of(project, SLEEPER, "--api-key", SECRET) as process:
         first_line(process)
@@ -216,7 +216,7 @@ def test_training_that_starts_during_inference_is_ended(tmp_path: Path, scene: B
 @pytest.mark.fault("stale-lock")
 @pytest.mark.requirement("L2", "H5")
 @pytest.mark.parametrize("script", [HOLDER, HOLDER_WITH_FORKED_CHILD], ids=["alone", "with a forked child alive"])
-def test_the_lock_of_a_killed_run_is_taken_over_and_told(tmp_path: Path, scene: BeginScene, script: str) -> None:
+def test_the_lock_of_a_killed_run_is_taken_over_and_reported(tmp_path: Path, scene: BeginScene, script: str) -> None:
     project = faulty_project(tmp_path, STAGE, scene)
     with running([sys.executable, "-c", script, tmp_path], cwd=REPOSITORY) as first:
         assert first_line(first) == "held\n"

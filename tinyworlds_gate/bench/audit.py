@@ -96,13 +96,13 @@ def make_history(folder: Path, commits: int) -> None:
             for part in history_stream(commits):
                 importer.stdin.write(part)
             importer.stdin.close()
-            told = importer.stderr.read().decode("utf-8", "replace")
+            errors = importer.stderr.read().decode("utf-8", "replace")
     except (OSError, subprocess.CalledProcessError) as error:
         raise GateError(
             f"git could not make the repository to measure on: {error}. Install git and run again."
         ) from None
     if importer.returncode:
-        raise GateError(f"git fast-import refused the generated history: {' '.join(told.split())[:300]}")
+        raise GateError(f"git fast-import refused the generated history: {' '.join(errors.split())[:300]}")
 
 
 def history_stream(commits: int) -> Iterator[bytes]:

@@ -140,14 +140,14 @@ def table_of(rows: Sequence[Row]) -> Any:
     for heading in ("what", "unit", "median", "from – to", "CPU s", "at most", "holds"):
         table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=True)
     for row in rows:
-        told = (
+        cells = (
             ["–", "–"]
             if row.median is None
             else [f"{row.median:.2f}", f"{min(row.values):.2f} – {max(row.values):.2f}"]
         )
         cpu = f"{statistics.median(row.cpu_s):.2f}" if row.cpu_s else "–"
         holds = {True: "yes", False: "NO", None: "not measured"}[row.holds]
-        table.add_row(row.what, row.unit, *told, cpu, f"{row.at_most:g}", holds)
+        table.add_row(row.what, row.unit, *cells, cpu, f"{row.at_most:g}", holds)
     return table
 
 
@@ -166,7 +166,7 @@ def run_smoke(root: Path) -> SmokeRun:
             while not (new := set(root.glob("results/*/journal.jsonl")) - before) and session.poll() is None:
                 time.sleep(SAMPLE_S)
             if not new:
-                raise GateError(f"pytest ended with status {session.wait()} and left no run; what it said stands above")
+                raise GateError(f"pytest ended with status {session.wait()} and left no run; its output is above")
             folder = new.pop().parent
             words = ("-m", "tinyworlds_gate", "watch", str(folder), "--for", "4h", "--plain")
             watching = subprocess.Popen([sys.executable, *words], cwd=root, stdout=subprocess.DEVNULL)

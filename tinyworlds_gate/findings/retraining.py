@@ -1,6 +1,6 @@
 """Findings on retraining dynamics after a failed inference gate: L8, T5, T7.
 
-The plan stands here as the specification's arithmetic, independent of the code that plans it (stages/retune.py).
+The plan is written out as the arithmetic of the specification, independent of the code that plans it (stages/retune.py).
 """
 
 from __future__ import annotations

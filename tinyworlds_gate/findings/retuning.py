@@ -1,6 +1,6 @@
 """Findings on the retune rules T1–T4 and T6, checked against the numbers of the specification.
 
-What a retune must do stands here as plain arithmetic, independent of the code that plans it (stages/retune.py).
+What a retune must do is written out as plain arithmetic, independent of the code that plans it (stages/retune.py).
 """
 
 from __future__ import annotations

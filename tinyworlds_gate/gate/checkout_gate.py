@@ -44,7 +44,7 @@ class StatedError:
     """The error of the generated frames by the log (None: it states none), and how it was read."""
 
     mse: float | None
-    told: str
+    explanation: str
     contradiction: bool = False
 
 
@@ -82,7 +82,7 @@ def judge_target(evidence: TargetEvidence, can: Capabilities, max_mse: float) ->
     invalid = [one for one in conditions if one.verdict == INVALID]
     failed = [one for one in conditions if one.verdict == FAIL]
     verdict = INVALID if invalid else FAIL if failed else PASS
-    reasons = ". Also: ".join(one.reason for one in (*invalid, *failed)) or error.told
+    reasons = ". Also: ".join(one.reason for one in (*invalid, *failed)) or error.explanation
     return TargetVerdict(verdict, f"{verdict}: {reasons}.", conditions, evidence.lines.mse, error.mse)
 
 
@@ -111,11 +111,11 @@ def stated_error(evidence: TargetEvidence, can: Capabilities) -> StatedError:
         return StatedError(lines.mse, f"its log states {lines.mse:.6f} over {generated} generated frames")
     if _same(lines.mse, lines.mse_with_context):
         return StatedError(corrected, diluted)
-    told = (
+    explanation = (
         f"its log states {lines.mse:.6f} and, with the context, {lines.mse_with_context:.6f}: with {context} copied "
         f"and {generated} generated frames these two contradict each other"
     )
-    return StatedError(lines.mse, told, contradiction=True)
+    return StatedError(lines.mse, explanation, contradiction=True)
 
 
 def disagreement(own: TargetVerdict, trusted: GateVerdict | None, why_not: str | None) -> str | None:
@@ -167,9 +167,11 @@ def of_one_code(verdict: GateVerdict, changes: Sequence[str], files: int) -> Gat
         same = f"the {files} files of the checkout are what they were before the run"
         return replace(verdict, conditions=[*verdict.conditions, Condition("G2.checkout", PASS, same)])
     what = describe_changes(list(changes))
-    told = f"files of the checkout changed during the run, so that its weights are not of one code: {what}"
-    conditions = [*verdict.conditions, Condition("G2.checkout", INVALID, told)]
-    return replace(verdict, verdict=INVALID, sentence=f"INVALID: {told}. {verdict.sentence}", conditions=conditions)
+    explanation = f"files of the checkout changed during the run, so that its weights are not of one code: {what}"
+    conditions = [*verdict.conditions, Condition("G2.checkout", INVALID, explanation)]
+    return replace(
+        verdict, verdict=INVALID, sentence=f"INVALID: {explanation}. {verdict.sentence}", conditions=conditions
+    )
 
 
 def gates_event(own: TargetVerdict, trusted: GateVerdict | None, why_not: str | None) -> dict[str, Any]:
@@ -260,7 +262,7 @@ def _error(evidence: TargetEvidence, error: StatedError, max_mse: float) -> Cond
             "compared with the true future, so its error says nothing of its model (hazard 6)",
         )
     if error.contradiction:
-        return Condition("G5.target", INVALID, error.told)
+        return Condition("G5.target", INVALID, error.explanation)
     if error.mse > max_mse:
-        return Condition("G5.target", FAIL, f"the checkout's own error is above {max_mse:g}: {error.told}")
-    return Condition("G5.target", PASS, f"{error.told}, at most {max_mse:g}")
+        return Condition("G5.target", FAIL, f"the checkout's own error is above {max_mse:g}: {error.explanation}")
+    return Condition("G5.target", PASS, f"{error.explanation}, at most {max_mse:g}")

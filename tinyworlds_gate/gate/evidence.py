@@ -142,7 +142,7 @@ def agreement_conditions(
         problems = [str(error)]
     if not problems:
         return (Condition("C4", PASS, "the three checkpoints belong together"),)
-    return tuple(Condition("C4", INVALID, told) for told in problems)
+    return tuple(Condition("C4", INVALID, reason) for reason in problems)
 
 
 _CHECKPOINT = re.compile(r"^Using (video_tokenizer|latent_actions|dynamics) checkpoint:\s*(\S.*?)\s*$", re.MULTILINE)

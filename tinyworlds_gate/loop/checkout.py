@@ -52,7 +52,7 @@ def chosen_target(options: Mapping[str, Any]) -> Target | None:
     """The checkout that the options name; None where the project itself is validated (kind ``embedded``).
 
     Raises:
-        ConfigError: the folder is no checkout, its kind cannot be told, or the options contradict each other.
+        ConfigError: the folder is no checkout, its kind is unknown, or the options contradict each other.
     """
     repo = options.get("target_repo")
     if repo is None:

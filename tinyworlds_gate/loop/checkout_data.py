@@ -83,7 +83,7 @@ def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
 
     Raises:
         ConfigError: the rollout does not fit the clips that the models are trained on.
-        DataError: a file is missing or damaged, or a drawn clip stands in the training file.
+        DataError: a file is missing or damaged, or a drawn clip is in the training file.
         TooFewClipsError: there are too few held-out clips for a verdict that this run may need.
     """
     began = time.monotonic()

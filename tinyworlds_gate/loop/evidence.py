@@ -49,13 +49,13 @@ def analyse_metrics(context: RunContext, stamp: str, trained: Sequence[str]) -> 
         return None
     if trained:
         histories = local_histories(layout.project_root, layout.run, tuple(trained))
-        sought = stage_inputs(context.journal.events(), histories)
+        inputs = stage_inputs(context.journal.events(), histories)
     else:
-        sought = _given_inputs(context)
+        inputs = _given_inputs(context)
     if context.checkout is not None:
         # A checkout may log fewer rows than updates; that each chunk's reach its end was judged when it ended (M1).
-        sought = [replace(one, updates=None) for one in sought]
-    analysis = analyse(layout, stamp, options.wandb_source, sought)
+        inputs = [replace(one, updates=None) for one in inputs]
+    analysis = analyse(layout, stamp, options.wandb_source, inputs)
     path = analysis_path(layout, stamp)
     context.journal.append("wandb_analysis", **analysis.event(layout.relative(path)))
     context.say(f"analysis of the stages' metrics: {analysis.verdict}: {analysis.reason}")

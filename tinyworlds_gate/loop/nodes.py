@@ -114,14 +114,14 @@ class NodeFollower:
 
     def _find_run(self) -> RunLayout:
         pointer, began = pointer_file(self.project_root, self.rendezvous.id), time.monotonic()
-        told = False
+        announced = False
         while True:
             run = _read_pointer(pointer)
             if run is not None:
                 return RunLayout(self.project_root, run)
-            if not told:
+            if not announced:
                 self.say(f"waiting for node 0 (rendezvous {self.rendezvous.id}, {self.rendezvous.endpoint})")
-                told = True
+                announced = True
             if time.monotonic() - began >= self.wait_s:
                 raise LaunchError(
                     f"node 0 opened no run under --rdzv-id {self.rendezvous.id} within {self.wait_s:g} s. Start it "

@@ -209,8 +209,8 @@ def find_run(project_root: Path, given: str, base: Path) -> ResumedRun:
     folder = next((path.resolve() for path in candidates if (path / "journal.jsonl").is_file()), None)
     if folder is None:
         known = sorted(path.parent.name for path in results.glob("*/journal.jsonl"))
-        told = f"the runs here are {', '.join(known[-5:])}" if known else "there is no run in this project yet"
-        raise GateError(f"--resume-run {given}: no results/<run> folder with a journal.jsonl is there; {told}.")
+        listed = f"the runs here are {', '.join(known[-5:])}" if known else "there is no run in this project yet"
+        raise GateError(f"--resume-run {given}: no results/<run> folder with a journal.jsonl is there; {listed}.")
     if folder.parent != results:
         raise GateError(
             f"--resume-run {given}: the run lies in {folder.parent}, not in {results}; start pytest in the project of "

@@ -53,7 +53,7 @@ class Choice:
     """The run that `unfinished` means, or None; and the sentences about the choice."""
 
     run: KnownRun | None
-    told: Sequence[str]
+    messages: Sequence[str]
 
 
 def why_unfinished(events: Sequence[Event]) -> str | None:
@@ -144,22 +144,22 @@ def choose_unfinished(runs: Sequence[KnownRun], kind: str | None, options: Mappi
         )
     chosen = newest if newest is not None and newest.unfinished else None
     if newest is None:
-        told = [f"no earlier run of this kind was started with these options ({_told(options)}): a new one begins"]
+        messages = [f"no earlier run of this kind was started with these options ({_named(options)}): a new one begins"]
     elif chosen is None:
-        told = [f"the newest run like this one, {newest.name}, came to its end ({newest.status}): a new one begins"]
+        messages = [f"the newest run like this one, {newest.name}, came to its end ({newest.status}): a new one begins"]
     else:
-        told = [f"{chosen.name} is unfinished ({chosen.unfinished}): going on with it"]
+        messages = [f"{chosen.name} is unfinished ({chosen.unfinished}): going on with it"]
     others = [run for run in runs if run.unfinished and run is not chosen]
     for run in others[:TOLD_RUNS]:
-        why = "a later run came after it" if run in alike else f"{run.kind}, started with {_told(run.options)}"
-        told.append(f"left alone: {run.name}, unfinished, {why}; name it with --resume-run to go on with it")
-    return Choice(chosen, told)
+        why = "a later run came after it" if run in alike else f"{run.kind}, started with {_named(run.options)}"
+        messages.append(f"left alone: {run.name}, unfinished, {why}; name it with --resume-run to go on with it")
+    return Choice(chosen, messages)
 
 
 def _compared(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in options.items() if name not in RESUMABLE_OPTIONS}
 
 
-def _told(options: Mapping[str, Any]) -> str:
+def _named(options: Mapping[str, Any]) -> str:
     words = [f"--{name.replace('_', '-')} {value}" for name, value in _compared(options).items()]
     return " ".join(words) or "no options"

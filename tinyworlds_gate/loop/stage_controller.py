@@ -133,8 +133,8 @@ class StageController:
             used, refused = self.checkpoints.newest_below(int(recorded["step"]))
             first = {"path": recorded["path"], "reason": str(error)}
             self._append("checkpoint_refused", refused=[first, *refused], used=used)
-            told = f"update {used['step']} is used instead" if used else "the stage starts anew"
-            self.context.say(f"{self.stage}: {error}; {told}")
+            explanation = f"update {used['step']} is used instead" if used else "the stage starts anew"
+            self.context.say(f"{self.stage}: {error}; {explanation}")
 
     def _run_chunk(self) -> None:
         context, progress, layout = self.context, self.progress, self.context.layout
@@ -219,8 +219,8 @@ class StageController:
     def _record(self, chunk: Chunk, result: ChunkResult, evidence: ChunkEvidence, failure: Failure | None) -> None:
         layout, history = self.context.layout, evidence.history
         if failure is not None:
-            told = failure_text(result) if result.cause != "ok" and not result.node_problem else failure.reason
-            self.context.say(f"{self.stage}: chunk {chunk.number} does not count: {told}")
+            explanation = failure_text(result) if result.cause != "ok" and not result.node_problem else failure.reason
+            self.context.say(f"{self.stage}: chunk {chunk.number} does not count: {explanation}")
         continue_from, refused = self._start_of_next_try(chunk, evidence, failure)
         rate = history.updates_per_s or result.updates_per_s or _average_rate(chunk, result)
         self._append(

@@ -55,7 +55,7 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
         _record(gate, gate.outcome)
         gate.written = write_reports(context.layout.project_root, context.layout.root)
     except (GateError, OSError) as error:
-        # A full disk must not hide the verdict: it stands on the terminal, and a resumed run writes the rest.
+        # A full disk must not hide the verdict: the terminal shows it, and a resumed run writes the rest.
         gate.note_unwritten(session, error)
 
 
@@ -116,7 +116,7 @@ def _record(gate: GateSession, outcome: RunOutcome) -> None:
 
 
 def record_end(gate: GateSession) -> None:
-    """Journal the outcome that stands."""
+    """Journal the final outcome."""
     assert gate.loop is not None
     assert gate.outcome is not None
     gate.loop.context.journal.append(

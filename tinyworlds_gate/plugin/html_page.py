@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     pass
 
 COLUMN = 2
-"""Where the requirement column stands: after the result and the test's name."""
+"""The place of the requirement column: after the result and the test's name."""
 
 
 def enable(config: pytest.Config, project_root: Path, stamp: str) -> tuple[Path | None, bool]:

@@ -83,7 +83,7 @@ def resumed_run(config: pytest.Config, root: Path) -> tuple[ResumedRun | None, S
         if given == UNFINISHED:
             runs, problems = known_runs(root)
             choice = choose_unfinished(runs, None if "profile" in options else chosen_profile(config), options)
-            messages = [*choice.told, *problems]
+            messages = [*choice.messages, *problems]
             if choice.run is None:
                 return None, messages
             given = choice.run.name

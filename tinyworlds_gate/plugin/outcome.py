@@ -197,7 +197,7 @@ def _stages_sentence(findings: Sequence[Finding]) -> str:
 
 
 def _tried(loop: ClosedLoop) -> str:
-    """What was tried before the verdict that stands; empty when it was the first."""
+    """What was tried before the final verdict; empty when it was the first."""
     last, attempts = loop.attempts[-1], [attempt for attempt in loop.attempts if not attempt.is_final]
     if last.is_final:
         passed = next(attempt for attempt in attempts if attempt.number == last.number)

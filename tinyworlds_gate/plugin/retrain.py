@@ -36,7 +36,7 @@ def run_with_retraining(item: pytest.Item, nextitem: pytest.Item | None) -> bool
         try:
             session.make_attempt()
         except BaseException:
-            # Ctrl-C while dynamics trains: the attempt that was made is told as what it is, a failure.
+            # Ctrl-C while dynamics trains: the attempt that was made is reported as a failure.
             _log(item, reports)
             raise
         call.outcome = cast("pytest.TestReport", RERUN)  # type: ignore[assignment]

@@ -43,7 +43,7 @@ class GateSession:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.project_root = options.project_root(config)
-        self.resumed, self._told = options.resumed_run(config, self.project_root)
+        self.resumed, self._messages = options.resumed_run(config, self.project_root)
         self.explicit = options.placed_options(config) if self.resumed is None else self.resumed.options
         self.explicit.pop("resume_run", None)
         self.checkout = chosen_checkout(self.explicit)
@@ -196,7 +196,7 @@ class GateSession:
             self.loop = ClosedLoop(context, self.stamp, None if self.resumed is None else self.resumed.so_far)
             devices = "on CPU" if context.on_cpu else f"on {gpus} GPU(s)"
             self.voice.say(f"run {context.layout.run}, profile {settings.profile.name}, {devices}")
-            for note in [*self._told, *settings.notes]:
+            for note in [*self._messages, *settings.notes]:
                 self.voice.say(note)
             if self.custom:
                 from tinyworlds_gate.plugin.custom_metrics import announcement
@@ -283,7 +283,7 @@ class GateSession:
             self.loop.retrain_dynamics()
 
     def note_unwritten(self, session: pytest.Session, error: Exception) -> None:
-        """A part of the record that could not be written: it is told on the terminal, and no such session passes."""
+        """A part of the record that could not be written: the terminal says so, and such a session does not pass."""
         self.record_problem = self.record_problem or str(error)
         if session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

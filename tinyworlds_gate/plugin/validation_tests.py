@@ -48,16 +48,16 @@ def stated_findings(item: pytest.Item, report: pytest.TestReport) -> list[Findin
 
 
 def verdict_of(report: pytest.TestReport) -> tuple[str, str]:
-    """Verdict and reason that a report stands for."""
+    """Verdict and reason of a report."""
     if report.passed:
         return PASS, "the test passed"
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         return NOT_RUN, reason.removeprefix("Skipped: ").removeprefix(NOT_RUN_PREFIX)
-    return (FAIL if report.when == "call" else INVALID), _failure_told(report)
+    return (FAIL if report.when == "call" else INVALID), _failure_text(report)
 
 
-def _failure_told(report: pytest.TestReport) -> str:
+def _failure_text(report: pytest.TestReport) -> str:
     """Why a test failed: its own words, or what broke in it and where; one line."""
     text = report.longreprtext.strip().splitlines()
     if not text:

@@ -76,13 +76,13 @@ def gather_checkout_evidence(
     """
     adopt_checkpoints(target, layout, stage)
     history = read_chunk_history(layout.history(stage), start_update, end_update)
-    told = _history_problem(history, start_update, end_update, log_interval, history_problem)
+    missing = _history_problem(history, start_update, end_update, log_interval, history_problem)
     evidence = gather_artifacts(
         layout,
         stage,
         end_update=end_update,
         history=history,
-        history_problem=told,
+        history_problem=missing,
         visualizations=visualizations_of(target, layout, stage),
         pictures_before=pictures_before,
         no_picture=no_picture(target, stage, start_update, end_update, log_interval),
@@ -109,9 +109,9 @@ def no_picture(target: Target, stage: str, start: int, end: int, log_interval: i
     )
 
 
-def _history_problem(history: ChunkHistory, start: int, end: int, log_interval: int, told: str | None) -> str | None:
+def _history_problem(history: ChunkHistory, start: int, end: int, log_interval: int, missing: str | None) -> str | None:
     """A checkout may log fewer rows than updates; it must have logged up to the chunk's end."""
-    why = f" ({told})" if told else ""
+    why = f" ({missing})" if missing else ""
     if len(history.steps) < min(FEWEST_ROWS, end - start):
         rows = "no row" if not history.steps else f"only the row of update {history.steps[0]}"
         return f"the stage's W&B files hold {rows} of the updates {start} to {end - 1}{why}"

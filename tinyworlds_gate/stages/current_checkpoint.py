@@ -82,8 +82,8 @@ class StageCheckpoints:
         except CheckpointError as error:
             assert recorded is not None
             used, _ = self.newest_below(int(recorded["step"]) + 1)
-            told = f"update {used['step']} is used instead" if used else "the run has no other"
-            self.say(f"{self.stage}: {error}; {told}")
+            next_choice = f"update {used['step']} is used instead" if used else "the run has no other"
+            self.say(f"{self.stage}: {error}; {next_choice}")
             return self.resolve(used)
 
     def newest_below(self, step: int) -> tuple[Recorded | None, list[dict[str, str]]]:

@@ -41,8 +41,8 @@ def failure_of(result: ChunkResult, evidence: ChunkEvidence, end_update: int, *,
         return Failure(DISK_FULL, f"{result.stage} stopped: {result.disk_problem} (its log: {result.log})")
     if result.cause != "ok":
         known = result.cause in RETUNE_CAUSES or result.cause in RUN_STOPS
-        told = failure_sentence(result)
-        reason = told if result.node_problem is None else f"{result.node_problem}; on node 0 {told}"
+        explanation = failure_sentence(result)
+        reason = explanation if result.node_problem is None else f"{result.node_problem}; on node 0 {explanation}"
         cause = result.cause if known else "runtime_error"
         return Failure(_setup_error(cause, result.raised), reason, result.raised)
     if evidence.problems:

@@ -245,7 +245,7 @@ def _range_of(node: ast.AST) -> ast.Call | None:
 
 
 def _guarded(tree: ast.Module, call: ast.Call) -> bool:
-    """Whether the call stands under an ``if`` about the rank."""
+    """Whether the call is under an ``if`` about the rank."""
     return any(
         ONE_RANK.search(ast.unparse(branch.test)) is not None
         and any(call is inner for one in branch.body for inner in ast.walk(one))

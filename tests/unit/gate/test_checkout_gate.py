@@ -102,7 +102,7 @@ def test_context_frames_that_count_in_the_error_are_taken_out() -> None:
     """Hazard 6: the copied context has no error, so that half of the frames halves the mean."""
     error = stated_error(evidence(InferenceLines(mse=0.02)), ORIGINAL)
     assert error.mse == pytest.approx(0.04)
-    assert "0.020000 over 2 copied context frames and 2 generated ones, which is 0.040000" in error.told
+    assert "0.020000 over 2 copied context frames and 2 generated ones, which is 0.040000" in error.explanation
     judged = judge_target(evidence(dataclasses.replace(GOOD, mse_with_context=None)), ORIGINAL, 0.03)
     assert judged.verdict == "FAIL"
 
@@ -110,7 +110,7 @@ def test_context_frames_that_count_in_the_error_are_taken_out() -> None:
 def test_a_fork_that_does_not_show_both_errors_is_read_as_the_worse() -> None:
     error = stated_error(evidence(InferenceLines(mse=0.02)), FORK)
     assert error.mse == pytest.approx(0.04)
-    assert "no line `full_with_context`" in error.told
+    assert "no line `full_with_context`" in error.explanation
 
 
 def test_two_equal_errors_show_that_the_first_counts_the_context_too() -> None:

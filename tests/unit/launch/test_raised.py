@@ -39,7 +39,7 @@ def test_an_exception_is_read_with_its_innermost_frame() -> None:
     assert found.sentence().endswith("num_samples=0 (at utils/data/sampler.py:168)")
 
 
-def test_ranks_are_told_apart_and_the_launcher_is_left_out() -> None:
+def test_ranks_are_distinguished_and_the_launcher_is_left_out() -> None:
     assert [(one.type, one.place) for one in raised_in(TWO_RANKS)] == [
         ("RuntimeError", "x/models/a.py:7"),
         ("KeyError", "x/models/b.py:9"),
@@ -94,7 +94,7 @@ def test_what_a_smaller_batch_may_mend_is_not_called_unmendable(type: str, messa
 
 
 @pytest.mark.requirement("T1")
-def test_a_repeated_failure_is_told_with_its_cause_its_last_lines_and_the_fix() -> None:
+def test_a_repeated_failure_is_reported_with_its_cause_its_last_lines_and_the_fix() -> None:
     (found,) = raised_in(EMPTY_LOADER)
     noise = ["", "=====", "train_dynamics.py FAILED", "====="]
     text = repeated_failure(found, [*EMPTY_LOADER.splitlines(), *noise], "results/r/logs/chunk_002_dynamics.log")

@@ -51,8 +51,8 @@ def end(status: str) -> Event:
     ],
 )
 def test_a_run_without_its_end_is_unfinished_and_says_where_it_stopped(events: list[Event], why: str | None) -> None:
-    told = why_unfinished(journal(*events))
-    assert told == (why or "it was interrupted (SIGTERM) while dynamics trained (chunk 3)")
+    messages = why_unfinished(journal(*events))
+    assert messages == (why or "it was interrupted (SIGTERM) while dynamics trained (chunk 3)")
 
 
 @pytest.mark.parametrize("status", ["passed", "degraded", "failed", "invalid", "partial"])
@@ -86,7 +86,7 @@ def name_of(choice: Choice) -> str | None:
 def test_without_any_run_a_new_one_begins(tmp_path: Path) -> None:
     choice = chosen(tmp_path, seed=3)
     assert name_of(choice) is None
-    assert choice.told == ["no earlier run of this kind was started with these options (--seed 3): a new one begins"]
+    assert choice.messages == ["no earlier run of this kind was started with these options (--seed 3): a new one begins"]
 
 
 @pytest.mark.requirement("H7")
@@ -95,7 +95,7 @@ def test_the_newest_run_is_gone_on_with_when_it_is_unfinished(tmp_path: Path) ->
     write_run(tmp_path, "smoke_a", TRAINS, time=2.0)
     choice = chosen(tmp_path)
     assert name_of(choice) == "smoke_a"
-    assert choice.told == [
+    assert choice.messages == [
         "smoke_a is unfinished (it was killed while dynamics trained (chunk 3)): going on with it",
     ]
 
@@ -105,8 +105,8 @@ def test_an_unfinished_run_that_a_later_one_replaced_is_left_alone(tmp_path: Pat
     write_run(tmp_path, "smoke_b", *FINISHED, time=2.0)
     choice = chosen(tmp_path)
     assert name_of(choice) is None
-    assert choice.told[0] == "the newest run like this one, smoke_b, came to its end (failed): a new one begins"
-    assert choice.told[1].startswith("left alone: smoke_a, unfinished, a later run came after it; name it")
+    assert choice.messages[0] == "the newest run like this one, smoke_b, came to its end (failed): a new one begins"
+    assert choice.messages[1].startswith("left alone: smoke_a, unfinished, a later run came after it; name it")
 
 
 @pytest.mark.requirement("P1")
@@ -115,7 +115,7 @@ def test_a_run_with_other_options_is_left_alone(tmp_path: Path) -> None:
     assert name_of(chosen(tmp_path)) is None
     assert name_of(chosen(tmp_path, seed=4)) is None
     assert name_of(chosen(tmp_path, seed=3, resume_run="unfinished", project_root=".")) == "smoke_a"
-    assert "left alone: smoke_a, unfinished, smoke, started with --seed 3" in chosen(tmp_path).told[1]
+    assert "left alone: smoke_a, unfinished, smoke, started with --seed 3" in chosen(tmp_path).messages[1]
 
 
 def test_a_run_of_the_other_kind_is_left_alone(tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_the_option_takes_the_unfinished_run_of_this_kind(
     for kind in ("smoke", "longrun"):
         write_run(pytester.path, f"{kind}_a", TRAINS, kind=kind)
     config = parsed(pytester, [*words, "--resume-run", "unfinished"])
-    resumed, told = resumed_run(config, pytester.path)
+    resumed, messages = resumed_run(config, pytester.path)
     assert (None if resumed is None else resumed.folder.name) == run
-    assert told[0].endswith("going on with it" if run else "a new one begins")
+    assert messages[0].endswith("going on with it" if run else "a new one begins")
 
 
 def test_a_run_that_is_going_on_is_a_usage_error(pytester: pytest.Pytester) -> None:
@@ -207,6 +207,6 @@ def test_a_run_that_is_going_on_is_a_usage_error(pytester: pytest.Pytester) -> N
 def test_a_folder_called_unfinished_can_still_be_named(pytester: pytest.Pytester) -> None:
     write_run(pytester.path, "unfinished", TRAINS)
     write_run(pytester.path, "smoke_b", TRAINS, time=9.0)
-    resumed, told = resumed_run(parsed(pytester, ["--resume-run", "results/unfinished"]), pytester.path)
+    resumed, messages = resumed_run(parsed(pytester, ["--resume-run", "results/unfinished"]), pytester.path)
     assert resumed is not None
-    assert (resumed.folder.name, told) == ("unfinished", ())
+    assert (resumed.folder.name, messages) == ("unfinished", ())

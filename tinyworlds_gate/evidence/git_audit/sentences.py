@@ -34,9 +34,9 @@ def result(year: int, mode: str, commits: int, selected: int, touches: int, *, c
     )
 
 
-def refusal(told: str) -> str:
+def refusal(notes: str) -> str:
     """What git said when it did not read the history, and the fix where it is known."""
-    text = redact(" ".join(told.replace("stderr:", "").split()).strip("'"))
+    text = redact(" ".join(notes.replace("stderr:", "").split()).strip("'"))
     if "promisor remote" in text:
         return (
             "This is a partial clone: git left out contents that the audit must read, and an audit fetches nothing. "
@@ -60,32 +60,32 @@ def notes(counts: Mapping[str, int], hidden_files: Sequence[tuple[str, str]]) ->
         counts: `merges`, `renames`, `binary` (changes) and `odd` (commits) of the year.
         hidden_files: (path, hash) of relevant files that are binary to git.
     """
-    told = []
+    notes = []
     if counts["merges"]:
-        told.append(
+        notes.append(
             f"{counts['merges']} merge commit(s) are counted. Of a merge only what differs from every parent is read, "
             "since the commits that it brings in are read on their own."
         )
     if counts["renames"]:
-        told.append(
+        notes.append(
             f"{counts['renames']} rename(s) are in the year. A renamed file is one touched file, under its new name; "
             "it is relevant when its old or its new name is."
         )
     if counts["binary"]:
-        told.append(f"{counts['binary']} change(s) of binary files are in the year; their content is not searched.")
+        notes.append(f"{counts['binary']} change(s) of binary files are in the year; their content is not searched.")
     if hidden_files:
         names = ", ".join(f"{path} in {sha[:10]}" for path, sha in hidden_files[:SHOWN_NAMES])
         more = f" and {len(hidden_files) - SHOWN_NAMES} more" if len(hidden_files) > SHOWN_NAMES else ""
-        told.append(
+        notes.append(
             f"Relevant files that git takes for binary (UTF-16, or `-diff` in .gitattributes), so that {WORD} in them "
             f"is not seen: {names}{more}."
         )
     if counts["odd"]:
-        told.append(
+        notes.append(
             f"{counts['odd']} commit(s) of the year have a subject, a path or a value that is not UTF-8; it is read "
-            "all the same, and what cannot be shown stands as \ufffd."
+            "all the same, and what cannot be shown becomes \ufffd."
         )
-    return told
+    return notes
 
 
 def shallow_note(cut: set[str], hidden: Sequence[str], year: int) -> list[str]:

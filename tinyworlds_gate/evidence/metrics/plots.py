@@ -141,7 +141,7 @@ def _draw_loss(history: History, folder: Path) -> Path:
 
 
 def _draw_rate(history: History, folder: Path) -> Path:
-    """The exponent stands in the label, so that the ticks are short numbers."""
+    """The exponent is part of the label, so that the ticks are short numbers."""
     steps, rates = history.points(LEARNING_RATE)
     exponent = math.floor(math.log10(max(rates))) if max(rates) > 0 else 0
     unit = f" (10{str(exponent).translate(SUPERSCRIPTS)})" if exponent else ""

@@ -36,11 +36,11 @@ def recomputed(generated: GeneratedFrames, true_BSHWC: np.ndarray) -> Recomputed
     predicted = generated.predicted
     if predicted.shape != true_BSHWC.shape:
         raise MeasuresError(
-            f"{_told(predicted)} were generated where {_told(true_BSHWC)} are to be compared; run inference again"
+            f"{_shape(predicted)} were generated where {_shape(true_BSHWC)} are to be compared; run inference again"
         )
     for probe in (generated.withheld, generated.repeated):
         if not len(probe) or probe.shape != predicted[: len(probe)].shape:
-            raise MeasuresError(f"a probe of {_told(probe)} is none of {_told(predicted)}; run inference again")
+            raise MeasuresError(f"a probe of {_shape(probe)} is none of {_shape(predicted)}; run inference again")
     errors = np.empty(predicted.shape[:2])
     for clip, (made, true) in enumerate(zip(predicted, true_BSHWC, strict=True)):
         difference = made.astype(np.int32) - true
@@ -58,6 +58,6 @@ def _changed(probe: np.ndarray, predicted: np.ndarray) -> float:
     return float((difference > SAME_LEVELS).mean())
 
 
-def _told(table: np.ndarray) -> str:
+def _shape(table: np.ndarray) -> str:
     clips, steps, height, width, _ = table.shape
     return f"{clips} x {steps} frames of {height} x {width} px"

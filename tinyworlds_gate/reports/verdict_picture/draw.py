@@ -69,7 +69,7 @@ def _draw(
         say(f"the picture of the verdict of {name} is not in the journal: {error}")
         return
     if picture is None:
-        say(f"the picture of the verdict of {name} could not be drawn ({problem}); the verdict stands")
+        say(f"the picture of the verdict of {name} could not be drawn ({problem}); the verdict is unchanged")
     else:
         say(f"picture of the verdict of {name}: {layout.relative(picture)}")
 
