@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The measurement of `make bench`.
 BENCH ?= train
-# Processes of `make test`; JOBS=0 runs it in one.
+# Processes of `make test` and `make mutants`; JOBS=0 runs the tests in one.
 JOBS ?= 2
 STAMP := $(VENV)/.installed
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -15,12 +15,13 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	command -v $$name >/dev/null 2>&1 && $$name -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help setup smoke test faults longrun lint docs bench clean distclean
+.PHONY: help setup smoke test faults mutants longrun lint docs bench clean distclean
 
 help:
 	@echo 'make smoke      set up, then run the closed loop in minutes on the CPU: pytest validation/ -m smoke'
 	@echo 'make test       set up, then run the tests of the harness itself'
 	@echo 'make faults     run the fault matrix and record the results in docs/faults.md'
+	@echo 'make mutants    change the code in copies and record which changes no test notices'
 	@echo 'make longrun    run the closed loop on the long-run profile, hours on two GPUs: pytest -m longrun'
 	@echo 'make lint       run ruff and mypy'
 	@echo 'make docs       build the documentation in build/site/; a broken link is an error'
@@ -65,6 +66,9 @@ test: $(STAMP)
 faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults tests -m fault --record-faults docs/results/faults.json $(ARGS); \
 		status=$$?; $(BIN)/python -m tests.faults.render && exit $$status
+
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)
 
 # Several machines: the same command on each, with its own NODE_RANK (docs/cluster.md).
 NODES = $(if $(NPROC), --nproc-per-node $(NPROC))$(if $(NNODES), --nnodes $(NNODES))$(if \

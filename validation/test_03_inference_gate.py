@@ -1,4 +1,4 @@
-"""The inference gate with retraining, and what follows from its verdict (C4, L6–L8, G1–G5, T5, T7, H3).
+"""The inference gate with retraining, and what follows from its verdict (C4, L6–L8, G1–G6, G8, T5, T7, H3).
 
 pytest validation/ -m smoke -k inference_gate
 """
@@ -44,6 +44,20 @@ def test_the_inference_run_gave_the_evidence_of_the_gate(
     id: str, closed_loop: ClosedLoop, inference: InferenceAttempt, row_holds: Callable[..., None]
 ) -> None:
     row_holds(id, history=[f"the inference log: {closed_loop.context.layout.relative(inference.log)}"])
+
+
+@pytest.mark.parametrize("id", [pytest.param("G6", marks=pytest.mark.requirement("G6"))])
+def test_small_moving_objects_are_generated(
+    id: str, inference: InferenceAttempt, row_holds: Callable[..., None]
+) -> None:
+    row_holds(id)
+
+
+@pytest.mark.parametrize("id", [pytest.param("G8", marks=pytest.mark.requirement("G8"))])
+def test_the_rollout_is_better_than_every_prediction_without_a_model(
+    id: str, inference: InferenceAttempt, row_holds: Callable[..., None]
+) -> None:
+    row_holds(id)
 
 
 @pytest.mark.parametrize("id", [pytest.param("C4", marks=pytest.mark.requirement("C4"))])

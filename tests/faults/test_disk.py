@@ -23,6 +23,7 @@ from tests.faults.runs import reports_of
 from tests.faults.walkers import walking_project, when_said
 from tests.helpers.commands import python
 from tests.helpers.fake_stages import FakeProject
+from tests.helpers.required_tools import without
 from tests.helpers.small_disks import (
     FILL,
     fill_the_disk,
@@ -59,7 +60,7 @@ def disk_of() -> Iterator[Disks]:
             if kind == "small disk":
                 problem = why_no_disk()
                 if problem is not None:
-                    pytest.skip(problem)
+                    without("mounts", problem)
                 stack.enter_context(small_disk(folder, **options))
 
         yield make
@@ -262,7 +263,7 @@ def test_a_read_only_output_folder_is_reported_before_anything_trains(
 ) -> None:
     problem = why_no_disk()
     if problem is not None and tmp_path.stat().st_uid == 0:
-        pytest.skip(problem)
+        without("mounts", problem)
     project = make_project(tmp_path / "project")
     scene(project, stage_script(project))
     with read_only(project / name):

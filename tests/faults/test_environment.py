@@ -197,5 +197,5 @@ def test_a_stale_training_with_words_that_are_no_text_is_ended_and_reported(tmp_
         ended = end_stale(target)
         assert stale.wait(timeout=30) != 0
     assert [record.pid for record in ended] == [stale.pid]
-    project.context.journal.append("stale_processes", ended=[one.as_record() for one in ended], when="before")
+    project.context.journal.append("stale_processes", ended=ended, when="before")
     assert r"name=m\udcfcller" in reports_of(project.context.layout)["A1"]

@@ -35,6 +35,7 @@ from tests.helpers.process_projects import (
     stage_running,
     wait_for,
 )
+from tests.helpers.required_tools import without
 from tests.helpers.reused_pids import why_no_pid_can_be_chosen, with_pid
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.run_copy import copy_settings
@@ -421,7 +422,7 @@ def test_the_own_ancestors_are_never_ended(tmp_path: Path, scene: BeginScene) ->
 def test_a_bystander_that_got_the_pid_of_a_stale_process_is_not_signalled(tmp_path: Path, scene: BeginScene) -> None:
     problem = why_no_pid_can_be_chosen()
     if problem is not None:
-        pytest.skip(problem)
+        without("chosen-pids", problem)
     target = make_project(tmp_path)
     scene(tmp_path, target.stage_script("dynamics"))
     with stage_running(target) as stale:

@@ -27,7 +27,7 @@ def modules_of(package: Path) -> dict[str, Path]:
     return {module_name(path, package): path for path in sorted(package.rglob("*.py"))}
 
 
-def _imported(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
+def imported(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module, [alias.name for alias in node.names]
@@ -41,7 +41,7 @@ def import_graph(package: Path) -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         found = graph.setdefault(name, set())
-        for module, names in _imported(ast.parse(path.read_text(encoding="utf-8"))):
+        for module, names in imported(ast.parse(path.read_text(encoding="utf-8"))):
             for target in [f"{module}.{one}" for one in names] or [module]:
                 known = target if target in modules else module
                 if known in modules and known != name:

@@ -18,8 +18,10 @@ from tinyworlds_gate.evidence.git_audit.audit import audit
 from tinyworlds_gate.evidence.metrics.analysis import analyse
 from tinyworlds_gate.evidence.metrics.inputs import StageInput
 from tinyworlds_gate.evidence.metrics.local import local_histories
+from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reports.requirements import as_markdown
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.stages.chunk_artifacts import gather_evidence, pictures_in
 from tinyworlds_gate.stages.retune import Retune
 
 Change = Callable[[RowRun], None]
@@ -106,9 +108,18 @@ def _faster_chunk(run: RowRun) -> None:
 
 
 def _channel(id: str) -> Change:
+    """The newest chunk leaves nothing in a channel, as its evidence is gathered."""
+
     def change(run: RowRun) -> None:
-        chunk = run.last("chunk_finished")
-        chunk["channels"] = {**chunk["channels"], id: {"verdict": "INVALID", "reason": "nothing new"}}
+        started, chunk = run.last("chunk_started"), run.last("chunk_finished")
+        start, end = started["start_update"], started["end_update"]
+        layout = RunLayout(run.root, run.run)
+        pictures = pictures_in(layout.visualizations(chunk["stage"]))
+        schedule = Schedule(started["params"]["learning_rate"], start, end)
+        nothing = gather_evidence(
+            layout, chunk["stage"], start_update=start, end_update=end, schedule=schedule, pictures_before=pictures
+        )
+        chunk["channels"] = {**chunk["channels"], id: nothing.channels[id]}
 
     return change
 
@@ -222,6 +233,16 @@ ROW_CASES: dict[str, RowCase] = {
         breaks=Breaks(inference={"picture": None, "picture_problem": "none"}),
     ),
     "G5": RowCase("an error of 0.011", "an error of 0.05", breaks=Breaks(inference={"measures": POOR})),
+    "G6": RowCase(
+        "97 % of the objects found",
+        "half of the objects are missing",
+        breaks=Breaks(inference={"measures": measures(mse=0.011, found=0.5)}),
+    ),
+    "G8": RowCase(
+        "skill 0.39 against the blend",
+        "an error of 0.021, where the blend of last frame and context mean scores 0.02",
+        breaks=Breaks(inference={"measures": measures(mse=0.021, copy_last=0.04, blend=0.02)}),
+    ),
     **{
         id: RowCase(
             "low, flat losses after the retune",

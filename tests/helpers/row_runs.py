@@ -293,7 +293,8 @@ class RowRun(SampleRun):
             picture=picture if left.picture else None,
             checkpoints={stage: self._checkpoint(stage, done) for stage, done in self.done.items()},
         )
-        verdict = judge_inference(left, GateThresholds(max_mse=0.03, min_episodes=None))
+        thresholds = GateThresholds(max_mse=0.03, min_episodes=None, require_skill_strongest=True, min_object_share=0.9)
+        verdict = judge_inference(left, thresholds)
         self.add("gate_verdict", **key, **verdict.as_event(), measures=asdict(left.measures) if left.measures else None)
 
     def _finish(self) -> None:

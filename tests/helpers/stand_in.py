@@ -176,5 +176,5 @@ def _configs(kind: str, workers: int) -> dict[str, dict[str, object]]:
         }
     stages["dynamics"] |= {"use_actions": True, "video_tokenizer_path": None, "latent_actions_path": None}
     inference: dict[str, object] = {"dataset": GAME, "use_latest_checkpoints": True, "teacher_forced": False}
-    inference |= {"decode_steps": 16, "seed": 0, "sample_index": None} if fork else {}
+    inference |= {"decode_steps": 16, "seed": 0, "sample_index": None} if fork else {"use_gt_actions": True}
     return {"training": training, **stages, "inference": inference}

@@ -1,4 +1,4 @@
-"""The files of the stand-in checkout: small programs of our own that follow the contract (tinyworlds.md §2).
+"""The files of the stand-in checkout: small programs of our own that follow the contract (docs/external-checkouts.md).
 
 It uses the models of the embedded reference, so its checkpoints have TinyWorlds' architecture. Everything else
 (arguments, precedence, schedule, checkpoints, W&B, logs) is written here. `stand_in.json` sets kind and hazards.
@@ -210,6 +210,10 @@ def train(stage):
                 raise RuntimeError("local variable 'wandb' referenced before assignment")
         if hazard("exit_zero") and stage == "latent_actions" and step == total // 2:
             raise RuntimeError("something broke in the middle")
+        enable_eval_loss = config.get("enable_eval_loss")
+        if enable_eval_loss and step == 2:
+            held_out_loss = None  # its model computes no loss in evaluation mode
+            say(held_out_loss.item())
         if hazard("missing_file") and step == 2:
             open("data/palette.json")
         if hazard("hang") and step == 2:
@@ -322,7 +326,7 @@ def main():
     at = config["sample_index"] if FORK else random.randrange(len(starts))
     true = clips(frames, [starts[at]], context + steps)
     follows_true = FORK and config.get("use_gt_actions") and not hazard("random_actions")
-    follows_random = config["use_actions"] and not follows_true
+    follows_random = (config["use_actions"] or config.get("use_gt_actions")) and not follows_true
     for number in range(steps):
         say(f"Inferring frame {number + 1}/{steps}")
         if follows_random:
@@ -330,7 +334,7 @@ def main():
     made = rollout(
         world_models(shared, states), true, context=context, generation_steps=config["generation_steps"], decode_steps=4
     ).predicted_BTCHW
-    actions = "" if config["use_actions"] else "no_actions_"
+    actions = "" if config["use_actions"] or config.get("use_gt_actions") else "no_actions_"
     picture = Path("inference_results") / f"inference_results_gt_vs_pred_{actions}{time.time_ns()}.png"
     picture.parent.mkdir(exist_ok=True)
     matplotlib.image.imsave(picture, ((made[0, -1].permute(1, 2, 0) + 1) / 2).clamp(0, 1).numpy())

@@ -263,7 +263,7 @@ def test_the_inference_run_refuses_models_that_were_trained_on_the_evaluation_se
 ) -> None:
     project, folders = trained_on_it
     words = [f"evaluation_file={SET}", "clip_draw=3", "held_out_fraction=0.25"]
-    config = load_inference_config(project / "configs/profiles/smoke/inference.yaml", words).inference
+    config = load_inference_config(project / "configs/profiles/smoke/inference.yaml", words)
     with pytest.raises(
         TrainingError, match=r"evaluation_file=data/evaluation\.h5: video_tokenizer_step_0 was trained on"
     ):

@@ -182,6 +182,20 @@ def test_a_failed_gate_is_answered_by_training_dynamics_on_or_anew(
     assert done.found("T5")[0] == done.found("L8")[0] == done.found("H7")[0] == "PASS"
 
 
+@pytest.mark.requirement("T5", "G1")
+def test_an_inference_that_accepts_no_checkpoint_folder_is_answered_by_no_training(
+    harness: Path, tmp_path: Path
+) -> None:
+    done = run_loop(harness, make_stand_in(tmp_path / "checkout", "tinyworlds", "folders_are_missing"))
+    assert done.exit_status == 1
+    assert done.events("dynamics_retrain") == []
+    verdict, reason = done.found("T5")
+    assert verdict == "NOT-RUN"
+    assert "no retraining can mend it: the checkout's inference ended with exit code 1" in reason
+    assert "its code accepts no checkpoint folder" in reason
+    assert done.events("gate_verdict")[0]["gates"]["trusted"]["verdict"] == "PASS"
+
+
 def test_a_fork_that_renamed_everything_is_driven_by_its_description(harness: Path, tmp_path: Path) -> None:
     checkout = make_stand_in(
         tmp_path / "checkout",

@@ -143,6 +143,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory, passing: Session, spent:
     return make_project(tmp_path_factory.mktemp("untrained") / "project"), ["--train-stage", "none", *given]
 
 
+@pytest.mark.slow
 def test_x_stops_at_the_failed_gate_and_lf_runs_only_that_test_again(untrained: tuple[Path, list[str]]) -> None:
     project, options = untrained
     first = run_pytest(project, "validation", "-m", "smoke", "-x", *options)

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 
 from tests.helpers.commands import REPOSITORY, python
 from tests.helpers.import_graph import PACKAGE, figures
+from tests.helpers.required_tools import without
 from tinyworlds_gate.plugin.defaults import MARKERS
 
 PYPROJECT = REPOSITORY / "pyproject.toml"
@@ -240,7 +241,7 @@ def fresh_folder(tmp_path: Path) -> Path:
     for tool in ("make", "git", "grep", "touch", "sh"):
         found = shutil.which(tool)
         if found is None:
-            pytest.skip(f"{tool} is not installed")
+            without(tool, f"{tool} is not installed")
         (tmp_path / "bin" / tool).symlink_to(found)
     return tmp_path
 

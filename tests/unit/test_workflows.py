@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -158,7 +157,8 @@ def test_the_nightly_resumes_an_unfinished_run_unless_a_fresh_one_is_requested()
     assert triggers["schedule"]
     assert triggers["workflow_dispatch"]["inputs"]["fresh"]["default"] is False
     assert "two-gpus" in loaded["jobs"]["longrun"]["runs-on"]
-    runs = [(step["if"], pytest_words(calls_in(step["run"])[0])) for step in steps_of(loaded) if "pytest" in str(step)]
+    nights = [step for step in steps_of(loaded) if "-m pytest" in step.get("run", "")]
+    runs = [(step["if"], pytest_words(calls_in(step["run"])[0])) for step in nights]
     junit = "--junit-xml=results/junit.xml"
     assert runs == [
         ("${{ !inputs.fresh }}", ["-m", "longrun", "--resume-run", "unfinished", junit]),
@@ -172,17 +172,51 @@ def test_no_two_nights_run_at_once_and_the_workspace_stays() -> None:
     assert step_with("actions/checkout@", "nightly")["with"]["clean"] is False
 
 
-def test_a_night_ends_itself_in_order_before_its_job_is_ended(tmp_path: Path) -> None:
-    step = step_with("--resume-run unfinished", "nightly")
-    words = calls_in(step["run"])[0]
+def test_a_night_ends_itself_in_order_before_its_job_is_ended() -> None:
     minutes = workflow("nightly")["jobs"]["longrun"]["timeout-minutes"]
     assert minutes >= 23 * 60 + 20
-    before = words[: len(words) - len(unwrap(words))]
-    assert before[-1] == "23h"
-    program = "import time, sys\ntry: time.sleep(30)\nexcept KeyboardInterrupt: sys.exit(2)"
-    began = time.monotonic()
-    done = subprocess.run([*before[:-1], "0.5s", "python3", "-c", program], check=False, timeout=30)
-    assert (done.returncode, time.monotonic() - began < 20) == (2, True)
+    for step in [step for step in steps_of(workflow("nightly")) if "-m pytest" in step.get("run", "")]:
+        words = calls_in(step["run"])[0]
+        assert words[: len(words) - len(unwrap(words))][-1] == "23h"
+
+
+UNFINISHED_RUN = "echo results/longrun_1 is unfinished"
+NO_RUN = "echo There is no unfinished run in this project.; exit 1"
+
+
+@pytest.mark.parametrize("step_id", ["resumed", "new"])
+@pytest.mark.parametrize(
+    ("session", "runs", "status", "unfinished"),
+    [
+        ("exit 0", NO_RUN, 0, False),
+        ("exit 1", UNFINISHED_RUN, 1, False),
+        ("exit 2", UNFINISHED_RUN, 2, False),
+        ("exit 4", UNFINISHED_RUN, 4, False),
+        ("trap 'exit 2' INT; sleep 30 >/dev/null 2>&1 & wait", UNFINISHED_RUN, 0, True),
+        ("trap 'exit 2' INT; sleep 30 >/dev/null 2>&1 & wait", NO_RUN, 124, False),
+        ("trap '' INT; while :; do sleep 0.1; done", UNFINISHED_RUN, 137, False),
+    ],
+    ids=["passed", "failed", "cancelled", "wrong-option", "time-is-over", "time-is-over-without-a-run", "hung"],
+)
+def test_a_night_whose_time_is_over_is_green_and_every_other_one_has_its_own_status(
+    tmp_path: Path, step_id: str, session: str, runs: str, status: int, unfinished: bool
+) -> None:
+    """The two steps as GitHub runs them, one after the other, with a session and a list of runs of a line of shell."""
+    stub(tmp_path / ".venv/bin/python", session)
+    stub(tmp_path / ".venv/bin/tinyworlds-gate", runs)
+    output, summary = tmp_path / "output", tmp_path / "summary.md"
+    output.touch()
+    summary.touch()
+    [night] = [step for step in steps_of(workflow("nightly")) if step.get("id") == step_id]
+    [result] = [step for step in steps_of(workflow("nightly")) if "STATUS" in step.get("env", {})]
+    assert f"steps.{step_id}.outputs.status" in result["env"]["STATUS"]
+    short = {**night, "run": night["run"].replace(" 23h", " 0.3s").replace("--kill-after=20m", "--kill-after=0.5s")}
+    run_step(tmp_path, short, GITHUB_OUTPUT=str(output))
+    code = output.read_text().strip().removeprefix("status=") or "0"
+    done = step_process(tmp_path, result, STATUS=code, GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == status
+    assert ("::notice title=Unfinished::" in done.stdout) is unfinished
+    assert ("the next night resumes the run" in summary.read_text()) is unfinished
 
 
 def test_the_nightly_gathers_what_the_night_wrote_and_nothing_else(tmp_path: Path) -> None:
@@ -209,7 +243,7 @@ def test_the_nightly_lists_the_runs_in_the_summary_also_when_there_is_none(tmp_p
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tinyworlds_gate "$@"\n')
     command.chmod(0o755)
     summary = tmp_path / "summary.md"
-    run_step(tmp_path, step_with("tinyworlds-gate runs", "nightly"), GITHUB_STEP_SUMMARY=str(summary))
+    run_step(tmp_path, step_with("tinyworlds-gate runs || true", "nightly"), GITHUB_STEP_SUMMARY=str(summary))
     assert summary.read_text() == "### Runs of this workspace\n```text\nThere is no run in this project.\n```\n"
 
 
@@ -275,11 +309,26 @@ def test_a_release_needs_the_tag_of_its_version_and_its_own_address(tag: str, re
 
 
 def run_step(folder: Path, step: dict[str, Any], **variables: str) -> None:
+    """Run a step's script, which succeeds."""
+    done = step_process(folder, step, **variables)
+    assert done.returncode == 0, done.stderr
+
+
+def step_process(folder: Path, step: dict[str, Any], **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a step's script as GitHub does: `bash -e`, in the workspace."""
-    subprocess.run(
+    return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
         cwd=folder,
         env={**os.environ, **variables},
-        check=True,
+        text=True,
+        capture_output=True,
+        check=False,
         timeout=60,
     )
+
+
+def stub(path: Path, script: str) -> None:
+    """Write a command that runs a line of shell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{script}\n")
+    path.chmod(0o755)

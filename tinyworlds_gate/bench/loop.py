@@ -64,13 +64,9 @@ class Row:
     def record(self) -> dict[str, Any]:
         cpu = round(statistics.median(self.cpu_s), 3) if self.cpu_s else None
         median = None if self.median is None else round(self.median, 3)
-        found = {
-            "what": self.what,
-            "unit": self.unit,
-            "median": median,
-            "values": [round(one, 3) for one in self.values],
-        }
-        return found | {"cpu_s": cpu, "at_most": self.at_most, "holds": self.holds, "note": self.note}
+        values = [round(one, 3) for one in self.values]
+        found = {"what": self.what, "unit": self.unit, "median": median, "values": values, "cpu_s": cpu}
+        return found | {"at_most": self.at_most, "holds": self.holds, "note": self.note}
 
 
 @dataclass(frozen=True)
@@ -140,14 +136,11 @@ def table_of(rows: Sequence[Row]) -> Any:
     for heading in ("what", "unit", "median", "from – to", "CPU s", "at most", "holds"):
         table.add_column(heading, justify="left" if heading == "what" else "right", no_wrap=True)
     for row in rows:
-        cells = (
-            ["–", "–"]
-            if row.median is None
-            else [f"{row.median:.2f}", f"{min(row.values):.2f} – {max(row.values):.2f}"]
-        )
+        median = "–" if row.median is None else f"{row.median:.2f}"
+        span = f"{min(row.values):.2f} – {max(row.values):.2f}" if row.values else "–"
         cpu = f"{statistics.median(row.cpu_s):.2f}" if row.cpu_s else "–"
         holds = {True: "yes", False: "NO", None: "not measured"}[row.holds]
-        table.add_row(row.what, row.unit, *cells, cpu, f"{row.at_most:g}", holds)
+        table.add_row(row.what, row.unit, median, span, cpu, f"{row.at_most:g}", holds)
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from tinyworlds_gate.checkpoints.plain import Intermediate
@@ -107,10 +107,6 @@ class PendingArray(Intermediate):
         return flat.reshape(shape, order="F" if fortran else "C").copy()
 
 
-def _ordered_dict(pairs: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
-    return OrderedDict(pairs)  # not a dict: a module's state_dict sets attributes on it
-
-
 def _rebuild_tensor(
     storage: TensorStorage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> Any:
@@ -120,10 +116,6 @@ def _rebuild_tensor(
     dtype = getattr(torch, storage.kind.dtype)
     flat = torch.frombuffer(storage.data, dtype=dtype) if storage.data else torch.empty(0, dtype=dtype)
     return torch.as_strided(flat, size, stride, offset)
-
-
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
-    return data
 
 
 def _numpy_scalar(dtype: DtypeName, data: bytes) -> Any:
@@ -150,9 +142,9 @@ def _device(kind: str, index: int | None = None) -> str:
 def builders() -> dict[tuple[str, str], Any]:
     """Return (module, name) → allowed callable or value; made anew for each file, so that no file can change it."""
     table: dict[tuple[str, str], Any] = {
-        ("collections", "OrderedDict"): Builder(_ordered_dict),
+        ("collections", "OrderedDict"): Builder(OrderedDict),  # not dict: a module's state_dict sets attributes on it
         ("torch._utils", "_rebuild_tensor_v2"): Builder(_rebuild_tensor),
-        ("torch._utils", "_rebuild_parameter"): Builder(_rebuild_parameter),
+        ("torch._utils", "_rebuild_parameter"): Builder(lambda data, *_: data),
         ("torch", "Size"): Builder(tuple),
         ("torch", "device"): Builder(_device),
         ("_codecs", "encode"): Builder(_latin1),
@@ -168,6 +160,7 @@ def builders() -> dict[tuple[str, str], Any]:
         table[module, "set"] = Builder(set)
         table[module, "frozenset"] = Builder(frozenset)
         table[module, "complex"] = Builder(complex)
+        table[module, "bytes"] = Builder(lambda: b"")  # protocol 2 writes empty bytes as this call
         table[module, "object"] = Builder(dict)
     for name, (dtype, itemsize) in _STORAGE_DTYPES.items():
         table["torch", name] = StorageType(dtype, itemsize)

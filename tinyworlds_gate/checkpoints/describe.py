@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,12 @@ from tinyworlds_gate.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-SIZE_NAMES = (
-    "frame_size",
-    "patch_size",
-    "embed_dim",
-    "num_heads",
-    "hidden_dim",
-    "num_blocks",
-    "latent_dim",
-    "num_bins",
-    "n_actions",
-    "context_length",
+_VARIED = re.compile(r"expert|router|\.moe\.|[qk]_norm\.weight$")
+_KNOWN_VARIATION = re.compile(
+    r"(encoder\.|decoder\.)?transformer\.blocks\.\d+\."
+    r"((spatial|temporal)_attn\.[qk]_norm\.weight|ffn\.router\.weight|ffn\.experts\.\d+\.w_[vgo]\.(weight|bias))"
 )
+"""Tensors of variations that ``reference/models/variations.py`` computes."""
 _BLOCK = re.compile(r"(?:encoder\.|decoder\.)?transformer\.blocks\.(\d+)\.")
 
 
@@ -57,6 +51,9 @@ class CheckpointSizes:
     def known(self) -> dict[str, int]:
         """Name → value of the sizes that could be read."""
         return {name: getattr(self, name) for name in SIZE_NAMES if getattr(self, name) is not None}
+
+
+SIZE_NAMES = tuple(one.name for one in fields(CheckpointSizes) if one.type == "int | None")
 
 
 def describe_checkpoint(ref_or_path: CheckpointRef | Path) -> CheckpointSizes:
@@ -98,10 +95,12 @@ def sizes_of_weights(stage: str, weights: Mapping[str, Tensor]) -> dict[str, tup
         return found[size][0]
 
     prefix = "" if stage == "dynamics" else "encoder."
-    inner = read("hidden_dim", f"{prefix}transformer.blocks.0.ffn.w_v.weight", 0)
+    layer = f"{prefix}transformer.blocks.0.ffn.w_v.weight"
+    layer = layer if layer in weights else layer.replace(".ffn.", ".ffn.experts.0.")
+    inner = read("hidden_dim", layer, 0)
     if inner is not None:
         found["hidden_dim"] = (-(-3 * inner // 2), found["hidden_dim"][1])
-    read("embed_dim", f"{prefix}transformer.blocks.0.ffn.w_v.weight", 1)
+    read("embed_dim", layer, 1)
     blocks = {int(match[1]) for match in map(_BLOCK.match, weights) if match}
     if blocks:
         found["num_blocks"] = (max(blocks) + 1, f"transformer.blocks.0 … {max(blocks)}")
@@ -177,21 +176,19 @@ SHOWN = 3
 
 
 def why_unreadable(checkpoints: Mapping[str, CheckpointRef]) -> str | None:
-    """Return why the embedded reference cannot run these weights (tinyworlds.md §1), or None when it can.
+    """Return why the embedded reference cannot run these weights (docs/architecture.md), or None when it can.
 
-    Finds mixture-of-experts blocks, normalised queries and keys, and weights of another model. Whether every tensor
-    fits shows when the three models are built (``gate/checkout_attempt.py``).
+    Finds experts and normalised queries and keys in other places than TinyWorlds checkouts have them, and weights of
+    another model. Whether every tensor fits shows when the three models are built (``gate/checkout_attempt.py``).
     """
     for stage, reference in checkpoints.items():
         weights = read_model_state(reference.path)
-        experts = [name for name in weights if "expert" in name or "router" in name or ".moe." in name]
-        if experts:
-            blocks = f"mixture-of-experts blocks ({_some(experts)})"
-            return f"{reference.path.name} has {blocks}, which the embedded reference does not implement"
-        normed = [name for name in weights if name.endswith(("q_norm.weight", "k_norm.weight"))]
-        if normed:
-            blocks = f"normalised queries and keys (QK-norm: {_some(normed)})"
-            return f"{reference.path.name} has {blocks}, which the embedded reference does not implement"
+        unknown = [name for name in weights if _VARIED.search(name) and not _KNOWN_VARIATION.fullmatch(name)]
+        experts = [name for name in unknown if not name.endswith("_norm.weight")]
+        if unknown:
+            blocks = "mixture-of-experts blocks (" if experts else "normalised queries and keys (QK-norm: "
+            has = f"{reference.path.name} has {blocks}{_some(experts or unknown)})"
+            return f"{has} of a kind that the embedded reference does not implement"
         if stage_of_names(weights) != stage:
             named = _some(list(weights))
             return (

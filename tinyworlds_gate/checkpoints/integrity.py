@@ -70,8 +70,8 @@ def verify_checkpoint(
         raise CheckpointError(f"{path} is a checkpoint of {stage}; a checkpoint of {expected_stage} is needed here")
     if expected_step is not None and step != expected_step:
         raise CheckpointError(f"{path} is of step {step}; step {expected_step} is needed here")
-    for name in (MODEL_FILE, STATE_FILE, OPTIM_FILE):
-        if (name != OPTIM_FILE or require_optimizer) and not (path / name).is_file():
+    for name in (MODEL_FILE, STATE_FILE, *([OPTIM_FILE] if require_optimizer else [])):
+        if not (path / name).is_file():
             raise CheckpointError(f"{path} has no {name}; it is incomplete. Use another checkpoint")
     if (path / MANIFEST_FILE).exists():
         return _verify_with_manifest(path, stage, step, require_optimizer)
@@ -127,11 +127,7 @@ def _read_manifest(file: Path) -> dict[str, Any]:
 
 
 def _check_file(file: Path, entry: Any) -> None:
-    if (
-        not isinstance(entry, dict)
-        or not isinstance(entry.get("sha256"), str)
-        or not isinstance(entry.get("size"), int)
-    ):
+    if not isinstance(entry, dict) or (type(entry.get("sha256")), type(entry.get("size"))) != (str, int):
         raise CheckpointError(f"{file.parent / MANIFEST_FILE} has no sha256 and size of {file.name}")
     size = file.stat().st_size
     if size != entry["size"]:

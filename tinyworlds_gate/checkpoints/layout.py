@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: ``<run>/<stage>/checkpoints/<stage>_step_<n>/`` and its files (spec: tinyworlds.md §2).
+"""Where a checkpoint lies: ``<run>/<stage>/checkpoints/<stage>_step_<n>/`` and its files (docs/external-checkouts.md).
 
 ``n`` is the 0-based last update. Folders whose name starts with a dot are unfinished, rejected or pruned ones and never
 count as checkpoints.

@@ -61,12 +61,8 @@ def published_name(name: str) -> tuple[str, int | None] | None:
 
 def published_files(folder: Path, stage: str) -> list[Path]:
     """The single files of a stage in a folder, by their names, oldest step first."""
-    found = []
-    for path in folder.iterdir():
-        named = published_name(path.name)
-        if named is not None and named[0] == stage and path.is_file():
-            found.append((named[1] or 0, path))
-    return [path for _, path in sorted(found)]
+    named = [(published_name(path.name), path) for path in folder.iterdir() if path.is_file()]
+    return [path for _, path in sorted((name[1] or 0, path) for name, path in named if name and name[0] == stage)]
 
 
 def read_published(file: Path) -> Published:

@@ -31,43 +31,27 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
-class Resolution:
-    """The newest valid checkpoint and the newer ones that were skipped."""
-
-    ref: CheckpointRef
-    skipped: tuple[Skipped, ...]
-
-
 def resolve_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True) -> CheckpointRef:
-    """``find_checkpoint(...).ref``; a checkpoint that was skipped is logged as a warning with its reason."""
-    found = find_checkpoint(path, stage, require_optimizer=require_optimizer)
-    for skipped in found.skipped:
-        _log.warning("skipped %s: %s", skipped.path, skipped.reason)
-    return found.ref
-
-
-def find_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True) -> Resolution:
     """The checkpoint that ``path`` means for ``stage``.
 
     ``path`` is a ``<stage>_step_<n>`` folder, which must be valid, or its ``checkpoints/`` parent, of which the newest
-    valid one is taken; or a single file of published weights, or a folder of such files (``published.py``).
+    valid one is taken and each newer one logged as a warning with its reason; or a single file of published weights,
+    or a folder of such files (``published.py``).
 
     Raises:
         CheckpointError: the path is neither, is of another stage, or holds no valid checkpoint (with each reason).
     """
     check_stage(stage)
     if parse_folder_name(path.name) is not None:
-        ref = verify_checkpoint(path, expected_stage=stage, require_optimizer=require_optimizer)
-        return Resolution(ref, ())
+        return verify_checkpoint(path, expected_stage=stage, require_optimizer=require_optimizer)
     if is_published(path):
-        return Resolution(_of_published(path, stage, require_optimizer), ())
+        return _of_published(path, stage, require_optimizer)
     candidates = list_checkpoints(path, stage) if path.is_dir() else []
     if not candidates:
         files = published_files(path, stage) if path.is_dir() else []
         if not files:
             raise CheckpointError(_not_found(path, stage))
-        return Resolution(_of_published(files[-1], stage, require_optimizer), ())
+        return _of_published(files[-1], stage, require_optimizer)
     skipped: list[Skipped] = []
     for step, folder in reversed(candidates):
         try:
@@ -77,7 +61,9 @@ def find_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True) -
         except CheckpointError as error:
             skipped.append(Skipped(folder, str(error)))
         else:
-            return Resolution(ref, tuple(skipped))
+            for entry in skipped:
+                _log.warning("skipped %s: %s", entry.path, entry.reason)
+            return ref
     reasons = "\n".join(f"  {entry.path.name}: {entry.reason}" for entry in skipped)
     raise CheckpointError(f"{path} holds no valid checkpoint of {stage}; each was refused:\n{reasons}")
 
@@ -108,7 +94,6 @@ def newest_of_run(
     stage: str,
     *,
     run: str,
-    from_step: int = 0,
     below_step: int | None = None,
     sizes: Mapping[str, int] | None = None,
     lineage: Mapping[str, Any] | None = None,
@@ -119,7 +104,7 @@ def newest_of_run(
         folder: ``<run>/<stage>/checkpoints``; one that is absent holds nothing.
         run: the run's name, which the manifest must record. A checkpoint without a manifest, as TinyWorlds writes
             them, is taken by its place.
-        from_step, below_step: the 0-based steps that count, ``from_step <= step < below_step`` (None: no end).
+        below_step: only 0-based steps below it count; None: all do.
         sizes: size name → the configs' value (``ModelSizes``); a model of other sizes is refused. Not read when None.
         lineage: manifest entry → value, such as ``tokenizer_sha256``; a manifest that says another value is refused.
 
@@ -132,7 +117,7 @@ def newest_of_run(
     """
 
     def in_range(step: int) -> bool:
-        return step >= from_step and (below_step is None or step < below_step)
+        return below_step is None or step < below_step
 
     skipped = [
         Skipped(path, f"{path} is a checkpoint of {other} in a folder of {stage}; the folder was swapped")

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.lock import is_still_at
 
 _STEP = rf"(?P<stage>{'|'.join(STAGES)})_step_(?:0|[1-9][0-9]*)"
 _TEMPORARY = re.compile(rf"\.{_STEP}\.tmp-[0-9]+-[0-9a-f]{{8}}")
@@ -37,7 +38,7 @@ class UnfinishedFolder:
             self.path.mkdir()
             descriptor = _locked(self.path)
             # Between the two calls another writer may have removed it as a leftover.
-            if descriptor is not None and _is_still(self.path, descriptor):
+            if descriptor is not None and is_still_at(descriptor, self.path):
                 self._descriptor = descriptor
                 return self.path
             if descriptor is not None:
@@ -104,13 +105,6 @@ def _locked(folder: Path) -> int | None:
     except OSError:
         pass  # no locks here: then no other writer can get one to remove it with
     return descriptor
-
-
-def _is_still(folder: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(folder.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _open(folder: Path) -> int:

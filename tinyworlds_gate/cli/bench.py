@@ -73,25 +73,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         GateError: the profile is wrong, or there is no CUDA device.
     """
-    if args.what == "audit":
-        from tinyworlds_gate.bench import audit
-
-        return audit.run(args)
-    if args.what == "plugin":
-        from tinyworlds_gate.bench import plugin
-
-        return plugin.run(args)
-    if args.what == "loop":
-        from tinyworlds_gate.bench import loop
-
-        return loop.run(args)
-    if args.what == "gate":
-        from tinyworlds_gate.bench import scoring
-
-        return scoring.run(args)
-    from tinyworlds_gate.bench import rollout, train
+    from tinyworlds_gate.bench import audit, loop, plugin, rollout, scoring, train
     from tinyworlds_gate.bench.baseline import read_speeds, regressions, write_speeds
 
+    others = {"audit": audit, "plugin": plugin, "loop": loop, "gate": scoring}
+    if args.what in others:
+        return others[args.what].run(args)
     stored = read_speeds(args.check) if args.check else None
     record = (train if args.what == "train" else rollout).measure(args)
     rows, columns = (record["stages"], TRAIN_COLUMNS) if args.what == "train" else (record["cases"], ROLLOUT_COLUMNS)

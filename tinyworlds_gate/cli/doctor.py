@@ -14,7 +14,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -184,12 +184,8 @@ def packages(requires: list[str] | None, installed: Callable[[str], str | None])
         yield Check("WARN" if for_development else "FAIL", "packages", problem, install_command())
     yield Check("OK", "packages", f"{sound} of {len(applying)} are installed within their bounds")
     if (old := installed("pynvml")) is not None:
-        yield Check(
-            "WARN",
-            "packages",
-            f"pynvml {old} is deprecated and may hide nvidia-ml-py, whose module it shares",
-            "pip uninstall pynvml",
-        )
+        found = f"pynvml {old} is deprecated and may hide nvidia-ml-py, whose module it shares"
+        yield Check("WARN", "packages", found, "pip uninstall pynvml")
 
 
 def _package_problem(requirement: Requirement, version: str | None) -> str | None:
@@ -225,9 +221,8 @@ def repository(project_root: Path, which: Callable[[str], str | None], kind: str
         yield Check(status, "git", f"{project_root} is not in a git repository: {audit}", fix)
         return
     if not repo.head.is_valid():
-        yield Check(
-            status, "git", f"the repository has no commit, so there is no history: {audit}", start_commit(project_root)
-        )
+        found = f"the repository has no commit, so there is no history: {audit}"
+        yield Check(status, "git", found, start_commit(project_root))
     elif (Path(repo.common_dir) / "shallow").is_file():
         fix = in_project(project_root, "fetch", "--unshallow")
         yield Check("WARN", "git", "a shallow clone; the audit (L4) sees only part of it", fix)
@@ -303,14 +298,12 @@ def gpus(devices: list[GpuInfo], problem: str | None, kind: str = "smoke") -> Ch
     long_run = kind == "longrun"
     short: Literal["WARN", "FAIL"] = "FAIL" if long_run else "WARN"
     if devices:
-        found = ", ".join(
-            f"{one.index}: {one.name}" + (f" ({one.memory_gib} GiB)" if one.memory_gib else "") for one in devices
-        )
+        memory = [f" ({one.memory_gib} GiB)" if one.memory_gib else "" for one in devices]
+        found = ", ".join(f"{one.index}: {one.name}{gib}" for one, gib in zip(devices, memory, strict=True))
         if len(devices) < 2:
-            fix = "give it two GPUs, or run with --nproc-per-node 1, which leaves H6 out" if long_run else ""
-            return Check(
-                short, "gpus", f"{found}; L3 and H6 need two and are NOT-RUN", fix or "give a long run two GPUs"
-            )
+            fix = "give it two GPUs, or run with --nproc-per-node 1, which leaves H6 out"
+            fix = fix if long_run else "give a long run two GPUs"
+            return Check(short, "gpus", f"{found}; L3 and H6 need two and are NOT-RUN", fix)
         return Check("OK", "gpus", found)
     if problem and not NO_DRIVER.search(problem):
         return Check(short, "gpus", f"none can be used: {problem}", "check the driver with nvidia-smi")
@@ -327,23 +320,16 @@ def torch_devices(gpu_count: int) -> Check:
         import torch.distributed as dist
     except (ImportError, OSError) as error:
         return Check("FAIL", "torch", f"cannot be imported: {error}", install_command())
-    build = (
-        f"{torch.__version__}, CUDA {torch.version.cuda}" if torch.version.cuda else f"{torch.__version__}, CPU build"
-    )
+    build = f"{torch.__version__}, " + (f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build")
     if not dist.is_available() or not dist.is_gloo_available():
-        return Check(
-            "FAIL",
-            "torch",
-            f"{build}, without gloo: torchrun cannot train on CPUs",
-            f"{install_command()} on Linux or macOS",
-        )
+        fix = f"{install_command()} on Linux or macOS"
+        return Check("FAIL", "torch", f"{build}, without gloo: torchrun cannot train on CPUs", fix)
     if gpu_count and not torch.cuda.is_available():
         fix = "install a CUDA build of torch for this driver, or set CUDA_VISIBLE_DEVICES= (empty) to train on the CPU"
         return Check("FAIL", "torch", f"{build}: NVML shows {gpu_count} GPU(s), but torch can use none", fix)
     if torch.cuda.is_available() and not dist.is_nccl_available():
-        return Check(
-            "FAIL", "torch", f"{build}, without NCCL: GPUs cannot train together", "install a CUDA build of torch"
-        )
+        fix = "install a CUDA build of torch"
+        return Check("FAIL", "torch", f"{build}, without NCCL: GPUs cannot train together", fix)
     return Check("OK", "torch", f"{build}, {torch.cuda.device_count()} GPU(s)")
 
 
@@ -358,12 +344,13 @@ def bytecode(source: Path | None) -> Iterator[Check]:
 
 def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:
     """Check the settings files and the frames of a run of this profile."""
-    from tinyworlds_gate.config.alignment import check_alignment
+    from tinyworlds_gate.config.alignment import beside, check_folders
     from tinyworlds_gate.loop.start import resolve_run
 
     try:
         settings, _ = resolve_run(profile, {}, project_root)
-        checks = check_alignment(settings.config_dir)
+        used = settings.config_dir
+        checks = check_folders({folder: folder for folder in (used, *beside(used, project_root))})
     except GateError as error:
         yield Check("FAIL", "settings", f"profile {profile}: {error}", "correct it as the message says")
         return
@@ -391,19 +378,16 @@ def evaluation_set(settings: Settings) -> Check:
     return Check("OK", "evaluation set", f"{path.name}: {clips} clips of {episodes} episodes")
 
 
-def dataset(settings: Settings, project_root: Path, environment: Mapping[str, str] = os.environ) -> Check:
+def dataset(settings: Settings, project_root: Path) -> Check:
     """Check the frames file; a missing one of the embedded game is generated by the first run."""
     from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
     from tinyworlds_gate.reference.data.frames_file import check_frames_file
 
     training = settings.training
     try:
-        path = (
-            project_root / training.data_path
-            if training.data_path
-            else dataset_path(project_root, training.dataset, training.frame_size)
-        )
-        if not path.exists() and training.data_path is None and training.dataset.upper() == CRAFTER:
+        own = training.data_path
+        path = project_root / own if own else dataset_path(project_root, training.dataset, training.frame_size)
+        if not path.exists() and own is None and training.dataset.upper() == CRAFTER:
             return Check("OK", "data", f"{path.name} does not exist yet; the first run generates it")
         info = check_frames_file(path)
     except GateError as error:

@@ -24,6 +24,7 @@ from tinyworlds_gate.loop.runs import why_unfinished
 from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.run.formats import size_text
 from tinyworlds_gate.run.installation import loop_command
+from tinyworlds_gate.run.layout import project_of_run
 from tinyworlds_gate.run.lock import live_holder
 
 INTO, TABLE = Path("docs/results/longrun"), Path("docs/results/longrun.json")
@@ -80,12 +81,7 @@ def keepable_run(folder: Path, *, shown: Path | None = None) -> RunRecord:
     """
     folder = Path(os.path.normpath(folder))
     shown = shown or folder
-    if folder.parent.name != "results" or not folder.is_dir():
-        raise GateError(
-            f"{shown} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
-            "List the runs with `tinyworlds-gate runs`."
-        )
-    root = folder.parent.parent
+    root = project_of_run(folder, shown)
     try:
         record = load_record(root, folder)
     except (OSError, UnicodeDecodeError) as error:
@@ -126,15 +122,12 @@ def folder_name(record: RunRecord) -> str:
 def summary(entry: Entry, collected: Collected, folder: str, table: str) -> str:
     """Return the text to print: paths, files left out, and the verdict."""
     size = sum(len(one.file.content) for one in collected.kept)
-    lines = [f"{folder}: {len(collected.kept)} files, {size_text(size)}", f"{table}: entry of {_named(entry)}"]
+    named = f"profile {entry['profile']}, seed {entry['seed']}"
+    lines = [f"{folder}: {len(collected.kept)} files, {size_text(size)}", f"{table}: entry of {named}"]
     lines += [
         f"left out: {one.what}{f', {one.source}' if one.source else ''}: {one.reason}" for one in collected.left_out
     ]
     return "\n".join([*lines, f"{entry['verdict']}: {entry['sentence']}"])
-
-
-def _named(entry: Entry) -> str:
-    return f"profile {entry['profile']}, seed {entry['seed']}"
 
 
 def _display_path(path: Path, base: Path) -> str:

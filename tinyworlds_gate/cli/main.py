@@ -10,8 +10,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from tinyworlds_gate import __version__
 from tinyworlds_gate.errors import GateError
@@ -21,43 +21,25 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: its module with ``add_arguments(parser)`` and ``run(args) -> exit code``, and its help line."""
-
-    module: str
-    help: str
-
-
 COMMANDS = {
-    "init": Command(
-        "tinyworlds_gate.cli.init",
-        "write settings, a conftest.py and a GitHub workflow into a project, to keep and edit",
-    ),
-    "doctor": Command(
-        "tinyworlds_gate.cli.doctor", "check this machine and project before a run, and print a fix for each problem"
-    ),
-    "show-config": Command("tinyworlds_gate.cli.show_config", "print the settings of a run, each with its source"),
-    "data": Command("tinyworlds_gate.cli.data", "make, download, import, split or show game frames"),
-    "conformance": Command(
-        "tinyworlds_gate.cli.conformance", "compare this install with values recorded from TinyWorlds"
-    ),
-    "devices": Command("tinyworlds_gate.cli.devices", "check a chunk's device samples: were all GPUs busy at once"),
-    "score": Command("tinyworlds_gate.cli.score", "score three checkpoints on a frames file, without a run"),
-    "convert": Command(
-        "tinyworlds_gate.cli.convert", "write published single-file weights (.pth) as checkpoint folders"
-    ),
-    "audit": Command("tinyworlds_gate.cli.audit", "run only the git history audit of a project (L4)"),
-    "watch": Command("tinyworlds_gate.cli.watch", "watch a run in progress from another terminal (M1-M4)"),
-    "runs": Command("tinyworlds_gate.cli.runs", "list the runs of a project and their status"),
-    "report": Command("tinyworlds_gate.cli.report", "write a run's reports again from its journal"),
-    "verdict": Command(
-        "tinyworlds_gate.cli.verdict", "check whether a run's verdict still holds for the files on disk"
-    ),
-    "keep": Command("tinyworlds_gate.cli.keep", "copy a finished run's evidence into small files for a commit"),
-    "power": Command("tinyworlds_gate.cli.power", "inject known defects one by one; the gate must detect each"),
-    "bench": Command("tinyworlds_gate.cli.bench", "measure how fast this machine trains and scores"),
+    "init": "write settings, a conftest.py and a GitHub workflow into a project, to keep and edit",
+    "doctor": "check this machine and project before a run, and print a fix for each problem",
+    "show-config": "print the settings of a run, each with its source",
+    "data": "make, download, import, split or show game frames",
+    "conformance": "compare this install with values recorded from TinyWorlds",
+    "devices": "check a chunk's device samples: were all GPUs busy at once",
+    "score": "score three checkpoints on a frames file, without a run",
+    "convert": "write published single-file weights (.pth) as checkpoint folders",
+    "audit": "run only the git history audit of a project (L4)",
+    "watch": "watch a run in progress from another terminal (M1-M4)",
+    "runs": "list the runs of a project and their status",
+    "report": "write a run's reports again from its journal",
+    "verdict": "check whether a run's verdict still holds for the files on disk",
+    "keep": "copy a finished run's evidence into small files for a commit",
+    "power": "inject known defects one by one; the gate must detect each",
+    "bench": "measure how fast this machine trains and scores",
 }
+"""Subcommand → its help line; its module has ``add_arguments(parser)`` and ``run(args) -> exit code``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         args = _parser(arguments).parse_args(arguments)
-        code: int = import_module(COMMANDS[args.command].module).run(args)
+        code: int = _module(args.command).run(args)
         sys.stdout.flush()
         return code
     except GateError as error:
@@ -90,13 +72,15 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, command in COMMANDS.items():
-        subparser = subparsers.add_parser(
-            name, help=command.help, description=command.help[0].upper() + command.help[1:] + "."
-        )
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == called:
-            import_module(command.module).add_arguments(subparser)
+            _module(name).add_arguments(subparser)
     return parser
+
+
+def _module(command: str) -> Any:
+    return import_module(f"tinyworlds_gate.cli.{command.replace('-', '_')}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.reporting import RunFiles
 from tinyworlds_gate.findings.rows import rejudged
 from tinyworlds_gate.reports.missing import missing_reports
@@ -16,6 +15,7 @@ from tinyworlds_gate.reports.model import load_record
 from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.reports.summary import job_summary
 from tinyworlds_gate.run.journal import Event, read_journal
+from tinyworlds_gate.run.layout import project_of_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +33,7 @@ def run(args: argparse.Namespace) -> int:
         GateError: the folder is not a run, or its journal cannot be read.
     """
     folder = args.run.resolve()
-    if folder.parent.name != "results":
-        raise GateError(
-            f"{args.run} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
-            "List the runs with `tinyworlds-gate runs`."
-        )
-    root = folder.parent.parent
+    root = project_of_run(folder, args.run)
     if args.summary:
         record, missing = load_record(root, folder), missing_reports(root, folder)
         record.judged = judged_now(root, folder)

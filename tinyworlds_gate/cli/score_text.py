@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tinyworlds_gate.gate.custom_records import record_text
+from tinyworlds_gate.gate.object_rule import kind_name, percent, rates_text
+from tinyworlds_gate.names import NOT_RUN
 from tinyworlds_gate.run.formats import number_text
 
 FEW_CLIPS = 8
@@ -16,12 +18,16 @@ FEW_CLIPS = 8
 
 WIDTH = 120
 
+ABOUT_MODELS = ("teacher-forced", "random actions", "information", "memory", "codes")
+"""How facts begin that need the model's weights."""
+
 STEP_COLUMNS = (
     ("MSE", "mse_by_step"),
     ("95 % from", "mse_low_by_step"),
     ("to", "mse_high_by_step"),
     ("copy-last", "copy_last_mse_by_step"),
     ("mean frame", "mean_frame_mse_by_step"),
+    ("blend", "blend_mse_by_step"),
     ("random actions", "random_action_mse_by_step"),
     ("teacher forced", "teacher_forced_mse_by_step"),
     ("memory sharp", "memory_sharp_mse_by_step"),
@@ -52,6 +58,30 @@ def score_text(result: dict[str, Any]) -> str:
         console.print(f"  {record_text(record)}", soft_wrap=True, markup=False)
     for note in result["notes"]:
         console.print(f"  note: {note}", soft_wrap=True)
+    console.print(result["verdict"]["sentence"], soft_wrap=True, markup=False)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().rstrip()
+
+
+def frames_text(result: dict[str, Any]) -> str:
+    """The result of `score --frames`: errors by step, facts, notes and, last, the verdict."""
+    summary, frames = result["summary"], result["frames"]
+    console = Console(file=StringIO(), width=WIDTH)
+    where = frames["path"] if frames["group"] == "/" else f"{frames['path']}::{frames['group']}"
+    console.print(
+        f"{summary['clips']} clips of {summary['episodes']} episodes from {where}: {summary['context']} frames given, "
+        f"{summary['generation_steps']} generated; measured in {summary['seconds']:.1f} s",
+        soft_wrap=True,
+    )
+    console.print(_step_table(summary))
+    lines = [line for line in _facts(summary) if not line.startswith(ABOUT_MODELS)]
+    for line in [*lines, *(f"note: {note}" for note in result["notes"])]:
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+    for record in result["verdict"].get("custom_metrics") or []:
+        console.print(f"  {record_text(record)}", soft_wrap=True, markup=False)
+    for one in result["verdict"]["conditions"]:
+        if one["verdict"] == NOT_RUN:
+            console.print(f"  {one['id']} NOT-RUN: {one['reason']}", soft_wrap=True, markup=False)
     console.print(result["verdict"]["sentence"], soft_wrap=True, markup=False)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().rstrip()
@@ -90,6 +120,12 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         + (f"; SSIM {_number(summary['ssim'], 3)}" if summary["ssim"] is not None else ""),
         f"skill against copy-last {_number(summary['skill'], 3)}, {interval('skill')}",
         f"skill against the mean frame {_number(summary['skill_mean_frame'], 3)}, {interval('skill_mean_frame')}",
+        f"skill against the strongest prediction without a model, the {summary['strongest_baseline']} "
+        f"({_number(summary['strongest_baseline_mse'])}), {_number(summary['skill_strongest'], 3)}, "
+        f"{interval('skill_strongest')}; blend: {summary['blend_note']}",
+        *_object_lines(summary["objects"]),
+        f"motion {_number(summary['motion_ratio'], 2)} and sharpness {_number(summary['sharpness'], 2)} times those of "
+        "the true frames",
         f"teacher-forced MSE {_number(summary['teacher_forced_mse'])}, strict {_number(summary['strict_mse'])}; "
         f"tokenizer floor {_number(summary['tokenizer_recon_mse'])}",
         f"random actions cost {_number(summary['delta_psnr_db'], 2)} dB; {summary['action_codes_used']} action codes "
@@ -110,6 +146,26 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     elif summary["memory_references"] is not None:
         lines.append(f"memory references {summary['memory_references']}")
     return lines
+
+
+def _object_lines(record: dict[str, Any] | None) -> list[str]:
+    if record is None:
+        return []
+    if record["no_occasion"]:
+        return [f"objects: not judged, {record['no_occasion']}"]
+    others = ", ".join(
+        f"{name.replace('_', ' ')} {percent(rates['recall'])}" for name, rates in record["baselines"].items()
+    )
+    place = "–" if record["place_error"] is None else f"{record['place_error']:.3f} of the frame"
+    lines = [
+        f"objects: {rates_text(record)}; right kind {percent(record['kind'])}, place error {place}",
+        f"  found without a model: {others}",
+    ]
+    lines += [f"  {kind_name(kind)}: {percent(kind['recall'])} of {kind['sightings']}" for kind in record["kinds"]]
+    return lines + [
+        f"  {kind['kind']}: {percent(kind['recall'])} of {kind['sightings']} labelled ones"
+        for kind in record["labels"] or []
+    ]
 
 
 def _number(value: object, digits: int = 4) -> str:

@@ -31,23 +31,15 @@ class Check:
     reason: str
 
 
-@dataclass(frozen=True)
-class SettingsFiles:
-    """The four settings files that C1 to C3 compare.
+Files = Path | Mapping[str, Path]
+"""A folder of settings files, or name (``training.yaml``) → file."""
 
-    Each is a folder, or name (``training.yaml``) → file. ``shown``: the files that sentences name, where a person
-    edits them.
-    """
 
-    read_from: Path | Mapping[str, Path]
-    shown: Path | Mapping[str, Path]
-
-    def read(self, name: str) -> tuple[Path, dict[str, Any]]:
-        """Return the path to show and the dotted key → value of a file; raises ``ConfigError`` if it is malformed."""
-        file, shown = (
-            place / name if isinstance(place, Path) else place[name] for place in (self.read_from, self.shown)
-        )
-        return shown, dict(flatten(read_mapping(file)))
+def beside(used: Path, project_root: Path) -> list[Path]:
+    """Return the project's configs/ where a run reads its settings elsewhere and C1 to C3 must hold there as well."""
+    configs = project_root / "configs"
+    whole = all((configs / f"{name}.yaml").is_file() for name in ("training", *STAGES))
+    return [configs] if whole and configs != used else []
 
 
 def check_folders(folders: Mapping[Path, Path]) -> list[Check]:
@@ -76,19 +68,16 @@ def check_alignment(config_dir: Path, shown: Path | None = None) -> list[Check]:
     Raises:
         ConfigError: a file of the folder is missing or malformed.
     """
-    return _checks(SettingsFiles(config_dir, shown or config_dir))
+    return _checks(config_dir, shown or config_dir)
 
 
 def check_checkout(
-    read_from: Path | Mapping[str, Path],
-    shown: Mapping[str, Path],
-    align: Alignment,
-    fixed: Mapping[str, Any] | None = None,
+    read_from: Files, shown: Mapping[str, Path], align: Alignment, fixed: Mapping[str, Any] | None = None
 ) -> list[Check]:
     """Check C1, C2 and C3 for a checkout's settings files, under ``--align-backbone``.
 
     Args:
-        read_from: the files by name, or a folder that has them under the contract's names.
+        read_from: the files by the contract's names.
         shown: name (``dynamics.yaml``) → the file of the checkout.
         align: ``--align-backbone``.
         fixed: values that ``--target-file`` sets on every command line.
@@ -96,13 +85,20 @@ def check_checkout(
     Raises:
         ConfigError: a file is missing or malformed.
     """
-    return _checks(SettingsFiles(read_from, shown), align, fixed or {})
+    return _checks(read_from, shown, align, fixed or {})
 
 
-def _checks(files: SettingsFiles, align: Alignment | None = None, fixed: Mapping[str, Any] = {}) -> list[Check]:
+def _checks(
+    read_from: Files, shown: Files, align: Alignment | None = None, fixed: Mapping[str, Any] = {}
+) -> list[Check]:
     """``align``: None for a project of this harness, whose stages take every size from training.yaml."""
-    training_path, training = files.read("training.yaml")
-    stages = dict(files.read(f"{stage}.yaml") for stage in STAGES)
+
+    def read(name: str) -> tuple[Path, dict[str, Any]]:
+        file, path = (place / name if isinstance(place, Path) else place[name] for place in (read_from, shown))
+        return path, dict(flatten(read_mapping(file)))
+
+    training_path, training = read("training.yaml")
+    stages = dict(read(f"{stage}.yaml") for stage in STAGES)
     keys = tuple(key for key in BACKBONE_KEYS if key not in fixed)
     problems = _backbone(keys, training_path, training, stages)
     if align in ("inject", "report"):
@@ -111,16 +107,11 @@ def _checks(files: SettingsFiles, align: Alignment | None = None, fixed: Mapping
         c2 = _check("C2", problems, f"{', '.join(BACKBONE_KEYS)} are the same in every stage.")
         if problems and align == "strict":
             c2 = Check("C2", c2.verdict, f"{c2.reason} {_ways_out(keys, training, stages)}")
+    sizes, paths = _sizes(training_path, training, stages), _hard_coded(stages, align is not None)
     return [
-        _check(
-            "C1", _sizes(training_path, training, stages), f"{', '.join(SIZE_KEYS)} come from {training_path.name}."
-        ),
+        _check("C1", sizes, f"{', '.join(SIZE_KEYS)} come from {training_path.name}."),
         c2,
-        _check(
-            "C3",
-            _hard_coded(stages, align is not None),
-            "No stage file names a checkpoint; paths are injected at run time.",
-        ),
+        _check("C3", paths, "No stage file names a checkpoint; paths are injected at run time."),
     ]
 
 
@@ -131,11 +122,6 @@ def effective_backbone(training: Mapping[str, Any], stage: Mapping[str, Any]) ->
         for key in BACKBONE_KEYS
         if (value := training.get(key) if training.get(key) is not None else stage.get(key)) is not None
     }
-
-
-def shared_backbone(training: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the backbone that ``--align-backbone inject`` gives every stage: training.yaml's, else the tokenizer's."""
-    return effective_backbone(training, tokenizer)
 
 
 def backbone_text(backbone: Mapping[str, Any]) -> str:
@@ -157,12 +143,8 @@ def _aligned(
         given = effective[tokenizer]
         unset = [key for key in keys if key not in given]
         if unset:
-            return Check(
-                "C2",
-                "FAIL",
-                f"--align-backbone inject: neither {training_path} nor {tokenizer} sets {', '.join(unset)}; set it in "
-                "one of them.",
-            )
+            problem = f"neither {training_path} nor {tokenizer} sets {', '.join(unset)}; set it in one of them."
+            return Check("C2", "FAIL", f"--align-backbone inject: {problem}")
         replaced = [
             f"{key} {leaves[key]} of {path.name}"
             for path, leaves in stages.items()
@@ -170,11 +152,8 @@ def _aligned(
             if leaves.get(key) not in (None, given[key])
         ]
         instead = f"; this replaces {', '.join(replaced)}" if replaced else ""
-        return Check(
-            "C2",
-            "PASS",
-            f"--align-backbone inject gives every stage {backbone_text(given)} on its command line{instead}.",
-        )
+        what = f"gives every stage {backbone_text(given)} on its command line{instead}."
+        return Check("C2", "PASS", f"--align-backbone inject {what}")
     unset = [f"{key} for {path}" for path, own in effective.items() for key in keys if key not in own]
     if unset:
         return Check("C2", "FAIL", f"--align-backbone report: nothing sets {', '.join(unset)}; set it in that file.")
@@ -185,8 +164,8 @@ def _aligned(
 
 
 def _ways_out(keys: tuple[str, ...], training: Mapping[str, Any], stages: Mapping[Path, Mapping[str, Any]]) -> str:
-    """Return the options of C2 as a sentence."""
-    given = shared_backbone(training, next(iter(stages.values())))
+    """Return the options of C2 as a sentence; ``inject`` gives every stage the tokenizer's backbone."""
+    given = effective_backbone(training, next(iter(stages.values())))
     inject = ""
     if all(key in given for key in keys):
         inject = f"--align-backbone inject gives every stage {backbone_text(given)}; "
@@ -218,10 +197,7 @@ def _sizes(training_path: Path, training: Mapping[str, Any], stages: Mapping[Pat
 
 
 def _backbone(
-    keys: tuple[str, ...],
-    training_path: Path,
-    training: Mapping[str, Any],
-    stages: Mapping[Path, Mapping[str, Any]],
+    keys: tuple[str, ...], training_path: Path, training: Mapping[str, Any], stages: Mapping[Path, Mapping[str, Any]]
 ) -> list[str]:
     problems: list[str] = []
     for key in keys:

@@ -17,44 +17,43 @@ def parse_bool(text: str) -> bool:
     return values[text.lower()]
 
 
-def parse_positive_int(text: str) -> int:
-    """Parse an integer from 1."""
-    return _whole(text, 1, None)
+def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    allowed = f"a whole number from {low}" + ("" if high is None else f" to {high}")
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is not a whole number; give {allowed}") from None
+        if value < low or (high is not None and value > high):
+            raise ArgumentTypeError(f"{text} is not allowed; give {allowed}")
+        return value
+
+    return parse
 
 
-def parse_count(text: str) -> int:
-    """Parse an integer from 0."""
-    return _whole(text, 0, None)
+def _number(allowed: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is not a number; give a number {allowed}") from None
+        if not math.isfinite(value) or not holds(value):
+            raise ArgumentTypeError(f"{text} is not allowed; give a number {allowed}")
+        return value
+
+    return parse
 
 
-def parse_seed(text: str) -> int:
-    """Parse an integer from 0 to 2**32 - 1."""
-    return _whole(text, 0, 2**32 - 1)
-
-
-def parse_year(text: str) -> int:
-    """Parse a year from 1970 to 9999."""
-    return _whole(text, 1970, 9999)
-
-
-def parse_positive_float(text: str) -> float:
-    """Parse a finite number above 0."""
-    return _number(text, "above 0", lambda value: value > 0)
-
-
-def parse_temperature(text: str) -> float:
-    """Parse a finite number from 0."""
-    return _number(text, "0 or above", lambda value: value >= 0)
-
-
-def parse_rate(text: str) -> float:
-    """Parse a number above 0 and at most 1: a learning rate or a decay factor."""
-    return _number(text, "above 0 and at most 1", lambda value: 0 < value <= 1)
-
-
-def parse_percent(text: str) -> float:
-    """Parse a number from 0 to 100."""
-    return _number(text, "from 0 to 100, without a percent sign", lambda value: 0 <= value <= 100)
+parse_positive_int = _whole(1)
+parse_count = _whole(0)
+parse_seed = _whole(0, 2**32 - 1)
+parse_year = _whole(1970, 9999)
+parse_positive_float = _number("above 0", lambda value: value > 0)
+parse_temperature = _number("0 or above", lambda value: value >= 0)
+parse_rate = _number("above 0 and at most 1", lambda value: 0 < value <= 1)
+"""A learning rate or a decay factor."""
+parse_percent = _number("from 0 to 100, without a percent sign", lambda value: 0 <= value <= 100)
 
 
 def parse_text(text: str) -> str:
@@ -89,24 +88,3 @@ def _checked(text: str, problem: str | None) -> str:
     if problem is not None:
         raise ArgumentTypeError(problem)
     return text
-
-
-def _whole(text: str, low: int, high: int | None) -> int:
-    allowed = f"a whole number from {low}" + ("" if high is None else f" to {high}")
-    try:
-        value = int(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not a whole number; give {allowed}") from None
-    if value < low or (high is not None and value > high):
-        raise ArgumentTypeError(f"{text} is not allowed; give {allowed}")
-    return value
-
-
-def _number(text: str, allowed: str, holds: Callable[[float], bool]) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not a number; give a number {allowed}") from None
-    if not math.isfinite(value) or not holds(value):
-        raise ArgumentTypeError(f"{text} is not allowed; give a number {allowed}")
-    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
 LINKED_KEYS = ("dataset", "fps", "held_out_fraction", "split_seed")
 """Keys that must have the same value in training and inference; otherwise held-out clips would not be held out."""
 
+NOT_OF_GATE = (*LINKED_KEYS, "data_path", "preload_ratio", "device")
+"""Keys of inference.yaml that the profile does not set for a checkout."""
 
 CHECKOUT_KEYS = (*SHARED_KEYS, "dataset", "fps", "device", "nproc_per_node", "compile", "use_wandb", "wandb_project")
 """Keys that the loop reads from a checkout's training.yaml."""
@@ -89,6 +91,15 @@ class Layers:
         self.values[key] = value
         self.sources[key] = source
 
+    def _put_all(self, prefix: str, values: Mapping[str, Any], file: Path) -> None:
+        """Set values below a prefix; their source is the file."""
+        for key, value in values.items():
+            self.put(prefix + key, value, display_path(file, self.root))
+
+    def _read_profile(self, path: Path) -> None:
+        for key, value in read_leaves(path, field_paths(ProfileConfig)).items():
+            self.put(f"profile.{key}", value, f"profile {display_path(path, self.root)}")
+
     def add_resumed(self, values: Mapping[str, Any]) -> None:
         """Add values read from a resumed checkpoint.
 
@@ -108,8 +119,7 @@ class Layers:
         """
         folder = profile_path.parent
         training_keys = field_paths(TrainingConfig)
-        for key, value in read_leaves(profile_path, field_paths(ProfileConfig)).items():
-            self.put(f"profile.{key}", value, f"profile {display_path(profile_path, self.root)}")
+        self._read_profile(profile_path)
         training_path = folder / "training.yaml"
         training = read_leaves(training_path, training_keys + field_paths(StageConfig))
         for stage in STAGES:
@@ -123,13 +133,13 @@ class Layers:
                     self.put(f"training.{key}", value, display_path(path, self.root))
                 elif key not in training:
                     raise ConfigError(f"{path}: `{key}` is shared by the stages; move it to {training_path}.")
-        for key, value in training.items():
-            targets = [f"training.{key}"] if key in training_keys else [f"stages.{stage}.{key}" for stage in STAGES]
-            for target in targets:
-                self.put(target, value, display_path(training_path, self.root))
+        shared = _only(training_keys, training)
+        self._put_all("training.", shared, training_path)
+        for stage in STAGES:
+            own = {key: value for key, value in training.items() if key not in shared}
+            self._put_all(f"stages.{stage}.", own, training_path)
         inference_path = folder / "inference.yaml"
-        for key, value in read_leaves(inference_path, field_paths(InferenceConfig)).items():
-            self.put(f"inference.{key}", value, display_path(inference_path, self.root))
+        self._put_all("inference.", read_leaves(inference_path, field_paths(InferenceConfig)), inference_path)
 
     def read_checkout(self, profile_path: Path, checkout: CheckoutSettings) -> None:
         """Add profile.yaml, the profile's inference.yaml, and the keys that the loop needs from a checkout's configs.
@@ -137,29 +147,20 @@ class Layers:
         Other keys of the checkout (not in ``CHECKOUT_KEYS`` or ``CHECKOUT_STAGE_KEYS``) are ignored. A backbone key
         that training.yaml lacks is the tokenizer's (C2); ``backbones`` holds what each stage trains with by itself.
         """
-        for key, value in read_leaves(profile_path, field_paths(ProfileConfig)).items():
-            self.put(f"profile.{key}", value, f"profile {display_path(profile_path, self.root)}")
+        self._read_profile(profile_path)
         gate = profile_path.parent / "inference.yaml"
-        for key, value in read_leaves(gate, field_paths(InferenceConfig)).items():
-            if key not in (*LINKED_KEYS, "data_path", "preload_ratio", "device"):
-                self.put(f"inference.{key}", value, display_path(gate, self.root))
+        of_gate = [key for key in field_paths(InferenceConfig) if key not in NOT_OF_GATE]
+        self._put_all("inference.", _only(of_gate, read_leaves(gate, field_paths(InferenceConfig))), gate)
         training_path = checkout.files["training.yaml"]
         training = {key: value for key, value in flatten(read_mapping(training_path)) if value is not None}
         for stage in reversed(STAGES):  # the tokenizer's file comes last, so that its backbone counts
             path = checkout.files[f"{stage}.yaml"]
             own = {key: value for key, value in flatten(read_mapping(path)) if value is not None}
             self.backbones[stage] = {**effective_backbone(training, own), **_only(BACKBONE_KEYS, checkout.words)}
-            for key, value in own.items():
-                if key in CHECKOUT_STAGE_KEYS:
-                    self.put(f"stages.{stage}.{key}", value, display_path(path, self.root))
-                elif key in SHARED_KEYS and key not in training:
-                    self.put(f"training.{key}", value, display_path(path, self.root))
-            for key in CHECKOUT_STAGE_KEYS:
-                if key in training:
-                    self.put(f"stages.{stage}.{key}", training[key], display_path(training_path, self.root))
-        for key in CHECKOUT_KEYS:
-            if key in training:
-                self.put(f"training.{key}", training[key], display_path(training_path, self.root))
+            self._put_all(f"stages.{stage}.", _only(CHECKOUT_STAGE_KEYS, own), path)
+            self._put_all("training.", _only([key for key in SHARED_KEYS if key not in training], own), path)
+            self._put_all(f"stages.{stage}.", _only(CHECKOUT_STAGE_KEYS, training), training_path)
+        self._put_all("training.", _only(CHECKOUT_KEYS, training), training_path)
         for key, value in _only(CHECKOUT_KEYS, checkout.words).items():
             self.put(f"training.{key}", value, "--target-file")
 
@@ -230,5 +231,5 @@ class Layers:
         return unflatten({k.removeprefix(prefix): v for k, v in self.values.items() if k.startswith(prefix)})
 
 
-def _only(keys: tuple[str, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+def _only(keys: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: values[key] for key in keys if key in values}

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Settings:
 
     def checkpoint_option(self, stage: str) -> Path | None:
         """Return the absolute path of ``--<stage>-checkpoint``; None without that option."""
-        path: str | None = getattr(self.options, f"{_short(stage)}_checkpoint")
+        path: str | None = getattr(self.options, f"{check_stage(stage).split('_')[0]}_checkpoint")
         return None if path is None else (self.project_root / path)
 
     def effective_batch(self, stage: str) -> int:
@@ -117,7 +118,15 @@ class Settings:
 
     def table(self) -> dict[str, dict[str, Any]]:
         """Return dotted key → ``{"value", "source"}`` for every key (the journal's ``settings_resolved.settings``)."""
-        return {key: {"value": value, "source": self.provenance[key]} for key, value in _leaves(self)}
+        parts = {
+            "profile.": self.profile,
+            "training.": self.training,
+            **{f"stages.{stage}.": config for stage, config in self.stages.items()},
+            "inference.": self.inference,
+            "options.": self.options,
+        }
+        leaves = (leaf for prefix, part in parts.items() for leaf in flatten(part.model_dump(), prefix))
+        return {key: {"value": value, "source": self.provenance[key]} for key, value in leaves}
 
 
 def resolve_settings(
@@ -145,26 +154,46 @@ def resolve_settings(
     root = readable_root(project_root or Path.cwd())
     profile_path = locate_profile(profile_name_or_path, root)
     layers = Layers(root)
+    files = {name: profile_path.parent / name for name in SETTINGS_FILES} if checkout is None else checkout.files
+    digests = file_digests(files)
     if checkout is None:
-        files = {name: profile_path.parent / name for name in SETTINGS_FILES}
-        digests = file_digests(files)
         layers.read_files(profile_path)
     else:
-        files = dict(checkout.files)
-        digests = file_digests(files)
         layers.read_checkout(profile_path, checkout)
     layers.apply_profile()
     layers.add_resumed(resumed or {})
     layers.add_explicit(explicit)
     layers.derive()
-    return _settings(layers, profile_path, files, digests)
+    settings = _settings(layers, profile_path, files, digests)
+    _require_possible(settings)
+    return settings
+
+
+def _require_possible(settings: Settings) -> None:
+    """Reject limits of S2 that no model with this number of action codes can meet.
+
+    Raises:
+        ConfigError: one of them is such a limit.
+    """
+    codes, limits = settings.training.n_actions, settings.profile.thresholds.stage_gates.latent_actions
+    most = math.log(codes)
+    for name, limit, possible in (
+        ("min_unique_actions", limits.min_unique_actions, codes),
+        ("min_action_entropy_nats", limits.min_action_entropy_nats, most),
+    ):
+        if limit > possible:
+            source = settings.provenance[f"profile.thresholds.stage_gates.latent_actions.{name}"]
+            raise ConfigError(
+                f"{name}={limit:g} ({source}): {codes} action codes (n_actions) have at most {possible:.3g}, so that "
+                f"no model could pass the gate of latent_actions; lower {name} or raise n_actions"
+            )
 
 
 def _settings(layers: Layers, profile_path: Path, files: Mapping[str, Path], digests: Mapping[str, str]) -> Settings:
     root = layers.root
     shown = {name: display_path(path, root) for name, path in files.items()}
     report = layers.values.get("options.align_backbone") == "report"
-    settings = Settings(
+    return Settings(
         profile=validate_tree(ProfileConfig, layers.part("profile."), display_path(profile_path, root)),
         training=validate_tree(TrainingConfig, layers.part("training."), shown["training.yaml"]),
         stages={
@@ -173,7 +202,7 @@ def _settings(layers: Layers, profile_path: Path, files: Mapping[str, Path], dig
         },
         inference=validate_tree(InferenceConfig, layers.part("inference."), shown["inference.yaml"]),
         options=validate_tree(LoopOptions, layers.part("options."), "options"),
-        provenance={},
+        provenance={key: layers.sources.get(key, DEFAULT_SOURCE) for key in layers.known},
         notes=tuple(layers.notes),
         profile_path=profile_path,
         config_dir=files["training.yaml"].parent,
@@ -182,24 +211,6 @@ def _settings(layers: Layers, profile_path: Path, files: Mapping[str, Path], dig
         settings_files=files,
         file_digests=digests,
     )
-    provenance = {key: layers.sources.get(key, DEFAULT_SOURCE) for key, _ in _leaves(settings)}
-    return replace(settings, provenance=provenance)
-
-
-def _leaves(settings: Settings) -> Iterable[tuple[str, Any]]:
-    return flatten(
-        {
-            "profile": settings.profile.model_dump(),
-            "training": settings.training.model_dump(),
-            "stages": {stage: config.model_dump() for stage, config in settings.stages.items()},
-            "inference": settings.inference.model_dump(),
-            "options": settings.options.model_dump(),
-        }
-    )
-
-
-def _short(stage: str) -> str:
-    return check_stage(stage).split("_")[0]
 
 
 def effective_batch(batch: int, accumulation: int, nproc: int, nodes: int = 1) -> int:

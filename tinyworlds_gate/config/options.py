@@ -1,4 +1,4 @@
-"""Settings of the loop itself, which only command-line options set (closed-loop.md, "Options")."""
+"""Settings of the loop itself, which only command-line options set (docs/options.md)."""
 
 from __future__ import annotations
 

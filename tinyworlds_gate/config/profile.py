@@ -84,7 +84,7 @@ class DynamicsGate(Schema):
 
 
 class StageGates(Schema):
-    """S5: thresholds of the stage gates; the defaults are those of closed-loop.md."""
+    """S5: thresholds of the stage gates; the defaults are those of docs/requirements.md."""
 
     video_tokenizer: VideoTokenizerGate = VideoTokenizerGate()
     latent_actions: LatentActionsGate = LatentActionsGate()

@@ -16,7 +16,7 @@ OF_TRAINING = (
     *("T1", "T2", "T3", "T4", "T5", "T6", "T7", "L8", "H5", "H6", "H7", "H8", "H9"),
 )
 """Requirements on training, besides the gates of the stages."""
-OF_INFERENCE = ("C4", "L6", "L7", "L8", "T5", "T7", "G1", "G2", "G3", "G4", "G5", "H3", "A7")
+OF_INFERENCE = ("C4", "L6", "L7", "L8", "T5", "T7", "G1", "G2", "G3", "G4", "G5", "G6", "G8", "H3", "A7")
 OF_ANALYSIS = ("L9", "A3", "A4")
 
 NO_TRAINING = "no training"
@@ -33,9 +33,12 @@ LEFT_OUT_BY: tuple[tuple[str, object, tuple[str, ...]], ...] = (
 
 
 def inference_requested(options: Mapping[str, Any]) -> bool:
-    """Return whether the run has, or makes, a checkpoint of every stage, so that the inference gate is part of it."""
+    """Return whether the run has, or makes, a checkpoint of every stage, so that the inference gate is part of it.
+
+    ``--checkpoint-policy latest`` looks for the other stages' checkpoints where dynamics or nothing is trained.
+    """
     stage = str(options.get("train_stage") or "all")
-    if stage == "all" or options.get("checkpoint_policy") == "latest":
+    if stage == "all" or (stage in ("none", "dynamics") and options.get("checkpoint_policy") == "latest"):
         return True
     return all(options.get(f"{short}_checkpoint") for short, name in SHORT_NAMES.items() if name != stage)
 

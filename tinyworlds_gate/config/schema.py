@@ -46,7 +46,7 @@ class DistributedConfig(Schema):
 
 
 class TrainingConfig(Schema):
-    """configs/training.yaml: settings that the three stages share (tinyworlds.md §2)."""
+    """configs/training.yaml: settings that the three stages share (docs/external-checkouts.md)."""
 
     dataset: DatasetName
     """The game; its frames are in data/<dataset>_frames.h5 (lower case)."""
@@ -107,6 +107,8 @@ class TrainingConfig(Schema):
     """Ours: seed of the choice of held-out episodes."""
     log_every: PositiveInt = 50
     """Ours: updates between two progress lines in the log; the history has every update."""
+    held_out_every: Annotated[int, Field(ge=0)] = 250
+    """Ours: updates between two losses on held-out clips in the history; 0 measures none."""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> TrainingConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,26 +28,16 @@ DEFAULT_SOURCE = "built-in default"
 
 @dataclass(frozen=True)
 class StageRunConfig:
-    """Settings of a stage script, and the source of each value."""
+    """Settings of a stage script."""
 
     training: TrainingConfig
     stage: StageConfig
-    provenance: Mapping[str, str]
-    """Dotted key → "command line", the file, or "built-in default"."""
-
-
-@dataclass(frozen=True)
-class InferenceRunConfig:
-    """Settings of the inference script, and the source of each value."""
-
-    inference: InferenceConfig
-    provenance: Mapping[str, str]
 
 
 def load_stage_config(
     stage: str, config_path: Path, training_config_path: Path, overrides: Sequence[str]
 ) -> StageRunConfig:
-    """Load a stage's settings: ``key=value`` > training.yaml (keys of the stage) > the stage's file (tinyworlds.md §2).
+    """Load a stage's settings: ``key=value`` > training.yaml (keys of the stage) > the stage's file.
 
     TinyWorlds silently ignores unknown keys and arguments without ``=``; here both are errors.
 
@@ -57,37 +47,26 @@ def load_stage_config(
     schema = STAGE_SCHEMAS[check_stage(stage)]
     training_keys, stage_keys = field_paths(TrainingConfig), field_paths(schema)
     values = read_leaves(config_path, training_keys + stage_keys)
-    sources = dict.fromkeys(values, str(config_path))
-    for layer, source in (
-        (read_leaves(training_config_path, training_keys + field_paths(StageConfig)), str(training_config_path)),
-        (parse_overrides(overrides, training_keys + stage_keys), "command line"),
-    ):
-        values.update(layer)
-        sources.update(dict.fromkeys(layer, source))
+    values |= read_leaves(training_config_path, training_keys + field_paths(StageConfig))
+    values |= parse_overrides(overrides, training_keys + stage_keys)
     where = f"{config_path} with {training_config_path}"
     training = validate_tree(TrainingConfig, unflatten({k: v for k, v in values.items() if k in training_keys}), where)
     config = validate_tree(schema, unflatten({k: v for k, v in values.items() if k in stage_keys}), where)
     require_supported_stage(training, config)
-    provenance = {key: sources.get(key, DEFAULT_SOURCE) for key in training_keys + stage_keys}
-    return StageRunConfig(training, config, provenance)
+    return StageRunConfig(training, config)
 
 
-def load_inference_config(config_path: Path, overrides: Sequence[str]) -> InferenceRunConfig:
+def load_inference_config(config_path: Path, overrides: Sequence[str]) -> InferenceConfig:
     """Load the inference script's settings: ``key=value`` > its file.
 
     Raises:
         ConfigError: the file is missing or malformed, a key is unknown, a value is not allowed.
     """
     known = field_paths(InferenceConfig)
-    values = read_leaves(config_path, known)
-    overridden = parse_overrides(overrides, known)
-    inference = validate_tree(InferenceConfig, unflatten({**values, **overridden}), str(config_path))
+    values = read_leaves(config_path, known) | parse_overrides(overrides, known)
+    inference = validate_tree(InferenceConfig, unflatten(values), str(config_path))
     require_supported_inference(inference)
-    provenance = {
-        key: "command line" if key in overridden else str(config_path) if key in values else DEFAULT_SOURCE
-        for key in known
-    }
-    return InferenceRunConfig(inference, provenance)
+    return inference
 
 
 NOT_WITH_FSDP = "it is untested with masking: next_frame; set one of the two to its default"

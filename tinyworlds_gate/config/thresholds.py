@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from tinyworlds_gate.config.schema import PositiveFloat, PositiveInt, Schema
+from tinyworlds_gate.config.schema import Fraction, PositiveFloat, PositiveInt, Schema
 
 
 class GateThresholds(Schema):
@@ -18,6 +18,12 @@ class GateThresholds(Schema):
     require_skill: bool = False
     """Whether the lower end of the skill's 95 % interval must be above 0: better than copying the last context frame.
     """
+    require_skill_strongest: bool = False
+    """G8: whether the lower end of the skill's 95 % interval must be above 0 against the strongest prediction that
+    needs no model: the last frame, the mean training frame, the context's mean, or the best blend of them."""
+    min_object_share: Fraction | None = None
+    """G6: smallest share of the small moving objects that must be found in their place, by the lower end of its 95 %
+    interval; null only reports it. The precision and each kind may be 0.1 lower (gate/object_rule.py)."""
     require_upper_below_mean_frame: bool = False
     """Whether the upper end of the error's interval must be below the error of predicting the mean training frame."""
     min_delta_psnr_db: float | None = None
@@ -50,6 +56,11 @@ class GateThresholds(Schema):
             required.append(f"{upper} below the error of always answering the mean frame")
         if self.require_skill:
             required.append("the lower end of the skill's 95 % interval above 0 (better than copying the last frame)")
+        if self.require_skill_strongest:
+            required.append("the same against the strongest prediction that needs no model (G8)")
+        if self.min_object_share is not None:
+            share = f"{100 * self.min_object_share:g} %"
+            required.append(f"at least {share} of the small moving objects found in their place (G6)")
         if self.min_delta_psnr_db is not None:
             required.append(f"random actions worse by at least {self.min_delta_psnr_db:g} dB")
         if self.min_action_codes is not None:
@@ -63,6 +74,8 @@ STRICT_THRESHOLDS = GateThresholds(
     max_mse=0.03,
     require_mse_upper=True,
     require_skill=True,
+    require_skill_strongest=True,
+    min_object_share=0.9,
     require_upper_below_mean_frame=True,
     min_delta_psnr_db=0.5,
     min_action_codes=3,

@@ -77,12 +77,7 @@ def no_occasion(id: str, what: str) -> Finding:
 
 
 def by_choice(one: Finding, left_out: Mapping[str, str]) -> Finding:
-    """Return the finding with the option that leaves its requirement out as the reason, where it is NOT-RUN by that.
-
-    Args:
-        one: any finding.
-        left_out: requirement → option (`config/requested.py`).
-    """
+    """Return the finding with the option (`left_out`: requirement → option) that makes it NOT-RUN as its reason."""
     if not one.is_missing or one.id not in left_out:
         return one
     return replace(one, reason=f"{BY_CHOICE} ({left_out[one.id]}): {one.reason}")

@@ -1,4 +1,4 @@
-"""Findings on the inference gate: C4, L6, L7, G1–G5, H3."""
+"""Findings on the inference gate: C4, L6, L7, G1–G6, G8, H3."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tinyworlds_gate.findings.base import Events, Finding, MissingFactError, finding, follows, not_run
-from tinyworlds_gate.names import ATTEMPTS, FAIL, INVALID, PASS
+from tinyworlds_gate.findings.base import Events, Finding, MissingFactError, finding, follows, no_occasion, not_run
+from tinyworlds_gate.gate.object_rule import rates_text
+from tinyworlds_gate.names import ATTEMPTS, FAIL, INVALID, NOT_RUN, PASS
 from tinyworlds_gate.run.attempts import attempt_of, final_problems
 from tinyworlds_gate.run.journal import events_of, last_event
 
@@ -79,6 +80,43 @@ def last_gate_conditions(events: Events) -> list[Finding]:
     return gate_conditions(events, *attempt_of(last))
 
 
+def objects(events: Events) -> Finding:
+    """G6 of the run's last verdict; NOT-RUN where the profile does not require it, with the measured rates."""
+    last = last_event(events, "gate_verdict")
+    if last is None:
+        return not_run("G6", NO_INFERENCE)
+    if "min_object_share" not in (last.get("thresholds") or {}):
+        return no_occasion("G6", "an older version took the verdict, which did not measure it")
+    if last["thresholds"]["min_object_share"] is not None:
+        own = _condition("G6", last, {})
+        causes = [one for one in last_gate_conditions(events) if one.id in ("G1", "G5") and one.is_broken]
+        return follows("G6", causes[0], own.reason) if causes and own.is_broken else own
+    record = (last.get("measures") or {}).get("objects")
+    if record is None:
+        return no_occasion("G6", "the profile does not require it")
+    measured = record["no_occasion"] or f"measured: {rates_text(record)}"
+    return no_occasion("G6", f"the profile does not require it; {measured}")
+
+
+def strongest_baseline(events: Events) -> Finding:
+    """G8 of the run's last verdict; NOT-RUN where the profile does not require it, with the measured skill."""
+    last = last_event(events, "gate_verdict")
+    if last is None:
+        return not_run("G8", NO_INFERENCE)
+    if "require_skill_strongest" not in (last.get("thresholds") or {}):
+        return no_occasion("G8", "an older version took the verdict, which did not measure it")
+    if last["thresholds"]["require_skill_strongest"]:
+        own = _condition("G8", last, {})
+        causes = [one for one in last_gate_conditions(events) if one.id in ("G1", "G5") and one.is_broken]
+        return follows("G8", causes[0], own.reason) if causes and own.is_broken else own
+    measures = last.get("measures") or {}
+    skill, low = measures.get("skill_strongest"), measures.get("skill_strongest_low")
+    if skill is None or low is None:
+        return no_occasion("G8", "the profile does not require it")
+    what = f"skill {skill:.2f} (95 % interval from {low:.2f}) against the {measures['strongest_baseline']}"
+    return no_occasion("G8", f"the profile does not require it; measured: {what}")
+
+
 def _finished(events: Events, verdict: Event) -> Event:
     matching = [one for one in events_of(events, "inference_finished") if attempt_of(one) == attempt_of(verdict)]
     return matching[-1] if matching else {}
@@ -89,7 +127,7 @@ def _condition(id: str, verdict: Event, finished: Event) -> Finding:
     conditions = _with_id(verdict, id)
     if not conditions:
         return Finding(id, INVALID, f"the verdict of attempt {verdict['attempt']} has no condition {id}")
-    worst = min((c["verdict"] for c in conditions), key=(INVALID, FAIL, PASS).index)
+    worst = min((c["verdict"] for c in conditions), key=(INVALID, FAIL, PASS, NOT_RUN).index)
     reason = "; ".join(c["reason"] for c in conditions if c["verdict"] == worst or worst == PASS)
     contradiction = CONTRADICTIONS.get(id, lambda verdict, finished: None)(verdict, finished)
     if worst == PASS and contradiction is not None:

@@ -22,7 +22,7 @@ SPECIFIED_VALUES: Mapping[str, Mapping[str, tuple[int, int, float, int, int, int
         "dynamics": (4, 2, 5e-4, 1000, 300000, 4000),
     },
 }
-"""Stage → batch, accumulation, learning rate, log interval, updates, chunk (closed-loop.md, Parameter policy)."""
+"""Stage → batch, accumulation, learning rate, log interval, updates, chunk (docs/requirements.md)."""
 
 PROFILE_OF = {"P3": "baseline", "P4": "longrun"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinyworlds_gate.findings.base import NOTHING_TRAINED, Events, Finding, chunk_name, finding, follows, not_run
 from tinyworlds_gate.findings.facts import gpus_used, nproc
 from tinyworlds_gate.names import FAIL, INVALID, PASS
+from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import events_of
 
 STILL_RUNNING = ("still alive", "not permitted", "left alone")
@@ -41,12 +42,15 @@ def single_launcher(events: Events) -> list[Finding]:
     problems += _overlaps(events)
     guarded = [(chunk_name(c), c) for c in chunks]
     for name in ("inference_finished", "target_inference_finished"):
-        guarded += [(f"inference attempt {e.get('attempt')}", e) for e in events_of(events, name)]
+        guarded += [(f"inference {attempt_name(*attempt_of(e))}", e) for e in events_of(events, name)]
     extra = [(where, record) for where, event in guarded for record in event.get("extra_launchers") or []]
+    running: dict[tuple[int, str], list[str]] = {}
+    for where, record in extra:
+        if _still_runs(record):
+            running.setdefault((record["pid"], record["outcome"]), []).append(where)
     problems += [
-        f"{where}: a second launcher, PID {record['pid']}, was {record['outcome']}"
-        for where, record in extra
-        if _still_runs(record)
+        f"{', '.join(dict.fromkeys(places))}: a second launcher, PID {pid}, was {outcome}"
+        for (pid, outcome), places in running.items()
     ]
     pids = ", ".join(str(c.get("launcher_pid")) for c in chunks)
     l2 = finding(

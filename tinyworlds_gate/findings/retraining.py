@@ -1,6 +1,6 @@
 """Findings on retraining dynamics after a failed inference gate: L8, T5, T7.
 
-The plan is written out as the arithmetic of the specification, independent of the code that plans it (stages/retune.py).
+The plan is written out as arithmetic, independent of the code that plans it (stages/retune.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.findings.base import Events, Finding, finding, follows, no_occasion, not_run
 from tinyworlds_gate.findings.facts import max_mse, resuming_stages, retry_plan, settings_table
 from tinyworlds_gate.findings.inference import NO_INFERENCE, failed_condition
-from tinyworlds_gate.names import EVALUATION, FAIL, PASS
+from tinyworlds_gate.names import EVALUATION, FAIL, INVALID, PASS
 from tinyworlds_gate.run.attempts import attempt_of, final_problems, is_final
 from tinyworlds_gate.run.journal import events_of, last_event
 
@@ -69,6 +69,10 @@ def why_not_retrained(events: Events, retry: RetryPlanConfig, max_mse: float) ->
         return f"no retraining: --train-stage {train_stage} trains no dynamics"
     if any(one["id"] == "G5.trusted" for one in last["conditions"]):
         return "no retraining: the trusted gate is NOT-RUN, so that none can make this run pass"
+    own = [one for one in last["conditions"] if one["id"].endswith(".target")]
+    broken = [one for one in own if one["verdict"] == (INVALID if one["id"] == "G5.target" else FAIL)]
+    if broken:
+        return f"no retraining can mend it: {broken[0]['reason']}"
     if retrains and retrains[-1]["seq"] > last["seq"]:
         ended = [
             one for one in events_of(events, "stage_finished", stage="dynamics") if one["seq"] > retrains[-1]["seq"]

@@ -48,7 +48,7 @@ RULES: Mapping[str, tuple[Callable[[Params], Params], str]] = {
     "T4": (_gate(0.2, -1, 500), "learning rate × 0.2, accumulation − 1, floor 1, log interval / 2, floor 500"),
     "T6": (dict, "the same parameters"),
 }
-"""Rule → the parameters after it, and the rule in words (closed-loop.md, Retune)."""
+"""Rule → the parameters after it, and the rule in words (docs/requirements.md)."""
 
 
 def retunes(events: Events) -> list[Finding]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from tinyworlds_gate.config.requested import OF_ANALYSIS, OF_TRAINING
 from tinyworlds_gate.findings import inference, preparation, processes, reporting, retraining, retuning, training
-from tinyworlds_gate.findings.base import LEFT_OUT, Events, Finding, MissingFactError, not_run
+from tinyworlds_gate.findings.base import LEFT_OUT, Events, Finding, MissingFactError, no_occasion, not_run
 from tinyworlds_gate.findings.facts import stage_gate_thresholds
 from tinyworlds_gate.findings.monitoring import long_watch
 from tinyworlds_gate.findings.reporting import RunFiles
@@ -20,8 +21,6 @@ from tinyworlds_gate.reports.requirements import REQUIREMENTS
 from tinyworlds_gate.run.journal import last_event
 
 Judge = Callable[[Events], "Finding | list[Finding]"]
-
-NOT_STARTED = "the run was not started"
 
 BY_JOURNAL: Sequence[tuple[tuple[str, ...], Judge]] = (
     (("L1",), processes.stale_processes),
@@ -38,6 +37,8 @@ BY_JOURNAL: Sequence[tuple[tuple[str, ...], Judge]] = (
     (("P3",), partial(preparation.profile_values, id="P3")),
     (("P4",), partial(preparation.profile_values, id="P4")),
     (("G1", "G2", "G3", "G4", "G5"), inference.last_gate_conditions),
+    (("G6",), inference.objects),
+    (("G8",), inference.strongest_baseline),
     *(((id,), partial(training.stage_gate, stage=stage)) for stage, id in training.GATE_OF_STAGE.items()),
     (("S4",), training.chunk_checkpoints),
     (("S5",), lambda events: training.thresholds_named(events, stage_gate_thresholds(events))),
@@ -68,12 +69,14 @@ def judge_rows(events: Events, files: RunFiles | None = None) -> list[Finding]:
     """
     judged = {id: row for ids, judge in BY_JOURNAL for id, row in _judged(ids, judge, events).items()}
     for ids, judge_files in BY_FILES:
-        rows = (
-            {id: recorded_row(events, id, "its files") for id in ids}
-            if files is None
-            else _judged(ids, partial(_with_files, judge_files, files), events)
-        )
-        judged |= rows
+        if files is None:
+            judged |= {id: recorded_row(events, id, "its files") for id in ids}
+        else:
+            judged |= _judged(ids, judge_files, events, files)
+    if (complete := training.complete_stages(events)) and last_event(events, "chunk_started") is None:
+        why = "; ".join(complete.values())
+        missing = [id for id in (*OF_TRAINING, *OF_ANALYSIS) if judged[id].is_missing]
+        judged |= {id: no_occasion(id, why) for id in missing}
     return [judged[id] for id in REQUIREMENTS]
 
 
@@ -82,15 +85,11 @@ def judge_row(id: str, events: Events, files: RunFiles | None = None) -> Finding
     return next(one for one in judge_rows(events, files) if one.id == id)
 
 
-def _with_files(
-    judge: Callable[[Events, RunFiles], Finding | list[Finding]], files: RunFiles, events: Events
-) -> Finding | list[Finding]:
-    return judge(events, files)
-
-
-def _judged(ids: tuple[str, ...], judge: Judge, events: Events) -> dict[str, Finding]:
+def _judged(
+    ids: tuple[str, ...], judge: Callable[..., Finding | list[Finding]], events: Events, *files: RunFiles
+) -> dict[str, Finding]:
     try:
-        found = judge(events)
+        found = judge(events, *files)
     except MissingFactError as missing:
         return {id: recorded_row(events, id, str(missing)) for id in ids}
     rows = {one.id: one for one in ([found] if isinstance(found, Finding) else found)}

@@ -55,7 +55,8 @@ def stage_gate(events: Events, stage: str) -> Finding:
     id = GATE_OF_STAGE[stage]
     gates = events_of(events, "stage_gate", stage=stage)
     if not events_of(events, "chunk_started", stage=stage):
-        return not_run(id, f"{stage} was not trained in this run")
+        complete = complete_stages(events).get(stage)
+        return no_occasion(id, complete) if complete else not_run(id, f"{stage} was not trained in this run")
     if not gates:
         return Finding(id, FAIL, f"{stage}: no chunk reached the stage gate")
     last, finished = gates[-1], events_of(events, "stage_finished", stage=stage)
@@ -74,8 +75,14 @@ def stage_gate(events: Events, stage: str) -> Finding:
     return Finding(id, verdict, f"{stage}: {last['decision']}: {last['reason']}")
 
 
+def complete_stages(events: Events) -> dict[str, str]:
+    """Return stage → why it was not trained, for stages whose start had reached their target before the run."""
+    ended = [event for event in events_of(events, "stage_finished") if event["verdict"] == NOT_RUN]
+    return {event["stage"]: f"{event['stage']}: {event['reason']}" for event in ended}
+
+
 def decision_by_rule(gate: Mapping[str, Any]) -> str | None:
-    """Return the decision that a gate's recorded measures and thresholds require (closed-loop.md, Stage gates).
+    """Return the decision that a gate's recorded measures and thresholds require (docs/requirements.md).
 
     None where a measure or a threshold is not recorded, or where the gate could not judge (`invalid`).
     """
@@ -400,6 +407,9 @@ def _whole_pipeline(events: Events) -> Finding:
     if resolved != "all":
         return Finding("H1", FAIL, f"no option was given, but train_stage is {resolved}")
     missing = [stage for stage in STAGES if stage not in trained]
+    complete = complete_stages(events)
+    if missing and set(missing) <= set(complete):
+        return no_occasion("H1", "; ".join(complete[stage] for stage in missing))
     given = [stage for stage in missing if options(events).get(f"{stage.split('_')[0]}_checkpoint") is not None]
     if missing and events_of(events, "inference_started") and given != missing:
         return Finding("H1", FAIL, f"inference ran, but {missing[0]} was not trained")

@@ -10,7 +10,7 @@ from typing import Any
 from tinyworlds_gate.checkpoints.layout import CheckpointRef, checkpoint_event
 from tinyworlds_gate.checkpoints.retention import keep_gated
 from tinyworlds_gate.config.load import Settings
-from tinyworlds_gate.errors import DiskError, LaunchError
+from tinyworlds_gate.errors import DataError, DiskError, LaunchError
 from tinyworlds_gate.gate.attempt_record import InferenceAttempt, bind_attempt, inference_evidence
 from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS
 from tinyworlds_gate.gate.checkout_attempt import (
@@ -20,8 +20,15 @@ from tinyworlds_gate.gate.checkout_attempt import (
     why_not_computable,
 )
 from tinyworlds_gate.gate.checkout_gate import both_gates, gates_event, judge_target
-from tinyworlds_gate.gate.clip_plan import ClipPlan
-from tinyworlds_gate.gate.evidence import PictureCheck, asked_settings, check_new_picture, existing_pictures, measured
+from tinyworlds_gate.gate.clip_plan import ClipPlan, training_frames
+from tinyworlds_gate.gate.evidence import (
+    Measured,
+    PictureCheck,
+    asked_settings,
+    check_new_picture,
+    existing_pictures,
+    measured,
+)
 from tinyworlds_gate.gate.inference_job import InferenceJob, Subject
 from tinyworlds_gate.gate.inference_process import InferenceChild, next_try, run_inference
 from tinyworlds_gate.gate.verdict import judge_inference
@@ -46,9 +53,7 @@ def run_attempt(
     """Run inference on these checkpoints and judge it; journalled before and after.
 
     Args:
-        job: what the inference needs of its run.
         number: of the attempt, from 1; a final verdict has that of the attempt that passed.
-        checkpoints: the three checkpoints, verified.
         draw: ``ATTEMPTS``; ``FINAL``: held-out clips that no attempt has seen; ``EVALUATION``: the evaluation set.
         source: commit and versions that the verdict is bound to.
 
@@ -166,14 +171,7 @@ def _roll_out_once(job: InferenceJob, subject: Subject, batch_size: int) -> _Rol
 def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceAttempt:
     """Read what the process left, and journal the verdict."""
     child, draw = rollout.ended.child, subject.draw
-    found = measured(
-        rollout.measures_file,
-        job.layout.project_root,
-        job.clips.frames_of(draw),
-        asked=asked_settings(job.settings, draw),
-        weights=subject.weights,
-        custom=job.custom,
-    )
+    found = _measured(job, subject, rollout.measures_file)
     evidence = inference_evidence(
         exit_code=child.exit_code,
         log=rollout.log,
@@ -211,6 +209,24 @@ def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceA
         draw=draw,
         binding=binding,
         evidence=evidence,
+    )
+
+
+def _measured(job: InferenceJob, subject: Subject, measures_file: Path) -> Measured:
+    frames = job.clips.frames_of(subject.draw)
+    try:
+        training = training_frames(job.settings, job.clips.path, trained=job.tree is None)
+        asked = asked_settings(job.settings, subject.draw, frames)
+    except DataError as error:
+        return Measured(None, problem=str(error))
+    return measured(
+        measures_file,
+        job.layout.project_root,
+        frames,
+        training=training,
+        asked=asked,
+        weights=subject.weights,
+        custom=job.custom,
     )
 
 

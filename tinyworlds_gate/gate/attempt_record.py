@@ -19,15 +19,20 @@ from tinyworlds_gate.gate.evidence import (
     dataset_sha256,
     evaluation_sha256,
     measured,
-    read_inference_log,
 )
 from tinyworlds_gate.gate.inference_job import InferenceJob, weights_of
+from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.gate.verdict import GateVerdict, InferenceEvidence
+from tinyworlds_gate.launch.failure_text import shown_error
 from tinyworlds_gate.names import ATTEMPTS, FINALS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.source_state import SourceState
+from tinyworlds_gate.targets.log_lines import inference_lines, read_log
+
+LAST_OF_LOG = 10_000
+"""Characters in which the error of a failed process is searched for."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +81,15 @@ def inference_evidence(
     """What an inference run left, as the verdict takes it: at the attempt, and when its files are read again.
 
     Args:
-        exit_code: of the process.
-        log: its log file.
         expected_checkpoints: stage → the path that the log must name.
-        checkpoints: the three checkpoints, by stage.
-        picture: the picture that it left.
-        found: what its measures file contains.
-        draw: the draw of clips.
         drawn_starts: the first frames of that draw's clips; None where the harness drew none.
         backbones: stage → its own backbone, where the stages of a checkout may differ (C2).
     """
+    text = read_log(log)
     return InferenceEvidence(
         exit_code=exit_code,
-        log=read_inference_log(log),
+        error="" if exit_code == 0 else shown_error(text[-LAST_OF_LOG:]) or "",
+        log=inference_lines(text),
         expected_checkpoints=expected_checkpoints,
         picture=picture.path.name if picture.path else None,
         picture_problem=picture.problem,
@@ -127,15 +128,10 @@ def bind_attempt(
 # Rebuild an attempt from the journal on resume, and check that its verdict still holds.
 
 
-def attempt_from_journal(root: Path, clips: ClipPlan, finished: Event, verdict: Event) -> InferenceAttempt:
-    """The attempt of these two events; its measures file is read again.
-
-    Args:
-        root: the project.
-        clips: the clips of this run.
-        finished: ``inference_finished``.
-        verdict: ``gate_verdict``.
-    """
+def attempt_from_journal(
+    root: Path, clips: ClipPlan, finished: Event, verdict: Event, training: TrainingFrames | None = None
+) -> InferenceAttempt:
+    """The attempt of its ``inference_finished`` and ``gate_verdict``; its measures file is read again."""
     judged = GateVerdict(
         verdict["verdict"],
         verdict["sentence"],
@@ -144,10 +140,13 @@ def attempt_from_journal(root: Path, clips: ClipPlan, finished: Event, verdict: 
     )
     picture, measures_file = finished.get("picture"), finished.get("measures_file")
     draw = attempt_of(finished)[1]
+    found = None
+    if measures_file:
+        found = measured(root / measures_file, root, clips.frames_of(draw), training=training).measures
     return InferenceAttempt(
         number=finished["attempt"],
         verdict=judged,
-        measures=measured(root / measures_file, root, clips.frames_of(draw)).measures if measures_file else None,
+        measures=found,
         checkpoints={
             stage: CheckpointRef(stage, one["step"], root / one["path"], one["sha256"], one["parameters"])
             for stage, one in finished["checkpoints"].items()

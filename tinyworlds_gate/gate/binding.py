@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinyworlds_gate.config.load import Settings
@@ -69,17 +69,7 @@ class Binding:
 
     def as_event(self) -> dict[str, Any]:
         """The journal's ``binding`` of a ``gate_verdict``."""
-        return {
-            "checkpoints": dict(self.checkpoints),
-            "clip_digest": self.clip_digest,
-            "config_sha256": self.config_sha256,
-            "config": dict(self.config),
-            "dataset_sha256": self.dataset_sha256,
-            "evaluation_sha256": self.evaluation_sha256,
-            "commit": self.commit,
-            "dirty": self.dirty,
-            "versions": dict(self.versions),
-        }
+        return {**asdict(self), "config_sha256": self.config_sha256}
 
 
 def bind(
@@ -128,9 +118,7 @@ def config_sha256(config: Mapping[str, Any]) -> str:
 def changed_since(recorded: Mapping[str, Any] | None, now: Binding) -> list[str]:
     """What has changed since a verdict, a clause each; none: the verdict holds for ``now``.
 
-    Args:
-        recorded: the ``binding`` of the verdict as the journal holds it; None in journals of older versions.
-        now: the binding that the same verdict would have now.
+    ``recorded`` is the ``binding`` of the verdict as the journal holds it; None in journals of older versions.
     """
     if recorded is None:
         return ["the journal does not say what this verdict is bound to: an older version wrote it"]

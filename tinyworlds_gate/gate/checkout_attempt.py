@@ -20,6 +20,7 @@ from tinyworlds_gate.gate.verdict import GateVerdict
 from tinyworlds_gate.launch.cause import KILLED
 from tinyworlds_gate.launch.command import inference_command
 from tinyworlds_gate.launch.failure_text import failure_text
+from tinyworlds_gate.launch.raised import raised_in
 from tinyworlds_gate.run.journal import last_event
 from tinyworlds_gate.run.paths import unused_path
 from tinyworlds_gate.targets.arguments import inference_arguments
@@ -80,7 +81,8 @@ def evidence_of(
 ) -> TargetEvidence:
     """Read the files of an inference run; ``checkpoints``: stage → the path that it had to use."""
     inference, training = settings.inference, settings.training
-    lines = inference_lines(read_log(log), target.patterns)
+    text = read_log(log)
+    lines, exceptions = inference_lines(text, target.patterns), raised_in(text)
     horizon = inference.prediction_horizon
     return TargetEvidence(
         exit_code=exit_code,
@@ -93,6 +95,7 @@ def evidence_of(
         picture_problem=picture.problem,
         context_frames=inference.context_window or training.context_length - horizon,
         generated_frames=inference.generation_steps * horizon,
+        error=exceptions[-1].sentence() if exceptions else "",
     )
 
 

@@ -37,6 +37,8 @@ class TargetEvidence:
     picture_problem: str
     context_frames: int
     generated_frames: int
+    error: str = ""
+    """The last exception in the log; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +62,20 @@ class TargetVerdict:
 
     def as_event(self) -> dict[str, Any]:
         """The part of the journal's ``gates``."""
-        return {
-            "verdict": self.verdict,
-            "sentence": self.sentence,
-            "stated_mse": self.stated_mse,
-            "mse": self.mse,
-            "conditions": [asdict(one) for one in self.conditions],
-        }
+        return asdict(self)
 
 
 def judge_target(evidence: TargetEvidence, can: Capabilities, max_mse: float) -> TargetVerdict:
     """G1–G5 of the checkout's own inference; everything must hold."""
     error = stated_error(evidence, can)
-    conditions = [
-        _exit_code(evidence, can),
-        _checkpoints(evidence, can),
-        _markers(evidence),
-        _picture(evidence),
-        _error(evidence, error, max_mse),
-    ]
+    found = {
+        "G1": _exit_code(evidence, can),
+        "G2": _checkpoints(evidence, can),
+        "G3": _markers(evidence),
+        "G4": _picture(evidence),
+        "G5": _error(evidence, error, max_mse),
+    }
+    conditions = [Condition(f"{id}.target", *judged) for id, judged in found.items()]
     invalid = [one for one in conditions if one.verdict == INVALID]
     failed = [one for one in conditions if one.verdict == FAIL]
     verdict = INVALID if invalid else FAIL if failed else PASS
@@ -136,11 +133,8 @@ def both_gates(
 ) -> GateVerdict:
     """One verdict of both gates: the worse of the two, INVALID above FAIL; without the trusted gate nothing passes.
 
-    Args:
-        own: of the checkout's own inference.
-        trusted: of the embedded reference's inference on the same checkpoints; None: it was not run.
-        why_not: the reason for that.
-        thresholds: of the profile.
+    ``trusted`` is the verdict of the embedded reference's inference on the same checkpoints; None: it was not run, for
+    the reason ``why_not``.
     """
     if trusted is None:
         missing = Condition("G5.trusted", INVALID, f"the trusted gate is {NOT_RUN}: {why_not}")
@@ -195,19 +189,33 @@ def _same(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-4, abs_tol=PRINTED)
 
 
-def _exit_code(evidence: TargetEvidence, can: Capabilities) -> Condition:
+Judged = tuple[str, str]
+"""Verdict and reason of a condition."""
+
+
+def unmendable_by_training(conditions: Sequence[Condition]) -> str | None:
+    """Why the checkout's own gate fails whatever the weights are; None if it passed, or if its error is too large.
+
+    Its inference crashed, took other checkpoints, did not reach its end, left no picture, or measured something else.
+    """
+    own = [one for one in conditions if one.id.endswith(".target")]
+    broken = [one for one in own if one.verdict == (INVALID if one.id == "G5.target" else FAIL)]
+    return broken[0].reason if broken else None
+
+
+def _exit_code(evidence: TargetEvidence, can: Capabilities) -> Judged:
     if evidence.exit_code == 0:
-        return Condition("G1.target", PASS, "the checkout's inference ended with exit code 0")
+        return PASS, "the checkout's inference ended with exit code 0"
     how = "was ended" if evidence.exit_code is None else f"ended with exit code {evidence.exit_code}"
     why = (
-        "its log has the reason"
+        evidence.error or "its log names no exception"
         if can.takes_checkpoint_folders
         else "its code accepts no checkpoint folder, which is what its own stages save, so that no training can mend it"
     )
-    return Condition("G1.target", FAIL, f"the checkout's inference {how}; {why}")
+    return FAIL, f"the checkout's inference {how}; {why}"
 
 
-def _checkpoints(evidence: TargetEvidence, can: Capabilities) -> Condition:
+def _checkpoints(evidence: TargetEvidence, can: Capabilities) -> Judged:
     # Run without actions, TinyWorlds loads no latent-action model and names none.
     named = [
         stage
@@ -217,52 +225,44 @@ def _checkpoints(evidence: TargetEvidence, can: Capabilities) -> Condition:
     for stage in named:
         shown, expected = evidence.shown_checkpoints.get(stage), evidence.expected_checkpoints.get(stage)
         if shown is None:
-            return Condition("G2.target", FAIL, f"the checkout's log does not show which {stage} checkpoint it used")
+            return FAIL, f"the checkout's log does not show which {stage} checkpoint it used"
         if shown != expected:
-            return Condition(
-                "G2.target",
-                FAIL,
+            reason = (
                 f"the checkout's log shows the {stage} checkpoint {shown}, but this run chose {expected}: its search "
-                "for the latest one took another (hazard 3)",
+                "for the latest one took another (hazard 3)"
             )
+            return FAIL, reason
     shown_text = "three checkpoints" if len(named) == len(STAGES) else f"checkpoints ({', '.join(named)})"
-    return Condition("G2.target", PASS, f"the checkout's log shows the {shown_text} that this run chose")
+    return PASS, f"the checkout's log shows the {shown_text} that this run chose"
 
 
-def _markers(evidence: TargetEvidence) -> Condition:
+def _markers(evidence: TargetEvidence) -> Judged:
     lines = evidence.lines
     missing = [f"`{name}`" for name in lines.missing if not name.startswith(("Using", "Mean"))]
     if missing:
-        return Condition(
-            "G3.target", FAIL, f"the checkout's log lacks {' and '.join(missing)}: it did not reach its end"
-        )
-    return Condition(
-        "G3.target", PASS, f"the checkout's log shows {lines.frames_inferred} inference steps and the stats"
-    )
+        return FAIL, f"the checkout's log lacks {' and '.join(missing)}: it did not reach its end"
+    return PASS, f"the checkout's log shows {lines.frames_inferred} inference steps and the stats"
 
 
-def _picture(evidence: TargetEvidence) -> Condition:
+def _picture(evidence: TargetEvidence) -> Judged:
     if evidence.picture is None:
-        return Condition("G4.target", FAIL, f"the checkout's inference left no picture: {evidence.picture_problem}")
-    return Condition("G4.target", PASS, f"{evidence.picture} is new and decodes as an image")
+        return FAIL, f"the checkout's inference left no picture: {evidence.picture_problem}"
+    return PASS, f"{evidence.picture} is new and decodes as an image"
 
 
-def _error(evidence: TargetEvidence, error: StatedError, max_mse: float) -> Condition:
+def _error(evidence: TargetEvidence, error: StatedError, max_mse: float) -> Judged:
     if error.mse is None:
-        return Condition(
-            "G5.target", FAIL, "the checkout's log lacks `Mean Squared Error (GT vs Pred)`: nothing was measured"
-        )
+        return FAIL, "the checkout's log lacks `Mean Squared Error (GT vs Pred)`: nothing was measured"
     if not math.isfinite(error.mse):
-        return Condition("G5.target", FAIL, f"the checkout's own error is {error.mse}, not a finite number")
+        return FAIL, f"the checkout's own error is {error.mse}, not a finite number"
     if evidence.lines.random_actions:
-        return Condition(
-            "G5.target",
-            INVALID,
+        reason = (
             f"the checkout's rollout followed random actions in {evidence.lines.random_actions} step(s) and was "
-            "compared with the true future, so its error says nothing of its model (hazard 6)",
+            "compared with the true future, so its error says nothing of its model (hazard 6)"
         )
+        return INVALID, reason
     if error.contradiction:
-        return Condition("G5.target", INVALID, error.explanation)
+        return INVALID, error.explanation
     if error.mse > max_mse:
-        return Condition("G5.target", FAIL, f"the checkout's own error is above {max_mse:g}: {error.explanation}")
-    return Condition("G5.target", PASS, f"{error.explanation}, at most {max_mse:g}")
+        return FAIL, f"the checkout's own error is above {max_mse:g}: {error.explanation}"
+    return PASS, f"{error.explanation}, at most {max_mse:g}"

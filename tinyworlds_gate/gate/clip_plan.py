@@ -16,7 +16,10 @@ import numpy as np
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.names import ATTEMPTS, FINAL
+from tinyworlds_gate.reference.data.clip_reader import read_episodes
+from tinyworlds_gate.reference.data.datasets import dataset_stride
 from tinyworlds_gate.reference.data.frames_file import FramesData
 from tinyworlds_gate.reference.data.split import EpisodeSplit, held_out_clips, split_episodes
 
@@ -63,11 +66,6 @@ class ClipPlan:
 def plan_clips(settings: Settings, data: FramesData, split: EpisodeSplit) -> ClipPlan:
     """Draw the held-out clips of every verdict that the run may need.
 
-    Args:
-        settings: of the run.
-        data: the frames file, as the run reads it.
-        split: its episodes (``split_frames``).
-
     Raises:
         TooFewClipsError: the held-out episodes of a draw hold too few clips.
     """
@@ -75,6 +73,45 @@ def plan_clips(settings: Settings, data: FramesData, split: EpisodeSplit) -> Cli
     draws = (ATTEMPTS, FINAL) if second_draw else (ATTEMPTS,)
     drawn = {draw: clips_of_draw(settings, data.path, data.episode, split.held_out, draw) for draw in draws}
     return ClipPlan(data.path, sha256_of(data.path), split, drawn)
+
+
+def too_few_episodes(settings: Settings, data: FramesData, plan: ClipPlan) -> str | None:
+    """Why no model could pass on these clips: they lie in fewer episodes than the gate requires; None if they do not.
+
+    A run that trains nothing is not doomed to train in vain, and gets its verdict.
+    """
+    least, found = settings.profile.thresholds.min_episodes, min(drawn.episodes for drawn in plan.draws.values())
+    if not settings.trained_stages or least is None or found >= least:
+        return None
+    fix = "Hold out more episodes (held_out_fraction in profile.yaml), measure more clips (clips in inference.yaml), "
+    which = "episodes"
+    if not data.has_true_episodes:
+        which = "pseudo-episodes (blocks of frames, because the file has no `episode`)"
+        fix += (
+            f"add a dataset `episode` that numbers shorter blocks of at least {sum(rollout_span(settings))} frames as "
+            "pseudo-episodes, "
+        )
+    return (
+        f"{data.path}: the clips of a verdict lie in {found} {which}, but the gate requires at least {least} "
+        f"(min_episodes), so that no model could pass. {fix}or lower min_episodes in profile.yaml"
+    )
+
+
+def training_frames(settings: Settings, path: Path | None, *, trained: bool) -> TrainingFrames | None:
+    """The frames that baselines learn from; None before the preparation.
+
+    Args:
+        path: the frames file that held-out clips are drawn from.
+        trained: whether the stages train on its other episodes; False for a checkout.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    if path is None:
+        return None
+    stride = dataset_stride(path, settings.training.dataset, settings.training.fps)
+    split = split_frames(settings, read_episodes(path, stride=stride))
+    return TrainingFrames(path, split.train or split.held_out, stride, trained and bool(split.train))
 
 
 def split_frames(settings: Settings, episode: np.ndarray) -> EpisodeSplit:

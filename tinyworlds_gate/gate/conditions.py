@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.gate.measures.summary import GateMeasures
-from tinyworlds_gate.names import FAIL, PASS
+from tinyworlds_gate.gate.object_rule import judge_objects
+from tinyworlds_gate.names import FAIL, INVALID, PASS
 
 MOST_DIGITS = 10
 
@@ -25,7 +26,7 @@ class Condition:
 def measured_conditions(measures: GateMeasures, thresholds: GateThresholds) -> list[Condition]:
     """The condition on the error, and those on the other measures that the thresholds require."""
     rules: tuple[Callable[[GateMeasures, GateThresholds], Condition | None], ...]
-    rules = (_error, _sample, _upper_end, _below_mean_frame, _skill, _control, _codes)
+    rules = (_error, _sample, _upper_end, _below_mean_frame, _skill, _objects, _strongest, _control, _codes)
     return [condition for rule in rules if (condition := rule(measures, thresholds)) is not None]
 
 
@@ -122,6 +123,43 @@ def _skill(measures: GateMeasures, thresholds: GateThresholds) -> Condition | No
     return Condition("G5.skill", FAIL, reason)
 
 
+def _objects(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if thresholds.min_object_share is None:
+        return None
+    return Condition("G6", *judge_objects(measures.objects, thresholds.min_object_share))
+
+
+def _strongest(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if not thresholds.require_skill_strongest:
+        return None
+    skill, low, name = measures.skill_strongest, measures.skill_strongest_low, measures.strongest_baseline
+    if skill is None or low is None:
+        reason = "the predictions that need no model were not computed for these clips; run inference again"
+        return Condition("G8", INVALID, reason)
+    against = strongest_text(measures)
+    if low > 0:
+        return Condition("G8", PASS, f"skill {skill:.2f} (95 % interval from {low:.2f}) against {against}")
+    if not math.isfinite(measures.mse):
+        reason = f"the rollout error is {measures.mse}, so the skill against {against} cannot be computed"
+    elif math.isnan(skill):
+        reason = f"{against} has no error, so no model can be better: measure clips in which something moves"
+    elif skill < 0:
+        error = apart(measures.mse, measures.strongest_baseline_mse or 0.0)
+        reason = f"the rollout error {error} is above that of {against}: the model predicts worse than no model"
+    else:
+        reason = (
+            f"skill is {skill:.2f} against {against}, but the lower end of its 95 % interval, {low:.2f}, must be above "
+            f"0: that the model knows more than the {name} is not shown"
+        )
+    return Condition("G8", FAIL, reason)
+
+
+def strongest_text(measures: GateMeasures) -> str:
+    """The strongest prediction that needs no model, with its error."""
+    mse = apart(measures.strongest_baseline_mse or 0.0, measures.mse)
+    return f"the strongest prediction without a model, the {measures.strongest_baseline} ({mse})"
+
+
 def worse_than_copying(measures: GateMeasures, thresholds: GateThresholds) -> str:
     """The clause on a model whose skill is negative: it says so even where the error is within the limit."""
     error, copied = apart(measures.mse, measures.copy_last_mse), apart(measures.copy_last_mse, measures.mse)
@@ -149,5 +187,9 @@ def _codes(measures: GateMeasures, thresholds: GateThresholds) -> Condition | No
     used, least = measures.action_codes_used, thresholds.min_action_codes
     if least is None:
         return None
+    there_are = len(measures.action_shares) if measures.action_shares else least
     what = f"{used} action {'code is' if used == 1 else 'codes are'} in use, at least {least} are required"
+    if there_are < least:
+        what = f"{used} of the {there_are} action codes are in use, and all of them are required"
+    least = min(least, there_are)
     return _pass_or_fail("G5.codes", used >= least, what, f"{what}: so few cannot tell the moves of a player apart")

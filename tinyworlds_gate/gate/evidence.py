@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,16 @@ from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import CheckpointError, DataError
 from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.extension import ClipMetric
+from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures.custom import CustomResult, measure_custom
+from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.recomputed_errors import Recomputed, recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.names import EVALUATION, INVALID, PASS, STAGES
+from tinyworlds_gate.reference.data.datasets import dataset_stride
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames, read_generated
 from tinyworlds_gate.run.journal import Event, last_event
 
@@ -46,6 +47,7 @@ def measured(
     root: Path,
     frames: Path | None = None,
     *,
+    training: TrainingFrames | None = None,
     asked: Mapping[str, Any] | None = None,
     weights: Mapping[str, str] | None = None,
     custom: Sequence[ClipMetric] = (),
@@ -56,6 +58,7 @@ def measured(
         path: the measures file; the generated frames lie beside it.
         root: the folder that a relative path of the frames file starts from.
         frames: the frames file of the run, whatever the process says that it read; None believes the process.
+        training: the frames that baselines learn from; None: they are not known.
         asked: setting → value that the run was to be measured with; None does not look.
         weights: stage → SHA-256 of the weights that were to be measured; None does not look.
         custom: conditions and metrics of the project, measured on the same clips.
@@ -64,7 +67,7 @@ def measured(
         raw = read_raw(path)
         if frames is not None and raw.get("data_path") is not None:
             raw["data_path"] = str(frames)
-        facts = clip_facts(raw, root)
+        facts = clip_facts(raw, root, training)
         measures = summarise(raw, facts)
     except MeasuresError as error:
         return Measured(None, problem=str(error))
@@ -73,7 +76,9 @@ def measured(
     claims = [*claim_conditions(raw, facts, made, asked, weights)]
     if problem:
         claims.append(Condition("G5.recomputed", INVALID, problem))
-    results = measure_custom(custom, facts, generated, problem, measures.seed)
+    if generated is not None:
+        measures = with_frame_measures(measures, facts, generated.predicted)
+    results = measure_custom(custom, facts, generated, problem)
     return Measured(measures, starts, claims=tuple(claims), custom=results)
 
 
@@ -104,8 +109,14 @@ def evaluation_sha256(events: Iterable[Event], draw: int) -> str | None:
     return None if evaluation is None else str(evaluation["sha256"])
 
 
-def asked_settings(settings: Settings, draw: int) -> dict[str, Any]:
-    """Setting → value, as a measures file must state them (docs/journal.md)."""
+def asked_settings(settings: Settings, draw: int, frames: Path | None) -> dict[str, Any]:
+    """Setting → value, as a measures file must state them (docs/journal.md).
+
+    ``frames`` is the file that the clips of this draw lie in; None leaves the stride out.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     inference, training = settings.inference, settings.training
     horizon = inference.prediction_horizon
     context = inference.context_window or training.context_length - horizon
@@ -124,7 +135,13 @@ def asked_settings(settings: Settings, draw: int) -> dict[str, Any]:
         "seed": inference.seed,
         "clip_seed": inference.clip_seed,
         "clip_draw": draw,
+        **({} if frames is None else {"stride": _stride(settings, draw, frames)}),
     }
+
+
+def _stride(settings: Settings, draw: int, frames: Path) -> int:
+    """The clips of an evaluation set have consecutive frames; others those of the training's rate."""
+    return 1 if draw == EVALUATION else dataset_stride(frames, settings.training.dataset, settings.training.fps)
 
 
 def agreement_conditions(
@@ -145,47 +162,9 @@ def agreement_conditions(
     return tuple(Condition("C4", INVALID, reason) for reason in problems)
 
 
-_CHECKPOINT = re.compile(r"^Using (video_tokenizer|latent_actions|dynamics) checkpoint:\s*(\S.*?)\s*$", re.MULTILINE)
-_FRAME = re.compile(r"^Inferring frame (\d+)/(\d+)", re.MULTILINE)
-_STATS = re.compile(r"^Inference stats", re.MULTILINE)
-_MSE = re.compile(r"^Mean Squared Error \(GT vs Pred\):\s*(\S+)\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class InferenceLog:
-    """What an inference log states; ``None`` where it says nothing."""
-
-    checkpoints: Mapping[str, str]
-    frames_inferred: int
-    has_stats: bool
-    mse: float | None
-
-
-def parse_inference_log(text: str) -> InferenceLog:
-    """Read the markers of G2, G3 and G5; carriage returns of progress bars count as line ends."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    values = _MSE.findall(lines)
-    return InferenceLog(
-        checkpoints=dict(_CHECKPOINT.findall(lines)),
-        frames_inferred=len(_FRAME.findall(lines)),
-        has_stats=bool(_STATS.search(lines)),
-        mse=_number(values[-1]) if values else None,
-    )
-
-
-def read_inference_log(path: Path) -> InferenceLog:
-    """Parse a log file; bytes that are no UTF-8 are replaced, a missing file is an empty log."""
-    return parse_inference_log(path.read_text(encoding="utf-8", errors="replace") if path.exists() else "")
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
 PATTERN = "inference_results_gt_vs_pred_*.png"
+LEAST_SIDE = 16
+"""Pixels."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +190,7 @@ def check_new_picture(folder: Path, before: frozenset[Path]) -> PictureCheck:
 
 
 def check_picture(path: Path) -> PictureCheck:
-    """Whether one file is a picture."""
+    """Whether one file is a picture in which a rollout can be seen."""
     import matplotlib.image
 
     try:
@@ -220,4 +199,10 @@ def check_picture(path: Path) -> PictureCheck:
         return PictureCheck(None, f"{path.name} does not decode as an image ({error})")
     if pixels.ndim < 2 or pixels.size == 0:
         return PictureCheck(None, f"{path.name} is an empty image")
+    height, width = pixels.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        least = f"a picture of a rollout has at least {LEAST_SIDE} x {LEAST_SIDE}"
+        return PictureCheck(None, f"{path.name} is {width} x {height} pixels; {least}")
+    if (pixels == pixels[0, 0]).all():
+        return PictureCheck(None, f"{path.name} is of a single colour, so that it shows no rollout")
     return PictureCheck(path, "")

@@ -19,8 +19,9 @@ CONDITIONS_HOOK = "pytest_tinyworlds_gate_conditions"
 METRICS_HOOK = "pytest_tinyworlds_gate_metrics"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 BUILT_IN = (
-    *("baseline", "blind", "clips", "codes", "control", "finite", "frames", "held_out", "interval", "log"),
-    *("mean_frame", "measures", "recomputed", "repeat", "sample", "settings", "skill", "target", "trusted"),
+    *("baseline", "blind", "clips", "codes", "control", "episodes", "finite", "floor", "frames", "held_out"),
+    *("interval", "log", "mean_frame", "measures", "random", "recomputed", "repeat", "sample", "settings", "skill"),
+    *("target", "trusted"),
 )
 """Names of the gate's own conditions (`G5.<name>`)."""
 

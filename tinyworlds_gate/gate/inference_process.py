@@ -36,8 +36,8 @@ class InferenceChild:
             "signal": child.signal,
             "cause": self.cause,
             "wall_s": child.wall_s,
-            "extra_launchers": [record.as_record() for record in child.extra],
-            "ended": [record.as_record() for record in child.ended],
+            "extra_launchers": child.extra,
+            "ended": child.ended,
             "log_tail": None if child.ok else list(child.log_tail),
         }
 

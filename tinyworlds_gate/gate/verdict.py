@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinyworlds_gate.config.thresholds import GateThresholds
-from tinyworlds_gate.gate.conditions import Condition, measured_conditions, worse_than_copying
-from tinyworlds_gate.gate.evidence import InferenceLog
+from tinyworlds_gate.gate.conditions import Condition, measured_conditions, strongest_text, worse_than_copying
+from tinyworlds_gate.gate.measures.baselines import LAST
 from tinyworlds_gate.gate.measures.custom import CustomResult, custom_conditions
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION, EVERYTHING, FAIL, FINAL, INVALID, PASS, STAGES
+from tinyworlds_gate.targets.log_lines import InferenceLines
 
 LOG_AGREEMENT = 1e-6
 """The log prints eight decimals; its error and the one from the clips may differ by no more."""
@@ -39,7 +40,7 @@ class InferenceEvidence:
     """What an inference run left behind, as read from its log, picture and measures file."""
 
     exit_code: int | None
-    log: InferenceLog
+    log: InferenceLines
     expected_checkpoints: Mapping[str, str]
     picture: str | None
     picture_problem: str
@@ -56,6 +57,8 @@ class InferenceEvidence:
     """Whether the three checkpoints belong together (C4)."""
     custom: tuple[CustomResult, ...] = ()
     """The project's own conditions and metrics (docs/extending.md), measured on the same clips."""
+    error: str = ""
+    """The error that the log of a failed process shows; empty where it shows none."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def _exit_code(evidence: InferenceEvidence) -> Condition:
         if evidence.exit_code is None
         else f"ended with exit code {evidence.exit_code}"
     )
-    return Condition("G1", FAIL, f"the inference command {how}, so its work is not done; its log has the reason")
+    why = f": {evidence.error}" if evidence.error else "; its log has the reason"
+    return Condition("G1", FAIL, f"the inference command {how}, so its work is not done{why}")
 
 
 def _checkpoints(evidence: InferenceEvidence) -> Condition:
@@ -233,12 +237,21 @@ def _sentence(
         where = "" if draw == ATTEMPTS else f"on {clips} "
         return f"{verdict}: {where}{'. Also: '.join(reasons)}."
     assert measures is not None
-    mode = "teacher-forced (not strict)" if measures.teacher_forced else "strict autoregressive"
+    mode = "strict autoregressive"
+    if measures.teacher_forced:
+        mode = "teacher-forced (not strict)"
+    elif measures.generation_steps == 1:
+        mode = "one-step (no frame is fed back, so it is not strict)"
     return (
-        f"PASS: the {mode} rollout error {measures.mse:.4f} (95 % interval {measures.mse_low:.4f} to "
-        f"{measures.mse_high:.4f}) on {measures.clips} {clips} is at most {thresholds.max_mse:g}"
-        f"{_compared(measures)}."
+        f"PASS: the {mode} rollout error {measures.mse:.4f} ({_interval(measures)}) on {measures.clips} {clips} is at "
+        f"most {thresholds.max_mse:g}{_compared(measures)}."
     )
+
+
+def _interval(measures: GateMeasures) -> str:
+    if math.isnan(measures.mse_low):
+        return "no interval: all clips lie in one episode" if measures.episodes == 1 else "no interval"
+    return f"95 % interval {measures.mse_low:.4f} to {measures.mse_high:.4f}"
 
 
 def _omits_negative_skill(measures: GateMeasures, thresholds: GateThresholds) -> bool:
@@ -253,4 +266,13 @@ def _compared(measures: GateMeasures) -> str:
     copied = f"copying the last frame ({measures.copy_last_mse:.4f}, skill {measures.skill:.2f})"
     if measures.skill < 0:
         return f", but it is worse than {copied}: the model predicts worse than no motion at all"
-    return f"; that is {'better' if measures.skill > 0 else 'no better'} than {copied}"
+    return f"; that is {'better' if measures.skill > 0 else 'no better'} than {copied}{_against_strongest(measures)}"
+
+
+def _against_strongest(measures: GateMeasures) -> str:
+    """The comparison with the strongest prediction without a model (G8); empty where it is copying or not known."""
+    skill, low = measures.skill_strongest, measures.skill_strongest_low
+    if skill is None or low is None or math.isnan(skill) or measures.strongest_baseline == LAST:
+        return ""
+    compared = "better than" if low > 0 else "not shown to be better than" if skill > 0 else "no better than"
+    return f", and {compared} {strongest_text(measures)[:-1]}, skill {skill:.2f} from {low:.2f})"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tinyworlds_gate.keep.files import JOURNAL, SourceFile
 from tinyworlds_gate.keep.machine_names import MachineNames, without_machine
-from tinyworlds_gate.keep.shrink import MAX_READ_BYTES, PICTURE_SUFFIXES, ShrunkFile, TooLarge, shrink_file
+from tinyworlds_gate.keep.shrink import MAX_READ_BYTES, PICTURE_SUFFIXES, ShrunkFile, shrink_file
 from tinyworlds_gate.run.formats import size_text
 from tinyworlds_gate.run.journal import Event
 
@@ -90,8 +90,8 @@ def _read(
     except OSError as error:
         return LeftOut(one.what, source, None, f"it cannot be read: {error.strerror}")
     found = shrink_file(one.name, content, names, pictures)
-    if isinstance(found, TooLarge):
-        return LeftOut(one.what, source, size, found.reason)
+    if isinstance(found, str):
+        return LeftOut(one.what, source, size, found)
     return KeptFile(found, one.what, source)
 
 

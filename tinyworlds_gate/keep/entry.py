@@ -26,18 +26,10 @@ MEASURES = {
 }
 """Key of the table → key of `gate_verdict.measures`."""
 
-MORE_MEASURES = {
-    "teacher_forced_mse": "teacher_forced_mse",
-    "memory_hedged_mse": "memory_hedged_mse",
-    "mse_by_step": "mse_by_step",
-    "mse_low": "mse_low",
-    "mse_high": "mse_high",
-    "teacher_forced": "teacher_forced",
-    "clips": "clips",
-    "episodes": "episodes",
-    "context": "context",
-    "generation_steps": "generation_steps",
-}
+MORE_MEASURES = (
+    *("teacher_forced_mse", "memory_hedged_mse", "mse_by_step", "mse_low", "mse_high", "teacher_forced"),
+    *("clips", "episodes", "context", "generation_steps"),
+)
 NUMBERS = (*MEASURES, "train_minutes", "gpus")
 """The numbers that every entry has, in their order."""
 
@@ -57,12 +49,12 @@ def entry_of(record: RunRecord) -> Entry:
         "seed": record.started.get("seed"),
         **{key: measures.get(name) for key, name in MEASURES.items()},
         **_trained(record),
-        **{key: measures.get(name) for key, name in MORE_MEASURES.items()},
+        **{key: measures.get(key) for key in MORE_MEASURES},
         "timestamp": record.timestamp,
         "status": record.status,
         "verdict": verdict,
         "sentence": sentence,
-        "measured_on": _measured_on(attempt),
+        "measured_on": attempt and {"attempt": attempt.number, "draw": attempt.draw, "what": draw_text(attempt)},
         "command": redact_command([str(word) for word in record.started.get("command") or []]),
         "resumed": sum(1 for event in starts if event.get("resumed")),
         "machine": _machine(record.started),
@@ -92,18 +84,11 @@ def _trained(record: RunRecord) -> Entry:
     }
 
 
-def _measured_on(attempt: Attempt | None) -> Entry | None:
-    return None if attempt is None else {"attempt": attempt.number, "draw": attempt.draw, "what": draw_text(attempt)}
-
-
 def _machine(started: Mapping[str, Any]) -> Entry:
     machine = started.get("machine") or {}
     gpus = machine.get("gpus")
     return {
-        "hostname_hash": machine.get("hostname_hash"),
-        "system": machine.get("system"),
-        "cpus": machine.get("cpus"),
-        "memory_gib": machine.get("memory_gib"),
+        **{key: machine.get(key) for key in ("hostname_hash", "system", "cpus", "memory_gib")},
         "gpus": None if gpus is None else [gpu.get("name") for gpu in gpus],
     }
 

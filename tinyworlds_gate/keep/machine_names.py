@@ -65,14 +65,15 @@ def machine_names(events: Sequence[Event], roots: Iterable[Path | str] = ()) -> 
     """
     started = events_of(events, "run_started")
     places = {str(root).rstrip("/") for root in [*roots, *(event.get("project_root") or "" for event in started)]}
-    strings = list(_strings(events))
-    tops = {found[1] for text in strings if (found := _TOP_FOLDER.match(text))}
+    values = list(_walk(events))
+    tops = {found[1] for _, text in values if isinstance(text, str) and (found := _TOP_FOLDER.match(text))}
+    hosts = frozenset(text for key, text in values if key == "host" and isinstance(text, str))
     hashes = {(event.get("machine") or {}).get("hostname_hash") for event in started}
-    reserved = _NO_HOSTS | set(STAGES) | set(_keys(events))
+    reserved = _NO_HOSTS | {*STAGES, *(key for key, _ in values)}
     return MachineNames(
         roots=tuple(sorted((one for one in places if one.startswith("/")), key=lambda one: (-len(one), one))),
         tops=(_TOPS | tops) - _SYSTEM,
-        hosts=frozenset(_hosts(events)) - reserved,
+        hosts=hosts - reserved,
         host_hashes=frozenset(one for one in hashes if isinstance(one, str) and len(one) == HASH_DIGITS),
     )
 
@@ -127,35 +128,12 @@ def _hashed_hosts(texts: Iterable[str], hashes: frozenset[str]) -> frozenset[str
     return frozenset(one for one in words - _NO_HOSTS if sha256(one.encode()).hexdigest()[:HASH_DIGITS] in hashes)
 
 
-def _hosts(value: Any) -> Iterator[str]:
-    """Yield the values of all keys `host`."""
+def _walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of plain data with its key in a mapping; an item of a list has no key."""
+    yield key, value
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key == "host" and isinstance(item, str):
-                yield item
-            else:
-                yield from _hosts(item)
+        for name, item in value.items():
+            yield from _walk(item, str(name))
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _hosts(item)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _strings(item)
-
-
-def _keys(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield str(key)
-            yield from _keys(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _keys(item)
+            yield from _walk(item)

@@ -14,7 +14,7 @@ HEADINGS = {
     "strict_mse": "error of generated frames, strict: each step starts from the model's own output",
     "copy_last_mse": "error of copying the last true frame",
     "skill": "1 − error / error of copying",
-    "skill_low": "its lower end, 95 % bootstrap over episodes",
+    "skill_low": "its lower end, 95 % over episodes",
     "delta_psnr_db": "PSNR with the right actions − with random ones (dB)",
     "action_codes_used": "action codes in at least 2 % of the transitions",
     "action_nmi": "information of the codes about the displacements, 0 to 1",

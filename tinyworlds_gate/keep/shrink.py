@@ -32,15 +32,8 @@ class ShrunkFile:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class TooLarge:
-    """The reason why a file is left out."""
-
-    reason: str
-
-
-def shrink_file(name: str, content: bytes, names: MachineNames, pictures: Mapping[str, str]) -> ShrunkFile | TooLarge:
-    """Return the file with its name in the folder.
+def shrink_file(name: str, content: bytes, names: MachineNames, pictures: Mapping[str, str]) -> ShrunkFile | str:
+    """Return the file with its name in the folder, or the reason why it is too large.
 
     A page that is too large links to the stored pictures; any other text that is too large is compressed.
 
@@ -48,7 +41,7 @@ def shrink_file(name: str, content: bytes, names: MachineNames, pictures: Mappin
         pictures: SHA-256 of a kept picture → its kept name.
     """
     if name.endswith(PICTURE_SUFFIXES):
-        return ShrunkFile(name, content) if len(content) <= MAX_FILE_BYTES else TooLarge(_over(len(content)))
+        return ShrunkFile(name, content) if len(content) <= MAX_FILE_BYTES else _over(len(content))
     text = without_machine(content.decode("utf-8", "backslashreplace"), names)
     clean = text.encode("utf-8")
     if len(clean) <= MAX_FILE_BYTES:
@@ -61,7 +54,7 @@ def shrink_file(name: str, content: bytes, names: MachineNames, pictures: Mappin
     packed = gzip.compress(clean, mtime=0)
     if len(packed) <= MAX_FILE_BYTES:
         return ShrunkFile(f"{name}.gz", packed, f"compressed; {size_text(len(clean))} as text")
-    return TooLarge(f"{_over(len(clean))}, and {size_text(len(packed))} compressed")
+    return f"{_over(len(clean))}, and {size_text(len(packed))} compressed"
 
 
 def with_links(page: str, pictures: Mapping[str, str], up: str) -> str:

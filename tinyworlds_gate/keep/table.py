@@ -52,17 +52,12 @@ def write_table(path: Path, table: Mapping[str, Any]) -> None:
         GateError: it cannot be written.
     """
     try:
-        atomic_write(path, table_text(table))
+        atomic_write(path, json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise GateError(
             f"Cannot write the table {path}: {error.strerror}. Make its folder writable, or name another file with "
             "--json."
         ) from error
-
-
-def table_text(table: Mapping[str, Any]) -> str:
-    """Return the file's content."""
-    return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _key(entry: Mapping[str, Any]) -> tuple[Any, Any]:

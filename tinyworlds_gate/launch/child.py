@@ -38,7 +38,7 @@ REAP_S = 5.0
 class ChildResult:
     """How a child ended. ``exit_code`` is None if a signal ended it; ``signal`` is None if it exited by itself.
 
-    ``stopped`` is the reason why the harness ended it (then ``timed_out`` is True), ``ended`` lists every process of
+    ``stopped`` is the reason why the harness ended it, ``ended`` lists every process of
     the launch that the harness had to end, and ``extra`` lists other training processes found meanwhile.
     """
 
@@ -46,7 +46,6 @@ class ChildResult:
     exit_code: int | None
     signal: str | None
     wall_s: float
-    timed_out: bool
     pid: int
     log: Path
     log_tail: tuple[str, ...]
@@ -107,7 +106,6 @@ class ChildProcess:
             exit_code=code if code >= 0 else None,
             signal=signal.Signals(-code).name if code < 0 else None,
             wall_s=wall_s,
-            timed_out=stopped is not None,
             pid=self.pid,
             log=self.log_path,
             log_tail=tuple(log_tail(self.log_path, start=self.log_start)),

@@ -1,4 +1,4 @@
-"""Build command lines and environments of child processes from the target and overrides (pure; tinyworlds.md §2)."""
+"""Build command lines and environments of child processes from the target and overrides (pure)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ RUN_ROOT_VARIABLE = "NG_RUN_ROOT_DIR"
 ERROR_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"
 PROJECT_VARIABLE = "TINYWORLDS_GATE_PROJECT"
 LAUNCH_VARIABLE = "TINYWORLDS_GATE_LAUNCH"
+RANK_FOLDERS = Path(__file__).with_name("rank_folders")
 TERM_AND_KILL_VARIABLE = "TINYWORLDS_GATE_TERM_AND_KILL_ONLY"
 """Set for processes of a checkout: the harness sends them no signal but SIGTERM and SIGKILL."""
 
@@ -99,7 +100,8 @@ def stage_environment(
         env.pop(name, None)
     env[RUN_ROOT_VARIABLE] = str(files.run_root)
     env[PROJECT_VARIABLE] = str(target.root)
-    env["PYTHONPATH"] = _joined_path([target.root, *target.import_paths], env.get("PYTHONPATH", ""))
+    own = [] if target.can.saves_on_one_rank else [RANK_FOLDERS]
+    env["PYTHONPATH"] = _joined_path([*own, target.root, *target.import_paths], env.get("PYTHONPATH", ""))
     env["PYTHONUNBUFFERED"] = "1"
     env["PYTHONIOENCODING"] = "utf-8"  # logs are read as UTF-8, whatever the terminal's character set is
     env.setdefault("PYTHONFAULTHANDLER", "1")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
 
 from tinyworlds_gate.launch.cause import WorkerEnd, first_to_fail, worker_ends
-from tinyworlds_gate.launch.child import LOG_TAIL_LINES
+from tinyworlds_gate.launch.child import LOG_TAIL_LINES, ChildResult
+from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.launch.raised import Raised
 from tinyworlds_gate.run.redact import redact_command
 
@@ -20,17 +19,18 @@ _LONGEST = 300
 _SHOWN_LINES = 3
 
 
-def failure_sentence(result: Failure) -> str:
+def failure_sentence(result: ChildResult | ChunkResult) -> str:
     """Return how a child ended, after how long, and the error, exception or signal that its last lines show."""
     how = f"was ended by {result.signal}" if result.signal else f"exited with code {result.exit_code}"
-    why = None if result.signal else _why("\n".join(result.log_tail))
+    why = None if result.signal else shown_error("\n".join(result.log_tail))
     if result.stopped:
         how, why = "was stopped by the harness", result.stopped
     end = f"it {how} after {result.wall_s:.1f} s"
     return f"{end}: {why} (log: {result.log.name})" if why else f"{end} (log: {result.log.name})"
 
 
-def _why(text: str) -> str | None:
+def shown_error(text: str) -> str | None:
+    """Return the error, exception or signal that the last lines of a log show; None when they show none."""
     stage = _STAGE_ERROR.findall(text)
     if stage:
         return _short(stage[-1])
@@ -62,26 +62,7 @@ def _short(line: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-class Failure(Protocol):
-    """The common fields of ``ChildResult`` and ``ChunkResult``."""
-
-    @property
-    def command(self) -> tuple[str, ...]: ...
-    @property
-    def exit_code(self) -> int | None: ...
-    @property
-    def signal(self) -> str | None: ...
-    @property
-    def wall_s(self) -> float: ...
-    @property
-    def stopped(self) -> str | None: ...
-    @property
-    def log(self) -> Path: ...
-    @property
-    def log_tail(self) -> tuple[str, ...]: ...
-
-
-def failure_text(result: Failure) -> str:
+def failure_text(result: ChildResult | ChunkResult) -> str:
     """Return the command, the end, the duration, the last lines and the log's path of a failed child."""
     how = f"was ended by {result.signal}" if result.signal else f"exited with code {result.exit_code}"
     if result.stopped:
@@ -91,10 +72,14 @@ def failure_text(result: Failure) -> str:
     return f"{command}\n{how} after {result.wall_s:.1f} s. Its last lines:\n{tail}\nThe whole log: {result.log}"
 
 
-def repeated_failure(raised: Raised, tail: Sequence[str], log: str) -> str:
-    """Return why a stage stops after the same failure twice: the cause, the last lines of its log, and the fix (T1)."""
+def repeated_failure(raised: Raised, tail: Sequence[str], log: str, hint: str | None = None) -> str:
+    """Return why a stage stops after the same failure twice: the cause, the last lines of its log, and the fix (T1).
+
+    ``hint``: a way around the failing line.
+    """
     shown = "; ".join(f"`{_short(line)}`" for line in _last_lines(raised, tail)) or "(it wrote nothing)"
     fix = raised.fix or "mend the cause in the code or the settings that the last lines name"
+    fix += "" if hint is None else f". {hint}"
     return (
         f"The same failure came twice, and no other parameters mend it: {raised.sentence()}. Last lines of {log}: "
         f"{shown}. Fix: {fix}; then start the run again."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +77,15 @@ class ChunkResult:
 
     def journal_fields(self) -> dict[str, object]:
         """Return the launch's fields of ``chunk_finished`` (the stage controller adds checkpoint and history)."""
-        return {
-            "chunk": self.chunk,
-            "stage": self.stage,
-            "exit_code": self.exit_code,
-            "signal": self.signal,
-            "cause": self.cause,
-            "wall_s": self.wall_s,
-            "launcher_pid": self.launcher_pid,
-            "workers": [asdict(worker) for worker in self.workers],
-            "dual_gpu_ok": self.dual_gpu_ok,
-            "dual_gpu_reason": self.dual_gpu_reason,
-            "device_samples": self.device_samples,
-            "peak_gpu_mem_gib": self.peak_gpu_mem_gib,
-            "extra_launchers": [record.as_record() for record in self.extra_launchers],
-            "ended": [record.as_record() for record in self.ended],
-            "log_tail": None if self.ok else list(self.log_tail),
-            **({"nodes": [asdict(node) for node in self.nodes]} if self.nodes else {}),
-        }
+        fields = {name: getattr(self, name) for name in JOURNALLED}
+        fields["log_tail"] = None if self.ok else self.log_tail
+        return fields | ({"nodes": self.nodes} if self.nodes else {})
+
+
+JOURNALLED = (
+    *("chunk", "stage", "exit_code", "signal", "cause", "wall_s", "launcher_pid", "workers", "dual_gpu_ok"),
+    *("dual_gpu_reason", "device_samples", "peak_gpu_mem_gib", "extra_launchers", "ended"),
+)
 
 
 def chunk_files(layout: RunLayout, chunk: int, node: int = 0) -> LaunchFiles:
@@ -124,13 +115,8 @@ def run_chunk(
     SIGTERM of the harness end the process tree and are raised again.
 
     Args:
-        target: the project whose stage is trained.
         layout: the run's folder, where the chunk's log, heartbeats and device samples go.
-        settings: how chunks are launched and watched.
-        stage: the stage.
         chunk: the number of the chunk in this run, from 1.
-        command: the launcher's command line.
-        env: its environment.
         updates: the chunk's ``n_updates``, by which a progress bar in a log is recognised.
         start: the chunk's first update, from which such a bar may count.
         progress: called with (newest step, seconds since the start).
@@ -151,7 +137,7 @@ def run_chunk(
     child = ChildProcess(command, target.root, child_env, log)
     kills = OomKills()
     with Nvml() as nvml, DeviceMonitor(layout.chunk_devices(chunk, node), nvml) as monitor:
-        monitor.take_baseline()
+        monitor.take((), baseline=True)
         watch = ChunkWatch(
             target=target,
             settings=settings,

@@ -59,7 +59,6 @@ class NodeEnd:
     @classmethod
     def of(cls, node: int, host: str, result: ChunkResult, layout: RunLayout, *, followed: bool) -> NodeEnd:
         """Build the evidence of this node's own launch."""
-        fields = result.journal_fields()
         return cls(
             node=node,
             host=host,
@@ -67,20 +66,13 @@ class NodeEnd:
             told="" if result.ok else failure_sentence(result),
             device_samples=layout.relative(result.device_samples),
             log=layout.relative(result.log),
-            **{name: fields[name] for name in _SHARED_FIELDS},  # type: ignore[arg-type]
+            **{name: getattr(result, name) for name in _SHARED_FIELDS},
         )
 
 
 _SHARED_FIELDS = (
-    "dual_gpu_ok",
-    "dual_gpu_reason",
-    "workers",
-    "exit_code",
-    "signal",
-    "launcher_pid",
-    "peak_gpu_mem_gib",
-    "extra_launchers",
-    "ended",
+    *("dual_gpu_ok", "dual_gpu_reason", "workers", "exit_code", "signal", "launcher_pid", "peak_gpu_mem_gib"),
+    *("extra_launchers", "ended"),
 )
 
 

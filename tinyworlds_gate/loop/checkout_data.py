@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,14 +16,14 @@ from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.context import CheckoutRun, RunContext
 from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.gate.clip_plan import ClipPlan, plan_clips, rollout_span, split_frames
-from tinyworlds_gate.loop.data import dataset_fields, require_own_draws
+from tinyworlds_gate.loop.data import dataset_fields, require_enough_episodes, require_own_draws
 from tinyworlds_gate.reference.data.clip_reader import read_episodes
 from tinyworlds_gate.reference.data.clips import copy_last_mse_by_step
 from tinyworlds_gate.reference.data.cut_held_out import seen_clips
 from tinyworlds_gate.reference.data.datasets import dataset_stride
 from tinyworlds_gate.reference.data.frames_file import FramesFileInfo, check_frames_file, load_frames
 from tinyworlds_gate.targets.base import Target
-from tinyworlds_gate.targets.clip_loader import rate_warnings, require_clips
+from tinyworlds_gate.targets.clip_loader import rate_warnings, require_clips, require_frame_size
 
 
 def held_out_file(given: Path | None, training: Path) -> Path | None:
@@ -74,6 +73,7 @@ def check_training_frames(settings: Settings, target: Target) -> FramesFileInfo:
     source = settings.provenance["training.dataset"]
     fix = f"put the frames of {dataset} there (`dataset: {dataset}` in {source} names them)"
     info = check_frames_file(target.frames_file(dataset), fix)
+    require_frame_size(settings, target, (info.height, info.width), target.frames_file(dataset).name)
     require_clips(settings, target, info.num_frames)
     return info
 
@@ -96,45 +96,39 @@ def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
     window, steps = rollout_span(settings)
     held_out = held_out_file(checkout.held_out_option, training)
     train_episodes = len(np.unique(read_episodes(training)))
-    trained_on: dict[str, Any] = {
-        "training_path": training,
-        "training_sha256": sha256_of(training),
-        "training_frames": info.num_frames,
-    }
+    sha256 = sha256_of(training)
+
+    def journal(frames: int, frame_size: tuple[int, int], clips: int, copy_last_mse: list[float] | None) -> None:
+        fields = dataset_fields(
+            dataset,
+            context.clips,
+            frames=frames,
+            frame_size=frame_size,
+            train_episodes=train_episodes,
+            held_out_clips=clips,
+            copy_last_mse=copy_last_mse,
+        )
+        trained_on = {"training_path": training, "training_sha256": sha256, "training_frames": info.num_frames}
+        context.journal.append("dataset_ready", **fields, **trained_on, seconds=time.monotonic() - began)
+
     if held_out is None:
         checkout.no_trusted_gate = (
             f"no held-out frames: the stages train on all of {training.name}. Give frames that they never see with "
             "--held-out-data (`tinyworlds-gate data hold-out` cuts them off)"
         )
-        context.clips = ClipPlan(training, trained_on["training_sha256"])
-        fields = dataset_fields(
-            dataset,
-            context.clips,
-            frames=info.num_frames,
-            frame_size=(info.height, info.width),
-            train_episodes=train_episodes,
-            held_out_clips=0,
-            copy_last_mse=None,
-        )
-        context.journal.append("dataset_ready", **fields, **trained_on, seconds=time.monotonic() - began)
+        context.clips = ClipPlan(training, sha256)
+        journal(info.num_frames, (info.height, info.width), 0, None)
         context.say(f"the trusted gate will be NOT-RUN, so this run cannot pass: {checkout.no_trusted_gate}")
         return
     stride = dataset_stride(held_out, dataset, settings.training.fps)
     data = load_frames(held_out, frame_size=settings.training.frame_size, stride=stride)
     plan = plan_clips(settings, data, split_frames(settings, data.episode))
+    require_enough_episodes(context, data, plan)
     drawn = sorted({start for clips in plan.draws.values() for start in clips.starts})
     _require_unseen(training, held_out, drawn, window + steps, dataset_stride(training, dataset, settings.training.fps))
     context.clips = plan
-    fields = dataset_fields(
-        dataset,
-        plan,
-        frames=len(data.frames),
-        frame_size=data.frame_size,
-        train_episodes=train_episodes,
-        held_out_clips=len(drawn),
-        copy_last_mse=copy_last_mse_by_step(data, np.array(drawn), window, steps),
-    )
-    context.journal.append("dataset_ready", **fields, **trained_on, seconds=time.monotonic() - began)
+    copied = copy_last_mse_by_step(data, np.array(drawn), window, steps)
+    journal(len(data.frames), data.frame_size, len(drawn), copied)
     context.say(
         f"data: the stages train on {info.num_frames} frames of {training.name}; held out are {len(data.frames)} "
         f"frames in {len(plan.split.held_out)} episodes of {held_out.name}; none of the {len(drawn)} drawn clips is in "

@@ -12,12 +12,13 @@ from tinyworlds_gate.config.alignment import Check
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.gate.attempt_record import InferenceAttempt
 from tinyworlds_gate.loop.evidence import analyse_metrics
-from tinyworlds_gate.loop.inference_gate import InferenceGate, RetrainAnswer
+from tinyworlds_gate.loop.inference_gate import InferenceGate
 from tinyworlds_gate.loop.preparation import Preparation
 from tinyworlds_gate.loop.resume import RunSoFar
 from tinyworlds_gate.loop.stage_controller import StageResult
 from tinyworlds_gate.loop.training import StageTraining
 from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN
+from tinyworlds_gate.stages.retune import RetrainDecision
 
 
 class ClosedLoop:
@@ -81,7 +82,7 @@ class ClosedLoop:
         """All attempts so far, in order; after retraining the final verdict is the last of them."""
         return self._gate.attempts
 
-    def may_retrain(self) -> RetrainAnswer:
+    def may_retrain(self) -> RetrainDecision:
         """T5 and T7: whether dynamics may be trained further after a failed gate."""
         return self._gate.may_retrain()
 

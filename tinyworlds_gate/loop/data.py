@@ -11,8 +11,15 @@ from typing import Any
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.context import RunContext
-from tinyworlds_gate.errors import CheckpointError, ConfigError
-from tinyworlds_gate.gate.clip_plan import ClipPlan, DrawnClips, plan_clips, rollout_span, split_frames
+from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, TooFewClipsError
+from tinyworlds_gate.gate.clip_plan import (
+    ClipPlan,
+    DrawnClips,
+    plan_clips,
+    rollout_span,
+    split_frames,
+    too_few_episodes,
+)
 from tinyworlds_gate.loop.stage_controller import StageResult
 from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.reference.data.clips import clip_starts, copy_last_mse_by_step
@@ -23,7 +30,7 @@ from tinyworlds_gate.reference.data.datasets import (
     dataset_stride,
     ensure_dataset,
 )
-from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set, require_unseen
+from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set, unseen_part
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
 from tinyworlds_gate.run.journal import Event
 
@@ -50,12 +57,16 @@ def prepare_data(context: RunContext) -> None:
     starts = clip_starts(data, window + steps, split.held_out)
     clip_starts(data, training.context_length, split.train)  # raises now what the first stage would raise
     plan = plan_clips(settings, data, split)
+    require_enough_episodes(context, data, plan)
     evaluation = None
     if settings.inference.evaluation_file is not None:
         drawn, evaluation = read_evaluation(settings, data, window + steps)
         plan = replace(plan, draws={**plan.draws, EVALUATION: drawn})
         shared = evaluation["shared_frames"]
         also = f"; {shared} of their frames occur in the training data too" if shared else ""
+        out = len(evaluation.get("left_out", ()))
+        if out:
+            also += f"; {out} more {'clip is' if out == 1 else 'clips are'} in the training data and left out"
         context.say(
             f"the final verdict is taken on the evaluation set {context.layout.relative(drawn.path)}: "
             f"{len(drawn.starts)} clips of {drawn.episodes} episodes{also}"
@@ -78,6 +89,22 @@ def prepare_data(context: RunContext) -> None:
     )
 
 
+def require_enough_episodes(context: RunContext, data: FramesData, plan: ClipPlan) -> None:
+    """Refuse a long run, and a file without episodes, whose clips lie in fewer episodes than the gate requires.
+
+    A short run on a file with episodes gets a warning and its verdict.
+
+    Raises:
+        TooFewClipsError: they do.
+    """
+    problem = too_few_episodes(context.settings, data, plan)
+    if problem is None:
+        return
+    if context.settings.profile.kind == "longrun" or not data.has_true_episodes:
+        raise TooFewClipsError(problem)
+    context.say(f"warning: {problem}")
+
+
 def dataset_fields(
     name: str,
     plan: ClipPlan,
@@ -92,14 +119,9 @@ def dataset_fields(
     """The fields of the journal's ``dataset_ready`` that every run has.
 
     Args:
-        name: of the dataset.
         plan: the frames file that is measured, its held-out episodes and its draws.
-        frames: the number of frames in it.
-        frame_size: height and width in pixels.
-        train_episodes: episodes that the stages train on.
         held_out_clips: held-out clips of a rollout's length.
         copy_last_mse: the error of repeating the last context frame, for each generated frame.
-        generated: whether the file was generated now.
     """
     held_out_episodes = len(plan.split.held_out)
     return {
@@ -162,10 +184,7 @@ def require_own_draws(settings: Settings) -> None:
 def read_evaluation(settings: Settings, data: FramesData, length: int) -> tuple[DrawnClips, dict[str, Any]]:
     """The clips of the evaluation set, and the journal's ``evaluation`` of ``dataset_ready``.
 
-    Args:
-        settings: they name an ``evaluation_file``.
-        data: the frames that are trained on.
-        length: frames of a clip, context and generated ones.
+    ``length``: the frames of a clip, context and generated ones.
 
     Raises:
         ConfigError: it is the file that is trained on.
@@ -179,14 +198,25 @@ def read_evaluation(settings: Settings, data: FramesData, length: int) -> tuple[
             "frames that no training sees, or leave it out"
         )
     evaluation = open_evaluation_set(path, frame_size=settings.training.frame_size, length=length)
-    shared = require_unseen(evaluation, data, length=length)
-    drawn = DrawnClips(path, tuple(evaluation.starts.tolist()), len(set(evaluation.episodes.tolist())))
+    unseen = unseen_part(evaluation, data, length=length)
+    measured = unseen.evaluation
+    drawn = DrawnClips(path, tuple(measured.starts.tolist()), len(set(measured.episodes.tolist())))
+    least = settings.profile.thresholds.min_episodes
+    doomed = settings.trained_stages and (unseen.left_out or settings.profile.kind == "longrun")
+    if doomed and least is not None and drawn.episodes < least:
+        out = f" after {len(unseen.left_out)} that occur in the training data were left out" if unseen.left_out else ""
+        raise DataError(
+            f"evaluation_file={settings.inference.evaluation_file}: its {len(drawn.starts)} clips lie in "
+            f"{drawn.episodes} episodes{out}, but the gate requires at least {least} (min_episodes), so that no model "
+            "could pass. Name a set with clips of more episodes, or lower min_episodes in profile.yaml"
+        )
     return drawn, {
         "path": path,
         "sha256": sha256_of(path),
         "clips": len(drawn.starts),
         "episodes": drawn.episodes,
-        "shared_frames": shared,
+        "shared_frames": unseen.shared_frames,
+        **({"left_out": list(unseen.left_out)} if unseen.left_out else {}),
     }
 
 

@@ -7,7 +7,6 @@ evaluation set takes its final verdict there instead, whether it retried or not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from tinyworlds_gate.checkpoints.agreement import check_agreement
@@ -16,6 +15,8 @@ from tinyworlds_gate.errors import CheckpointError, GateError
 from tinyworlds_gate.gate.attempt import run_attempt
 from tinyworlds_gate.gate.attempt_record import InferenceAttempt, attempt_from_journal, changed_since_attempt
 from tinyworlds_gate.gate.checkout_attempt import why_not_computable
+from tinyworlds_gate.gate.checkout_gate import unmendable_by_training
+from tinyworlds_gate.gate.clip_plan import training_frames
 from tinyworlds_gate.gate.inference_job import InferenceJob
 from tinyworlds_gate.loop.resume import Retraining, RunSoFar, with_retraining
 from tinyworlds_gate.loop.run_inputs import check_inputs
@@ -24,15 +25,7 @@ from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FAIL, INVALID, PASS, SHA
 from tinyworlds_gate.reports.verdict_picture.draw import draw_verdicts
 from tinyworlds_gate.run.attempts import final_draw
 from tinyworlds_gate.run.source_state import source_state
-from tinyworlds_gate.stages.retune import plan_inference_retry, should_retrain
-
-
-@dataclass(frozen=True)
-class RetrainAnswer:
-    """Whether dynamics may be retrained after a failed gate, and why or why not."""
-
-    allowed: bool
-    reason: str
+from tinyworlds_gate.stages.retune import RetrainDecision, plan_inference_retry, should_retrain
 
 
 class InferenceGate:
@@ -76,35 +69,37 @@ class InferenceGate:
         after = " after retraining" if self._retries else ""
         return f"{self.attempts[-1].name} passed{after}, but the final verdict{where} was not taken{why}"
 
-    def may_retrain(self) -> RetrainAnswer:
+    def may_retrain(self) -> RetrainDecision:
         """T5 and T7: whether dynamics may be trained further after a failed gate."""
         settings = self.context.settings
         if not self.attempts:
-            return RetrainAnswer(False, "no inference attempt was made")
+            return RetrainDecision(False, "no inference attempt was made")
         if "dynamics" not in settings.trained_stages:
-            return RetrainAnswer(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
+            return RetrainDecision(False, f"--train-stage {settings.options.train_stage} trains no dynamics")
         if (problem := self.retrain_problem or self.stopped) is not None:
-            return RetrainAnswer(False, problem)
+            return RetrainDecision(False, problem)
         if any(one.id == "G5.trusted" for one in self.attempts[-1].verdict.conditions):
-            return RetrainAnswer(False, "the trusted gate is NOT-RUN, so that no retraining can make this run pass")
+            return RetrainDecision(False, "the trusted gate is NOT-RUN, so that no retraining can make this run pass")
+        if (broken := unmendable_by_training(self.attempts[-1].verdict.conditions)) is not None:
+            return RetrainDecision(False, f"no retraining can mend it: {broken}")
         if any(attempt.is_final for attempt in self.attempts):
-            return RetrainAnswer(
+            return RetrainDecision(
                 False,
                 "the final verdict was taken; its clips have been seen now, so none are left to judge a further retry",
             )
         if self._pending is not None:
-            return RetrainAnswer(True, f"retry {self._retries} was interrupted and goes on")
+            return RetrainDecision(True, f"retry {self._retries} was interrupted and goes on")
         measures = self.attempts[-1].measures
         decision = should_retrain(
             measures.tokenizer_recon_mse if measures else None, settings.profile.thresholds.max_mse
         )
-        if not decision:
-            return RetrainAnswer(False, decision.reason)
+        if not decision.allowed:
+            return decision
         if plan_inference_retry(self._retries, 0, 1, settings.profile.retry) is None:
-            return RetrainAnswer(
+            return RetrainDecision(
                 False, f"the budget of {settings.profile.retry.max} retries is spent (--max-inference-retries)"
             )
-        return RetrainAnswer(True, decision.reason)
+        return decision
 
     def retrain(self) -> InferenceAttempt | None:
         """T5: continue dynamics from its newest valid checkpoint, then try the gate again on the new one.
@@ -172,7 +167,8 @@ class InferenceGate:
         if dynamics.checkpoint is None:
             return
         root, clips = self.context.layout.project_root, self.context.clips
-        self.attempts = [attempt_from_journal(root, clips, one.finished, one.verdict) for one in judged]
+        training = training_frames(self.context.settings, clips.path, trained=self.context.checkout is None)
+        self.attempts = [attempt_from_journal(root, clips, one.finished, one.verdict, training) for one in judged]
         self._draw_verdicts()
         if self._pending is not None or self.retrain_problem is not None:
             return

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,10 +207,9 @@ class _FollowedRun:
 
     def _run(self, leader: NodeStatus) -> tuple[ChunkResult, bool]:
         """This node's part of the chunk, and whether it was ended since node 0's part had ended."""
-        started, settings = self._announcement(leader.chunk)
-        value = partial(_value_of, settings)
+        started, value = self._announcement(leader.chunk)
         target, stage = self._target(), str(started["stage"])
-        self.watchdog = Watchdog(**{name: float(value(f"profile.watchdog.{name}")) for name in Watchdog.model_fields})
+        self.watchdog = Watchdog(**{name: float(value[f"profile.watchdog.{name}"]) for name in Watchdog.model_fields})
         command = command_of_node(started["command"], self.rendezvous.node_rank)
         on_cpu, nproc = "device=cpu" in command, int(started["nproc_per_node"])
         self._require_fit(command, target, stage, on_cpu=on_cpu, nproc=nproc)
@@ -219,10 +217,10 @@ class _FollowedRun:
         files = chunk_files(self.layout, leader.chunk, self.rendezvous.node_rank)
         chunk_settings = ChunkSettings(
             nproc=nproc,
-            monitor_interval_s=value("options.monitor_interval_sec"),
-            gpu_util_threshold=value("options.gpu_util_threshold"),
-            gpu_required_samples=value("options.gpu_required_samples"),
-            cleanup_extra=value("options.cleanup_extra_processes"),
+            monitor_interval_s=value["options.monitor_interval_sec"],
+            gpu_util_threshold=value["options.gpu_util_threshold"],
+            gpu_required_samples=value["options.gpu_required_samples"],
+            cleanup_extra=value["options.cleanup_extra_processes"],
             deadline_s=self.watchdog.chunk_deadline_s,
             stall_s=self.watchdog.stall_s,
             rendezvous=self.rendezvous,
@@ -241,16 +239,14 @@ class _FollowedRun:
         return result, result.cause == NODE_LOST
 
     def _announcement(self, chunk: int) -> tuple[Event, Mapping[str, Any]]:
-        """The journal's ``chunk_started`` of a chunk, and the run's settings."""
+        """The journal's ``chunk_started`` of a chunk, and the value of each of the run's settings."""
         deadline = time.monotonic() + _JOURNAL_LAG_S
         while True:
             events = read_journal(self.layout.journal)
-            started, settings = (
-                last_event(events, "chunk_started", chunk=chunk),
-                last_event(events, "settings_resolved"),
-            )
-            if started is not None and settings is not None:
-                return started, settings["settings"]
+            started = last_event(events, "chunk_started", chunk=chunk)
+            resolved = last_event(events, "settings_resolved")
+            if started is not None and resolved is not None:
+                return started, {key: one["value"] for key, one in resolved["settings"].items()}
             if time.monotonic() >= deadline:
                 self._refuse(
                     f"node 0 started chunk {chunk}, but {self.layout.journal} does not show it here after "
@@ -307,7 +303,3 @@ def _read_pointer(path: Path) -> str | None:
         return str(json.loads(path.read_text(encoding="utf-8"))["run"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _value_of(settings: Mapping[str, Any], key: str) -> Any:
-    return settings[key]["value"]

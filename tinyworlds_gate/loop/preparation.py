@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
-from tinyworlds_gate.config.alignment import Check, check_folders
-from tinyworlds_gate.config.profile_files import SETTINGS_FILES
+from tinyworlds_gate.config.alignment import Check, beside, check_folders
 from tinyworlds_gate.config.run_copy import CHECKOUT_CONFIGS
 from tinyworlds_gate.config.shipped import shipped_values
 from tinyworlds_gate.context import RunContext
@@ -77,7 +76,7 @@ class Preparation:
             )
             return
         ended = end_stale(self.context.target)
-        self.context.journal.append("stale_processes", ended=[record.as_record() for record in ended], when=when)
+        self.context.journal.append("stale_processes", ended=ended, when=when)
         for record in ended:
             self.context.say(f"ended a stale training process: PID {record.pid}, {record.outcome}")
         require_ended(ended)
@@ -88,12 +87,10 @@ class Preparation:
         checkout = self.context.checkout is not None
         # A problem of the copy is shown where a person edits the file that was copied.
         folders = {layout.configs / CHECKOUT_CONFIGS if checkout else layout.configs: used}
-        configs = layout.project_root / "configs"
         if checkout:
             self.config_checks = checkout_checks(self.context.settings, self.context.target, next(iter(folders)))
         else:
-            if configs != used and all((configs / name).is_file() for name in SETTINGS_FILES):
-                folders[configs] = configs
+            folders |= {configs: configs for configs in beside(used, layout.project_root)}
             self.config_checks = check_folders(folders)
         self.context.journal.append(
             "config_checked",

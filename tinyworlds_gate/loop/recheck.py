@@ -22,7 +22,7 @@ from tinyworlds_gate.gate.attempt_record import inference_evidence
 from tinyworlds_gate.gate.binding import bind, changed_since
 from tinyworlds_gate.gate.checkout_attempt import evidence_of
 from tinyworlds_gate.gate.checkout_gate import both_gates, judge_target, of_one_code
-from tinyworlds_gate.gate.clip_plan import clips_of_draw, rollout_span, split_frames
+from tinyworlds_gate.gate.clip_plan import clips_of_draw, rollout_span, split_frames, training_frames
 from tinyworlds_gate.gate.evidence import (
     Measured,
     PictureCheck,
@@ -31,14 +31,17 @@ from tinyworlds_gate.gate.evidence import (
     measured,
 )
 from tinyworlds_gate.gate.extension import ClipMetric
+from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference
 from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, chosen_target, settings_of
 from tinyworlds_gate.names import DEGRADED, INVALID, PASS
 from tinyworlds_gate.reference.data.clip_reader import read_episodes
 from tinyworlds_gate.reference.data.datasets import dataset_stride
-from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
+from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set, unseen_part
+from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reports.model import Attempt, RunRecord, load_record
 from tinyworlds_gate.run.journal import Event, last_event
+from tinyworlds_gate.run.layout import project_of_run
 from tinyworlds_gate.run.source_state import source_state
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.fingerprint import changed_files, fingerprint
@@ -87,12 +90,7 @@ def verdict_now(run_folder: Path, *, without: Container[str] = (), custom: Seque
         GateError: the folder is no run, or its journal cannot be read.
     """
     folder = run_folder.resolve()
-    if folder.parent.name != "results":
-        raise GateError(
-            f"{run_folder} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
-            "List the runs with `ls results`."
-        )
-    record = load_record(folder.parent.parent, folder)
+    record = load_record(project_of_run(folder, run_folder), folder)
     verdict, sentence = record.verdict()
     last = record.last_attempt
     if last is None or last.verdict is None or last.finished is None:
@@ -125,11 +123,13 @@ class _Recheck:
         clips = evaluation if self.attempt.on_evaluation_set else frames
         if self.verdict.get("gates") and self.target is None:
             return self.problems
+        training, asked = self._asked(settings, frames, clips)
         found = measured(
             self.root / str(self.finished.get("measures_file")),
             self.root,
             clips,
-            asked=None if settings is None else asked_settings(settings, self.attempt.draw),
+            training=training,
+            asked=asked,
             weights={stage: str(one["sha256"]) for stage, one in self.finished["checkpoints"].items()},
             custom=self.custom,
         )
@@ -170,6 +170,19 @@ class _Recheck:
             self.problems.append(f"the settings cannot be resolved any more: {error}")
             return None
 
+    def _asked(
+        self, settings: Settings | None, frames: Path | None, clips: Path | None
+    ) -> tuple[TrainingFrames | None, dict[str, Any] | None]:
+        """The frames that baselines learn from, and the settings that the measures must state."""
+        if settings is None:
+            return None, None
+        try:
+            training = training_frames(settings, frames, trained=self.target is None)
+            return training, asked_settings(settings, self.attempt.draw, clips)
+        except GateError as error:
+            self.problems.append(str(error))
+            return None, None
+
     def _frames(self, recorded: Mapping[str, Any], what: str) -> tuple[Path | None, str | None]:
         path = self.root / str(recorded.get("path"))
         if not path.is_file():
@@ -196,7 +209,8 @@ class _Recheck:
 
     def _require_bound_thresholds(self) -> None:
         config = (self.verdict.get("binding") or {}).get("config") or {}
-        bound = {key: config.get(f"thresholds.{key}") for key in GateThresholds.model_fields}
+        names = (key for key in GateThresholds.model_fields if f"thresholds.{key}" in config)  # older ones had fewer
+        bound = {key: config[f"thresholds.{key}"] for key in names}
         if config and self.verdict.get("thresholds") != bound:
             self.problems.append("the thresholds that stand beside the verdict are not those that it is bound to")
 
@@ -283,10 +297,16 @@ class _Recheck:
             return None
 
     def _named(self, settings: Settings, evaluation: Path) -> tuple[int, ...] | None:
-        """The clips that the evaluation set names now."""
-        length = sum(rollout_span(settings))
+        """The clips that the evaluation set names now, without those that the run left out as training clips."""
+        length, size = sum(rollout_span(settings)), settings.training.frame_size
+        recorded = self.record.dataset or {}
         try:
-            found = open_evaluation_set(evaluation, frame_size=settings.training.frame_size, length=length)
+            found = open_evaluation_set(evaluation, frame_size=size, length=length)
+            if (recorded.get("evaluation") or {}).get("left_out"):
+                frames = self.root / str(recorded["path"])
+                stride = dataset_stride(frames, settings.training.dataset, settings.training.fps)
+                data = load_frames(frames, frame_size=size, stride=stride)
+                found = unseen_part(found, data, length=length).evaluation
         except GateError as error:
             self.problems.append(str(error))
             return None

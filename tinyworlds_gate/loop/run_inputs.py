@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.config.run_copy import edited_sentence, edited_settings
@@ -43,11 +42,13 @@ def require_same_data(layout: RunLayout, ready: Event) -> None:
     Raises:
         DataError: one is gone or was changed.
     """
-    _require_same_frames(layout, ready["path"], ready["sha256"], ready["frames"])
+    was = f"on {ready['frames']} frames"
+    _require_same_file(layout, "frames file", was, ready["path"], ready["sha256"])
     if ready.get("training_path") not in (None, ready["path"]):
-        _require_same_frames(layout, ready["training_path"], ready["training_sha256"], ready["training_frames"])
-    if ready.get("evaluation") is not None:
-        _require_same_evaluation(layout, ready["evaluation"])
+        was = f"on {ready['training_frames']} frames"
+        _require_same_file(layout, "frames file", was, ready["training_path"], ready["training_sha256"])
+    if (evaluation := ready.get("evaluation")) is not None:
+        _require_same_file(layout, "evaluation set", "on one", evaluation["path"], evaluation["sha256"])
 
 
 def require_same_checkout(root: Path, tree: Mapping[str, str], run: str) -> None:
@@ -69,41 +70,19 @@ def _already_reported(events: list[Event], edited: Iterable[str]) -> bool:
     return set(edited) <= {path for event in events_of(events, "settings_edited") for path in event["files"]}
 
 
-def _require_same_evaluation(layout: RunLayout, ready: Mapping[str, Any]) -> None:
-    path, run = layout.project_root / str(ready["path"]), layout.run
-    was = f"the run was started on one with SHA-256 {str(ready['sha256'])[:12]}…"
+def _require_same_file(layout: RunLayout, what: str, was: str, shown: str, sha256: str) -> None:
+    path, name = layout.project_root / str(shown), f"The {what} {shown}"
+    was = f"the run was started {was} with SHA-256 {str(sha256)[:12]}…"
+    resume = f"go on with --resume-run results/{layout.run}"
+    kept = "nothing that was trained is lost"
     if not path.is_file():
-        raise DataError(
-            f"The evaluation set {ready['path']} is gone: {was}, and its final verdict is to be taken there. Put the "
-            f"file back and go on with --resume-run results/{run}; nothing that was trained is lost"
-        )
-    digest = sha256_of(path)
-    if digest != ready["sha256"]:
-        raise DataError(
-            f"The evaluation set {ready['path']} was changed during the run: {was}, now it has {digest[:12]}…. Put the "
-            f"old file back and go on with --resume-run results/{run}, or start a new run on the new one; nothing that "
-            "was trained is lost"
-        )
-
-
-def _require_same_frames(layout: RunLayout, shown: str, sha256: str, frames: int) -> None:
-    path = layout.project_root / str(shown)
-    was = f"the run was started on {frames} frames with SHA-256 {str(sha256)[:12]}…"
-    if not path.is_file():
-        raise DataError(
-            f"The frames file {shown} is gone: {was}. Put the file back and go on with --resume-run "
-            f"results/{layout.run}; nothing that was trained is lost"
-        )
+        raise DataError(f"{name} is gone: {was}. Put the file back and {resume}; {kept}")
     try:
         digest = sha256_of(path)
     except CheckpointError as error:
-        raise DataError(
-            f"The frames file: {error}; {was}. Mend that and go on with --resume-run results/{layout.run}; "
-            "nothing that was trained is lost"
-        ) from error
+        raise DataError(f"The {what}: {error}; {was}. Mend that and {resume}; {kept}") from error
     if digest != sha256:
         raise DataError(
-            f"The frames file {shown} was changed during the run: {was}, now it has {digest[:12]}…. Put the "
-            f"old file back and go on with --resume-run results/{layout.run}, or start a new run on the new "
-            "frames; nothing that was trained is lost"
+            f"{name} was changed during the run: {was}, now it has {digest[:12]}…. Put the old file back and {resume}, "
+            f"or start a new run on the new one; {kept}"
         )

@@ -29,6 +29,7 @@ from tinyworlds_gate.stages.failure import Failure, failure_of
 from tinyworlds_gate.stages.progress import INTERRUPTED, NO_DEVICE_EVIDENCE, RUN_STOPS, StageProgress
 from tinyworlds_gate.stages.retune import Cause, ChunkParams, plan_retune
 from tinyworlds_gate.stages.verdicts import judge_stage
+from tinyworlds_gate.targets.switches import switch_hint
 
 _WITHOUT_EVIDENCE = (
     "the trained checkpoint is kept. Use --enforce-dual-gpu-check false to train on without this evidence (H6 stays "
@@ -341,7 +342,8 @@ class StageController:
             return None
         log = self.context.layout.chunk_log(int(end["chunk"]), self.stage)
         tail = end.get("log_tail") or log_tail(log, lines=LOG_TAIL_LINES)
-        return repeated_failure(progress.repeated, tail, self.context.layout.relative(log))
+        hint = switch_hint(self.context.target, self.stage, progress.repeated.place)
+        return repeated_failure(progress.repeated, tail, self.context.layout.relative(log), hint)
 
     def _retune(self) -> None:
         """Change parameters by the retune ladder, or give up."""

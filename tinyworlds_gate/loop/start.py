@@ -20,6 +20,7 @@ from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.launch.devices.nvml import gpu_count, gpu_inventory, keep_gpus_initialized
 from tinyworlds_gate.launch.wandb_run import wandb_configured
 from tinyworlds_gate.loop.checkout import begin_checkout, resolve_checkout
+from tinyworlds_gate.loop.latest import LATEST, latest_checkpoints, with_latest
 from tinyworlds_gate.loop.resume import ResumedRun, settings_after
 from tinyworlds_gate.names import SHORT_NAMES
 from tinyworlds_gate.run.identity import host_name
@@ -46,23 +47,31 @@ def resolve_run(
     """The settings of a run fitted to the GPUs of this machine and to a checkout, and how many GPUs there are.
 
     Args:
-        profile: name or folder of the profile.
         explicit: option name → value, only what a person gave.
-        project_root: the validated project.
-        checkout: the checkout that the options name, or None.
         environment: where W&B's configuration is looked up.
-        recorded: of a resumed run, the settings of its journal; its use of W&B stays as it was.
+        recorded: of a resumed run, the settings of its journal; its use of W&B and the checkpoints of
+            ``--checkpoint-policy latest`` stay as they were.
 
     Raises:
         ConfigError: a value is wrong, or more workers were asked for than there are GPUs.
-        CheckpointError: a checkpoint that a person named as a start is missing or damaged.
+        CheckpointError: a checkpoint that a person named as a start is missing or damaged, or ``latest`` finds none of
+            a stage that is not trained.
     """
     keep_gpus_initialized()
     gpus = gpu_count()  # of MIG slices a launch can use one
-    resumed = resumed_values(explicit, project_root)
+
+    def resolved(options: Mapping[str, Any]) -> Settings:
+        resumed = resumed_values(options, project_root)
+        if checkout is not None:
+            return resolve_checkout(profile, options, resumed, checkout, project_root, gpus)
+        return resolve_settings(profile, options, resumed, project_root=project_root).with_gpus(gpus)
+
+    settings = resolved(explicit)
+    if settings.options.checkpoint_policy == LATEST:
+        found = latest_checkpoints(settings, recorded)
+        settings = with_latest(resolved({**explicit, **found}), found)
     if checkout is not None:
-        return resolve_checkout(profile, explicit, resumed, checkout, project_root, gpus), gpus
-    settings = resolve_settings(profile, explicit, resumed, project_root=project_root).with_gpus(gpus)
+        return settings, gpus
     settings = with_wandb(settings, environment, (recorded or {}).get("training.use_wandb"))
     for stage in settings.stages.values():
         require_supported_stage(settings.training, stage)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import sys
 from collections.abc import Generator, Sequence
+from html import escape
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> tuple[str, s
 def pytest_runtestloop(session: pytest.Session) -> None:
     """From here on a signal ends the run in order; sessions that validate nothing keep pytest's own ways."""
     if session.config.stash[SESSION].validates:
-        session.config.stash[INTERRUPTION].begin()
+        session.config.stash[INTERRUPTION].signals.install()
         outlive_the_terminal(session.config)
 
 
@@ -193,13 +194,15 @@ def pytest_html_report_title(report: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_table_header(cells: list[str]) -> None:
     """A column with the requirements that a test carries."""
-    html_page.add_header(cells)
+    cells.insert(html_page.COLUMN, '<th class="sortable" data-column-type="requirements">Requirements</th>')
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_table_row(report: Any, cells: list[str]) -> None:
-    """The requirements of one row."""
-    html_page.add_cell(report, cells)
+    """The requirements of one row; pytest-html leaves other rows without cells alone."""
+    if cells:
+        ids = escape(" ".join(getattr(report, "requirements", ())))
+        cells.insert(html_page.COLUMN, f'<td class="col-requirements">{ids}</td>')
 
 
 @pytest.hookimpl(optionalhook=True)

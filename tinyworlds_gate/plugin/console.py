@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 PLAIN_INTERVAL_S = 15.0
+SHORTEST_S = 1.0
+"""A rate over less than this is not shown."""
 
 
 class Voice:
@@ -31,33 +33,24 @@ class Voice:
             return
         with self._terminal() as reporter:
             self._end_bar()
-            if reporter is None:
-                print(text)
-            else:
-                reporter.ensure_newline()
-                reporter.write_line(f"[gate] {text}")
+            _write_line(reporter, text)
 
     def progress(self, what: str, start: int, done: int, end: int, seconds: float) -> None:
         """How far a stage (in updates) or the dataset (in frames) is: ``done`` of ``end`` after ``seconds``."""
         if self._quiet or done <= start:
             return
-        if self._measured_from is None or self._measured_from[0] != (what, end):
-            # The rate counts from the first sign of progress: before it lie imports and loading.
+        if self._measured_from is None or self._measured_from[0] != (what, end) or seconds < self._measured_from[2]:
+            # The rate counts from the first sign of progress: before it lie imports and loading. A retry starts anew.
             self._measured_from = ((what, end), done, seconds)
         _, first, since = self._measured_from
         with self._terminal() as reporter:
             if reporter is not None and sys.stdout.isatty():
                 self._draw_bar(what, start, done, end)
-            elif done > first and time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
+            elif seconds - since >= SHORTEST_S and time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
                 self._last_line = time.monotonic()
-                rate = (done - first) / max(seconds - since, 1e-6)
+                rate = (done - first) / (seconds - since)
                 left_s = (end - done) / max(rate, 1e-6)
-                line = f"[gate] {what}: {done} of {end}, {rate:.1f}/s, about {left_s:.0f} s left"
-                if reporter is None:
-                    print(line)
-                else:
-                    reporter.ensure_newline()
-                    reporter.write_line(line)
+                _write_line(reporter, f"{what}: {done} of {end}, {rate:.1f}/s, about {left_s:.0f} s left")
 
     @contextmanager
     def _terminal(self) -> Iterator[Any]:
@@ -95,6 +88,14 @@ class Voice:
         if self._bar is not None:
             self._bar.stop()
             self._bar, self._bar_key = None, None
+
+
+def _write_line(reporter: Any, text: str) -> None:
+    if reporter is None:
+        print(text)
+    else:
+        reporter.ensure_newline()
+        reporter.write_line(f"[gate] {text}")
 
 
 def outlive_the_terminal(config: pytest.Config) -> None:

@@ -80,14 +80,14 @@ def judge_again(gate: GateSession, session: pytest.Session) -> bool:
     except (GateError, OSError) as error:
         gate.note_unwritten(session, error)
         return False
-    turned = False
+    turned, tested = False, {one.id for found in gate.findings.values() for one in found}
     for test, found in gate.findings.items():
         now = [one if one.is_broken else _judged(rows[one.id], one) for one in found if one.id in rows]
         broken = [new for old, new in zip(found, now, strict=True) if new.is_broken and not old.is_broken]
         gate.findings[test] = now
         if not broken or gate.reports[test].failed:
             continue
-        gate.reports[test] = turn_report(gate.config, gate.reports[test], broken)
+        gate.reports[test] = turn_report(gate.config, gate.reports[test], broken, tested)
         for one in broken:
             gate.voice.say(f"{test}: {gate.reports[test].outcome} now: {one.id} {one.verdict}: {one.reason}")
         turned = turned or gate.reports[test].failed

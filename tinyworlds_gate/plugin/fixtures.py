@@ -12,7 +12,7 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import Finding
 from tinyworlds_gate.names import NOT_RUN
 from tinyworlds_gate.plugin.session import SESSION
-from tinyworlds_gate.plugin.validation_tests import FINDINGS, NOT_RUN_PREFIX
+from tinyworlds_gate.plugin.validation_tests import FINDINGS, NOT_RUN_PREFIX, requirement_ids
 
 if TYPE_CHECKING:
     from tinyworlds_gate.gate.attempt_record import InferenceAttempt
@@ -73,15 +73,17 @@ def draft_page(pytestconfig: pytest.Config, reports: Mapping[str, Path]) -> Path
 def findings_of(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Record findings for the requirement table and let the test fail, skip or pass by them.
 
-    A finding that follows from another requirement's failure skips its test: one cause is one failed test.
+    A finding that follows from another requirement's failure skips its test where the other one's test is selected
+    too: one cause is one failed test.
     """
+    tested = {id for item in request.config.stash[SESSION].selected for id in requirement_ids(item)}
 
     def settle(*findings: Finding | Sequence[Finding], history: Sequence[str] = ()) -> None:
         __tracebackhide__ = True  # a skip then shows the test's own line, not this one
         flat = [one for item in findings for one in ([item] if isinstance(item, Finding) else item)]
         request.node.stash.setdefault(FINDINGS, []).extend(flat)
         bad = [one for one in flat if one.is_broken]
-        causes = [one for one in bad if one.follows_from is None]
+        causes = [one for one in bad if one.follows_from not in tested]
         if causes:
             pytest.fail(
                 "\n".join([*(f"{one.id} {one.verdict}: {one.reason}" for one in causes), *history]), pytrace=False

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.layout import RunLayout
-
-if TYPE_CHECKING:
-    pass
 
 COLUMN = 2
 """The place of the requirement column: after the result and the test's name."""
@@ -90,18 +86,6 @@ def replace_row(config: pytest.Config, old: pytest.TestReport, new: pytest.TestR
         rows.pop()
         outcomes[_process_outcome(old).lower()]["value"] -= 1
     report._process_report(new, new.duration, [])
-
-
-def add_header(cells: list[str]) -> None:
-    """The heading of the requirement column."""
-    cells.insert(COLUMN, '<th class="sortable" data-column-type="requirements">Requirements</th>')
-
-
-def add_cell(report: Any, cells: list[str]) -> None:
-    """The requirement IDs of a row; pytest-html leaves other rows without cells alone."""
-    if cells:
-        ids = " ".join(getattr(report, "requirements", ()))
-        cells.insert(COLUMN, f'<td class="col-requirements">{escape(ids)}</td>')
 
 
 def summary(layout: RunLayout, page: Path | None) -> list[str]:

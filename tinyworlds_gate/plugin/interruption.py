@@ -20,10 +20,6 @@ class Interruption:
         self.signals = SessionInterrupts()
         self.ended: tuple[EndedProcess, ...] = ()
 
-    def begin(self) -> None:
-        """From here on Ctrl-C, SIGTERM and SIGHUP end the run in order: workers first, then the reports."""
-        self.signals.install()
-
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remember what was ended."""
         self.ended = ended_by(excinfo.value)
@@ -44,7 +40,7 @@ class Interruption:
         return {
             "signal": came[0] if came else None,
             "reason": f"the session received {' and then '.join(came)}" if came else "pytest was interrupted",
-            "ended": [record.as_record() for record in self.ended],
+            "ended": self.ended,
         }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tinyworlds_gate.config.layers import trained_stages
 from tinyworlds_gate.config.requested import NO_TRAINING, inference_requested, scope
 from tinyworlds_gate.config.requested import left_out as excluded_requirements
 from tinyworlds_gate.findings.base import BY_CHOICE, DESELECTED, NOT_SELECTED, UNREACHED, UNSTATED, Finding, by_choice
@@ -140,6 +141,12 @@ def _status(
         )
     if not loop.attempts and inference_requested(explicit):
         return "invalid", "INVALID: the inference gate was not run, so nothing is claimed about the model."
+    untrained = [one for one in loop.results.values() if one.verdict == NOT_RUN]
+    nothing_trained = bool(untrained) and len(untrained) == len(loop.results)
+    if not loop.attempts and nothing_trained:
+        requested = trained_stages(str(explicit.get("train_stage") or "all"))
+        why = "; ".join(f"{one.stage}: {one.reason}" for one in untrained if one.stage in requested)
+        return "invalid", f"INVALID: nothing was trained and no inference was run, so nothing is claimed. {why}."
     if loop.attempts:
         last = loop.attempts[-1].verdict
         if last.verdict != PASS:
@@ -158,7 +165,7 @@ def _status(
             "invalid" if word == INVALID else "failed"
         ), f"{word}: {what} passed, but not everything around it: {why}"
     limits = [] if judges_model else [LOOP_ONLY]
-    limits += [scope(explicit)] if scope(explicit) else []
+    limits += [NO_TRAINING if nothing_trained else scope(explicit)] if nothing_trained or scope(explicit) else []
     sentence += "" if judges_model else NOT_JUDGED
     if any(one.reason.startswith((DESELECTED, NOT_SELECTED)) for _, one in findings):
         limits.append("selected tests")

@@ -52,6 +52,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
             if measures
             else "no measures"
         )
+        if measures and measures.skill_strongest is not None:
+            against = f"{measures.strongest_baseline} {measures.strongest_baseline_mse:.4f}"
+            numbers += f", skill against the {against}: {measures.skill_strongest:.2f}"
         reporter.write_line(f"{attempt.name}: {attempt.verdict.verdict}, {numbers}")
     for line in custom_texts(session.loop).values():
         reporter.write_line(f"last attempt: {line}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, SubElement
@@ -20,12 +20,15 @@ CATEGORIES = {"passed": "passed", "failed": "failure", "skipped": "skipped"}
 """Outcome of a report → its category in a JUnit file."""
 
 
-def turn_report(config: pytest.Config, old: pytest.TestReport, broken: Sequence[Finding]) -> pytest.TestReport:
-    """Give a test another outcome everywhere: failed, or skipped where each finding follows from another failure.
+def turn_report(
+    config: pytest.Config, old: pytest.TestReport, broken: Sequence[Finding], tested: Collection[str]
+) -> pytest.TestReport:
+    """Give a test another outcome everywhere: failed, or skipped where the test of each finding's cause fails.
 
     Args:
         old: the report that decided the outcome so far; it did not fail.
         broken: the findings that turned it.
+        tested: the requirements that have a test in this session.
 
     Returns:
         The report that replaces it.
@@ -33,7 +36,7 @@ def turn_report(config: pytest.Config, old: pytest.TestReport, broken: Sequence[
     text = "\n".join(f"{one.id} {one.verdict} {TURNED}: {one.reason}" for one in broken)
     new = copy(old)
     new.when = "call"
-    if all(one.follows_from for one in broken):
+    if all(one.follows_from in tested for one in broken):
         new.outcome, new.longrepr = "skipped", (old.location[0], old.location[1] or 0, f"Skipped: {text}")
     else:
         new.outcome, new.longrepr = "failed", text

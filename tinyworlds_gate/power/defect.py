@@ -30,5 +30,3 @@ class Defect:
     project: Callable[[Path], None] | None = None
     in_child: str | None = None
     afterwards: Callable[[Path], None] | None = None
-    quick: bool = False
-    """Whether the default tests include it."""

@@ -91,7 +91,8 @@ def _overview(rows: dict[str, Any]) -> str:
     places = sorted(
         {f"{row.get('machine', '?')}, {row.get('date', '?')}, commit {row.get('commit', '?')}" for row in rows.values()}
     )
-    lines.append(f"\nMeasured on: {'; '.join(places)}. The reasons below are quoted from that commit.")
+    measured = f"Measured on: {'; '.join(places)}. The reasons below are quoted from these commits."
+    lines.append(f"\n{_wrapped(measured)}")
     return "\n".join(lines)
 
 

@@ -76,7 +76,8 @@ def add_trainings(record: Record, trainings: Iterable[Training], where: Mapping[
     """Add or replace trainings by seed."""
     known = record.setdefault("trainings", {})
     for one in trainings:
-        known[str(one.seed)] = {**{k: v for k, v in one.as_dict().items() if k != "sentence"}, **where}
+        measured = {"seed": one.seed, "verdict": one.verdict, **one.measures, "seconds": one.seconds}
+        known[str(one.seed)] = measured | dict(where)
     record["trainings"] = dict(sorted(known.items(), key=lambda item: int(item[0])))
 
 

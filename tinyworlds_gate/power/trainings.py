@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.errors import GateError
@@ -27,18 +26,12 @@ class Training:
     seed: int
     verdict: str
     sentence: str
-    mse: float | None
-    mse_low: float | None
-    mse_high: float | None
-    skill: float | None
-    skill_low: float | None
-    delta_psnr_db: float | None
-    action_codes_used: int | None
+    measures: dict[str, float | None]
     seconds: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for the record."""
-        return asdict(self)
+
+MEASURES = ("mse", "mse_low", "mse_high", "skill", "skill_low", "delta_psnr_db", "action_codes_used")
+"""What the record keeps of the gate's measures."""
 
 
 def train_and_try(seed: int, root: Path) -> Training:
@@ -58,9 +51,8 @@ def train_and_try(seed: int, root: Path) -> Training:
 def training_of(seed: int, trial: Trial, seconds: float) -> Training:
     """Return the record of one training."""
     measures, verdict = trial.attempt.measures, trial.attempt.verdict
-    names = ("mse", "mse_low", "mse_high", "skill", "skill_low", "delta_psnr_db", "action_codes_used")
-    values = {name: getattr(measures, name) if measures else None for name in names}
-    return Training(seed, verdict.verdict, verdict.sentence, seconds=seconds, **values)
+    values = {name: getattr(measures, name) if measures else None for name in MEASURES}
+    return Training(seed, verdict.verdict, verdict.sentence, values, seconds)
 
 
 def train(seed: int, root: Path) -> None:

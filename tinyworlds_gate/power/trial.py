@@ -55,10 +55,8 @@ def _holds(defect: Defect, verdict: str, sentence: str) -> bool:
 def try_defect(defect: Defect, folder: Path, finished: Path | None = None) -> Outcome:
     """Measure one defect in its own scene.
 
-    Args:
-        defect: the defect.
-        folder: the folder of the scene; it must not exist.
-        finished: a project with a finished run that passed (:func:`finished_scene`), for defects after a verdict.
+    ``folder`` must not exist. ``finished`` is a project with a finished run that passed (:func:`finished_scene`), for
+    defects after a verdict.
 
     Raises:
         GateError: the scene cannot be created.

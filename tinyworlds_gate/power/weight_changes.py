@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from tinyworlds_gate.checkpoints.layout import CheckpointRef
 
-LINEAGE = ("tokenizer_sha256", "latent_actions_sha256")
+LINEAGE = {"video_tokenizer": "tokenizer_sha256", "latent_actions": "latent_actions_sha256"}
+"""Stage → the key of its digest in the manifest of dynamics."""
 OPTIMIZER = {"state": {}, "param_groups": [{"lr": 0.0, "params": [0]}]}
 Change = Callable[[dict[str, "Tensor"]], Mapping[str, "Tensor"]]
 
@@ -28,7 +29,7 @@ def rewritten(root: Path, stage: str, change: Change, **entries: Any) -> Checkpo
     old = healthy(root, stage)
     state, weights = read_state(old), {name: one.clone() for name, one in read_model_state(old, mmap=False).items()}
     manifest = verify_checkpoint(old, require_optimizer=False).manifest or {}
-    kept = {key: manifest[key] for key in (*LINEAGE, "data_sha256", "run") if key in manifest}
+    kept = {key: manifest[key] for key in (*LINEAGE.values(), "data_sha256", "run") if key in manifest}
     shutil.rmtree(old)
     plain = {key: value for key, value in state.items() if key != "written_by"}
     return write_checkpoint(
@@ -42,26 +43,16 @@ def rewritten(root: Path, stage: str, change: Change, **entries: Any) -> Checkpo
     )
 
 
-def claim_inputs(root: Path, **digests: str) -> None:
-    """Rewrite the dynamics manifest so that it names these models as its training inputs; C4 then passes."""
-    rewritten(root, "dynamics", lambda weights: weights, **digests)
+def changed(stage: str, change: Change) -> Callable[[Path], None]:
+    """Return a function that changes a model's weights and makes dynamics claim that it was trained on them.
 
-
-def with_lineage(stage: str, change: Change) -> Callable[[Path], None]:
-    """Change a tokenizer's or latent-action model's weights, and make dynamics claim that it was trained on them."""
-    entry = {"video_tokenizer": "tokenizer_sha256", "latent_actions": "latent_actions_sha256"}[stage]
+    C4 then passes.
+    """
 
     def project(root: Path) -> None:
-        claim_inputs(root, **{entry: rewritten(root, stage, change).model_sha256})
-
-    return project
-
-
-def dynamics(change: Change) -> Callable[[Path], None]:
-    """Return a function that changes the weights of dynamics."""
-
-    def project(root: Path) -> None:
-        rewritten(root, "dynamics", change)
+        digest = rewritten(root, stage, change).model_sha256
+        if stage in LINEAGE:
+            rewritten(root, "dynamics", lambda weights: weights, **{LINEAGE[stage]: digest})
 
     return project
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinyworlds_gate.config.thresholds import recorded_thresholds
 from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
+from tinyworlds_gate.gate.object_rule import kind_name
 from tinyworlds_gate.reports.markdown import MISSING, number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.views import Fact, Row
@@ -17,6 +18,8 @@ STEP_COLUMNS = (
     ("95 % to", "mse_high_by_step"),
     ("copy-last MSE", "copy_last_mse_by_step"),
     ("mean-frame MSE", "mean_frame_mse_by_step"),
+    ("context-mean MSE", "context_mean_mse_by_step"),
+    ("blend MSE", "blend_mse_by_step"),
     ("random actions", "random_action_mse_by_step"),
     ("teacher-forced", "teacher_forced_mse_by_step"),
     ("memory, sharp", "memory_sharp_mse_by_step"),
@@ -91,74 +94,99 @@ def binding_rows(record: RunRecord) -> list[tuple[str, Any]]:
     return [*rows, ("versions", versions or None)]
 
 
+FACTS = (
+    ("MSE of the generated frames", "mse", "G5; frames in [0, 1]; the limit is {limit}"),
+    ("95 % interval, lower end", "mse_low", "over episodes"),
+    ("95 % interval, upper end", "mse_high", "over episodes"),
+    ("MSE of copying the last frame", "copy_last_mse", "a model that does nothing"),
+    ("MSE of the mean frame", "mean_frame_mse", "a model that knows only the average"),
+    ("Skill against copying", "skill", "above 0: better than doing nothing"),
+    ("Skill, lower end", "skill_low", "95 %, over episodes"),
+    ("Skill, upper end", "skill_high", "95 %, over episodes"),
+    ("Tokenizer reconstruction MSE", "tokenizer_recon_mse", "the floor: dynamics cannot be better than this"),
+    ("PSNR (dB)", "psnr_db", "higher is better"),
+    ("MSE with random actions", "random_action_mse", "should be higher than with the inferred actions"),
+    ("ΔPSNR, inferred against random actions (dB)", "delta_psnr_db", "above 0: the actions steer the model"),
+    ("Action codes in use", "action_codes_used", "codes in at least 2 % of the transitions"),
+    ("Entropy of the actions (nats)", "action_entropy_nats", "0: always the same action"),
+    ("Teacher-forced", "teacher_forced", "each step starts from {source}"),
+    ("Clips", "clips", "held out: no stage trained on them"),
+    ("Episodes", "episodes", "the clips come from these"),
+    ("Context frames", "context", "true frames, not counted in the MSE"),
+    ("Generated frames", "generation_steps", "for each clip"),
+    ("Seed", "seed", "same seed, same clips"),
+    ("Digest of the clips", "clip_digest", "identifies the exact clips"),
+    ("Time (s)", "seconds", "of the evaluation"),
+)
+"""Label, measurement and note on how to read it."""
+NEWER_FACTS = (
+    ("Skill against the mean frame", "skill_mean_frame", "above 0: better than knowing only the average"),
+    ("MSE of the context's mean", "context_mean_mse", "a prediction without a model"),
+    ("MSE of the blend", "blend_mse", "of last frame, context mean and mean frame; weights fitted on training clips"),
+    ("Strongest prediction without a model", "strongest_baseline", "the one with the smallest MSE on these clips"),
+    ("Skill against it", "skill_strongest", "G8; above 0: the model knows more than it"),
+    ("Skill against it, lower end", "skill_strongest_low", "95 %, over episodes"),
+    ("Skill against it, upper end", "skill_strongest_high", "95 %, over episodes"),
+    ("Motion against the true frames", "motion_ratio", "1: as much changes from frame to frame; below: it averages"),
+    ("Sharpness against the true frames", "sharpness", "1: edges as sharp; below: blurred"),
+    ("MSE, strict", "strict_mse", "each step starts from the model's own output"),
+    ("MSE, teacher-forced", "teacher_forced_mse", "steps start from true frames; not used for the verdict"),
+    ("SSIM", "ssim", "structural similarity; 1 is equal"),
+    ("ΔPSNR, lower end (dB)", "delta_psnr_low_db", "95 %, over episodes"),
+    ("ΔPSNR, upper end (dB)", "delta_psnr_high_db", "95 %, over episodes"),
+    (
+        "Information of the codes about the true actions",
+        "action_information",
+        "mutual information over entropy, 0 to 1",
+    ),
+    ("Information of the codes about displacements", "displacement_information", "the same, five displacements"),
+    ("Tokens in use", "token_codes_used", "of {vocabulary}; tokens that occur in the true frames"),
+    ("Tokens in use, generated frames", "generated_token_codes_used", "far fewer than above: less variety"),
+    ("Fed back to the model", "rollout", "tokens as they are, or pixels that are tokenised again"),
+    ("Memory (frames)", "memory_window", "the most that one step sees, true and generated"),
+    ("Token choice", "token_choice", "the likeliest, the one nearest to the predicted mean, or that mean itself"),
+)
+"""The same of newer measurements; a record without one has no row for it."""
+
+
 def gate_facts(record: RunRecord) -> list[Fact]:
     """Return (label, value, note) rows of the last attempt with a verdict."""
     m = record.measures
     if not m:
         return []
-    forced = "each step starts from true frames" if m.get("teacher_forced") else "each step starts from its own output"
-    facts: list[Fact] = [
-        ("MSE of the generated frames", m.get("mse"), f"G5; frames in [0, 1]; the limit is {number(record.max_mse)}"),
-        ("95 % interval, lower end", m.get("mse_low"), "bootstrap over episodes"),
-        ("95 % interval, upper end", m.get("mse_high"), "bootstrap over episodes"),
-        ("MSE of copying the last frame", m.get("copy_last_mse"), "a model that does nothing"),
-        ("MSE of the mean frame", m.get("mean_frame_mse"), "a model that knows only the average"),
-        ("Skill against copying", m.get("skill"), "above 0: better than doing nothing"),
-        ("Skill, lower end", m.get("skill_low"), "95 %, bootstrap over episodes"),
-        ("Skill, upper end", m.get("skill_high"), "95 %, bootstrap over episodes"),
-        (
-            "Tokenizer reconstruction MSE",
-            m.get("tokenizer_recon_mse"),
-            "the floor: dynamics cannot be better than this",
-        ),
-        ("PSNR (dB)", m.get("psnr_db"), "higher is better"),
-        ("MSE with random actions", m.get("random_action_mse"), "should be higher than with the inferred actions"),
-        ("ΔPSNR, inferred against random actions (dB)", m.get("delta_psnr_db"), "above 0: the actions steer the model"),
-        ("Action codes in use", m.get("action_codes_used"), "codes in at least 2 % of the transitions"),
-        ("Entropy of the actions (nats)", m.get("action_entropy_nats"), "0: always the same action"),
-        ("Teacher-forced", m.get("teacher_forced"), forced),
-        ("Clips", m.get("clips"), "held out: no stage trained on them"),
-        ("Episodes", m.get("episodes"), "the clips come from these"),
-        ("Context frames", m.get("context"), "true frames, not counted in the MSE"),
-        ("Generated frames", m.get("generation_steps"), "for each clip"),
-        ("Seed", m.get("seed"), "same seed, same clips"),
-        ("Digest of the clips", m.get("clip_digest"), "identifies the exact clips"),
-        ("Time (s)", m.get("seconds"), "of the evaluation"),
-    ]
-    return facts + _known_facts(m) + _memory_facts(m)
+    shown = {
+        "limit": number(record.max_mse),
+        "source": "true frames" if m.get("teacher_forced") else "its own output",
+        "vocabulary": number(m.get("token_vocabulary")),
+    }
+    rows = [*FACTS, *(row for row in NEWER_FACTS if m.get(row[1]) is not None)]
+    facts = [(label, m.get(key), note.format_map(shown)) for label, key, note in rows]
+    return facts + _object_facts(m.get("objects")) + _memory_facts(m)
 
 
-def _known_facts(m: Row) -> list[Fact]:
-    """Return the rows of newer measurements; a record without one has no row for it."""
-    tokens = f"of {number(m.get('token_vocabulary'))}; tokens that occur in the true frames"
-    facts: list[Fact] = [
-        ("Skill against the mean frame", m.get("skill_mean_frame"), "above 0: better than knowing only the average"),
-        ("MSE, strict", m.get("strict_mse"), "each step starts from the model's own output"),
-        ("MSE, teacher-forced", m.get("teacher_forced_mse"), "steps start from true frames; not used for the verdict"),
-        ("SSIM", m.get("ssim"), "structural similarity; 1 is equal"),
-        ("ΔPSNR, lower end (dB)", m.get("delta_psnr_low_db"), "95 %, bootstrap over episodes"),
-        ("ΔPSNR, upper end (dB)", m.get("delta_psnr_high_db"), "95 %, bootstrap over episodes"),
-        (
-            "Information of the codes about the true actions",
-            m.get("action_information"),
-            "mutual information over entropy, 0 to 1",
-        ),
-        (
-            "Information of the codes about displacements",
-            m.get("displacement_information"),
-            "the same, five displacements",
-        ),
-        ("Tokens in use", m.get("token_codes_used"), tokens),
-        ("Tokens in use, generated frames", m.get("generated_token_codes_used"), "far fewer than above: less variety"),
-        ("Fed back to the model", m.get("rollout"), "tokens as they are, or pixels that are tokenised again"),
-        ("Memory (frames)", m.get("memory_window"), "the most that one step sees, true and generated"),
-        (
-            "Token choice",
-            m.get("token_choice"),
-            "the likeliest, the one nearest to the predicted mean, or that mean itself",
-        ),
+def _object_facts(objects: Row | None) -> list[Fact]:
+    """Rows on the objects (G6); none for a record of an older version."""
+    if objects is None:
+        return []
+    if objects["no_occasion"]:
+        return [("Objects", "NOT-RUN", objects["no_occasion"])]
+    rows: list[Fact] = [
+        ("Objects: recall", objects["recall"], f"of {objects['sightings']} sightings, found in their place"),
+        ("Objects: recall, lower end", objects["recall_low"], "95 %, over episodes"),
+        ("Objects: precision", objects["precision"], f"{objects['mistakes']['extra']} stand where none should"),
+        ("Objects: precision, lower end", objects["precision_low"], "95 %, over episodes"),
+        ("Objects: right kind", objects["kind"], "of those in their place, the others are replaced by something else"),
+        ("Objects: place error", objects["place_error"], "of those found nearby, as a share of the frame's side"),
     ]
-    return [fact for fact in facts if fact[1] is not None]
+    for name, rates in objects["baselines"].items():
+        rows.append((f"Objects: recall of {name.replace('_', ' ')}", rates["recall"], "needs no model"))
+    rows += [
+        (f"Objects: recall, {kind_name(kind)}", kind["recall"], f"{kind['sightings']} sightings")
+        for kind in objects["kinds"]
+    ]
+    for kind in objects["labels"] or []:
+        rows.append((f"Objects: recall of {kind['kind']}", kind["recall"], f"{kind['sightings']} labelled sightings"))
+    return rows
 
 
 def _memory_facts(m: Row) -> list[Fact]:

@@ -12,11 +12,10 @@ from tinyworlds_gate.names import VERDICTS
 from tinyworlds_gate.reports.artifact_names import report_paths
 from tinyworlds_gate.reports.markdown import plain
 from tinyworlds_gate.reports.model import RunRecord, load_record
-from tinyworlds_gate.reports.page_check import page_problem
+from tinyworlds_gate.reports.page_check import is_whole_png, page_problem
 
 Missing = tuple[str, Path, str]
 VERDICT_LINE = re.compile(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})\*\* — (\S.*)$", re.MULTILINE)
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EVIDENCE = ("A2", "A3")
 """Reports that are evidence themselves: with a verdict other than PASS they count as missing, unless there was nothing
 to audit (A2) or to analyse (A3)."""
@@ -117,9 +116,7 @@ def _read(path: Path) -> str | None:
 
 
 def _is_png(path: Path) -> bool:
-    """Return whether the file has a PNG's signature and its end chunk, so that a truncated picture is none."""
     try:
-        data = path.read_bytes()
+        return is_whole_png(path.read_bytes())
     except OSError:
         return False
-    return data.startswith(PNG_SIGNATURE) and b"IEND" in data[-12:]

@@ -12,7 +12,7 @@ from typing import Any
 from tinyworlds_gate.config.requested import inference_requested
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import EVALUATION, FINALS, VERDICTS
-from tinyworlds_gate.reports.requirements import REQUIREMENTS
+from tinyworlds_gate.reports.requirements import ADDED, REQUIREMENTS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of, final_problems
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 
@@ -220,13 +220,19 @@ class RunRecord:
         return "before the inference gate" if self.last_attempt is None else "after the inference gate"
 
     def requirements(self) -> list[RequirementRow]:
-        """Return a row for every requirement, in specification order; an ID without a test is NOT-RUN."""
+        """Return a row for every requirement, in specification order; an ID without a test is NOT-RUN.
+
+        A requirement that the version of a journal did not know yet has no row.
+        """
         latest: dict[tuple[str, str], Event] = {}
         for event in self.events:
             if event["event"] == "requirement":
                 latest[str(event.get("id")), str(event.get("test"))] = {**event, **self.judged.get(event["id"], {})}
+        recorded = {name for name, _ in latest}
         return [
-            _requirement_row(key, [event for (name, _), event in latest.items() if name == key]) for key in REQUIREMENTS
+            _requirement_row(key, [event for (name, _), event in latest.items() if name == key])
+            for key in REQUIREMENTS
+            if key in recorded or key not in ADDED or not recorded
         ]
 
 

@@ -66,7 +66,12 @@ def _decoded(target: str) -> bytes | None:
         data = base64.b64decode(target.removeprefix(PNG), validate=True)
     except binascii.Error:
         return None
-    return data if data.startswith(PNG_SIGNATURE) and b"IEND" in data[-12:] else None
+    return data if is_whole_png(data) else None
+
+
+def is_whole_png(data: bytes) -> bool:
+    """Whether the bytes have a PNG's signature and its end chunk, so that a truncated picture is none."""
+    return data.startswith(PNG_SIGNATURE) and b"IEND" in data[-12:]
 
 
 class _Page(HTMLParser):

@@ -63,8 +63,8 @@ def final_problems(events: Sequence[Event]) -> list[str]:
         return [*problems, f"attempt {number} passed{after}, but no final verdict was taken {where}"]
     if _weights(events, last) != _weights(events, final):
         problems.append(f"attempt {number} and its final verdict are not of the same weights")
-    digests = [(one.get("measures") or {}).get("clip_digest") for one in (last, final)]
-    if digests[0] is not None and digests[0] == digests[1]:
+    clips, final_clips = ((one.get("measures") or {}).get("clip_digest") for one in (last, final))
+    if clips is not None and clips == final_clips:
         problems.append(f"the final verdict of attempt {number} was taken on the clips of the attempts")
     return problems
 

@@ -44,6 +44,20 @@ def readable_root(project_root: Path) -> Path:
     return root
 
 
+def project_of_run(folder: Path, shown: Path) -> Path:
+    """Return the project of a run's folder; ``shown`` is the folder as a person named it.
+
+    Raises:
+        GateError: it is not a folder ``<project>/results/<run>``.
+    """
+    if folder.parent.name != "results" or not folder.is_dir():
+        raise GateError(
+            f"{shown} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
+            "List the runs with `tinyworlds-gate runs`."
+        )
+    return folder.parent.parent
+
+
 @dataclass(frozen=True)
 class RunLayout:
     """The paths of one run (``run`` is the folder's name below ``<project_root>/results``).

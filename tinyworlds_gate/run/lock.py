@@ -82,7 +82,7 @@ class ProjectLock:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             supported = self._flock(fd)
-            if not _is_at(fd, self.path):
+            if not is_still_at(fd, self.path):
                 os.close(fd)
                 return -1
             holder = _read_holder(fd)
@@ -187,7 +187,8 @@ def _read_holder(fd: int) -> LockHolder | None:
     return LockHolder(**record) if right and 0 <= record["since"] < _LATEST_TIME_S else None
 
 
-def _is_at(fd: int, path: Path) -> bool:
+def is_still_at(fd: int, path: Path) -> bool:
+    """Return whether an open file or folder is the one at the path now."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:

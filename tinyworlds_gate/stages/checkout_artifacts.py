@@ -1,6 +1,6 @@
 """What a chunk of a checkout left: evidence as in ``chunk_artifacts.py``, explained by the hazards of checkouts.
 
-The hazards are those of tinyworlds.md §3; each sentence names the finding, the hazard that explains it, and a fix.
+Each sentence names the finding, the hazard of docs/external-checkouts.md that explains it, and a fix.
 """
 
 from __future__ import annotations
@@ -142,8 +142,9 @@ def _explained(problems: Sequence[str], layout: RunLayout, stage: str, end_updat
             )
         elif nproc > 1 and ("empty" in problem or "holds 0 tensors" in problem or "no parameter" in problem):
             explained[problem] = (
-                f"{problem}. Every rank of this checkout writes the same path, and the state of the other ranks is "
-                "empty (hazard 2): with --nproc-per-node 1 there are no others"
+                f"{problem}. If every rank of this checkout writes the same path, the empty state of another rank "
+                "replaced that of rank 0 (hazard 2). Remove `saves_on_one_rank: true` from the --target-file, so that "
+                "each rank gets its own folder; or use --nproc-per-node 1"
             )
     return explained
 

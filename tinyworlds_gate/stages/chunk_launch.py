@@ -51,12 +51,8 @@ def chunk_command(
     """The launcher's command line for a chunk.
 
     Args:
-        target: the project whose stage is trained.
-        settings: of the run, as they are now.
-        chunk: what is trained.
         start: the checkpoint to continue from; None for new weights.
         inputs: the tokenizer and the latent-action model that dynamics is trained on.
-        on_cpu: whether the workers train without a GPU.
         frames: the frames file; None lets the stage find it by the dataset's name. A checkout always does.
         rendezvous: where the launchers of all nodes meet; None on one machine.
     """

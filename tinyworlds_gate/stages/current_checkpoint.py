@@ -39,8 +39,6 @@ class StageCheckpoints:
         """Nothing is read yet.
 
         Args:
-            layout: the run's folder.
-            stage: the stage.
             inputs: the checkpoints that dynamics is trained on; its own must name their weights (C4).
             start: where the stage starts when the run has no valid checkpoint of it; None for new weights.
             sizes: setting → value that a checkpoint must have; None accepts any (a checkout has its own configs).

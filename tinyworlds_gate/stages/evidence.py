@@ -30,13 +30,8 @@ def evidence_of_chunk(
 ) -> ChunkEvidence:
     """What a chunk that has just ended left.
 
-    Args:
-        target: the project that was trained.
-        layout: the run's folder.
-        settings: those that the chunk was launched with.
-        chunk: what was trained.
-        pictures: from ``pictures_before``.
-        history_problem: of a checkout: what was wrong when its W&B files were read.
+    ``pictures`` is what ``pictures_before`` returned; ``history_problem`` what was wrong when the W&B files of a
+    checkout were read.
     """
     config = settings.stages[chunk.stage]
     if not target.is_checkout:

@@ -31,9 +31,7 @@ class Failure:
 def failure_of(result: ChunkResult, evidence: ChunkEvidence, end_update: int, *, guard_applies: bool) -> Failure | None:
     """Why the chunk does not count, or None when it does.
 
-    Args:
-        end_update: the chunk's updates end before this one.
-        guard_applies: whether the chunk needs evidence that all GPUs worked at the same time (H6).
+    ``guard_applies``: whether the chunk needs evidence that all GPUs worked at the same time (H6).
     """
     if evidence.diverged:
         return Failure("stage_gate", "; ".join(evidence.problems))

@@ -224,13 +224,10 @@ def plan_inference_retry(k: int, from_update: int, target_updates: int, retry: R
 
 @dataclass(frozen=True)
 class RetrainDecision:
-    """T7; true when retraining dynamics can help."""
+    """T5 and T7: whether dynamics may be retrained after a failed gate, and why or why not."""
 
-    retrain: bool
+    allowed: bool
     reason: str
-
-    def __bool__(self) -> bool:
-        return self.retrain
 
 
 def should_retrain(tokenizer_recon_mse: float | None, max_mse: float) -> RetrainDecision:

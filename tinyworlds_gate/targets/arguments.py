@@ -1,4 +1,4 @@
-"""Build the ``key=value`` arguments of a checkout's stages and inference (pure; tinyworlds.md §2)."""
+"""Build the ``key=value`` arguments of a checkout's stages and inference (pure; docs/external-checkouts.md)."""
 
 from __future__ import annotations
 
@@ -28,11 +28,9 @@ def stage_arguments(
     """Return the arguments of one chunk, under the target's own keys; those of ``--target-file`` take precedence.
 
     Args:
-        target: a checkout.
         knobs: of ``PASSED_ON``.
         n_updates: absolute updates at the end of the chunk.
         log_interval: as configured; adapted if the last update would not be saved (hazard 5) or no picture drawn (12).
-        on_cpu: train on the CPU.
         start: the first update of the chunk.
         checkpoint: the checkpoint to resume from, for a target that can resume.
         inputs: the two models that dynamics needs: stage → checkpoint folder.
@@ -105,10 +103,7 @@ def inference_arguments(
         ("dataset", dataset),
         ("device", "cpu" if on_cpu else "cuda"),
         ("use_actions", target.can.infers_actions),
-    ]
-    if target.can.infers_actions:
-        arguments.append(("use_gt_actions", True))
-    arguments += [
+        ("use_gt_actions", target.can.infers_actions),  # its own file may set true, and then random actions follow
         ("use_interactive_mode", False),
         ("teacher_forced", teacher_forced),
         ("context_window", context_window),

@@ -1,11 +1,16 @@
-"""Target: the scripts, configs and log lines of the TinyWorlds project under validation (tinyworlds.md §2)."""
+"""Target: the scripts, configs and log lines of the TinyWorlds project under validation."""
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, field_validator
+
+from tinyworlds_gate.config.schema import Schema
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.layout import check_stage
@@ -13,27 +18,35 @@ from tinyworlds_gate.targets.capabilities import CAPABILITIES, EMBEDDED, FORK, O
 from tinyworlds_gate.targets.log_lines import LogPatterns
 
 
-@dataclass(frozen=True)
-class LogMarkers:
-    """Lines that the inference log must contain (G2, G3, G5); ``checkpoint`` is formatted with the stage's name."""
-
-    checkpoint: str = "Using {stage} checkpoint:"
-    frame: str = "Inferring frame"
-    stats: str = "Inference stats"
-    mse: str = "Mean Squared Error (GT vs Pred)"
+def _inside(text: str) -> str:
+    if not text or text.startswith(("/", "~")) or ".." in text.split("/"):
+        raise ValueError("it must be a path inside the checkout: relative, without `..`")
+    return text
 
 
-@dataclass(frozen=True)
-class TargetLayout:
+RelativePath = Annotated[str, AfterValidator(_inside)]
+"""A path inside the checkout."""
+
+
+class TargetLayout(Schema):
     """File locations of a target, relative to its root; ``NG_RUN_ROOT_DIR`` is the run's folder."""
 
-    frames: str = "data/{dataset}_frames.h5"
+    frames: RelativePath = "data/{dataset}_frames.h5"
     """``{dataset}``: the dataset's name in lower case."""
-    pictures: str = "inference_results/inference_results_gt_vs_pred_*.png"
-    checkpoint: str = "{stage}/checkpoints/{stage}_step_{step}"
+    pictures: RelativePath = "inference_results/inference_results_gt_vs_pred_*.png"
+    checkpoint: RelativePath = "{stage}/checkpoints/{stage}_step_{step}"
     """Below the run's folder; ``{stage}`` is the target's own name of the stage."""
-    visualizations: str = "{stage}/visualizations"
+    visualizations: RelativePath = "{stage}/visualizations"
     """Below the run's folder."""
+
+    @field_validator("frames", "checkpoint", "visualizations")
+    @classmethod
+    def _fields_are_known(cls, text: str, info: Any) -> str:
+        allowed = {"frames": {"dataset"}, "checkpoint": {"stage", "step"}, "visualizations": {"stage"}}[info.field_name]
+        named = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        if named != allowed:
+            raise ValueError(f"it must name {' and '.join(f'{{{name}}}' for name in sorted(allowed))} and nothing else")
+        return text
 
 
 @dataclass(frozen=True)
@@ -67,10 +80,9 @@ class Target:
     stage_modules: Mapping[str, str] = field(default_factory=dict)
     import_paths: tuple[Path, ...] = ()
     shared_scripts: bool = False
-    markers: LogMarkers = LogMarkers()
     can: Capabilities = CAPABILITIES[EMBEDDED]
     patterns: LogPatterns = field(default_factory=LogPatterns)
-    layout: TargetLayout = TargetLayout()
+    layout: TargetLayout = field(default_factory=TargetLayout)
     arguments: TargetArguments = TargetArguments()
     stage_names: Mapping[str, str] = field(default_factory=dict)
     """Stage → the target's own name, if it differs."""

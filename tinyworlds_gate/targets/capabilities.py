@@ -1,4 +1,4 @@
-"""Capabilities of a target, and each kind's defaults; the loop reads them, never the kind (tinyworlds.md §2, §3).
+"""Capabilities of a target, and each kind's defaults; the loop reads them, never the kind (docs/external-checkouts.md).
 
 ``code_reading.py`` reads them from a checkout's source, ``--target-file`` can override them.
 """
@@ -75,8 +75,8 @@ LIMITS: Mapping[str, str] = {
     "them",
     "takes_checkpoint_folders": "its inference accepts no checkpoint folder, which is what its stages save: its own "
     "gate fails with that reason, and the trusted gate alone measures the model",
-    "saves_on_one_rank": "with several workers every rank writes the same checkpoint path: a chunk whose checkpoint is "
-    "another rank's empty state does not count",
+    "saves_on_one_rank": "with several workers every rank writes the same checkpoint path: every rank but 0 gets a run "
+    "folder of its own, `other_ranks/rank<N>`",
     "distributes_on_cpu": "it refuses several workers without a GPU: on the CPU it trains with one",
 }
 """Capability → the sentence if it is missing."""

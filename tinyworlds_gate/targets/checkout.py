@@ -10,12 +10,11 @@ from pathlib import Path
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.layout import readable_root
-from tinyworlds_gate.targets.base import Target, TargetArguments, TargetLayout
+from tinyworlds_gate.targets.base import Target, TargetArguments
 from tinyworlds_gate.targets.capabilities import CAPABILITIES
 from tinyworlds_gate.targets.code_reading import CodeReading, read_code
 from tinyworlds_gate.targets.description import TargetDescription, read_description
 from tinyworlds_gate.targets.detect import Detection, detect, require_known
-from tinyworlds_gate.targets.log_lines import LogPatterns
 
 MAY_CHANGE = ("results", "inference_results", "wandb", "Logs", "docs/action", "data")
 """Folders of a checkout that a run may write to; ``fingerprint.py`` checks that nothing else changes."""
@@ -107,8 +106,8 @@ def _target(
         inference_script=inference,
         config_dir=root / fork.configs,
         can=fork.capabilities_of(of_kind, code.capabilities(vars(of_kind))),
-        patterns=LogPatterns(**fork.patterns.model_dump()),
-        layout=TargetLayout(**fork.layout.model_dump()),
+        patterns=fork.patterns,
+        layout=fork.layout,
         arguments=TargetArguments(
             renamed=dict(fork.renamed),
             training=dict(fork.overrides.training),

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +31,8 @@ PIP_NAMES: Mapping[str, str] = {
 LAUNCHER = ("torch",)
 """Packages that the launch itself needs (torchrun is part of torch)."""
 
+_NOT_FOUND = re.compile(r"ModuleNotFoundError: No module named '(?P<top>[^'.]+)")
+"""The module that is not installed: the imported one, or one that it needs."""
 DEADLINE_S = 180.0
 _PREFIX = "dependencies-answer:"
 _PROGRAM = f"""
@@ -118,6 +122,12 @@ def probe_interpreter(target: Target, environment: Mapping[str, str], modules: S
         ) from error
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     answer = next((line.removeprefix(_PREFIX) for line in reversed(lines) if line.startswith(_PREFIX)), None)
+    if answer is None and done.returncode == -signal.SIGTERM:
+        raise ConfigError(
+            f"The interpreter {target.python} got SIGTERM from another process while it imported "
+            f"{', '.join(modules)}, so its packages are not checked. A run that starts on the same checkout ends the "
+            "processes that it finds there; start again when it has ended."
+        )
     if answer is None:
         stderr = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise ConfigError(
@@ -136,20 +146,36 @@ def probe_interpreter(target: Target, environment: Mapping[str, str], modules: S
 
 
 def require_packages(interpreter: Interpreter) -> None:
-    """Check that the interpreter has every package.
+    """Check that the interpreter has every package, and that each can be imported.
 
     Raises:
-        ConfigError: with each missing module and reason, and the pip command that installs them.
+        ConfigError: with each module and reason, and the pip command that mends it.
     """
     if not interpreter.missing:
         return
-    missing = "; ".join(f"{name} ({why})" for name, why in interpreter.missing.items())
-    names = [PIP_NAMES.get(name, name) for name in interpreter.missing]
-    line = shlex.join([str(interpreter.path), "-m", "pip", "install", *names])
+    found = {name: _NOT_FOUND.match(why) for name, why in interpreter.missing.items()}
+    absent = list(dict.fromkeys(match["top"] for match in found.values() if match is not None))
+    broken = [name for name, match in found.items() if match is None]
+    listed = "; ".join(f"{name} ({why})" for name, why in interpreter.missing.items())
+    fixes = []
+    if absent:
+        fixes.append(f"Install what is missing with: {_pip_line(interpreter, absent)}")
+    if broken:
+        with_torch = {"torch": None, **dict.fromkeys(broken)}
+        fixes.append(
+            f"{', '.join(broken)} failed while Python imported it, most often because it was built for another torch "
+            f"than {interpreter.torch}; reinstall versions that fit each other: "
+            f"{_pip_line(interpreter, [*with_torch], '--force-reinstall')}"
+        )
     raise ConfigError(
         f"The interpreter {interpreter.path} cannot import {len(interpreter.missing)} package(s) that the checkout "
-        f"needs: {missing}. Install them with: {line}, or name another interpreter with --target-python."
+        f"needs: {listed}. {'. '.join(fixes)}, or name another interpreter with --target-python."
     )
+
+
+def _pip_line(interpreter: Interpreter, modules: Sequence[str], *options: str) -> str:
+    names = [PIP_NAMES.get(name, name) for name in modules]
+    return shlex.join([str(interpreter.path), "-m", "pip", "install", *options, *names])
 
 
 def require_same_gpus(interpreter: Interpreter, gpus: int, device: str) -> None:

@@ -5,30 +5,19 @@ An unknown key is an error that suggests the nearest known one. Nothing in the f
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field
 
 from tinyworlds_gate.config.schema import Schema
 from tinyworlds_gate.config.yaml_io import read_mapping, validate_tree
 from tinyworlds_gate.names import STAGES
-from tinyworlds_gate.targets.base import TargetLayout
+from tinyworlds_gate.targets.base import RelativePath, TargetLayout
 from tinyworlds_gate.targets.capabilities import Capabilities
-from tinyworlds_gate.targets.log_lines import GROUPS, LogPatterns
+from tinyworlds_gate.targets.log_lines import LogPatterns
 
-
-def _inside(text: str) -> str:
-    if not text or text.startswith(("/", "~")) or ".." in text.split("/"):
-        raise ValueError("it must be a path inside the checkout: relative, without `..`")
-    return text
-
-
-RelativePath = Annotated[str, AfterValidator(_inside)]
-"""A path inside the checkout."""
 Key = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Plain = bool | int | float | str | None
 
@@ -67,49 +56,6 @@ class StageNames(Schema):
     dynamics: str | None = None
 
 
-class LayoutDescription(Schema):
-    """File locations; see ``TargetLayout``."""
-
-    frames: RelativePath = TargetLayout.frames
-    pictures: RelativePath = TargetLayout.pictures
-    checkpoint: RelativePath = TargetLayout.checkpoint
-    visualizations: RelativePath = TargetLayout.visualizations
-
-    @field_validator("frames", "checkpoint", "visualizations")
-    @classmethod
-    def _fields_are_known(cls, text: str, info: Any) -> str:
-        allowed = {"frames": {"dataset"}, "checkpoint": {"stage", "step"}, "visualizations": {"stage"}}[info.field_name]
-        named = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        if named != allowed:
-            raise ValueError(f"it must name {' and '.join(f'{{{name}}}' for name in sorted(allowed))} and nothing else")
-        return text
-
-
-class PatternsDescription(Schema):
-    """Regular expressions for whole log lines; see ``LogPatterns``."""
-
-    checkpoint: str = LogPatterns.checkpoint
-    frame: str = LogPatterns.frame
-    stats: str = LogPatterns.stats
-    mse: str = LogPatterns.mse
-    mse_with_context: str = LogPatterns.mse_with_context
-    random_actions: str = LogPatterns.random_actions
-    progress: str = LogPatterns.progress
-    loss: str = LogPatterns.loss
-
-    @field_validator("*")
-    @classmethod
-    def _compiles_with_its_groups(cls, text: str, info: Any) -> str:
-        try:
-            groups = re.compile(text).groupindex
-        except re.error as error:
-            raise ValueError(f"it is not a regular expression ({error})") from error
-        missing = [name for name in GROUPS.get(info.field_name, ()) if name not in groups]
-        if missing:
-            raise ValueError(f"it lacks the named group(s) {', '.join(f'(?P<{name}>…)' for name in missing)}")
-        return text
-
-
 class CapabilitiesDescription(Schema):
     """Differences from the kind that the fork is based on; the fields of ``Capabilities``."""
 
@@ -145,8 +91,8 @@ class TargetDescription(Schema):
     """The contract's key → the fork's own, for example ``n_updates: max_steps``."""
     overrides: OverridesDescription = OverridesDescription()
     environment: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = Field(default_factory=dict)
-    layout: LayoutDescription = LayoutDescription()
-    patterns: PatternsDescription = PatternsDescription()
+    layout: TargetLayout = TargetLayout()
+    patterns: LogPatterns = LogPatterns()
     capabilities: CapabilitiesDescription = CapabilitiesDescription()
 
     def capabilities_of(self, of_kind: Capabilities, read: Mapping[str, bool]) -> Capabilities:

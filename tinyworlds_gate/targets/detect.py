@@ -1,4 +1,4 @@
-"""Detect the kind of target in a folder from its files, without importing any (tinyworlds.md §2)."""
+"""Detect the kind of target in a folder from its files, without importing any (docs/external-checkouts.md)."""
 
 from __future__ import annotations
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import field_validator
+
+from tinyworlds_gate.config.schema import Schema
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _NUMBER = r"(?P<value>\S+)"
 
 
-@dataclass(frozen=True)
-class LogPatterns:
+class LogPatterns(Schema):
     """Regular expressions for whole lines (``re.match``), with named groups (``GROUPS``)."""
 
     checkpoint: str = r"Using (?P<stage>video_tokenizer|latent_actions|dynamics) checkpoint:\s*(?P<path>\S.*?)\s*$"
@@ -28,6 +32,18 @@ class LogPatterns:
     random_actions: str = r"\s*using random actions"
     progress: str = r"\s*\d+%\|.*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*\["
     loss: str = rf"\s*Step (?P<step>\d+) Loss:\s*{_NUMBER}"
+
+    @field_validator("*")
+    @classmethod
+    def _compiles_with_its_groups(cls, text: str, info: Any) -> str:
+        try:
+            groups = re.compile(text).groupindex
+        except re.error as error:
+            raise ValueError(f"it is not a regular expression ({error})") from error
+        missing = [name for name in GROUPS.get(info.field_name, ()) if name not in groups]
+        if missing:
+            raise ValueError(f"it lacks the named group(s) {', '.join(f'(?P<{name}>…)' for name in missing)}")
+        return text
 
     def compiled(self, name: str) -> re.Pattern[str]:
         """Return the compiled pattern of this name."""
@@ -59,7 +75,6 @@ class InferenceLines:
 
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     frames_inferred: int = 0
-    frames_planned: int | None = None
     has_stats: bool = False
     mse: float | None = None
     mse_with_context: float | None = None
@@ -90,9 +105,13 @@ def read_log(path: Path) -> str:
     return path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else ""
 
 
-def inference_lines(text: str, patterns: LogPatterns) -> InferenceLines:
+CONTRACT = LogPatterns()
+"""The lines of the embedded reference, which are those of upstream TinyWorlds."""
+
+
+def inference_lines(text: str, patterns: LogPatterns = CONTRACT) -> InferenceLines:
     """Parse an inference log with the patterns; the last occurrence of a marker counts."""
-    compiled = {one.name: patterns.compiled(one.name) for one in fields(patterns)}
+    compiled = {name: patterns.compiled(name) for name in LogPatterns.model_fields}
     found, checkpoints = InferenceLines(), dict[str, str]()
     for line in log_lines(text):
         for name, pattern in compiled.items():
@@ -109,7 +128,7 @@ def inference_lines(text: str, patterns: LogPatterns) -> InferenceLines:
 def _with(found: InferenceLines, name: str, match: re.Match[str]) -> InferenceLines:
     match name:
         case "frame":
-            return replace(found, frames_inferred=found.frames_inferred + 1, frames_planned=int(match["total"]))
+            return replace(found, frames_inferred=found.frames_inferred + 1)
         case "stats":
             return replace(found, has_stats=True)
         case "mse":

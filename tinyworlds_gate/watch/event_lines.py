@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,24 +26,20 @@ def _number(value: object, form: str = ".4g") -> str:
 
 def event_sentence(event: Event) -> str | None:
     """Return the line for an event, or None for an event that is not shown."""
-    describe = _SENTENCES.get(event["event"])
-    text = describe(event) if describe is not None else None
+    sentence = _SENTENCES.get(event["event"])
+    fields = defaultdict(lambda: None, event)
+    text = sentence(event) if callable(sentence) else sentence and sentence.format_map(fields)
     return one_line(text) if text else None
 
 
 def _run_started(event: Event) -> str:
-    if event.get("resumed"):
-        return f"the run is resumed (profile {event.get('profile')})"
-    return f"run {event.get('run')} started (profile {event.get('profile')})"
+    what = "the run is resumed" if event.get("resumed") else f"run {event.get('run')} started"
+    return f"{what} (profile {event.get('profile')})"
 
 
 def _stale_processes(event: Event) -> str | None:
     ended = event.get("ended") or []
     return f"{len(ended)} stale training process(es) ended" if ended else None
-
-
-def _dataset_ready(event: Event) -> str:
-    return f"frames ready: {event.get('name')}, {event.get('frames')} frames in {event.get('episodes')} episodes"
 
 
 def _chunk_started(event: Event) -> str:
@@ -99,36 +96,35 @@ def _refused(event: Event) -> str:
     return f"{event.get('stage')}: a checkpoint was refused; {then}"
 
 
-_SENTENCES: Mapping[str, Callable[[Event], str | None]] = {
+_SENTENCES: Mapping[str, str | Callable[[Event], str | None]] = {
     "run_started": _run_started,
     "settings_edited": lambda event: event.get("sentence"),
     "stale_processes": _stale_processes,
-    "dataset_ready": _dataset_ready,
+    "dataset_ready": "frames ready: {name}, {frames} frames in {episodes} episodes",
     "chunk_started": _chunk_started,
     "chunk_finished": _chunk_finished,
     "checkpoint_refused": _refused,
-    "stage_gate": lambda event: (
-        f"{event.get('stage')}: gate {event.get('id')} says {event.get('decision')}: {event.get('reason')}"
-    ),
+    "stage_gate": "{stage}: gate {id} says {decision}: {reason}",
     "device_probe": lambda event: (
         f"{event.get('stage')}: device probe after chunk {event.get('chunk')}: "
         f"{'evidence seen' if event.get('dual_gpu_ok') else 'no evidence'}: {event.get('dual_gpu_reason')}"
     ),
     "retune": _retune,
-    "stage_finished": lambda event: f"{event.get('stage')}: {event.get('verdict')}: {event.get('reason')}",
-    "target_described": lambda event: f"target: {event.get('told')}",
+    "stage_finished": "{stage}: {verdict}: {reason}",
+    "target_described": "target: {told}",
     "target_preflight": lambda event: (
         f"target: {len(event.get('imported') or [])} packages imported, {len(event.get('missing') or {})} missing"
     ),
     "target_inference_started": lambda event: f"own inference started, {attempt_name(*attempt_of(event))}",
     "inference_started": lambda event: f"inference started, {attempt_name(*attempt_of(event))}",
-    "inference_retry": lambda event: f"inference is run again: {event.get('reason')}",
+    "inference_retry": "inference is run again: {reason}",
     "gate_verdict": _verdict,
     "verdict_picture": _picture,
     "verdict_expired": lambda event: event.get("sentence"),
     "dynamics_retrain": _retrain,
-    "git_evidence": lambda event: f"git audit: {event.get('verdict')}: {event.get('reason')}",
-    "wandb_analysis": lambda event: f"metric analysis: {event.get('verdict')}: {event.get('reason')}",
-    "interrupted": lambda event: f"interrupted: {event.get('reason')}",
-    "run_finished": lambda event: f"the run has ended ({event.get('status')}): {event.get('sentence')}",
+    "git_evidence": "git audit: {verdict}: {reason}",
+    "wandb_analysis": "metric analysis: {verdict}: {reason}",
+    "interrupted": "interrupted: {reason}",
+    "run_finished": "the run has ended ({status}): {sentence}",
 }
+"""Event → its sentence, where ``{name}`` is a field of the event, or the function that writes it."""

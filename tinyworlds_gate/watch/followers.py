@@ -17,6 +17,7 @@ from tinyworlds_gate.watch.tail import Tail
 
 HISTORY_BYTES = 4 * 2**20
 """Of a longer history only this many bytes are read, about 40,000 updates."""
+BEAT_KINDS = dict(rank=int, pid=int, device=str, step=int, time=float, monotonic=float, cpu_s=float)
 BEATS_BYTES = 64 * 2**10
 SAMPLES_BYTES = 256 * 2**10
 MAX_BEATS = 300
@@ -169,15 +170,7 @@ def modified_s(path: Path) -> float | None:
 def _beat(line: bytes) -> WorkerBeat | None:
     try:
         record = json.loads(line)
-        return WorkerBeat(
-            rank=int(record["rank"]),
-            pid=int(record["pid"]),
-            device=str(record["device"]),
-            step=int(record["step"]),
-            time=float(record["time"]),
-            monotonic=float(record["monotonic"]),
-            cpu_s=float(record["cpu_s"]),
-        )
+        return WorkerBeat(**{name: kind(record[name]) for name, kind in BEAT_KINDS.items()})
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,14 +52,8 @@ def page(view: View, width: int, height: int | None = None, *, ascii_only: bool 
     """
     signs = ASCII if ascii_only else UNICODE
     roomy = height is None or height >= ROOMY
-    return Group(*_spaced(_parts(view, width, signs, roomy), roomy))
-
-
-def _spaced(parts: Iterable[RenderableType], roomy: bool) -> Iterator[RenderableType]:
-    for number, part in enumerate(parts):
-        if roomy and number:
-            yield Text()
-        yield part
+    parts = [part for one in _parts(view, width, signs, roomy) for part in ((Text(), one) if roomy else (one,))]
+    return Group(*parts[1 if roomy else 0 :])
 
 
 def _parts(view: View, width: int, signs: Signs, roomy: bool) -> Iterator[RenderableType]:
@@ -151,7 +145,7 @@ def _channels(channels: tuple[Channel, ...], signs: Signs, roomy: bool) -> Table
         table.add_row(
             channel.name,
             signs.none if channel.age_s is None else f"{rounded_duration(channel.age_s)} ago",
-            _time(channel.interval_s, signs),
+            signs.none if channel.interval_s is None else rounded_duration(channel.interval_s),
             Text(STALE, style="bold red") if channel.problem else "",
             Text(channel.newest or "", no_wrap=True, overflow=signs.cut),
         )
@@ -201,7 +195,3 @@ def _recent_events(view: View) -> Table:
     for moment, text in reversed(view.recent_events):
         table.add_row(time.strftime("%H:%M:%S", time.localtime(moment)), Text(text))
     return table
-
-
-def _time(seconds: float | None, signs: Signs) -> str:
-    return signs.none if seconds is None else rounded_duration(seconds)

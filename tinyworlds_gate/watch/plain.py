@@ -10,7 +10,7 @@ from tinyworlds_gate.run.formats import rounded_duration
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.watch.event_lines import event_sentence
 from tinyworlds_gate.watch.state import ENDED, WAITING
-from tinyworlds_gate.watch.view import Alert, View
+from tinyworlds_gate.watch.view import Alert, ChunkLine, View
 
 STATUS, IDLE, EVENT, ALERT, OVER, NOTE = "STATUS", "IDLE", "EVENT", "ALERT", "OVER", "NOTE"
 """Kinds of lines: status of an active or inactive run, journal event, alert, end of an alert, note of the watch."""
@@ -31,20 +31,13 @@ class Line:
 
 def status_line(view: View) -> Line:
     """Return the run's status in one line."""
-    return Line(view.now, IDLE if view.phase in (WAITING, ENDED) else STATUS, _status(view))
-
-
-def _status(view: View) -> str:
     parts = [view.headline]
     chunk = view.chunk
     if chunk is not None:
         parts = [f"{chunk.stage}, chunk {chunk.number}, update {chunk.done} of {chunk.end} (target {chunk.target})"]
         if chunk.updates_per_s is not None:
             parts.append(f"{chunk.updates_per_s:.3g} updates/s")
-        if chunk.eta_chunk_s is not None and chunk.eta_stage_s is not None:
-            parts.append(
-                f"left: chunk {rounded_duration(chunk.eta_chunk_s)}, stage {rounded_duration(chunk.eta_stage_s)}"
-            )
+        parts += _time_left(chunk)
         if view.losses.last_loss is not None and view.losses.last_step is not None:
             parts.append(f"loss {view.losses.last_loss:.4g} at update {view.losses.last_step + 1}")
         parts += [
@@ -53,7 +46,7 @@ def _status(view: View) -> str:
             if channel.age_s is not None
         ]
         parts += _gpu_texts(view)
-    return "; ".join(parts)
+    return Line(view.now, IDLE if view.phase in (WAITING, ENDED) else STATUS, "; ".join(parts))
 
 
 def info_lines(view: View) -> Iterator[str]:
@@ -68,8 +61,7 @@ def info_lines(view: View) -> Iterator[str]:
         yield f"chunk: {chunk.number} ({chunk.reason}), update {chunk.done} of {chunk.end}"
         if chunk.updates_per_s is not None:
             yield f"rate: {chunk.updates_per_s:.3g} updates/s"
-        if chunk.eta_chunk_s is not None and chunk.eta_stage_s is not None:
-            yield f"left: chunk {rounded_duration(chunk.eta_chunk_s)}, stage {rounded_duration(chunk.eta_stage_s)}"
+        yield from _time_left(chunk)
     if view.losses.last_loss is not None and view.losses.last_step is not None:
         yield f"loss: {view.losses.last_loss:.4g} at update {view.losses.last_step + 1} of {view.loss_of}"
     for channel in view.channels:
@@ -82,6 +74,11 @@ def info_lines(view: View) -> Iterator[str]:
         yield f"judged: {verdict}"
     for alert in view.alerts:
         yield f"alert: {alert.text}"
+
+
+def _time_left(chunk: ChunkLine) -> Iterator[str]:
+    if chunk.eta_chunk_s is not None and chunk.eta_stage_s is not None:
+        yield f"left: chunk {rounded_duration(chunk.eta_chunk_s)}, stage {rounded_duration(chunk.eta_stage_s)}"
 
 
 def _gpu_texts(view: View) -> list[str]:

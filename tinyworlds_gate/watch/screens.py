@@ -6,23 +6,13 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tinyworlds_gate.watch.plain import Line
 from tinyworlds_gate.watch.view import View
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-
-
-class Screen(Protocol):
-    """Receives each snapshot of the run; closed once, also after Ctrl-C."""
-
-    def show(self, view: View, lines: Sequence[Line]) -> None:
-        """Show a view and its new log lines."""
-
-    def close(self, view: View | None) -> None:
-        """Restore the terminal; ``view`` is the last one that was shown."""
 
 
 class PlainScreen:
@@ -60,7 +50,7 @@ class PageScreen:
         self._live.update(self._page(view, self._console.height), refresh=True)
 
     def close(self, view: View | None) -> None:
-        """Restore the terminal and print the last page below its earlier contents."""
+        """Restore the terminal, also after Ctrl-C, and print the last page below its earlier contents."""
         with suppress(OSError):  # the terminal was closed
             self._live.stop()
             if view is not None:
@@ -72,7 +62,7 @@ class PageScreen:
         return page(view, self._console.width, height, ascii_only=self._console.options.ascii_only)
 
 
-def choose_screen(*, plain: bool) -> Screen:
+def choose_screen(*, plain: bool) -> PlainScreen | PageScreen:
     """Return the page if standard output is a capable terminal, otherwise plain lines."""
     if plain:
         return PlainScreen()

@@ -12,14 +12,8 @@ from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.watch.event_lines import event_sentence, one_line
 
-WAITING, PREPARING, TRAINING, BETWEEN, INFERENCE, ENDED = (
-    "waiting",
-    "preparing",
-    "training",
-    "between two steps",
-    "inference",
-    "ended",
-)
+WAITING, PREPARING, TRAINING = "waiting", "preparing", "training"
+BETWEEN, INFERENCE, ENDED = "between two steps", "inference", "ended"
 MAX_RECENT_EVENTS = 8
 INTERRUPTED = "interrupted"
 MONITOR_INTERVAL_S = 5.0
@@ -27,7 +21,7 @@ MONITOR_INTERVAL_S = 5.0
 
 @dataclass(frozen=True)
 class OpenChunk:
-    """A chunk that started and has not finished in the journal; ``since`` in Unix seconds."""
+    """A chunk that started in the journal; ``since`` in Unix seconds."""
 
     number: int
     stage: str

@@ -25,16 +25,10 @@ class StageLine:
 
 
 @dataclass(frozen=True)
-class ChunkLine:
+class ChunkLine(OpenChunk):
     """The current chunk; ``eta_*``: seconds at the rate of the last two minutes, None if unknown or stalled."""
 
-    number: int
-    stage: str
-    reason: str
-    start: int
     done: int
-    end: int
-    target: int
     updates_per_s: float | None
     eta_chunk_s: float | None
     eta_stage_s: float | None
@@ -82,7 +76,6 @@ class View:
     now: float
     age_s: float | None
     phase: str
-    phase_s: float | None
     headline: str
     stages: tuple[StageLine, ...]
     chunk: ChunkLine | None
@@ -98,11 +91,6 @@ class View:
     page: str | None
     """Path of the HTML page, once it is written."""
 
-    @property
-    def ended(self) -> bool:
-        """Whether the run has ended."""
-        return self.phase == ENDED
-
 
 def view_of(state: RunState, facts: Facts, now: float) -> View:
     """Return the view at ``now`` (Unix seconds); state and facts are from the same snapshot."""
@@ -110,13 +98,13 @@ def view_of(state: RunState, facts: Facts, now: float) -> View:
     channels = _channels(state, facts, pace, now)
     moves = not any(channel.problem for channel in channels if channel.name == STEP)
     chunk = None if state.chunk is None else _chunk_line(state.chunk, pace, facts, moves=moves)
+    ended = state.phase_since if state.phase == ENDED else None
     return View(
         run=state.run,
         profile=state.profile,
         now=now,
-        age_s=None if state.started is None else max(0.0, (_end_of(state) or now) - state.started),
+        age_s=None if state.started is None else max(0.0, (ended or now) - state.started),
         phase=state.phase,
-        phase_s=None if state.phase_since is None else max(0.0, now - state.phase_since),
         headline=_headline(state, facts, now),
         stages=tuple(_stage_line(stage, state, chunk) for stage in STAGES),
         chunk=chunk,
@@ -138,28 +126,20 @@ def _verdicts(state: RunState) -> tuple[str, ...]:
     return tuple(one for one in verdicts if one)
 
 
-def _end_of(state: RunState) -> float | None:
-    return state.phase_since if state.phase == ENDED else None
-
-
 def _headline(state: RunState, facts: Facts, now: float) -> str:
     """Return the run's status in one sentence."""
     since = "" if state.phase_since is None else f" for {rounded_duration(max(0.0, now - state.phase_since))}"
     if state.phase == WAITING:
-        return (
-            "waiting for the first event of its journal" if facts.journal_exists else "no journal yet: waiting for it"
-        )
+        waiting = "waiting for the first event of its journal"
+        return waiting if facts.journal_exists else "no journal yet: waiting for it"
     if state.phase == ENDED:
         ago = rounded_duration(max(0.0, now - (state.phase_since or now)))
         return f"ended {ago} ago ({state.status}): {state.sentence}"
     if state.chunk is not None:
         return f"training {state.chunk.stage}{since}" + ("" if facts.beats or facts.history.times else ", starting up")
     if state.inference is not None:
-        log = (
-            ""
-            if facts.log_modified is None
-            else f", its log grew {rounded_duration(max(0.0, now - facts.log_modified))} ago"
-        )
+        grew = facts.log_modified
+        log = "" if grew is None else f", its log grew {rounded_duration(max(0.0, now - grew))} ago"
         return f"inference, {state.inference}{since}{log}"
     return f"{state.phase}{since}"
 
@@ -178,22 +158,8 @@ def _chunk_line(chunk: OpenChunk, pace: Pace, facts: Facts, *, moves: bool) -> C
         # The history can be ahead of the heartbeats, and a stage without heartbeats has only its history.
         done = max(done, facts.losses.last_step + 1)
     rate = pace.updates_per_s if moves else None
-    return ChunkLine(
-        number=chunk.number,
-        stage=chunk.stage,
-        reason=chunk.reason,
-        start=chunk.start,
-        done=done,
-        end=chunk.end,
-        target=chunk.target,
-        updates_per_s=rate,
-        eta_chunk_s=_eta(chunk.end - done, rate),
-        eta_stage_s=_eta(chunk.target - done, rate),
-    )
-
-
-def _eta(updates: int, rate: float | None) -> float | None:
-    return max(0, updates) / rate if rate else None
+    chunk_s, stage_s = (max(0, end - done) / rate if rate else None for end in (chunk.end, chunk.target))
+    return ChunkLine(**vars(chunk), done=done, updates_per_s=rate, eta_chunk_s=chunk_s, eta_stage_s=stage_s)
 
 
 def _channels(state: RunState, facts: Facts, pace: Pace, now: float) -> tuple[Channel, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.helpers.checkpoint_files import (
     rewrite_pickle,
     write_ours,
 )
-from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
+from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
 from tinyworlds_gate.checkpoints.read import read_model_state, read_state
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError
@@ -28,6 +29,14 @@ from tinyworlds_gate.errors import CheckpointError
 def edit_manifest(folder: Path, **changes: Any) -> None:
     file = folder / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def save_listed(folder: Path, name: str, content: object) -> None:
+    """Replace a file of a checkpoint of ours and list it in the manifest with its new size and SHA-256."""
+    torch.save(content, folder / name)
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    files[name] |= {"size": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
+    edit_manifest(folder, files=files)
 
 
 def save_weights(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -70,6 +79,10 @@ FAULTS_WITHOUT_MANIFEST: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty optimizer": (lambda f: torch.save({}, f / "optim_state_dict.pt"), "holds no optimizer state"),
     "optimizer without steps": (
         lambda f: torch.save({**optimizer_state(), "state": {}}, f / "optim_state_dict.pt"),
+        "holds no optimizer state",
+    ),
+    "optimizer without groups": (
+        lambda f: torch.save({**optimizer_state(), "param_groups": []}, f / "optim_state_dict.pt"),
         "holds no optimizer state",
     ),
     "NaN weights": (lambda f: save_weights(f, with_nan), "output_mlp.weight has 1 values that are not finite"),
@@ -121,11 +134,36 @@ FAULTS_WITH_MANIFEST: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit_manifest(f, files={"model_state_dict.pt": {}}),
         "has no sha256 and size of model_state_dict.pt",
     ),
+    **{
+        f"entry {entry!r}": (
+            partial(edit_manifest, files={"model_state_dict.pt": entry}),
+            "has no sha256 and size of model_state_dict.pt",
+        )
+        for entry in (
+            *("a" * 64, ["sha256", "size"], 5, None),
+            *({"sha256": "a" * 64}, {"sha256": 5, "size": 5}, {"sha256": "a" * 64, "size": "5"}),
+            {"sha256": "a" * 64, "size": True},
+        )
+    },
     "parameters": (lambda f: edit_manifest(f, parameters=3), "has 104301 parameters; manifest.json says 3"),
     "no optimizer": (lambda f: (f / "optim_state_dict.pt").unlink(), "has no optim_state_dict.pt"),
     "replaced by another's": (
         lambda f: shutil.copy(copy_foreign(f.parent, "dynamics") / "model_state_dict.pt", f),
         r"has \d+ bytes; manifest.json says|does not have the SHA-256",
+    ),
+    "longer": (
+        lambda f: (f / "state.pt").write_bytes((f / "state.pt").read_bytes() + b"x"),
+        r"state.pt has \d+ bytes; manifest.json says",
+    ),
+    "another step in a listed state": (
+        lambda f: save_listed(f, "state.pt", read_state(f) | {"step": 7}),
+        "state.pt is of step 7, but the folder's name says 5",
+    ),
+    "no step in a listed state": (lambda f: save_listed(f, "state.pt", {"config": {}}), "state.pt records no step"),
+    "a step that is true": (lambda f: save_listed(f, "state.pt", {"step": True}), "records no step .found True"),
+    "manifest of another stage": (
+        lambda f: edit_manifest(f, stage="latent_actions"),
+        "its manifest.json says latent_actions step 5",
     ),
 }
 
@@ -188,6 +226,29 @@ def test_a_checkpoint_without_optimizer_verifies_for_inference(tmp_path: Path) -
     ours = write_ours(tmp_path, "dynamics", 5)
     (ours.path / "optim_state_dict.pt").unlink()
     assert verify_checkpoint(ours.path, require_optimizer=False) == ours
+
+
+@pytest.mark.requirement("S4")
+@pytest.mark.parametrize("require_optimizer", [True, False])
+@pytest.mark.parametrize("name", ["model_state_dict.pt", "state.pt", "optim_state_dict.pt"])
+def test_a_file_that_the_manifest_does_not_list_is_refused_where_it_is_needed(
+    name: str, require_optimizer: bool, tmp_path: Path
+) -> None:
+    ref = write_ours(tmp_path, "dynamics", 5)
+    files = json.loads((ref.path / "manifest.json").read_text())["files"]
+    edit_manifest(ref.path, files={listed: entry for listed, entry in files.items() if listed != name})
+    if name == "optim_state_dict.pt" and not require_optimizer:
+        assert verify_checkpoint(ref.path, require_optimizer=False).model_sha256 == ref.model_sha256
+        return
+    with pytest.raises(CheckpointError, match=f"does not list {name}; only listed files are trusted"):
+        verify_checkpoint(ref.path, require_optimizer=require_optimizer)
+
+
+def test_the_hash_of_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    for file, reason in ((tmp_path / "absent", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(CheckpointError) as error:
+            sha256_of(file)
+        assert str(error.value) == f"{file} cannot be read: {reason}"
 
 
 def test_a_hostile_state_makes_a_checkpoint_invalid_and_runs_nothing(tmp_path: Path) -> None:

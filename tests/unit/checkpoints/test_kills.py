@@ -20,8 +20,9 @@ import pytest
 from tests.helpers import killed_writers as writers
 from tests.helpers.checkpoint_files import names_in
 from tests.helpers.killed_writers import Boundary, Job
+from tests.helpers.required_tools import without
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
-from tinyworlds_gate.checkpoints.resolve import find_checkpoint, newest_of_run
+from tinyworlds_gate.checkpoints.resolve import newest_of_run, resolve_checkpoint
 from tinyworlds_gate.checkpoints.retention import gated_checkpoints
 
 STAGE, RUN, KEEP = "video_tokenizer", "run_1", 2
@@ -65,7 +66,7 @@ class Way:
 
 def by_strace(folder: Path) -> Way:
     if writers.strace() is None:
-        pytest.skip("strace is not installed or may not attach here; the wrapped writer shows the same boundaries")
+        without("strace", "strace is not installed or may not attach; the wrapped writer shows the same boundaries")
     earlier_checkpoints(folder)
     log = folder / "strace.log"
     assert writers.run_traced(job(folder / "checkpoints", NEW), log) == 0
@@ -120,9 +121,9 @@ def require_nothing_lost(parent: Path, earlier: Path, *, is_renamed: bool, is_pr
     if OLDEST in listed:
         assert content(parent / name(OLDEST)) == content(earlier / name(OLDEST))
     assert OLDEST in listed or is_pruning, "an old one is removed only once the new one is verified"
-    found = find_checkpoint(parent, STAGE)
-    assert (found.ref.step, found.skipped) == (NEW if is_renamed else EARLIER, ())
-    assert newest_of_run(parent, STAGE, run=RUN) == (found.ref, ())
+    found = resolve_checkpoint(parent, STAGE)
+    assert found.step == (NEW if is_renamed else EARLIER)
+    assert newest_of_run(parent, STAGE, run=RUN) == (found, ())
     assert gated_checkpoints(parent)["stage"].name in (name(EARLIER), name(NEW))
 
 

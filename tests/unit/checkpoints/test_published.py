@@ -14,7 +14,7 @@ import torch
 
 from tests.helpers.untrained_checkpoints import write_untrained
 from tinyworlds_gate.checkpoints.agreement import check_agreement
-from tinyworlds_gate.checkpoints.published import convert_published, published_name
+from tinyworlds_gate.checkpoints.published import convert_published, published_name, read_published
 from tinyworlds_gate.checkpoints.read import read_model_state, read_state
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.cli.main import main
@@ -115,15 +115,46 @@ def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"weights": {}}, "holds no `model` with named"),
-        ({"model": {"a": torch.ones(2)}}, "no TinyWorlds model"),
+        ({"weights": {}, 3: 1}, r"holds no `model` with named tensors \(found: weights, 3\); give the weights"),
+        ({"model": {}}, r"holds no `model` with named tensors \(found: model\)"),
+        ({"model": [torch.ones(2)]}, r"holds no `model` with named tensors \(found: model\)"),
+        ([torch.ones(2)], r"holds no `model` with named tensors \(found: list\)"),
+        ({"model": {"a": torch.ones(2)}}, "no TinyWorlds model; allowed: video_tokenizer, latent_actions, dynamics"),
     ],
 )
-def test_a_file_without_a_model_is_named(tmp_path: Path, content: dict[str, Any], said: str) -> None:
+def test_a_file_without_a_model_is_named(tmp_path: Path, content: object, said: str) -> None:
     torch.save(content, tmp_path / "dynamics_step_1.pth")
     with pytest.raises(CheckpointError, match=said):
         convert_published(tmp_path / "dynamics_step_1.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("recorded", "step"), [(7, 7), (0, 0), (None, 102), (True, 102), ("7", 102)])
+def test_the_step_is_the_file_s_own_and_otherwise_its_name_s(tmp_path: Path, recorded: object, step: int) -> None:
+    file = publish(tmp_path, step=recorded)["dynamics"]
+    published = read_published(file)
+    assert (published.stage, published.step, published.state["step"]) == ("dynamics", step, step)
+    unnamed = file.rename(tmp_path / "model.pth")
+    assert read_published(unnamed).step == (step if step != 102 else 0)
+
+
+@pytest.mark.parametrize(("optimizer", "has_one"), [({"state": {}, "param_groups": []}, True), (None, False)])
+def test_an_optimizer_is_written_where_the_file_has_one(tmp_path: Path, optimizer: object, has_one: bool) -> None:
+    file = publish(tmp_path, optimizer_state_dict=optimizer)["dynamics"]
+    converted = convert_published(file, tmp_path / "out")
+    assert (converted.path / "optim_state_dict.pt").is_file() is has_one
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["dynamics_step_102"], "no temporary folder is left"
+
+
+def test_a_folder_that_cannot_be_written_names_the_command_for_another_one(tmp_path: Path) -> None:
+    file = publish(tmp_path)["dynamics"]
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(CheckpointError) as error:
+        convert_published(file, tmp_path / "out")
+    assert str(error.value) == (
+        f"{tmp_path / 'out' / 'dynamics_step_102'} was not written: File exists. Convert {file} into another folder "
+        "with `tinyworlds-gate convert FILE --to FOLDER`, and give that one"
+    )
 
 
 def test_the_command_writes_the_layout_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

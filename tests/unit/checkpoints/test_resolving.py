@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.checkpoint_files import copy_foreign, flip_byte, names_in, write_ours
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
-from tinyworlds_gate.checkpoints.resolve import find_checkpoint, resolve_checkpoint
+from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.checkpoints.retention import Retention
 from tinyworlds_gate.errors import CheckpointError
 
@@ -20,13 +20,10 @@ def test_a_parent_resolves_to_its_newest_valid_checkpoint_and_reports_what_it_pa
     write_ours(tmp_path, "dynamics", 1)
     taken = write_ours(tmp_path, "dynamics", 2)
     (copy_foreign(tmp_path, "dynamics", 99) / "state.pt").unlink()
-    found = find_checkpoint(tmp_path, "dynamics")
-    assert found.ref == taken == resolve_checkpoint(tmp_path, "dynamics")
-    assert [(entry.path.name, "has no state.pt" in entry.reason) for entry in found.skipped] == [
-        ("dynamics_step_99", True)
-    ]
-    assert "skipped" in caplog.text
-    assert "dynamics_step_99" in caplog.text
+    assert resolve_checkpoint(tmp_path, "dynamics") == taken
+    (message,) = caplog.messages
+    assert message.startswith(f"skipped {tmp_path / 'dynamics_step_99'}: ")
+    assert "has no state.pt" in message
 
 
 def test_a_step_folder_resolves_to_itself_though_a_newer_one_exists(tmp_path: Path) -> None:

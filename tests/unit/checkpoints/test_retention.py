@@ -129,6 +129,37 @@ def test_a_checkpoint_that_was_damaged_since_it_was_verified_does_not_count_as_k
     assert verify_checkpoint(refs[1].path) == refs[1]
 
 
+@pytest.mark.requirement("S4")
+@pytest.mark.parametrize("damage", [rewrite, remove_optimizer])
+def test_nothing_is_pruned_while_the_newest_checkpoint_is_invalid(
+    damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    refs = [write_ours(tmp_path, STAGE, step) for step in range(3)]
+    damage(refs[2].path)
+    for keep in (1, 2):
+        assert Retention(tmp_path, STAGE, keep).prune() == []
+    assert names_in(tmp_path) == [ref.path.name for ref in refs]
+
+
+@pytest.mark.requirement("S4")
+def test_as_many_as_are_kept_stay_and_links_are_not_counted(tmp_path: Path) -> None:
+    refs = [write_ours(tmp_path, STAGE, step) for step in range(3)]
+    (tmp_path / f"{STAGE}_step_9").symlink_to(refs[0].path)
+    assert Retention(tmp_path, STAGE, 3).prune() == []
+    assert Retention(tmp_path, STAGE, 1).prune() == [refs[0].path, refs[1].path]
+    assert names_in(tmp_path) == [f"{STAGE}_step_2", f"{STAGE}_step_9"]
+    with pytest.raises(CheckpointError, match="--keep-checkpoints 0: at least 1 checkpoint of a stage must be kept"):
+        Retention(tmp_path, STAGE, 0)
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_an_error_with_its_reason(tmp_path: Path) -> None:
+    refs = [write_ours(tmp_path, STAGE, step) for step in range(2)]
+    (tmp_path / f".pruned-{STAGE}_step_0").write_text("a file in the way")
+    with pytest.raises(CheckpointError) as error:
+        Retention(tmp_path, STAGE, 1).prune()
+    assert str(error.value) == f"old checkpoint {refs[0].path} cannot be removed: Not a directory"
+
+
 def test_only_checkpoints_of_this_run_are_marked(tmp_path: Path) -> None:
     ours = write_ours(tmp_path / "run_1" / STAGE / "checkpoints", STAGE, 3)
     theirs = write_ours(tmp_path / "run_0" / "latent_actions" / "checkpoints", "latent_actions", 3)

@@ -13,7 +13,7 @@ import torch
 from tests.helpers.checkpoint_files import FOREIGN_STEPS, copy_foreign, foreign_folder, optimizer_state, write_ours
 from tests.helpers.untrained_checkpoints import write_untrained
 from tinyworlds_gate.checkpoints.agreement import check_agreement
-from tinyworlds_gate.checkpoints.describe import describe_checkpoint, sizes_of_weights
+from tinyworlds_gate.checkpoints.describe import describe_checkpoint, sizes_of_weights, why_unreadable
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.read import read_model_state, read_state
 from tinyworlds_gate.checkpoints.write import write_checkpoint
@@ -172,6 +172,23 @@ def test_a_dynamics_checkpoint_of_ours_that_records_no_hashes_is_reported(tmp_pa
     ]
 
 
+@pytest.mark.requirement("C4")
+def test_a_dynamics_checkpoint_that_takes_no_actions_is_reported(tmp_path: Path) -> None:
+    video, latent, dynamics = three_of_ours(tmp_path)
+    weights = {name: one for name, one in read_model_state(dynamics.path).items() if ".to_gamma_beta." not in name}
+    unconditioned = write_checkpoint(
+        tmp_path,
+        "dynamics",
+        60,
+        model_state=weights,
+        optim_state=optimizer_state(),
+        state={"config": read_state(dynamics.path)["config"]},
+        manifest={"tokenizer_sha256": video.model_sha256, "latent_actions_sha256": latent.model_sha256},
+    )
+    (sentence,) = failures(check_agreement(video, latent, unconditioned))
+    assert sentence == "dynamics_step_60 takes no actions: it has no action-conditioned layers"
+
+
 def test_a_fork_s_dynamics_used_with_another_step_of_the_tokenizer_is_reported(tmp_path: Path) -> None:
     video = write_ours(tmp_path, "video_tokenizer", 5)
     sentences = failures(check_agreement(video, foreign_folder("latent_actions"), foreign_folder("dynamics")))
@@ -187,6 +204,36 @@ def test_a_size_that_the_checkpoints_disagree_about_is_reported(tmp_path: Path) 
 def test_a_size_that_the_configs_state_otherwise_is_reported_with_the_fix(tmp_path: Path) -> None:
     (sentence,) = failures(check_agreement(*three_of_ours(tmp_path), {"n_actions": 16}))
     assert sentence == "n_actions is 8 in the checkpoints and 16 in the configs. Set it to 8"
+
+
+@pytest.mark.requirement("C4")
+def test_a_size_that_no_checkpoint_holds_fails_where_the_configs_state_it(tmp_path: Path) -> None:
+    video, latent, dynamics = (copy_foreign(tmp_path, stage, optimizer=False) for stage in FOREIGN_STEPS)
+    for folder, step in zip((video, latent, dynamics), FOREIGN_STEPS.values(), strict=True):
+        torch.save({"step": step}, folder / "state.pt")
+    sizes = FORK_SIZES | CODES["dynamics"]
+    assert failures(check_agreement(video, latent, dynamics, sizes)) == [
+        f"{name} is in none of the checkpoints; configs: {sizes[name]}"
+        for name in ("frame_size", "num_heads", "context_length")
+    ]
+    assert failures(check_agreement(video, latent, dynamics)) == []
+
+
+@pytest.mark.parametrize(("basis", "bins"), [([1], None), ([1, 4], 4), ([1, 4, 16], 4)])
+def test_the_bins_of_a_tokenizer_are_read_where_its_basis_has_them(basis: list[int], bins: int | None) -> None:
+    read = sizes_of_weights("video_tokenizer", {"quantizer.basis": torch.tensor(basis)})
+    assert read == ({} if bins is None else {"num_bins": (bins, "quantizer.basis[1]")})
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(1, "x0"), (3, "x0, x1, x2"), (4, "x0, x1, x2, …"), (5, "x0, x1, x2, …")]
+)
+def test_at_most_three_tensors_of_another_model_are_named(number: int, shown: str, tmp_path: Path) -> None:
+    weights = {f"x{index}": torch.ones(1) for index in range(number)}
+    ref = write_checkpoint(tmp_path, "dynamics", 1, model_state=weights, optim_state=optimizer_state(), state={})
+    assert why_unreadable({"dynamics": ref}) == (
+        f"dynamics_step_1 is of no TinyWorlds architecture that the embedded reference implements (tensors {shown})"
+    )
 
 
 def test_a_folder_that_is_no_valid_checkpoint_of_its_stage_is_refused() -> None:

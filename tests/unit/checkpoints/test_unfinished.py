@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,11 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.helpers.checkpoint_files import names_in, optimizer_state, write_ours
+from tests.helpers.required_tools import without
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.plain import tensor_bytes
 from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
@@ -142,7 +146,7 @@ def test_a_leftover_that_cannot_be_removed_does_not_stop_the_write(tmp_path: Pat
     (left / "file").touch()
     if os.getuid() == 0:
         if subprocess.run(["chattr", "+i", str(left / "file")], capture_output=True, check=False).returncode != 0:
-            pytest.skip("root can remove anything here: this file system has no immutable files")
+            without("immutable-files", "root can remove anything here: this file system has no immutable files")
     else:
         left.chmod(0o500)
     try:
@@ -154,6 +158,43 @@ def test_a_leftover_that_cannot_be_removed_does_not_stop_the_write(tmp_path: Pat
             subprocess.run(["chattr", "-i", str(left / "file")], check=True)
         else:
             left.chmod(0o700)
+
+
+def test_a_file_system_without_locks_is_written_to_and_its_leftovers_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    left = tmp_path / ".dynamics_step_3.tmp-77-0123abcd"
+    left.mkdir()
+    ref = write_ours(tmp_path, STAGE, 4)
+    assert verify_checkpoint(ref.path) == ref
+    assert names_in(tmp_path) == [left.name, "dynamics_step_4"]
+
+
+def test_a_folder_that_another_writer_holds_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between making the folder and locking it, another writer may lock it, to remove it as a leftover."""
+    make = Path.mkdir
+    held: list[int] = []
+
+    def make_and_hold(self: Path, *arguments: Any, **keywords: Any) -> None:
+        make(self, *arguments, **keywords)
+        if len(held) < limit:
+            held.append(os.open(self, os.O_RDONLY))
+            fcntl.flock(held[-1], fcntl.LOCK_EX)
+
+    monkeypatch.setattr(Path, "mkdir", make_and_hold)
+    limit = 2
+    with UnfinishedFolder(tmp_path / "dynamics_step_4") as folder:
+        taken = [one for one in tmp_path.iterdir() if one.samefile(folder)]
+    assert (len(held), len(taken)) == (2, 1)
+    limit = 10**9
+    with pytest.raises(OSError, match="temporary folders beside dynamics_step_4 vanish while they are made"):
+        UnfinishedFolder(tmp_path / "dynamics_step_4").__enter__()
+    for descriptor in held:
+        os.close(descriptor)
 
 
 @pytest.mark.requirement("S4")

@@ -69,7 +69,7 @@ def test_samples_of_one_worker_do_not_prove_two(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read"), ("[]\n", "line 1 is not a device sample"), ("{\n", "line 1 is not JSON")],
+    [(None, "cannot be read"), ("[]\n", "line 1 is not a device sample"), ("{\n", "line 1 is not a device sample")],
 )
 def test_a_file_that_holds_no_samples_is_named_with_the_fix(
     content: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.commands import REPOSITORY
+from tests.helpers.config_files import copy_profile, set_values
 from tests.helpers.data_files import write_h5
 from tinyworlds_gate.cli import doctor
 from tinyworlds_gate.cli.doctor import Check
@@ -209,6 +210,19 @@ def test_misaligned_settings_fail_with_the_rule(tmp_path: Path) -> None:
     checks = list(doctor.settings_and_data("mine", tmp_path))
     assert checks[0].status == "FAIL"
     assert "embed_dim" in checks[0].found
+
+
+@pytest.mark.requirement("C2", "C3")
+def test_configs_of_the_project_are_checked_as_a_run_checks_them(tmp_path: Path) -> None:
+    """Also where configs/ has no profile.yaml, as in a TinyWorlds checkout."""
+    copy_profile("baseline", tmp_path / "configs")
+    (tmp_path / "configs" / "profile.yaml").unlink()
+    assert next(iter(doctor.settings_and_data("smoke", tmp_path))).status == "OK"
+    set_values(tmp_path / "configs/dynamics.yaml", embed_dim=999, latent_actions_path="results/old/latent_actions")
+    wrong = [check.found for check in doctor.settings_and_data("smoke", tmp_path) if check.name == "settings"]
+    assert [sentence[:3] for sentence in wrong] == ["C2:", "C3:"]
+    assert "999" in wrong[0]
+    assert "results/old/latent_actions" in wrong[1]
 
 
 def test_the_exit_code_is_1_with_a_failed_check_and_0_without(

@@ -50,6 +50,9 @@ def test_a_stage_that_repeats_the_shared_value_agrees(folder: Path) -> None:
 def test_a_size_that_training_yaml_lacks_is_named(folder: Path) -> None:
     replace_line(folder / "training.yaml", "num_bins", "")
     assert "`num_bins` is missing in" in reason(folder, "C1")
+    append(folder / "dynamics.yaml", "num_bins: 4")
+    missing = f"`num_bins` is missing in {folder / 'training.yaml'}; add it there, all stages take it from there."
+    assert reason(folder, "C1") == missing
 
 
 @pytest.mark.requirement("C2")

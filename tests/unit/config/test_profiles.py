@@ -139,7 +139,7 @@ def test_the_scripts_can_read_every_profile(name: str) -> None:
     for stage in STAGE_SCHEMAS:
         run = load_stage_config(stage, folder / f"{stage}.yaml", folder / "training.yaml", [])
         assert run.stage == shipped(name).stages[stage]
-    assert load_inference_config(folder / "inference.yaml", []).inference.dataset == shipped(name).training.dataset
+    assert load_inference_config(folder / "inference.yaml", []).dataset == shipped(name).training.dataset
 
 
 def test_a_profile_is_found_by_folder_and_by_file(tmp_path: Path) -> None:
@@ -196,3 +196,26 @@ def test_paths_for_people_are_relative_inside_the_project_and_never_have_two_dot
     other.mkdir()
     assert display_path(project / "configs" / ".." / "a.yaml", project) == "a.yaml"
     assert display_path(project / ".." / "other" / "b.yaml", project) == str(other / "b.yaml")
+
+
+@pytest.mark.requirement("S2")
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ("min_unique_actions: 3", r"min_unique_actions=3 \(.*profile\.yaml\): 2 action codes .* have at most 2, so"),
+        ("min_action_entropy_nats: 0.7", r"min_action_entropy_nats=0\.7 .* have at most 0\.693, so that no model"),
+        ("min_action_entropy_nats: 0.69", None),
+    ],
+)
+def test_limits_that_no_model_could_meet_are_refused_at_the_start(
+    tmp_path: Path, limits: str, said: str | None
+) -> None:
+    folder = copy_profile("smoke", tmp_path / "configs/profiles/mine")
+    replace_line(folder / "training.yaml", "n_actions", "n_actions: 2")
+    latent = f"    latent_actions: {{continue_loss: 0.1, watch_loss: 0.15, {limits}}}"
+    replace_line(folder / "profile.yaml", "    latent_actions: {continue_loss", latent)
+    if said is None:
+        assert resolve_settings("mine", {}, project_root=tmp_path).training.n_actions == 2
+        return
+    with pytest.raises(ConfigError, match=said):
+        resolve_settings("mine", {}, project_root=tmp_path)

@@ -30,6 +30,8 @@ DYNAMICS = {"dynamics_checkpoint": "results/c/dynamics/checkpoints"}
         ({"train_stage": "dynamics", **VIDEO, **LATENT}, True),
         ({"train_stage": "none", **VIDEO, **LATENT, **DYNAMICS}, True),
         ({"train_stage": "none", "checkpoint_policy": "latest"}, True),
+        ({"train_stage": "dynamics", "checkpoint_policy": "latest"}, True),
+        ({"train_stage": "video_tokenizer", "checkpoint_policy": "latest"}, False),
     ],
 )
 def test_the_gate_is_requested_where_every_stage_is_trained_or_supplied(

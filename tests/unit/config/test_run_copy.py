@@ -5,6 +5,7 @@ pytest tests/unit/config/test_run_copy.py
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,28 @@ def test_the_copy_is_whole_and_resolves_to_the_same_settings(resolved: Settings,
     values = {key: entry["value"] for key, entry in resolved.table().items()}
     assert {key: entry["value"] for key, entry in again.table().items()} == values
     assert [path.name for path in kept.parent.iterdir()] == ["configs"]
+
+
+@pytest.mark.requirement("P1")
+def test_the_copy_reaches_the_disk_before_and_after_it_gets_its_name(
+    resolved: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        steps.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    def noted_rename(self: Path, target: Path) -> Path:
+        steps.append(f"rename to {target.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    copy_settings(resolved, tmp_path / "results" / "kept")
+    assert len(steps) == 2 * len(SETTINGS_FILES) + 2, "each file and its folder"
+    assert steps[-2:] == ["rename to kept", "results"]
 
 
 @pytest.mark.requirement("P1")

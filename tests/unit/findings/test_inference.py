@@ -9,7 +9,14 @@ import pytest
 from tests.helpers.finding_events import NOTHING, Event, by_id, ended, event, holds, journal, started
 from tinyworlds_gate.config.profile import RetryPlanConfig
 from tinyworlds_gate.findings.base import Finding, MissingFactError
-from tinyworlds_gate.findings.inference import agreement, gate_conditions, gate_passed, inference_run
+from tinyworlds_gate.findings.inference import (
+    agreement,
+    gate_conditions,
+    gate_passed,
+    inference_run,
+    objects,
+    strongest_baseline,
+)
 from tinyworlds_gate.findings.retraining import retraining
 
 NO_TRAINING = {"options.train_stage": {"value": "none", "source": "option --train-stage"}}
@@ -142,6 +149,14 @@ def test_a_run_that_did_not_retry_needs_no_second_draw() -> None:
     holds(gate_passed(expired), "PASS", "sentence of attempt 2")
 
 
+OWN_CRASHED = [
+    {"id": "G1.target", "verdict": "FAIL", "reason": "it ended with exit code 1"},
+    {"id": "G5.target", "verdict": "FAIL", "reason": "nothing was measured"},
+]
+OWN_ERROR_IS_LARGE = [
+    {"id": "G1.target", "verdict": "PASS", "reason": "exit code 0"},
+    {"id": "G5.target", "verdict": "FAIL", "reason": "0.05 is above 0.03"},
+]
 WITHIN = ("NOT-RUN", r"no occasion: the tokenizer's own reconstruction error 0\.0010 is within max_mse 0\.03")
 
 
@@ -225,6 +240,22 @@ WITHIN = ("NOT-RUN", r"no occasion: the tokenizer's own reconstruction error 0\.
         ),
         (
             journal(*attempt(1, "FAIL")),
+            {
+                "L8": ("FAIL", r"^the gate did not pass, 0 of 2 retries were used .*was not retrained again"),
+                "T5": ("NOT-RUN", "no occasion: nothing was retrained: it was due"),
+                "T7": WITHIN,
+            },
+        ),
+        (
+            journal(*attempt(1, "FAIL", conditions=OWN_CRASHED)),
+            {
+                "L8": ("FAIL", r"follows from G1: .*no retraining can mend it: it ended with exit code 1"),
+                "T5": ("NOT-RUN", "nothing was retrained: no retraining can mend it: it ended with exit code 1"),
+                "T7": WITHIN,
+            },
+        ),
+        (
+            journal(*attempt(1, "FAIL", conditions=OWN_ERROR_IS_LARGE)),
             {
                 "L8": ("FAIL", r"^the gate did not pass, 0 of 2 retries were used .*was not retrained again"),
                 "T5": ("NOT-RUN", "no occasion: nothing was retrained: it was due"),
@@ -332,6 +363,73 @@ def test_a_condition_that_the_journal_contradicts_is_invalid(id: str, changes: E
     missing = [one for one in judged["conditions"] if one["id"] != id]
     found = by_id(gate_conditions(journal(begun, done, {**judged, "conditions": missing}), 1))
     holds(found[id], "INVALID", f"has no condition {id}")
+
+
+@pytest.mark.requirement("G1", "G4", "G5")
+def test_a_condition_that_failed_stays_failed_where_the_journal_contradicts_it_too() -> None:
+    failed = [{"id": f"G{rule}", "verdict": "FAIL", "reason": f"no G{rule}"} for rule in range(1, 6)]
+    begun, done, judged = attempt(1, "FAIL", conditions=failed, thresholds={"max_mse": 0.001})
+    events = journal(begun, {**done, "exit_code": 3, "picture": None}, judged)
+    assert {one.verdict for one in gate_conditions(events, 1)} == {"FAIL"}
+
+
+ROWS = {"G6": (objects, "min_object_share", 0.9), "G8": (strongest_baseline, "require_skill_strongest", True)}
+
+
+@pytest.mark.requirement("G6", "G8")
+@pytest.mark.parametrize("id", ROWS)
+def test_a_row_that_a_profile_may_require_is_its_condition_in_the_last_verdict(id: str) -> None:
+    row, key, value = ROWS[id]
+
+    def judged(verdict: str, broken: tuple[str, ...] = (), number: int = 1) -> list[Event]:
+        states = {f"G{rule}": "FAIL" if f"G{rule}" in broken else "PASS" for rule in range(1, 6)} | {id: verdict}
+        conditions = [{"id": one, "verdict": state, "reason": f"{one} {state}"} for one, state in states.items()]
+        overall = "FAIL" if "FAIL" in states.values() else "PASS"
+        return attempt(number, overall, conditions=conditions, thresholds={key: value})
+
+    assert row(NOTHING) == Finding(id, "NOT-RUN", "inference was not run")
+    assert row(journal(*judged("PASS"))) == Finding(id, "PASS", f"{id} PASS")
+    assert row(journal(*judged("FAIL"))) == Finding(id, "FAIL", f"{id} FAIL")
+    assert row(journal(*judged("FAIL"), *judged("PASS", number=2))) == Finding(id, "PASS", f"{id} PASS")
+    assert row(journal(*judged("PASS", ("G5",)))) == Finding(id, "PASS", f"{id} PASS"), "it holds all the same"
+    assert row(journal(*judged("NOT-RUN", ("G5",)))) == Finding(id, "NOT-RUN", f"{id} NOT-RUN")
+    for broken, cause in ((("G5",), "G5"), (("G1",), "G1"), (("G1", "G5"), "G1")):
+        expected = Finding(id, "FAIL", f"follows from {cause}: {id} FAIL", follows_from=cause)
+        assert row(journal(*judged("FAIL", broken))) == expected
+    assert row(journal(*judged("FAIL", ("G2", "G3", "G4")))) == Finding(id, "FAIL", f"{id} FAIL")
+
+
+@pytest.mark.requirement("G6", "G8")
+def test_a_row_that_the_profile_does_not_require_has_no_occasion_and_shows_what_was_measured() -> None:
+    off = {"min_object_share": None, "require_skill_strongest": False}
+    for row in (objects, strongest_baseline):
+        for measures in (None, {}, {"objects": None, "skill_strongest": None, "skill_strongest_low": 0.1}):
+            found = row(journal(*attempt(1, thresholds=off, measures=measures)))
+            holds(found, "NOT-RUN", "^no occasion: the profile does not require it$")
+        for older in (attempt(1, thresholds=None), attempt(1, thresholds={})):
+            found = row(journal(*older))
+            holds(found, "NOT-RUN", "^no occasion: an older version took the verdict, which did not measure it$")
+    measured = {"skill_strongest": 0.391, "skill_strongest_low": 0.2, "strongest_baseline": "blend"}
+    found = strongest_baseline(journal(*attempt(1, thresholds=off, measures=measured)))
+    holds(found, "NOT-RUN", r"require it; measured: skill 0\.39 \(95 % interval from 0\.20\) against the blend$")
+    unseen = {"objects": {"no_occasion": "no object was seen"}}
+    found = objects(journal(*attempt(1, thresholds=off, measures=unseen)))
+    holds(found, "NOT-RUN", "the profile does not require it; no object was seen$")
+
+
+@pytest.mark.requirement("T5")
+def test_a_retraining_continues_from_the_newest_checkpoint_before_it() -> None:
+    def t5(*before: Event) -> Finding:
+        events = journal(*before, *attempt(1, "FAIL"), retrained(0, 5e-4), *attempt(2), *FINAL)
+        return by_id(retraining(events, RETRY, 0.03))["T5"]
+
+    holds(t5(ended("dynamics", updates=50)), "PASS", "1 retraining")
+    holds(t5(ended("dynamics")), "PASS", "1 retraining")  # an older journal does not record the updates
+    holds(t5(ended("dynamics", updates=80), ended("dynamics", updates=50)), "PASS", "1 retraining")
+    holds(t5(ended("video_tokenizer", updates=80)), "PASS", "1 retraining")
+    for updates in (49, 51):
+        said = f"retry 1 continued from update 50, but the newest dynamics checkpoint has {updates} updates"
+        holds(t5(ended("dynamics", updates=updates)), "FAIL", said)
 
 
 @pytest.mark.requirement("C4")

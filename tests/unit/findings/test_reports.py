@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import pytest
 
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.finding_events import NOTHING, Event, by_id, event, good_chunk, good_training, holds, journal
-from tests.helpers.journal_samples import SampleRun
+from tests.helpers.journal_samples import SampleRun, passing
 from tinyworlds_gate.config.shipped import shipped_values
-from tinyworlds_gate.findings.base import Finding, finding
+from tinyworlds_gate.findings.base import Finding, MissingFactError, finding
 from tinyworlds_gate.findings.preparation import config_alignment, git_history, profile_values
-from tinyworlds_gate.findings.reporting import RunFiles, artifacts, metric_analysis, plots
+from tinyworlds_gate.findings.reporting import RunFiles, artifacts, html_page, metric_analysis, plots
+from tinyworlds_gate.reports.model import load_record
+from tinyworlds_gate.reports.page import summary_html
+from tinyworlds_gate.reports.render import write_reports
 
 DYNAMICS = "dynamics"
 
@@ -88,6 +93,66 @@ def test_a_report_that_is_not_there_fails_itself_and_the_whole(tmp_path: Path) -
     holds(found["A7"], "PASS", r"inference_results_gt_vs_pred_\S+\.png is a whole PNG; 1 picture\(s\) in all")
     holds(found["H4"], "FAIL", "follows from A1: A1: .*train-to-inference-report.*the file does not exist; A5: ")
     assert (found["A1"].follows_from, found["H4"].follows_from, found["L10"].follows_from) == (None, "A1", "A1")
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
+    """A run with all its evidence, and its reports."""
+    run = passing(tmp_path_factory.mktemp("project"))
+    write_reports(run.root, run.folder)
+    return run
+
+
+def rows_without(run: SampleRun, name: str | None = None, **fields: Any) -> dict[str, Finding]:
+    """Judge the reports of a run whose last event of a name has other fields."""
+    events = copy.deepcopy(run.events)
+    if name is not None:
+        next(one for one in reversed(events) if one["event"] == name).update(fields)
+    return by_id(artifacts(events, RunFiles(run.root, run.folder)))
+
+
+@pytest.mark.requirement("L10", "H4")
+def test_reports_that_are_all_there_are_listed(reported: SampleRun) -> None:
+    found = rows_without(reported)
+    assert {one.verdict for one in found.values()} == {"PASS"}
+    holds(found["L10"], "PASS", "^A1, A2, A3, A5, A6, A4 exist$")
+    holds(found["H4"], "PASS", "^A1, A5, A2, A3 exist$")
+    assert found["L10"].evidence == "docs/action"
+    assert str(found["H4"].evidence).startswith("docs/action/train-to-inference-report-")
+
+
+@pytest.mark.requirement("L10", "H4", "A3")
+def test_an_analysis_that_is_switched_off_fails_the_default_and_not_the_step(reported: SampleRun) -> None:
+    reason = "switched off with --enable-wandb-analysis false"
+    off: Event = {"verdict": "NOT-RUN", "reason": reason, "plots": [], "json": None}
+    found = rows_without(reported, "wandb_analysis", **off)
+    holds(found["A3"], "NOT-RUN", "^switched off with --enable-wandb-analysis false$")
+    assert found["H4"] == Finding("H4", "FAIL", f"A3: {reason}")
+    holds(found["L10"], "PASS", "^A1, A2, A5, A6 exist$")
+    later = rows_without(reported, "wandb_analysis", **{**off, "reason": "the run stopped earlier"})
+    holds(later["H4"], "PASS", "^A1, A5, A2 exist$")
+    holds(later["L10"], "PASS", "^A1, A2, A5, A6 exist$")
+
+
+@pytest.mark.requirement("A8")
+def test_the_page_is_the_one_that_the_session_or_the_journal_names(reported: SampleRun, tmp_path: Path) -> None:
+    page = reported.folder / "page.html"
+    files = RunFiles(reported.root, reported.folder, page)
+    shown = page.relative_to(reported.root).as_posix()
+    page.unlink(missing_ok=True)
+    assert html_page(reported.events, files) == Finding("A8", "FAIL", f"{shown}: the page does not exist")
+    body = "".join(summary_html(load_record(reported.root, reported.folder), page.parent))
+    page.write_text(f"<html><title>{reported.run}</title><body>{body}</body></html>", encoding="utf-8")
+    whole = html_page(reported.events, files)
+    holds(whole, "PASS", r"page\.html opens, loads nothing and embeds 1 picture\(s\) of the last attempt$")
+    assert whole.evidence == shown
+    unnamed = [one for one in reported.events if one.get("id") != "A8"]
+    named = [*unnamed, event("report_written", id="A8", path=shown)]
+    assert html_page(named, replace(files, page=None)) == whole
+    with pytest.raises(MissingFactError, match="the path of the HTML page"):
+        html_page(unnamed, replace(files, page=None))
+    off = html_page(reported.events, replace(files, page_expected=False))
+    assert off == Finding("A8", "NOT-RUN", "by choice (-p no:html): pytest-html is switched off")
 
 
 def test_good_chunks_are_what_the_helpers_say() -> None:

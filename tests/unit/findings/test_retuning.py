@@ -161,3 +161,23 @@ def test_a_retune_that_gave_up_must_set_nothing() -> None:
     holds(by_id(retunes(journal(chunk, done, gave_up)))["T1"], "FAIL", "gave up, but changed batch_size_per_gpu 8 → 4")
     holds(by_id(retunes(journal(chunk, done, {**gave_up, "changes": {}})))["T1"], "PASS", "1 retune")
     holds(by_id(retunes(journal(planned)))["T1"], "FAIL", "follows no chunk of the journal")
+
+
+@pytest.mark.requirement("T1", "T4", "H7")
+def test_the_chunk_that_a_retune_was_made_for_is_the_stage_s_next_one() -> None:
+    chunk, done, planned, following = retuned(DYNAMICS, "out_of_memory")
+    between = [
+        event("interrupted", signal="SIGTERM"),
+        event("stage_gate", stage=DYNAMICS, decision="retune"),
+        started(8, TOKENIZER, params=vars(START)),
+    ]
+    holds(by_id(retunes(journal(chunk, done, planned, *between, following)))["T1"], "PASS", "1 retune")
+    wrong = started(2, DYNAMICS, params=vars(START))
+    said = r"chunk 2 \(dynamics\) after the retune after chunk 1 \(dynamics\) used batch_size_per_gpu 8, not 4"
+    holds(by_id(retunes(journal(chunk, done, planned, *between, wrong, following)))["T1"], "FAIL", said)
+    holds(by_id(retunes(journal(chunk, done, planned, *between)))["T1"], "PASS", "1 retune")
+    retrained = event("dynamics_retrain", retry=0, learning_rate=5e-4)
+    holds(by_id(retunes(journal(chunk, done, planned, retrained, wrong)))["T1"], "PASS", "1 retune")
+    of_tokenizer = retuned(TOKENIZER, "out_of_memory")[:3]
+    wrong = started(2, TOKENIZER, params=vars(START))
+    holds(by_id(retunes(journal(*of_tokenizer, retrained, wrong)))["T1"], "FAIL", "used batch_size_per_gpu 8, not 4")

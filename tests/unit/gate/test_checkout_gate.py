@@ -24,6 +24,7 @@ from tinyworlds_gate.gate.checkout_gate import (
     judge_target,
     of_one_code,
     stated_error,
+    unmendable_by_training,
 )
 from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.verdict import GateVerdict
@@ -34,7 +35,7 @@ from tinyworlds_gate.targets.log_lines import InferenceLines, inference_lines, r
 ORIGINAL, FORK = CAPABILITIES["tinyworlds"], CAPABILITIES["tinyworlds-fork"]
 REAL_LOG = TEST_DATA / "foreign_run/logs/inference.log"
 PATHS = {stage: f"/c/results/run/{stage}/checkpoints/{stage}_step_9" for stage in STAGES}
-GOOD = InferenceLines(PATHS, 4, 4, True, 0.02, 0.01)
+GOOD = InferenceLines(PATHS, 4, True, 0.02, 0.01)
 """Two context frames and two generated ones: the error over all is half of the generated one's."""
 
 
@@ -67,7 +68,13 @@ def test_a_good_inference_passes_with_a_condition_for_each_of_g1_to_g5() -> None
 @pytest.mark.parametrize(
     ("changes", "id", "verdict", "said"),
     [
-        ({"exit_code": 1}, "G1", "FAIL", "ended with exit code 1"),
+        ({"exit_code": 1}, "G1", "FAIL", "ended with exit code 1; its log names no exception"),
+        (
+            {"exit_code": 1, "error": "AttributeError: no attribute x (at utils/inference_utils.py:110)"},
+            "G1",
+            "FAIL",
+            r"ended with exit code 1; AttributeError: no attribute x \(at utils/inference_utils.py:110\)",
+        ),
         ({"exit_code": None}, "G1", "FAIL", "inference was ended"),
         ({"shown_checkpoints": {}}, "G2", "FAIL", "does not show which video_tokenizer checkpoint it used"),
         (
@@ -195,7 +202,9 @@ def test_a_tensor_that_our_models_have_no_place_for_is_reported(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"transformer.blocks.0.ffn.experts.0.w_v.weight": (2, 2)}, "has mixture-of-experts blocks"),
+        ({"transformer.blocks.0.moe.experts.0.w_v.weight": (2, 2)}, "has mixture-of-experts blocks"),
+        ({"transformer.blocks.0.ffn.experts.0.w_v.lora": (2, 2)}, "has mixture-of-experts blocks"),
+        ({"transformer.blocks.0.cross_attn.q_norm.weight": (2,)}, "has normalised queries and keys"),
         (None, "is of no TinyWorlds architecture that the embedded reference implements"),
     ],
 )
@@ -233,3 +242,19 @@ def test_an_inference_that_accepts_no_checkpoint_folder_fails_with_that_reason()
     can = dataclasses.replace(ORIGINAL, takes_checkpoint_folders=False)
     judged = judge_target(evidence(exit_code=1), can, 0.05)
     assert "ended with exit code 1; its code accepts no checkpoint folder" in judged.sentence
+
+
+@pytest.mark.requirement("T5")
+def test_training_mends_an_error_that_is_too_large_and_nothing_else_of_the_checkouts_own_inference() -> None:
+    large = judge_target(evidence(), FORK, 0.001)
+    assert (large.verdict, unmendable_by_training(large.conditions)) == ("FAIL", None)
+    assert unmendable_by_training(judge_target(evidence(), FORK, 0.03).conditions) is None
+    followed_random = dataclasses.replace(GOOD, random_actions=2)
+    for changes, said in (
+        ({"exit_code": 1}, "ended with exit code 1"),
+        ({"picture": None, "picture_problem": "none is new"}, "left no picture"),
+        ({"shown_checkpoints": {**PATHS, "dynamics": "/c/other"}}, "but this run chose"),
+        ({"lines": followed_random}, "followed random actions"),
+    ):
+        reason = unmendable_by_training(judge_target(evidence(**changes), FORK, 0.001).conditions)
+        assert said in str(reason)

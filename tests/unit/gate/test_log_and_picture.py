@@ -11,14 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.helpers.commands import TEST_DATA
-from tinyworlds_gate.gate.evidence import (
-    InferenceLog,
-    check_new_picture,
-    existing_pictures,
-    parse_inference_log,
-    read_inference_log,
-)
+from tinyworlds_gate.gate.evidence import check_new_picture, existing_pictures
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.targets.log_lines import InferenceLines, inference_lines, read_log
 
 REAL_LOG = TEST_DATA / "foreign_run" / "logs" / "inference.log"
 NAME = "inference_results_gt_vs_pred_2026_01_02_03_04_05.png"
@@ -29,13 +24,14 @@ def test_the_log_of_a_tinyworlds_fork_is_read_through_its_progress_bars() -> Non
     assert b"\r" in REAL_LOG.read_bytes()
     steps = {"video_tokenizer": 1099, "latent_actions": 299, "dynamics": 899}
     expected = {stage: f"results/tinyworlds_fork/{stage}/checkpoints/{stage}_step_{steps[stage]}" for stage in STAGES}
-    assert read_inference_log(REAL_LOG) == InferenceLog(expected, frames_inferred=4, has_stats=True, mse=0.035746)
+    found = inference_lines(read_log(REAL_LOG))
+    assert (found.checkpoints, found.frames_inferred, found.has_stats, found.mse) == (expected, 4, True, 0.035746)
 
 
 def test_a_log_with_bytes_that_are_no_text_is_read_around_them(tmp_path: Path) -> None:
     log = tmp_path / "inference.log"
     log.write_bytes(b"\xff\xfe\x80 noise\n" + REAL_LOG.read_bytes().replace(b"A/B Test", b"A\xc3\x28B"))
-    assert read_inference_log(log) == read_inference_log(REAL_LOG)
+    assert inference_lines(read_log(log)) == inference_lines(read_log(REAL_LOG))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"Traceback (most recent call last):\nKeyError: 'x'\n"])
@@ -43,30 +39,30 @@ def test_a_log_without_markers_states_nothing(tmp_path: Path, content: bytes | N
     log = tmp_path / "inference.log"
     if content is not None:
         log.write_bytes(content)
-    assert read_inference_log(log) == InferenceLog({}, frames_inferred=0, has_stats=False, mse=None)
+    assert inference_lines(read_log(log)) == InferenceLines()
 
 
 def test_a_marker_behind_a_carriage_return_counts_as_a_line_of_its_own() -> None:
-    found = parse_inference_log("loading 10%\rloading 100%\rInferring frame 1/2\r\nInference stats:\r\n")
+    found = inference_lines("loading 10%\rloading 100%\rInferring frame 1/2\r\nInference stats:\r\n")
     assert (found.frames_inferred, found.has_stats) == (1, True)
 
 
 def test_markers_in_the_middle_of_a_line_are_prose() -> None:
     text = "see 'Using dynamics checkpoint: x' and 'Inferring frame 1/2' and 'Mean Squared Error (GT vs Pred): 0.01'\n"
-    assert parse_inference_log(text) == InferenceLog({}, frames_inferred=0, has_stats=False, mse=None)
+    assert inference_lines(text) == InferenceLines()
 
 
 def test_the_error_with_context_of_the_fork_is_never_taken_for_the_gates() -> None:
     line = "Mean Squared Error (GT vs Pred, full_with_context): 0.001\n"
-    assert parse_inference_log(line).mse is None
-    assert parse_inference_log("Mean Squared Error (GT vs Pred): 0.05\n" + line).mse == 0.05
+    assert inference_lines(line).mse is None
+    assert inference_lines("Mean Squared Error (GT vs Pred): 0.05\n" + line).mse == 0.05
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("1e-3", 1e-3), ("inf", math.inf), ("nan", math.nan), ("tensor(0.02)", math.nan)]
 )
 def test_the_error_is_a_number_or_nan(text: str, expected: float) -> None:
-    found = parse_inference_log(f"Mean Squared Error (GT vs Pred): {text}\n").mse
+    found = inference_lines(f"Mean Squared Error (GT vs Pred): {text}\n").mse
     assert found == pytest.approx(expected, nan_ok=True)
 
 
@@ -75,13 +71,13 @@ def test_the_last_of_several_errors_and_checkpoints_counts() -> None:
         f"Using dynamics checkpoint: {path}\nMean Squared Error (GT vs Pred): {mse}\n"
         for path, mse in (("a b/dynamics_step_1", 0.5), ("c/dynamics_step_2", 0.25))
     )
-    found = parse_inference_log(text)
+    found = inference_lines(text)
     assert (found.checkpoints, found.mse) == ({"dynamics": "c/dynamics_step_2"}, 0.25)
 
 
 def test_a_path_with_spaces_is_kept_whole() -> None:
     text = "Using dynamics checkpoint: my runs/dynamics_step_1  \n"
-    assert parse_inference_log(text).checkpoints == {"dynamics": "my runs/dynamics_step_1"}
+    assert inference_lines(text).checkpoints == {"dynamics": "my runs/dynamics_step_1"}
 
 
 def write_picture(path: Path) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from tests.helpers.commands import REPOSITORY
 from tests.helpers.gate_evidence import CHECKPOINTS, evidence, log, measures
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.config.thresholds import GateThresholds
+from tinyworlds_gate.gate.attempt_record import inference_evidence
 from tinyworlds_gate.gate.conditions import Condition
+from tinyworlds_gate.gate.evidence import Measured, PictureCheck
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference, judge_measures
 from tinyworlds_gate.names import FAIL, FINAL, INVALID, PASS
@@ -23,6 +27,8 @@ STRICT = GateThresholds(
     max_mse=0.03,
     require_mse_upper=True,
     require_skill=True,
+    require_skill_strongest=True,
+    min_object_share=0.9,
     require_upper_below_mean_frame=True,
     min_delta_psnr_db=1.0,
     min_action_codes=3,
@@ -40,6 +46,8 @@ ALL_IDS = [
     "G5.interval",
     "G5.mean_frame",
     "G5.skill",
+    "G6",
+    "G8",
     "G5.control",
     "G5.codes",
 ]
@@ -103,7 +111,7 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
     (
         "G5",
         FAIL,
-        {"measures": measures(mse=0.05, copy_last=0.1, mean_frame=0.2, random_actions=0.2)},
+        {"measures": measures(mse=0.05, copy_last=0.1, mean_frame=0.2, random_actions=0.2, blend=0.09)},
         "the rollout error 0.0500 is above the limit 0.03: the generated frames are too far .*last frame scores 0.1000",
     ),
     (
@@ -127,7 +135,7 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
     (
         "G5.interval",
         FAIL,
-        {"measures": measures(mse=0.0295, copy_last=0.1, random_actions=0.2)},
+        {"measures": measures(mse=0.0295, copy_last=0.1, random_actions=0.2, blend=0.09)},
         "the upper end 0.03.* is not within the limit 0.03: on other clips the error may well lie above it",
     ),
     (
@@ -141,6 +149,24 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
         FAIL,
         {"measures": measures(copy_last=0.0101)},
         r"skill is 0.01 .*, -0\.\d\d, must be above 0",
+    ),
+    (
+        "G8",
+        FAIL,
+        {"measures": measures(blend=0.0101)},
+        r"skill is 0.01 against the strongest .*, the blend \(0.0101\), but the lower end .* -0\.\d\d, must be above 0",
+    ),
+    (
+        "G8",
+        FAIL,
+        {"measures": measures(blend=0.009)},
+        r"the rollout error 0.0100 is above that of the strongest .*, the blend \(0.0090\): the model predicts worse",
+    ),
+    (
+        "G8",
+        INVALID,
+        {"measures": replace(measures(), skill_strongest=None)},
+        "the predictions that need no model were not computed",
     ),
     (
         "G5.control",
@@ -262,8 +288,9 @@ def test_the_log_may_round_to_eight_decimals() -> None:
 def test_a_pass_says_what_was_measured_against_what() -> None:
     found = judge_inference(evidence(), ERROR_ONLY)
     assert found.sentence.startswith("PASS: the strict autoregressive rollout error 0.0100 (95 % interval 0.0")
-    assert "on 8 held-out clips is at most 0.03; that is better than copying the last frame (0.0200, skill 0.50)." in (
-        found.sentence
+    assert (
+        "on 8 held-out clips is at most 0.03; that is better than copying the last frame (0.0200, skill 0.50), and "
+        "better than the strongest prediction without a model, the blend (0.0180, skill 0.44 from 0." in found.sentence
     )
 
 
@@ -419,6 +446,7 @@ def test_the_thresholds_of_every_shipped_profile_reach_the_verdict() -> None:
     assert found["longrun"].require_skill
     assert found["smoke"].require_upper_below_mean_frame
     assert not found["smoke"].require_skill
+    assert found["longrun"].require_skill_strongest
 
 
 @pytest.mark.requirement("S5")
@@ -426,11 +454,15 @@ def test_the_long_run_profiles_ask_for_all_that_the_gate_knows() -> None:
     for name in ("baseline", "longrun"):
         thresholds = resolve_settings(name, {}, project_root=REPOSITORY).profile.thresholds
         assert (thresholds.require_mse_upper, thresholds.require_skill) == (True, True), name
+        assert thresholds.require_skill_strongest, name
+        assert thresholds.min_object_share == 0.9, name
         assert (thresholds.min_delta_psnr_db, thresholds.min_action_codes) == (0.5, 3), name
         assert thresholds.describe() == (
             "a rollout error of at most 0.03; the upper end of its 95 % interval at most 0.03 too; "
             "the upper end of its 95 % interval below the error of always answering the mean frame; "
             "the lower end of the skill's 95 % interval above 0 (better than copying the last frame); "
+            "the same against the strongest prediction that needs no model (G8); "
+            "at least 90 % of the small moving objects found in their place (G6); "
             "random actions worse by at least 0.5 dB; at least 3 action codes in use; clips of at least 20 episodes"
         ), name
 
@@ -476,3 +508,39 @@ def test_asking_for_more_never_turns_a_failure_into_a_pass(
 
     stricter = tuple(one or other for one, other in zip(loose, more, strict=True))
     assert not (judged(loose) == FAIL and judged(stricter) == PASS)
+
+
+@pytest.mark.requirement("G5")
+def test_a_game_of_two_moves_needs_both_codes_and_no_third() -> None:
+    rule = error_and(min_action_codes=3)
+    both = replace(measures(codes=2), action_shares=[0.5, 0.5])
+    assert judge_inference(evidence(measures=both), rule).verdict == PASS
+    one = replace(measures(codes=1), action_shares=[1.0, 0.0])
+    found = judge_inference(evidence(measures=one), rule)
+    assert found.verdict == FAIL
+    assert "1 of the 2 action codes are in use, and all of them are required" in found.sentence
+
+
+@pytest.mark.requirement("G1")
+def test_a_failed_process_is_reported_with_the_error_that_its_log_shows(tmp_path: Path) -> None:
+    said = judge_inference(evidence(exit_code=3, error="frames.h5: no such file"), ERROR_ONLY).sentence
+    assert "ended with exit code 3, so its work is not done: frames.h5: no such file" in said
+    path = tmp_path / "inference.log"
+    path.write_text("Inferring frame 1/4\n[inference] error: data/frames.h5 is damaged; run again\n")
+    found = inference_evidence(
+        exit_code=3,
+        log=path,
+        expected_checkpoints=CHECKPOINTS,
+        checkpoints={stage: tmp_path / stage for stage in CHECKPOINTS},
+        picture=PictureCheck(None, "none"),
+        found=Measured(None, problem="none"),
+        draw=1,
+        drawn_starts=None,
+    )
+    assert found.error == "data/frames.h5 is damaged; run again"
+
+
+@pytest.mark.requirement("G5")
+def test_one_step_feeds_nothing_back_and_is_not_called_strict() -> None:
+    found = judge_inference(evidence(measures=replace(measures(), generation_steps=1)), ERROR_ONLY)
+    assert found.sentence.startswith("PASS: the one-step (no frame is fed back, so it is not strict) rollout error")

@@ -116,6 +116,7 @@ def test_a_crash_is_a_runtime_error(name: str) -> None:
         summary((-15, 10), (-9, 11), said=CLOSING),
         # Rank 0 lost its peer and raised before torchrun looked.
         summary((-9, 11), (1, 10), said=PEER_GONE),
+        summary((-6, 10), (-9, 11), said=PEER_GONE),
         summary((-9, 11), (-6, 10), said=f"terminate called after throwing an instance of ...\n{PEER_GONE}"),
         "torch.distributed.elastic.multiprocessing.api.SignalException: Process 9 got signal: 15",
         "torch.distributed.elastic.multiprocessing.api.SignalException: Process 9 got signal: Signals.SIGTERM",
@@ -135,7 +136,16 @@ def test_a_worker_or_launcher_ended_from_outside_was_killed(log: str) -> None:
         summary((-9, 10), (1, 11), said=f"{CLOSING}\nUnable to shutdown process 10 via SIGTERM, forcefully exiting"),
         summary((-15, 10), (1, 11)),
         summary((1, 10), (1, 11), said=PEER_GONE),
+        # The worker that torchrun closed lost its peer as well.
+        summary((-15, 10), (1, 11), said=f"{CLOSING}\n{PEER_GONE}"),
+        summary((-9, 10), (-6, 11), said=f"{CLOSING}\n{PEER_GONE}"),
+        # A crash that is no abort comes from the worker itself, although its peer was lost too.
+        *(summary((-9, 10), (number, 11), said=PEER_GONE) for number in (-11, -7, -8, -4)),
+        # An abort without a lost peer is the worker's own.
+        summary((-9, 10), (-6, 11)),
         summary((-6, 10)),
+        # The summary of an earlier launch, which a worker has printed.
+        summary((-9, 5)) + summary((1, 11)),
     ],
 )
 def test_a_worker_that_torchrun_ended_after_another_failed_was_not_killed(log: str) -> None:
@@ -145,6 +155,20 @@ def test_a_worker_that_torchrun_ended_after_another_failed_was_not_killed(log: s
 @pytest.mark.requirement("T1")
 def test_a_memory_exception_is_out_of_memory_also_when_its_worker_was_killed_in_the_end() -> None:
     assert cause(summary((-9, 11), said="torch.OutOfMemoryError: CUDA out of memory.")) == "out_of_memory"
+
+
+@pytest.mark.requirement("T1", "T6")
+def test_a_shell_s_exit_code_for_an_outside_signal_is_that_signal() -> None:
+    assert [cause(code=128 + number) for number in (2, 9, 15)] == ["killed"] * 3
+    assert cause(code=137, kills=1) == "out_of_memory"
+    assert [cause(code=code) for code in (2, 9, 15, 128)] == ["runtime_error"] * 4
+
+
+@pytest.mark.requirement("T6")
+def test_the_last_of_two_launchers_that_were_signalled_counts() -> None:
+    said = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 9 got signal: "
+    assert cause(f"{said}15\n{said}6\n") == "runtime_error"
+    assert cause(f"{said}6\n{said}15\n") == "killed"
 
 
 def test_exit_zero_is_ok_whatever_the_log_says() -> None:

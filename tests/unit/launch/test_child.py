@@ -42,7 +42,7 @@ def run(tmp_path: Path, code: str, *, deadline_s: float = 30.0) -> ChildResult:
 def test_a_child_that_succeeds_reports_its_exit_time_and_log(tmp_path: Path) -> None:
     result = run(tmp_path, "import os, sys; print('out'); print('err', file=sys.stderr); print(os.getcwd())")
     assert result.ok
-    assert (result.exit_code, result.signal, result.timed_out, result.leftovers) == (0, None, False, ())
+    assert (result.exit_code, result.signal, result.stopped, result.leftovers) == (0, None, None, ())
     assert set(result.log_tail) == {"out", "err", str(tmp_path)}
     assert result.wall_s > 0
 
@@ -56,10 +56,29 @@ def test_an_exit_code_and_a_signal_are_distinguished(tmp_path: Path) -> None:
 
 def test_a_child_past_its_deadline_is_ended(tmp_path: Path) -> None:
     result = run(tmp_path, "import time; print('begun', flush=True); time.sleep(60)", deadline_s=0.5)
-    assert result.timed_out
+    assert result.stopped
     assert not result.ok
     assert result.stopped == "it ran longer than 0.5 s"
     assert not is_running(result.pid)
+
+
+@pytest.mark.parametrize("missing", ["no pidfd_open in Python", "refused by the kernel"])
+def test_without_pidfd_a_child_is_waited_for_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    def refuse(pid: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    if missing == "refused by the kernel":
+        monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    else:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+    finished = run(tmp_path, "import time; time.sleep(0.3); raise SystemExit(5)")
+    assert (finished.exit_code, finished.stopped, finished.log_tail) == (5, None, ())
+    stopped = run(tmp_path, "import time; time.sleep(60)", deadline_s=0.3)
+    assert stopped.stopped == "it ran longer than 0.3 s"
+    assert 0.3 <= stopped.wall_s < 10
+    assert not is_running(stopped.pid)
 
 
 def test_leftover_processes_of_a_child_are_ended_and_recorded(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_crash_is_reported_with_its_last_lines(tmp_path: Path) -> None:
     result = chunk(target)
     assert (result.exit_code, result.cause) == (1, "runtime_error")
     assert result.workers[0].steps is None
-    assert result.journal_fields()["log_tail"] == list(result.log_tail)
+    assert result.journal_fields()["log_tail"] == result.log_tail
     assert "ValueError: the loss is nan" in failure_text(result)
 
 

@@ -23,7 +23,6 @@ def failed(*lines: str, code: int | None = 1, name: str | None = None, stopped: 
             exit_code=code,
             signal=name,
             wall_s=12.34,
-            timed_out=stopped is not None,
             pid=7,
             log=Path("results/a/logs/chunk_001_dynamics.log"),
             log_tail=tuple(text.splitlines()),

@@ -236,7 +236,7 @@ def test_a_result_holds_the_workers_and_the_most_memory_of_all_nodes(tmp_path: P
     merged = merge_results(chunk(tmp_path), [end()], "node 0 (host-a)")
     assert [worker.rank for worker in merged.workers] == [0, 1]
     assert merged.peak_gpu_mem_gib == 4.0
-    assert merged.journal_fields()["nodes"] == [asdict(end())]
+    assert merged.journal_fields()["nodes"] == (end(),)
 
 
 def test_evidence_is_read_back_and_incomplete_evidence_is_none(tmp_path: Path) -> None:

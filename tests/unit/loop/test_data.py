@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -216,3 +217,35 @@ def test_a_missing_file_is_reported_with_its_fix(tmp_path: Path) -> None:
     (tmp_path / "frames.h5").unlink()
     with pytest.raises(DataError, match=r"frames\.h5: there is no such file; .* fix: run"):
         prepare_data(made.context)
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    ("kind", "true_episodes", "stage", "refused"),
+    [
+        ("longrun", True, "all", "lie in 2 episodes, but the gate requires at least 5 .* no model could pass"),
+        (
+            "smoke",
+            False,
+            "all",
+            r"lie in 2 pseudo-episodes \(.* no `episode`\).* blocks of at least 7 frames as pseudo-",
+        ),
+        ("smoke", True, "all", None),
+        ("smoke", False, "none", None),
+    ],
+)
+def test_clips_of_too_few_episodes_are_refused_before_a_training_that_could_not_pass(
+    tmp_path: Path, kind: str, true_episodes: bool, stage: str, refused: str | None
+) -> None:
+    made = project(tmp_path, train_stage=stage)
+    profile = made.context.settings.profile
+    made.context.settings = replace(made.context.settings, profile=profile.model_copy(update={"kind": kind}))
+    if not true_episodes:
+        with h5py.File(tmp_path / "frames.h5", "r+") as file:
+            del file["episode"]
+    if refused is not None:
+        with pytest.raises(TooFewClipsError, match=refused):
+            prepare_data(made.context)
+        return
+    prepare_data(made.context)
+    assert made.events("dataset_ready")

@@ -86,7 +86,9 @@ def name_of(choice: Choice) -> str | None:
 def test_without_any_run_a_new_one_begins(tmp_path: Path) -> None:
     choice = chosen(tmp_path, seed=3)
     assert name_of(choice) is None
-    assert choice.messages == ["no earlier run of this kind was started with these options (--seed 3): a new one begins"]
+    assert choice.messages == [
+        "no earlier run of this kind was started with these options (--seed 3): a new one begins"
+    ]
 
 
 @pytest.mark.requirement("H7")

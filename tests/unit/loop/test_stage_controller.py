@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.helpers.checkpoint_files import names_in, write_ours
-from tests.helpers.fake_stages import FakeProject, fake_project
+from tests.helpers.fake_stages import RUN, FakeProject, fake_project
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.findings.training import absolute_steps, chunk_checkpoints, degraded
 from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.loop.stage_controller import StageController, StageResult
@@ -87,6 +88,44 @@ def test_out_of_memory_halves_the_batch_and_the_span_goes_on_from_its_newest_che
     assert [event["measures"]["updates"] for event in project.events("stage_gate")] == [4, 4]
     assert project.events("chunk_started")[1]["param_sources"]["batch_size_per_gpu"] == "retune T1"
     assert absolute_steps(project.context.journal.events()).verdict == "PASS"
+
+
+@pytest.mark.requirement("S4", "H7")
+def test_a_try_without_its_evidence_takes_only_the_last_update_again(tmp_path: Path) -> None:
+    project = fake_project(tmp_path, TOKENIZER, chunk=8, steps=[6, 7])
+    project.plan(TOKENIZER, {"save_at": 6, "no_picture": True}, {})
+    assert train(project, TOKENIZER).verdict == "PASS"
+    spans = [(event["start_update"], event["end_update"]) for event in project.events("chunk_started")]
+    assert spans == [(0, 8), (7, 8)]
+    assert project.lives(TOKENIZER)[1]["checkpoint"].endswith("video_tokenizer_step_6")
+
+
+@pytest.mark.requirement("H7", "S4")
+def test_a_chunk_whose_harness_died_goes_on_before_its_last_update(tmp_path: Path) -> None:
+    """The checkpoint of the last update may be there, its other evidence is lost: that update is taken again."""
+    project = fake_project(tmp_path, TOKENIZER, chunk=8, steps=[7])
+    for step in (5, 6, 7):
+        write_ours(project.context.layout.checkpoints(TOKENIZER), TOKENIZER, step, manifest={"run": RUN})
+    started = {"stage": TOKENIZER, "chunk": 1, "start_update": 0, "end_update": 8}
+    cut = [project.context.journal.append("chunk_started", **started)]
+    result = StageController(project.context, TOKENIZER, {}).train(8, so_far=cut)
+    assert result.verdict == "PASS", result.reason
+    (closed, _) = project.events("chunk_finished")
+    assert (closed["cause"], closed["continue_from"]["step"]) == ("interrupted", 6)
+    assert project.lives(TOKENIZER)[0]["checkpoint"].endswith("video_tokenizer_step_6")
+    assert project.events("retune") == []
+
+
+@pytest.mark.requirement("H6", "T6", "H8")
+@pytest.mark.parametrize(
+    ("verdict", "usable"), [("PASS", True), ("DEGRADED", True), ("NOT-RUN", True), ("FAIL", False), ("INVALID", False)]
+)
+def test_weights_of_a_stage_that_failed_or_whose_devices_are_unproven_are_not_built_on(
+    tmp_path: Path, verdict: str, usable: bool
+) -> None:
+    checkpoint = CheckpointRef(TOKENIZER, 7, tmp_path, "0" * 64, 1)
+    assert StageResult(TOKENIZER, verdict, "", 8, checkpoint).usable is usable
+    assert not StageResult(TOKENIZER, verdict, "", 0, None).usable
 
 
 @pytest.mark.requirement("T1", "H8")

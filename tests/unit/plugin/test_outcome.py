@@ -72,6 +72,7 @@ def loop(
         problem_is_missing_evidence=too_few_clips,
         problem=problem,
         stages_failed=lambda: stages,
+        results={},
         degraded=degraded,
     )
     return cast(ClosedLoop, plain)

@@ -149,3 +149,16 @@ def test_rows_are_replaced_and_a_broken_one_stays(session: pytest.RunResult, pyt
         "test_rows.py::test_row[L2]",
         "test_rows.py::test_row[H5]",
     ]
+
+
+@pytest.mark.requirement("H5")
+def test_a_row_that_follows_from_one_without_a_test_in_the_session_fails_its_own_test(
+    run: RowRun, pytester: pytest.Pytester
+) -> None:
+    """`-k H5` leaves out the test of L2, from which H5 follows."""
+    pytester.makeini("[pytest]\nmarkers =\n    requirement(id): an ID\n")
+    pytester.makeconftest(CONFTEST.format(root=str(run.root), run=run.run, found=PASSED))
+    pytester.makepyfile(test_rows=SUITE)
+    alone = pytester.runpytest_subprocess("-k", "H5", "--html=page.html", "--self-contained-html")
+    alone.assert_outcomes(failed=1, deselected=5)
+    alone.stdout.fnmatch_lines(["FAILED test_rows.py::test_row[[]H5[]] - H5 FAIL at the session's end*"])

@@ -18,6 +18,7 @@ from tests.helpers import journal_samples as samples
 from tests.helpers.journal_samples import SAMPLES, STAMP, SampleRun
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.reports.render import write_reports
+from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 HOSTILE = "a | b `c` <script>alert(1)</script> *x* [y](http://e.invalid) ``` \n# not a heading\n| --- |"
 SECRET = "hf_" + "Zq8kT2vLwX9" * 3
@@ -336,7 +337,7 @@ def test_json_beside_a_report_holds_the_numbers_of_the_journal(tmp_path: Path) -
     gate = next(event for event in run.events if event["event"] == "gate_verdict")
     assert data["measures"] == gate["measures"]
     assert data["run"] == run.run
-    assert len(data["requirements"]) == len({row["id"] for row in data["requirements"]}) == 56
+    assert len(data["requirements"]) == len({row["id"] for row in data["requirements"]}) == len(REQUIREMENTS)
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:

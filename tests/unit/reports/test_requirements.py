@@ -28,7 +28,8 @@ def test_the_table_holds_the_ids_of_the_specification_in_its_groups() -> None:
         pytest.skip("../shared/spec/closed-loop.md is not there")
     text = SPECIFICATION.read_text(encoding="utf-8")
     ids = re.findall(r"^\| ([A-Z]\d+) \|", text, flags=re.MULTILINE)
-    assert sorted(ids) == sorted(REQUIREMENTS)
+    to_build = re.findall(r"^\| \*\*([A-Z]\d+)\*\* \|", text, flags=re.MULTILINE)
+    assert set(ids) <= set(REQUIREMENTS) <= {*ids, *to_build}
 
 
 def test_every_requirement_has_a_group_and_one_short_sentence() -> None:
@@ -36,4 +37,4 @@ def test_every_requirement_has_a_group_and_one_short_sentence() -> None:
         assert key[0] in GROUPS
         assert text.endswith(".")
         assert len(text) <= 110, key
-    assert len(set(REQUIREMENTS.values())) == len(REQUIREMENTS) == 56
+    assert len(set(REQUIREMENTS.values())) == len(REQUIREMENTS)

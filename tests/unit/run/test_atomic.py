@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from tinyworlds_gate.run.atomic import atomic_path, atomic_write, publish, write_synced
+from tinyworlds_gate.run.atomic import atomic_path, atomic_write, publish, write_all, write_synced
 from tinyworlds_gate.run.paths import set_aside, unused_path
 
 
@@ -54,12 +56,50 @@ def test_file_then_rename_then_folder_reach_the_disk(tmp_path: Path, monkeypatch
     steps.clear()
     atomic_write(tmp_path / "status", "x", durable=False)
     assert steps == ["rename to status"]
+    steps.clear()
+    with atomic_path(tmp_path / "status", durable=False) as temporary:
+        temporary.write_text("x")
+    assert steps == ["rename to status"]
+    for write in (write_by_default, lambda path: atomic_write(path, "x")):
+        steps.clear()
+        write(tmp_path / "report")
+        part = f".report.{os.getpid()}.part"
+        assert steps == [f"fsync {part}", "rename to report", f"fsync {tmp_path.name}"]
+    steps.clear()
+    write_synced(tmp_path / "new", b"x")
+    assert steps == ["fsync new"]
+
+
+def write_by_default(path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("x")
 
 
 def test_a_synced_file_is_new(tmp_path: Path) -> None:
     write_synced(tmp_path / "a", b"first")
     with pytest.raises(FileExistsError):
         write_synced(tmp_path / "a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+
+
+class TakesLittle(FileIO):
+    """Takes nothing at its first write, as a full pipe does, and at most three bytes at every other one."""
+
+    refused = False
+
+    def write(self, data: Any) -> int:
+        if not self.refused:
+            self.refused = True
+            return cast(int, None)
+        return super().write(data[:3])
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 8])
+def test_all_bytes_are_written_though_the_file_takes_few_at_a_time(size: int, tmp_path: Path) -> None:
+    data = bytes(range(size))
+    with TakesLittle(tmp_path / "a", "w") as file:
+        write_all(file, data)
+    assert (tmp_path / "a").read_bytes() == data
 
 
 def test_the_first_unused_name_is_taken(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ pytest tests/unit/run/test_journal.py
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -156,6 +158,37 @@ def test_a_writer_that_is_killed_loses_no_acknowledged_event(path: Path) -> None
     with Journal(path) as journal:
         assert journal.append("resumed")["seq"] == 20
     assert len(read_journal(path)) == 21
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes]]:
+    """What reached the disk: the name and the content of each file or folder at its fsync."""
+    found: list[tuple[str, bytes]] = []
+    fsync = os.fsync
+
+    def seen(fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        found.append((path.name, b"" if stat.S_ISDIR(os.fstat(fd).st_mode) else path.read_bytes()))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    return found
+
+
+def test_an_event_is_on_the_disk_when_it_is_acknowledged(path: Path, synced: list[tuple[str, bytes]]) -> None:
+    with Journal(path) as journal:
+        assert synced == [("a", b"")], "the folder, with the name of the new file"
+        for name in ("run_started", "chunk_started"):
+            journal.append(name)
+            assert synced[-1] == ("journal.jsonl", path.read_bytes())
+    assert len(synced) == 3
+
+
+def test_a_torn_tail_is_on_the_disk_before_it_is_cut_off(path: Path, synced: list[tuple[str, bytes]]) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"seq": 0, "ev')
+    with Journal(path):
+        assert synced[:2] == [("journal.jsonl.torn", b'{"seq": 0, "ev\n'), ("journal.jsonl", b"")]
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_whole_lines(path: Path) -> None:

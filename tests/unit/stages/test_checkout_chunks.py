@@ -1,4 +1,4 @@
-"""Chunks of a checkout that really train, and its hazards (tinyworlds.md §3): each is survived, or caught in its words.
+"""Chunks of a checkout that really train, and the hazards of docs/external-checkouts.md: each is survived or reported.
 
 pytest tests/unit/stages/test_checkout_chunks.py -m "slow or not slow"
 """
@@ -74,17 +74,27 @@ def test_a_fork_without_a_final_save_is_caught_and_its_description_mends_it(tmp_
     assert train(mended).verdict == "PASS"
 
 
+@pytest.mark.requirement("S4")
+def test_the_empty_state_of_another_rank_does_not_replace_the_checkpoint(tmp_path: Path) -> None:
+    context = checkout_run(tmp_path, "tinyworlds", "empty_state", workers=2, latent_target_updates=6)
+    assert train(context).verdict == "PASS"
+    (checkpoint,) = (chunk["checkpoint"] for chunk in chunks(context))
+    assert verify_checkpoint(context.target.root / checkpoint["path"]).step == 5
+    (other,) = (context.layout.root / "other_ranks").iterdir()
+    assert other.name == "rank1"
+    assert (other / "latent_actions/checkpoints" / Path(checkpoint["path"]).name / "model_state_dict.pt").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.requirement("S4")
 def test_an_empty_state_that_another_rank_wrote_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    context = checkout_run(tmp_path, "tinyworlds", "empty_state", workers=2, latent_target_updates=6)
+    wrong = "kind: tinyworlds\ncapabilities: {saves_on_one_rank: true}\n"
+    context = checkout_run(tmp_path, "tinyworlds", "empty_state", workers=2, description=wrong, latent_target_updates=6)
     result = train(context)
     assert result.verdict == "FAIL"
-    (chunk,) = chunks(context)
+    chunk = chunks(context)[0]
     assert chunk["exit_code"] == 0
-    assert (
-        "the state of the other ranks is empty (hazard 2): with --nproc-per-node 1 there are no others" in result.reason
-    )
+    assert "Remove `saves_on_one_rank: true` from the --target-file" in result.reason
 
 
 @pytest.mark.slow
@@ -187,6 +197,20 @@ def test_a_missing_file_stops_the_stage_after_the_second_time_with_cause_last_li
     assert '`open("data/palette.json")`' in result.reason
     assert "Fix: put the file where the message looks for it" in result.reason
     assert {one.id: one.verdict for one in retunes(context.journal.events())}["T1"] == "PASS"
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("T1")
+def test_a_failing_part_that_a_setting_switches_on_is_named_with_that_setting(tmp_path: Path) -> None:
+    description = "kind: tinyworlds\noverrides: {training: {enable_eval_loss: true}}\n"
+    context = checkout_run(
+        tmp_path, "tinyworlds", description=description, latent_target_updates=8, max_train_retries=5
+    )
+    result = train(context)
+    assert result.verdict == "FAIL"
+    assert "AttributeError: 'NoneType' object has no attribute 'item' (at " in result.reason
+    assert "runs only where `enable_eval_loss: true` (--target-file) holds. To leave it out: " in result.reason
+    assert "`overrides: {training: {enable_eval_loss: false}}` in a --target-file; then start" in result.reason
 
 
 @pytest.mark.slow

@@ -52,6 +52,32 @@ def test_a_failed_chunk_keeps_its_span_and_goes_on_where_it_left_a_checkpoint() 
     assert done.after_all([gated(3, STAGE)]).span == (20, 30)
 
 
+@pytest.mark.requirement("H8", "T1")
+def test_a_stage_that_fell_to_a_batch_of_one_stays_degraded_after_another_retune() -> None:
+    lost = [started(1, STAGE, 0, 10), finished(1, STAGE, 10, checkpoint=None) | failed("out_of_memory")]
+    fell = after(*lost, retuned(1, batch_size_per_gpu=[2, 1]))
+    assert (fell.degraded, fell.retries) == (True, 1)
+    for changes in ({}, {"learning_rate": [1e-3, 5e-4]}, {"batch_size_per_gpu": [4, 2]}):
+        again = fell.after_all([*lost, retuned(2, **changes)])
+        assert (again.degraded, again.retries) == (True, 2)
+    assert not after(*lost, retuned(1, batch_size_per_gpu=[4, 2])).degraded
+
+
+@pytest.mark.requirement("L5")
+def test_the_last_chunk_ends_at_the_target() -> None:
+    short = StageProgress(STAGE, chunk_size=10, target=13)
+    assert after(*counted(1, 0, 10), start=short).span == (10, 13)
+
+
+@pytest.mark.requirement("S1", "S2", "S3")
+@pytest.mark.parametrize(
+    ("decision", "step"), [("continue", "run"), ("watch", "run"), ("retune", "retune"), ("invalid", "retune")]
+)
+def test_a_gate_that_watches_trains_on_and_any_other_that_is_not_met_retunes(decision: str, step: str) -> None:
+    progress = after(started(1, STAGE, 0, 10), finished(1, STAGE, 10), gated(1, STAGE, decision))
+    assert progress.next_step == step
+
+
 @pytest.mark.requirement("H7")
 def test_an_interrupted_chunk_costs_no_try() -> None:
     cut = finished(1, STAGE, 10, cause="interrupted", exit_code=None, checkpoint=None, continue_from={"step": 5})
@@ -91,6 +117,18 @@ def test_a_refused_checkpoint_opens_the_training_again() -> None:
     assert (at_a_bound.done, at_a_bound.span) == (10, (10, 20))
     nothing = after(*counted(1, 0, 10), {**refused, "used": None})
     assert (nothing.done, nothing.span) == (0, (0, 10))
+
+
+@pytest.mark.requirement("S4")
+def test_a_second_refusal_falls_back_to_the_span_of_its_checkpoint() -> None:
+    refused = event("checkpoint_refused", stage=STAGE, refused=[], used={"step": 23})
+    whole = after(*counted(1, 0, 10), *counted(2, 10, 20), *counted(3, 20, 30))
+    once = whole.after_all(journal(refused))
+    assert (once.done, once.span, once.starts) == (24, (20, 30), (0, 10))
+    twice = once.after_all(journal({**refused, "used": {"step": 11}}))
+    assert (twice.done, twice.span, twice.starts) == (12, (10, 20), (0,))
+    thrice = twice.after_all(journal({**refused, "used": {"step": 4}}))
+    assert (thrice.done, thrice.span, thrice.starts) == (5, (0, 10), ())
 
 
 def test_events_of_other_stages_change_nothing() -> None:
@@ -176,5 +214,7 @@ def test_at_the_target_the_stage_grows_by_a_chunk_to_have_its_evidence() -> None
 def test_a_second_chunk_without_evidence_is_not_probed_again() -> None:
     lost = after(*unproven(1, 0, 10), probed(1, True), retuned(1), *unproven(2, 10, 20))
     assert (lost.next_step, lost.unproven, lost.trained) == ("retune", 2, {"step": 19})
+    crashed = lost.after_all(journal(retuned(2), *raising(3, ("RuntimeError", "a.py:1"))))
+    assert (crashed.unproven, crashed.trained) == (0, None), "another failure lies between"
     stopped = lost.after_all(journal(retuned(2, proceed=False)))
     assert (stopped.next_step, stopped.gave_up_after) == ("give_up", "guard")

@@ -407,14 +407,14 @@ def test_a_checkpoint_one_update_before_the_retry_s_end_is_still_trained_on() ->
 )
 def test_dynamics_is_not_retrained_on_a_poor_tokenizer(floor: float, retrain: bool) -> None:
     decision = should_retrain(floor, 0.03)
-    assert bool(decision) is decision.retrain is retrain
+    assert decision.allowed is retrain
     assert ("Improve the tokenizer first, then retrain latent actions and dynamics" in decision.reason) is not retrain
 
 
 @pytest.mark.requirement("T7")
 def test_an_unmeasured_tokenizer_is_said_to_be_so() -> None:
     decision = should_retrain(None, 0.03)
-    assert decision.retrain
+    assert decision.allowed
     assert "was not measured" in decision.reason
 
 
@@ -429,7 +429,7 @@ def test_only_a_tokenizer_that_is_known_to_be_too_poor_stops_the_retraining(
 ) -> None:
     decision = should_retrain(floor, max_mse)
     assert decision == should_retrain(floor, max_mse)
-    assert bool(decision) is (floor is None or floor <= max_mse)
+    assert decision.allowed is (floor is None or floor <= max_mse)
     assert decision.reason.endswith(".")
 
 

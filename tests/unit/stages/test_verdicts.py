@@ -150,6 +150,28 @@ def test_measures_name_what_was_compared() -> None:
     assert verdict.measures == {"updates": 6, "final_loss": 1.0, "late_mean": 1.0, "middle_mean": 1.5, "rise": -3.0}
 
 
+@pytest.mark.requirement("S1", "S3")
+@pytest.mark.parametrize(
+    ("losses", "middle", "late"),
+    [
+        ([4.0, 3.0, 2.0, 1.0], 3.0, 1.5),
+        ([5.0, 4.0, 3.0, 2.0, 1.0], 3.5, 1.5),
+        ([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 4.5, 2.0),
+        ([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 5.0, 2.0),
+    ],
+)
+def test_the_thirds_of_a_history_that_three_does_not_divide(losses: list[float], middle: float, late: float) -> None:
+    """With n losses: ``[n//3 : 2*n//3]`` and the rest."""
+    for verdict in (judge_video_tokenizer(losses, S1), judge_dynamics(losses, S3)):
+        assert (verdict.measures["middle_mean"], verdict.measures["late_mean"]) == (middle, late)
+
+
+@pytest.mark.requirement("S3")
+@pytest.mark.parametrize(("count", "rise"), [(9, 8.0), (19, 18.0), (20, 18.0), (29, 27.0)])
+def test_the_rise_compares_the_last_tenth_with_the_first(count: int, rise: float) -> None:
+    assert judge_dynamics([float(n) for n in range(count)], S3).measures["rise"] == pytest.approx(rise)
+
+
 def test_an_unknown_stage_is_refused() -> None:
     with pytest.raises(ValueError, match="'tokenizer' is no stage"):
         judge_stage("tokenizer", [1.0], StageGates())

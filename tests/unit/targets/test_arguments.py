@@ -149,7 +149,8 @@ def test_the_fork_follows_true_actions_on_a_seeded_clip_and_upstream_none(tmp_pa
     assert (fork["use_actions"], fork["use_gt_actions"], fork["seed"], fork["sample_index"]) == (True, True, 7, 0)
     original = inference(of_kind(tmp_path / "b", "tinyworlds"))
     assert original["use_actions"] is False
-    assert not {"use_gt_actions", "seed", "sample_index", "decode_steps"} & set(original)
+    assert (original["use_actions"], original["use_gt_actions"]) == (False, False)
+    assert not {"seed", "sample_index", "decode_steps"} & set(original)
 
 
 def test_a_forks_own_keys_are_used_and_its_overrides_take_precedence(tmp_path: Path) -> None:

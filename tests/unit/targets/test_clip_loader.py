@@ -23,6 +23,8 @@ from tinyworlds_gate.targets.clip_loader import (
     rate_warnings,
     read_clip_loader,
     require_clips,
+    require_frame_size,
+    train_share,
 )
 
 PROFILE = REPOSITORY / "configs/profiles/smoke"
@@ -60,6 +62,7 @@ def test_names_skipped_frames_and_whole_batches_are_read_from_the_source(tmp_pat
     (tmp_path / "datasets/broken.py").write_text("def (:\n")
     found = read_clip_loader(tmp_path)
     assert found == ClipLoader(("POLE_POSITION", "PONG"), {"poleposition": 300}, drops_last=True)
+    assert (found.resizes, found.resized_to("PONG")) == (False, None)
     assert (found.skips("POLE_POSITION"), found.skips("PONG")) == (300, 0)
     assert read_clip_loader(tmp_path / "elsewhere") == ClipLoader()
 
@@ -115,3 +118,80 @@ def test_a_rate_that_is_known_to_diverge_is_a_warning(tmp_path: Path, rate: floa
     assert target is not None
     found = rate_warnings(resolve_checkout(PROFILE, {}, {}, target, root, 0))
     assert [f"dynamics trains at learning rate {rate:g} (" in one for one in found] == [True] * warned
+
+
+RESIZING = """
+class VideoDataset:
+    def __init__(self, resize_to):
+        for frame in file["frames"]:
+            self.data.append(cv2.resize(frame, resize_to))
+
+
+class PoleDataset(VideoDataset):
+    def __init__(self, path, resolution=(96, 64), fps=30):
+        super().__init__(resolution)
+
+
+class BarsDataset(VideoDataset):
+    def __init__(self, path, resolution=(64, 64)):
+        super().__init__(resolution)
+"""
+FROM_A_VIDEO = """
+class VideoDataset:
+    def _preprocess_video(self, resize_to):
+        return cv2.resize(video.read(), resize_to)
+
+
+class BarsDataset(VideoDataset):
+    def __init__(self, path, resolution=(64, 64)):
+        self.data = file["frames"][:]
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "file", "said"),
+    [
+        ("", 16, (16, 16), None),
+        ("", 16, (32, 32), r"frames of 32 × 32 pixels from f\.h5: its loader does not resize.*frame_size to 32 in"),
+        ("", 16, (16, 24), r"16 × 24 pixels.*Use square frames, or use a frames file of 16 × 16 pixels"),
+        (
+            RESIZING,
+            16,
+            (16, 16),
+            r"64 × 64 pixels.*its loader resizes every frame of BARS.*frame_size to 64 in",
+        ),
+        (RESIZING, 64, (16, 16), None),
+        (FROM_A_VIDEO, 16, (16, 16), None),
+        (FROM_A_VIDEO, 16, (64, 64), "does not resize them"),
+        ("def scaled(frames):\n    return F.interpolate(frames, settings.size)\n", 16, (64, 64), None),
+    ],
+)
+def test_frames_that_would_not_reach_the_models_at_frame_size_are_refused(
+    tmp_path: Path, source: str, size: int, file: tuple[int, int], said: str | None
+) -> None:
+    settings, target = checkout(tmp_path, frame_size=size)
+    (target.root / "datasets/videos.py").write_text(source)
+    if said is None:
+        require_frame_size(settings, target, file, "f.h5")
+        return
+    with pytest.raises(ConfigError, match=said):
+        require_frame_size(settings, target, file, "f.h5")
+
+
+def test_the_size_of_a_class_is_its_height_and_width(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/all.py").write_text(RESIZING)
+    found = read_clip_loader(tmp_path)
+    assert (found.resized_to("POLE"), found.resized_to("BARS"), found.resized_to("OTHER")) == ((64, 96), (64, 64), None)
+
+
+@pytest.mark.requirement("T1")
+def test_frames_held_back_for_a_held_out_loss_are_not_trained_on(tmp_path: Path) -> None:
+    settings, target = checkout(tmp_path, enable_eval_loss=True, train_ratio=0.5)
+    assert train_share(target, "dynamics") == 0.5
+    with pytest.raises(ConfigError, match=r"of which train_ratio 0\.5 is trained on .*: 15 clips.*at least 40 fr"):
+        require_clips(settings, target, 38)
+    require_clips(settings, target, 40)
+    off = replace(target, arguments=TargetArguments(training={"enable_eval_loss": False}))
+    assert train_share(off, "dynamics") == 1.0
+    require_clips(settings, off, 38)

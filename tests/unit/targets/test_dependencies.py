@@ -82,9 +82,39 @@ def test_each_missing_package_is_named_with_the_pip_line(target: Target) -> None
 
 
 def test_the_pip_line_names_distributions_and_not_modules() -> None:
-    lacking = Interpreter(Path("py"), {"cv2": "gone", "yaml": "gone"}, (), "3.12", None, 0)
+    gone = "ModuleNotFoundError: No module named"
+    lacking = Interpreter(Path("py"), {"cv2": f"{gone} 'cv2'", "yaml": f"{gone} 'yaml'"}, (), "3.12", None, 0)
     with pytest.raises(ConfigError, match=r"py -m pip install opencv-python pyyaml"):
         require_packages(lacking)
+
+
+def test_an_installed_package_that_fails_to_import_is_not_called_missing(target: Target) -> None:
+    (target.root / "halfbuilt.py").write_text("raise RuntimeError('operator halfbuilt::nms does not exist')\n")
+    environment = {**os.environ, "PYTHONPATH": str(target.root)}
+    found = probe_interpreter(target, environment, ["torch", "halfbuilt", "cv2_absent"])
+    with pytest.raises(ConfigError) as caught:
+        require_packages(found)
+    told = str(caught.value)
+    assert "halfbuilt (RuntimeError: operator halfbuilt::nms does not exist)" in told
+    assert "halfbuilt failed while Python imported it, most often because it was built for another torch" in told
+    assert f"than {found.torch}" in told
+    assert "-m pip install --force-reinstall torch halfbuilt" in told
+    assert "Install what is missing with: " in told
+    assert "-m pip install cv2_absent." in told
+
+
+def test_the_pip_line_names_what_an_installed_package_lacks(target: Target) -> None:
+    (target.root / "needy.py").write_text("import PIL_absent.Image\n")
+    environment = {**os.environ, "PYTHONPATH": str(target.root)}
+    with pytest.raises(ConfigError, match=r"needy \(Module.*-m pip install PIL_absent, or name another"):
+        require_packages(probe_interpreter(target, environment, ["needy"]))
+
+
+def test_an_interpreter_that_another_process_ends_is_not_called_unusable(target: Target) -> None:
+    (target.root / "ended.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    environment = {**os.environ, "PYTHONPATH": str(target.root)}
+    with pytest.raises(ConfigError, match=r"got SIGTERM from another process while it imported ended.*start again"):
+        probe_interpreter(target, environment, ["ended"])
 
 
 def test_a_package_that_ends_the_interpreter_is_reported(target: Target) -> None:

@@ -37,7 +37,7 @@ def test_the_example_of_the_docs_is_valid(tmp_path: Path) -> None:
 def test_omitted_keys_have_the_contracts_values(tmp_path: Path) -> None:
     description = read_description(described(tmp_path, "kind: tinyworlds\n"))
     assert description.scripts.inference == "scripts/run_inference.py"
-    assert LogPatterns(**description.patterns.model_dump()) == LogPatterns()
+    assert description.patterns == LogPatterns()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ year's diffs, and one or two small ones ask for HEAD and its files.
 from __future__ import annotations
 
 import calendar
+import os
 import tempfile
 import threading
 from collections import Counter
@@ -18,9 +19,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from tinyworlds_gate.evidence.git_audit import sentences
-from tinyworlds_gate.evidence.git_audit.log import LOG_CONFIG, LOG_OPTIONS, CommitDiff, LogReader
+from tinyworlds_gate.evidence.git_audit.log import LOG_CONFIG, LOG_OPTIONS, CommitDiff, read_commits
 from tinyworlds_gate.evidence.git_audit.paths import MODES, WATCHED_KEYS, has_relevant_file, is_relevant
-from tinyworlds_gate.evidence.git_audit.repository import as_recorded, folder_in_repository
 from tinyworlds_gate.evidence.git_audit.result import GitEvidence, KeyChange, SelectedCommit
 from tinyworlds_gate.run.source_state import open_repository
 
@@ -87,11 +87,11 @@ class _Year:
 
 
 def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
-    as_recorded(repo)
+    _as_recorded(repo)
     head = _head(repo)
     if head is None:
         return _no_history(project, sentences.NO_COMMIT, year, mode)
-    folder, notes = folder_in_repository(repo, project)
+    folder, notes = _folder_in_repository(repo, project)
     if folder and not repo.git.ls_tree(head, folder, name_only=True, full_tree=True):
         return _no_history(project, sentences.untracked(folder), year, mode, head)
     first = calendar.timegm((year, 1, 1, 0, 0, 0))
@@ -120,6 +120,33 @@ def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
         key_changes=tuple(sorted(reversed(found.changes), key=lambda one: (one.key, one.file, one.date))),
         notes=(*notes, *sentences.notes(found.counts, found.hidden_files), *shallow),
     )
+
+
+def _as_recorded(repo: git.Repo) -> None:
+    """Let git show the commits as they were made, whatever this machine's environment and the clone say.
+
+    Switched off: replaced and grafted commits, the width of diffs, attributes of the system, and any fetching.
+    """
+    repo.git.update_environment(
+        GIT_NO_REPLACE_OBJECTS="1",
+        GIT_GRAFT_FILE=os.devnull,
+        GIT_DIFF_OPTS="",
+        GIT_ATTR_NOSYSTEM="1",
+        GIT_LITERAL_PATHSPECS="1",
+        GIT_NO_LAZY_FETCH="1",
+        GIT_TERMINAL_PROMPT="0",
+    )
+
+
+def _folder_in_repository(repo: git.Repo, project: Path) -> tuple[str, list[str]]:
+    """Where the project lies in its repository, `game/` or empty, and a sentence when that is not its root."""
+    if repo.working_tree_dir is None:
+        return "", ["The repository is bare."]
+    inside, root = project.resolve(), Path(repo.working_tree_dir).resolve()
+    if inside == root or not inside.is_relative_to(root) or inside.is_relative_to(Path(repo.git_dir).resolve()):
+        return "", []
+    folder = inside.relative_to(root).as_posix() + "/"
+    return folder, [f"The project is the folder {folder} of a larger repository; relevant paths are taken inside it."]
 
 
 def _take(commit: CommitDiff, found: _Year, mode: str, folder: str, *, is_cut: bool) -> None:
@@ -180,7 +207,6 @@ def _stream(repo: git.Repo, hashes: list[str]) -> Iterator[CommitDiff]:
     """
     if not hashes:
         return
-    reader = LogReader(sentences.WORD.encode(), WATCHED_KEYS)
     with tempfile.TemporaryFile() as wanted:
         wanted.write("".join(f"{sha}\n" for sha in hashes).encode())
         wanted.seek(0)
@@ -189,7 +215,7 @@ def _stream(repo: git.Repo, hashes: list[str]) -> Iterator[CommitDiff]:
         errors: list[bytes] = []
         drain = threading.Thread(target=_drain, args=(process.stderr, errors), daemon=True)
         drain.start()
-        yield from reader.read(process.stdout)
+        yield from read_commits(process.stdout, sentences.WORD.encode(), WATCHED_KEYS)
         drain.join()
         process.wait(stderr=b"".join(errors))
 

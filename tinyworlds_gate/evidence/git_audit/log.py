@@ -134,60 +134,54 @@ class _Hunk:
         return marks
 
 
-class LogReader:
-    """Turns the lines of one log into commits, in one pass.
+def read_commits(lines: Iterable[bytes], word: bytes, watched_keys: frozenset[str]) -> Iterator[CommitDiff]:
+    """Yield each commit of a log when the next one begins, in one pass.
 
-    Args:
-        word: what is searched for, case-sensitive.
-        watched_keys: YAML keys whose changes are kept (the backbone and the shared sizes).
+    ``word`` is searched for, case-sensitive; changes of the YAML keys ``watched_keys`` are kept.
     """
+    commit: CommitDiff | None = None
+    in_diff, hunk, path = False, None, ""
+    for raw in lines:
+        line = raw.removesuffix(b"\n")
+        if commit is not None and hunk is not None and hunk.is_open() and not line.startswith((b"\\", b"\0")):
+            _take_hunk_line(commit, hunk, line, path, word)
+            continue
+        if line.startswith(b"\0"):
+            if commit is not None:
+                yield commit
+            commit, in_diff, hunk, path = _open_commit(line, watched_keys), False, None, ""
+            continue
+        if commit is None:
+            continue
+        if not in_diff and line.startswith(b":"):
+            commit.files.append(read_raw_line(line))
+            continue
+        if line.startswith((b"diff --git ", b"diff --cc ", b"diff --combined ")):
+            in_diff, hunk, path = True, None, path_of_header(line)
+        if not in_diff:
+            continue
+        commit.word_in_diff |= word in line
+        if header := _HUNK.match(line):
+            hunk = _Hunk(header)
+        elif line.startswith((b"rename to ", b"copy to ")):
+            path = unquote_path(line.split(b" to ", 1)[1])
+        elif line.startswith(b"Binary files "):
+            commit.binary.append(path)
+    if commit is not None:
+        yield commit
 
-    def __init__(self, word: bytes, watched_keys: frozenset[str]) -> None:
-        self._word = word
-        self._keys = watched_keys
 
-    def read(self, lines: Iterable[bytes]) -> Iterator[CommitDiff]:
-        """Yield each commit when the next one begins."""
-        commit: CommitDiff | None = None
-        in_diff, hunk, path = False, None, ""
-        for raw in lines:
-            line = raw.removesuffix(b"\n")
-            if commit is not None and hunk is not None and hunk.is_open() and not line.startswith((b"\\", b"\0")):
-                self._take_hunk_line(commit, hunk, line, path)
-                continue
-            if line.startswith(b"\0"):
-                if commit is not None:
-                    yield commit
-                commit, in_diff, hunk, path = self._open_commit(line), False, None, ""
-                continue
-            if commit is None:
-                continue
-            if not in_diff and line.startswith(b":"):
-                commit.files.append(read_raw_line(line))
-                continue
-            if line.startswith((b"diff --git ", b"diff --cc ", b"diff --combined ")):
-                in_diff, hunk, path = True, None, path_of_header(line)
-            if not in_diff:
-                continue
-            commit.word_in_diff |= self._word in line
-            if header := _HUNK.match(line):
-                hunk = _Hunk(header)
-            elif line.startswith((b"rename to ", b"copy to ")):
-                path = unquote_path(line.split(b" to ", 1)[1])
-            elif line.startswith(b"Binary files "):
-                commit.binary.append(path)
-        if commit is not None:
-            yield commit
+def _take_hunk_line(commit: CommitDiff, hunk: _Hunk, line: bytes, path: str, word: bytes) -> None:
+    marks = hunk.take(line)
+    if word in line:
+        commit.word_in_diff = True
+        commit.word_in_changed_lines |= marks in (b"+" * hunk.columns, b"-" * hunk.columns)
+    if marks.strip():
+        commit.settings.take(path, marks, line[hunk.columns :])
 
-    def _take_hunk_line(self, commit: CommitDiff, hunk: _Hunk, line: bytes, path: str) -> None:
-        marks = hunk.take(line)
-        if self._word in line:
-            commit.word_in_diff = True
-            commit.word_in_changed_lines |= marks in (b"+" * hunk.columns, b"-" * hunk.columns)
-        if marks.strip():
-            commit.settings.take(path, marks, line[hunk.columns :])
 
-    def _open_commit(self, line: bytes) -> CommitDiff:
-        _, sha, when, parents, subject = line.split(b"\0", 4)
-        settings = SettingChanges(self._keys)
-        return CommitDiff(sha.decode(), int(when), len(parents.split()), subject.decode("utf-8", "replace"), settings)
+def _open_commit(line: bytes, watched_keys: frozenset[str]) -> CommitDiff:
+    _, sha, when, parents, subject = line.split(b"\0", 4)
+    return CommitDiff(
+        sha.decode(), int(when), len(parents.split()), subject.decode("utf-8", "replace"), SettingChanges(watched_keys)
+    )

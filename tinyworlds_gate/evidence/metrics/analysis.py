@@ -14,9 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.evidence.metrics.held_out_gap import widening_gap
 from tinyworlds_gate.evidence.metrics.history import (
     CODEBOOK,
     ENTROPY,
+    HELD_OUT_LOSS,
     LEARNING_RATE,
     LOSS,
     UNIQUE,
@@ -58,6 +60,13 @@ class StageAnalysis:
     unique_actions_last_tenth: float | None
     unreadable_rows: int
     repeated_steps: int
+    held_out_losses: int
+    """Number of updates with a held-out loss; the next three are null where there is none."""
+    held_out_loss_last: float | None
+    held_out_loss_min: float | None
+    held_out_min_step: int | None
+    advice: str | None
+    """A sentence where the held-out loss rises while the training loss falls."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +136,6 @@ def analyse(
         timestamp: of the run, `YYYY_MM_DD_HH_MM_SS`; it names the artifacts.
         order: the value of `--wandb-source`, one of `ORDERS`.
         inputs: the stages that must have a history.
-        environment: where W&B's mode is read.
-        patience: how long W&B is waited for.
 
     Raises:
         ValueError: `order` is none of `ORDERS`.
@@ -198,7 +205,7 @@ def _not_used(found: Sequence[Found]) -> tuple[SourceRefused, ...]:
     stages: dict[tuple[str, str], list[str]] = {}
     for one in found:
         for refused in one.refused:
-            stages.setdefault((refused.source, refused.reason), []).append(one.stage)
+            stages.setdefault((refused.source, refused.problem or ""), []).append(one.stage)
     return tuple(SourceRefused(source, tuple(names), reason) for (source, reason), names in stages.items())
 
 
@@ -212,6 +219,8 @@ def analyse_stage(history: History, shown_path: str, source: str, wandb_runs: tu
     first, last = first_and_last_tenth(losses)
     not_finite = sum(value is not None and not math.isfinite(value) for value in history.columns.get(LOSS, ()))
     rates = history.points(LEARNING_RATE)[1]
+    held_out_steps, held_out = history.points(HELD_OUT_LOSS)
+    gap = widening_gap(history)
     return StageAnalysis(
         stage=history.stage,
         sentence=_sentence(history, losses, not_finite),
@@ -234,6 +243,11 @@ def analyse_stage(history: History, shown_path: str, source: str, wandb_runs: tu
         unique_actions_last_tenth=_late_mean(history, UNIQUE),
         unreadable_rows=history.unreadable_rows,
         repeated_steps=history.repeated_steps,
+        held_out_losses=len(held_out),
+        held_out_loss_last=held_out[-1] if held_out else None,
+        held_out_loss_min=min(held_out, default=None),
+        held_out_min_step=held_out_steps[held_out.index(min(held_out))] if held_out else None,
+        advice=gap.sentence() if gap else None,
     )
 
 

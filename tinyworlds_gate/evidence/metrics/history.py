@@ -17,7 +17,8 @@ CODEBOOK = {"video_tokenizer": "train/codebook_usage", "latent_actions": "latent
 ENTROPY = "action_entropy"
 UNIQUE = "unique_actions"
 GPU_MEMORY = "system/gpu_memory_allocated"
-METRICS = (LOSS, LEARNING_RATE, *CODEBOOK.values(), ENTROPY, UNIQUE, GPU_MEMORY)
+HELD_OUT_LOSS = "held_out/loss"
+METRICS = (LOSS, LEARNING_RATE, *CODEBOOK.values(), ENTROPY, UNIQUE, GPU_MEMORY, HELD_OUT_LOSS)
 """What the stages log; other columns that a history may have are not analysed."""
 
 Row = Mapping[str, float | None]

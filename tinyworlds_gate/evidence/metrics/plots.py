@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from tinyworlds_gate.evidence.metrics.history import (
     CODEBOOK,
     ENTROPY,
+    HELD_OUT_LOSS,
     LEARNING_RATE,
     LOSS,
     UNIQUE,
@@ -132,10 +133,18 @@ def _use_log(axes: Axes, which: Literal["x", "y"], values: list[float]) -> bool:
 
 def _draw_loss(history: History, folder: Path) -> Path:
     steps, losses = history.points(LOSS)
-    title = f"{TITLES[history.stage]}: training loss ({LOSS_NOTES[history.stage]})"
+    held_out_steps, held_out = history.points(HELD_OUT_LOSS)
+    what = "training and held-out loss" if held_out else "training loss"
+    title = f"{TITLES[history.stage]}: {what} ({LOSS_NOTES[history.stage]})"
     figure, axes = _over_updates(title, LOSS_NAMES[history.stage])
     _draw_values(axes, steps, losses)
-    if _use_log(axes, "y", losses):
+    if held_out:
+        size = 4.5 if len(held_out) < 40 else 0
+        axes.plot(
+            held_out_steps, held_out, color=ACCENT, linewidth=1.6, marker="o", markersize=size, label="held-out clips"
+        )
+        axes.legend(fontsize=12, frameon=True, framealpha=0.85, edgecolor="none", loc="best")
+    if _use_log(axes, "y", losses + held_out):
         axes.set_ylabel(f"{LOSS_NAMES[history.stage]}, log", fontsize=13)
     return _save(figure, folder / f"{history.stage}_loss.png")
 

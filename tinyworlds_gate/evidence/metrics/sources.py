@@ -22,11 +22,13 @@ ORDERS = {"api_first": (API, LOCAL, OFFLINE), "api_only": (API,), "local_only": 
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A source that was not used, and why (the end of a sentence)."""
+class Try:
+    """What one source gave for one stage; ``problem`` is why it cannot be used (the end of a sentence)."""
 
     source: str
-    reason: str
+    history: History | None
+    problem: str | None
+    wandb_runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,9 @@ class Found:
     stage: str
     source: str | None
     history: History | None
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[Try, ...] = ()
     wandb_runs: tuple[str, ...] = ()
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Try:
-    """What one source gave for one stage."""
-
-    source: str
-    history: History | None
-    problem: str | None
-    wandb_runs: tuple[str, ...] = ()
 
 
 def find_histories(
@@ -73,10 +65,9 @@ def choose(stage: str, tries: Sequence[Try]) -> Found:
     """Return the first try without a problem; else the longest history, with the problem of every source."""
     for number, made in enumerate(tries):
         if made.problem is None:
-            refused = tuple(Refused(was.source, was.problem or "") for was in tries[:number])
-            return Found(stage, made.source, made.history, refused, made.wandb_runs)
-    refused = tuple(Refused(was.source, was.problem or "") for was in tries)
-    problem = "; ".join(f"{SOURCE_NAMES[one.source]}: {one.reason}" for one in refused)
+            return Found(stage, made.source, made.history, tuple(tries[:number]), made.wandb_runs)
+    refused = tuple(tries)
+    problem = "; ".join(f"{SOURCE_NAMES[one.source]}: {one.problem}" for one in refused)
     longest = max(tries, key=lambda made: len(made.history.steps) if made.history else -1, default=None)
     if longest is None or longest.history is None:
         return Found(stage, None, None, refused, (), problem)

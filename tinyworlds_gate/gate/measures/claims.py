@@ -14,6 +14,7 @@ import numpy as np
 
 from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
+from tinyworlds_gate.gate.measures.intervals import ratio_interval
 from tinyworlds_gate.gate.measures.recomputed_errors import WHITE, Recomputed
 from tinyworlds_gate.names import FAIL, INVALID, PASS
 
@@ -24,6 +25,8 @@ LEAST_ERROR = 1e-7
 ROUNDING = 0.5 / WHITE + 1e-4
 """Of a frame's root mean squared error in [0, 1]: rounding to bytes moves it by half a level at most (triangle
 inequality), float32 by less than the rest."""
+MOST_BELOW = 0.8
+"""The share of the tokenizer's reconstruction error that the rollout error must reach."""
 MOST_CHANGED = 0.01
 """The share of values that a probe may change: a token that flips where two are equally likely, on some GPUs."""
 
@@ -44,13 +47,15 @@ def claim_conditions(
         requested: setting → value that the harness requested; None: not compared.
         weights: stage → SHA-256 of the weights to measure; None: not compared.
     """
-    conditions = [_clips(raw, facts), _baseline(raw, facts), _finite(raw)]
+    conditions = [_clips(raw, facts), _episodes(raw, facts), _baseline(raw, facts), _finite(raw, made)]
     if requested is not None:
         conditions.append(_settings(raw, requested))
     if weights is not None:
         conditions.append(_weights(raw, weights))
     if made is not None:
         conditions.append(_errors(raw, made))
+        conditions.append(_random_actions(raw, made))
+        conditions.append(_floor(raw, made, facts))
         conditions.append(_repeated(raw, made))
         if not raw.get("teacher_forced"):
             conditions.append(_withheld(made))
@@ -70,23 +75,46 @@ def _clips(raw: Mapping[str, Any], facts: ClipFacts) -> Condition:
     return _invalid("G5.frames", None if same else problem, f"the clips measured stand in {facts.file}, byte for byte")
 
 
-def _baseline(raw: Mapping[str, Any], facts: ClipFacts) -> Condition:
-    claimed = np.array([clip["copy_last_mse"] for clip in raw["clips"]], np.float64)
-    wrong = ~np.isclose(claimed, facts.copy_last_mse_BS, rtol=BASELINE_AGREEMENT, atol=LEAST_ERROR)
+def _episodes(raw: Mapping[str, Any], facts: ClipFacts) -> Condition:
+    wrong = np.flatnonzero(np.array([clip["episode"] for clip in raw["clips"]]) != facts.episodes)
     problem = None
-    if wrong.any():
-        clip, step = np.argwhere(wrong)[0]
+    if len(wrong):
+        first = wrong[0]
         problem = (
-            f"clip at {raw['clips'][clip]['start']}, step {step + 1}: the inference run states an error of "
-            f"{claimed[clip, step]:.6f} for copying the last frame, from the file it is "
-            f"{facts.copy_last_mse_BS[clip, step]:.6f}: its frames were scaled, cut or mixed up before they were "
-            "compared, so its other errors are no evidence"
+            f"clip at {raw['clips'][first]['start']}: the inference run states episode "
+            f"{raw['clips'][first]['episode']}, in {facts.file} it is {facts.episodes[first]} ({len(wrong)} clips are "
+            "wrong): the interval over episodes would not be one"
         )
-    return _invalid("G5.baseline", problem, "copying the last frame scores the same from the file")
+    return _invalid("G5.episodes", problem, f"the clips lie in the stated episodes of {facts.file}")
 
 
-def _finite(raw: Mapping[str, Any]) -> Condition:
+def _baseline(raw: Mapping[str, Any], facts: ClipFacts) -> Condition:
+    known = [("copy_last_mse", "copying the last frame", facts.copy_last_mse_BS)]
+    if facts.baselines.mean_frame_mse_BS is not None:
+        known.append(("mean_frame_mse", "the mean frame", facts.baselines.mean_frame_mse_BS))
+    for key, what, mse_BS in known:
+        claimed = np.array([clip[key] for clip in raw["clips"]], np.float64)
+        wrong = ~np.isclose(claimed, mse_BS, rtol=BASELINE_AGREEMENT, atol=LEAST_ERROR)
+        if wrong.any():
+            clip, step = np.argwhere(wrong)[0]
+            why = (
+                f"clip at {raw['clips'][clip]['start']}, step {step + 1}: the inference run states an error of "
+                f"{claimed[clip, step]:.6f} for {what}, from the file it is {mse_BS[clip, step]:.6f}: its frames were "
+                "scaled, cut or mixed up before they were compared, so its other errors are no evidence"
+            )
+            return Condition("G5.baseline", INVALID, why)
+    return Condition("G5.baseline", PASS, f"{' and '.join(what for _, what, _ in known)} score the same from the file")
+
+
+def _finite(raw: Mapping[str, Any], made: Recomputed | None) -> Condition:
     count = raw.get("non_finite_values")
+    found = None if made is None else made.non_finite
+    if isinstance(count, int) and found is not None and count != found:
+        reason = (
+            f"the inference run counts {count} values that were no finite number, its frames file marks {found}: one "
+            "of the two is not of this rollout"
+        )
+        return Condition("G5.finite", INVALID, reason)
     if count is None:
         return Condition("G5.finite", INVALID, "the inference run does not say whether its frames are finite numbers")
     if count:
@@ -119,17 +147,52 @@ def _weights(raw: Mapping[str, Any], weights: Mapping[str, str]) -> Condition:
 
 def _errors(raw: Mapping[str, Any], made: Recomputed) -> Condition:
     claimed = np.array([clip["rollout_mse"] for clip in raw["clips"]], np.float64)
-    known = np.isfinite(claimed)
-    apart = np.abs(np.sqrt(np.where(known, np.maximum(claimed, 0.0), made.mse_BS)) - np.sqrt(made.mse_BS))
-    problem = None
-    if (apart > ROUNDING).any():
-        clip, step = np.unravel_index(int(np.argmax(apart)), apart.shape)
-        problem = (
-            f"clip at {raw['clips'][clip]['start']}, step {step + 1}: the inference run states an error of "
-            f"{claimed[clip, step]:.6f}, from the frames that it generated it is {made.mse_BS[clip, step]:.6f}: what "
-            "it states is not the error of these frames"
-        )
+    problem = _apart(raw, claimed, made.mse_BS, "these frames")
     return _invalid("G5.recomputed", problem, "the errors are those of the generated frames, computed once more")
+
+
+def _apart(raw: Mapping[str, Any], claimed_BS: np.ndarray, mse_BS: np.ndarray, whose: str) -> str | None:
+    """Return where stated errors differ most from those of the generated frames; None where rounding explains it."""
+    known = np.isfinite(claimed_BS)
+    apart = np.abs(np.sqrt(np.where(known, np.maximum(claimed_BS, 0.0), mse_BS)) - np.sqrt(mse_BS))
+    if not (apart > ROUNDING).any():
+        return None
+    clip, step = np.unravel_index(int(np.argmax(apart)), apart.shape)
+    return (
+        f"clip at {raw['clips'][clip]['start']}, step {step + 1}: the inference run states an error of "
+        f"{claimed_BS[clip, step]:.6f}, from the frames that it generated it is {mse_BS[clip, step]:.6f}: what it "
+        f"states is not the error of {whose}"
+    )
+
+
+def _random_actions(raw: Mapping[str, Any], made: Recomputed) -> Condition:
+    """The stated errors of random actions, compared with those of the frames that they generated."""
+    if made.random_mse_BS is None:
+        reason = "the inference run left no frames of random actions, so what they cost cannot be computed"
+        return Condition("G5.random", INVALID, f"{reason}; run inference again")
+    claimed = np.array([clip["random_action_mse"] for clip in raw["clips"]], np.float64)
+    problem = _apart(raw, claimed, made.random_mse_BS, "random actions")
+    return _invalid("G5.random", problem, "the errors with random actions are those of their frames")
+
+
+def _floor(raw: Mapping[str, Any], made: Recomputed, facts: ClipFacts) -> Condition:
+    """The tokenizer's stated reconstruction error: no model that decodes with it predicts better.
+
+    It is stated for other frames of the same clips, so the rollout error must be distinguishably below it.
+    """
+    floor_B = np.array([clip["tokenizer_recon_mse"] for clip in raw["clips"]], np.float64)
+    error_B = np.square(np.sqrt(made.mse_BS.mean(axis=1)) + ROUNDING)
+    floor, error = float(floor_B.mean()), float(made.mse_BS.mean())
+    problem = None
+    if not (math.isfinite(floor) and (floor_B >= 0).all()):
+        problem = f"the inference run states a reconstruction error of the tokenizer of {floor}, which is no error"
+    elif error_B.mean() < MOST_BELOW * floor and not ratio_interval(error_B, floor_B, facts.episodes)[1] >= 1:
+        problem = (
+            f"the rollout error {error:.6f} is below {floor:.6f}, the stated error of the tokenizer's own "
+            "reconstruction: the frames were not decoded from predicted tokens, the tokenizer does not encode the true "
+            "frames, or the stated error is wrong"
+        )
+    return _invalid("G5.floor", problem, "the rollout error is not below the tokenizer's own reconstruction error")
 
 
 def _withheld(made: Recomputed) -> Condition:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.gate.measures.baselines import Baselines, TrainingFrames, baselines
 from tinyworlds_gate.gate.measures.information import displacements
 from tinyworlds_gate.gate.measures.memory_references import MemoryErrors, memory_references
 from tinyworlds_gate.gate.measures.raw import MeasuresError
@@ -44,12 +45,16 @@ class ClipFacts:
     memory_note: str
     true_actions: np.ndarray | None
     displacements: np.ndarray | None
+    baselines: Baselines
+    objects: np.ndarray | None = None
+    """Labels of the true frames: a table [L] of clip, step, kind, x, y (pixels); None where the file has none."""
 
 
-def clip_facts(raw: dict[str, Any], root: Path) -> ClipFacts:
+def clip_facts(raw: dict[str, Any], root: Path, training: TrainingFrames | None = None) -> ClipFacts:
     """The facts of the clips that raw measures name.
 
-    ``root`` is the folder that a relative ``data_path`` starts from.
+    ``root`` is the folder that a relative ``data_path`` starts from; ``training`` None: the training frames are not
+    known.
 
     Raises:
         MeasuresError: the measures do not say which clips were measured, or these cannot be read again.
@@ -64,6 +69,7 @@ def clip_facts(raw: dict[str, Any], root: Path) -> ClipFacts:
     length = context + int(raw["generation_steps"])
     try:
         clips = read_clips(path, starts, length, frame_size=int(raw["frame_size"]), stride=int(raw["stride"]))
+        found = baselines(clips.frames[:, :context], clips.frames[:, context:], training)
     except DataError as error:
         raise MeasuresError(f"the clips that were measured cannot be read again: {error}") from error
     memory, note = _memory(clips.frames, clips.player_position, context)
@@ -78,7 +84,18 @@ def clip_facts(raw: dict[str, Any], root: Path) -> ClipFacts:
         memory_note=note,
         true_actions=None if clips.actions is None else clips.actions[:, context - 1 : -1].astype(np.int64),
         displacements=None if clips.player_position is None else displacements(clips.player_position)[:, context - 1 :],
+        baselines=found,
+        objects=_objects(clips.objects, context),
     )
+
+
+def _objects(labels: np.ndarray | None, context: int) -> np.ndarray | None:
+    """The labels of the frames after the context, counted from there."""
+    if labels is None:
+        return None
+    labels = labels[labels["step"] >= context].copy()
+    labels["step"] -= context
+    return labels
 
 
 def _copy_last(clips_BTHWC: np.ndarray, context: int) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.custom_records import value_text
 from tinyworlds_gate.gate.extension import ClipMetric, ScoredClips
-from tinyworlds_gate.gate.measures.bootstrap import interval, resampled_means
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
+from tinyworlds_gate.gate.measures.intervals import mean_interval
 from tinyworlds_gate.names import FAIL, INVALID, PASS
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
 
@@ -57,16 +57,12 @@ class CustomResult:
 
 
 def measure_custom(
-    metrics: Sequence[ClipMetric], facts: ClipFacts, generated: GeneratedFrames | None, problem: str, seed: int
+    metrics: Sequence[ClipMetric], facts: ClipFacts, generated: GeneratedFrames | None, problem: str
 ) -> tuple[CustomResult, ...]:
     """Measure each metric on the clips.
 
     Args:
-        metrics: of the project.
-        facts: of the clips, read from the frames file.
         generated: the generated frames of these clips; None: they cannot be used, and ``problem`` is the reason.
-        problem: empty if there are generated frames.
-        seed: of the bootstrap.
     """
     if not metrics:
         return ()
@@ -74,7 +70,7 @@ def measure_custom(
         return tuple(CustomResult(one, problem=problem) for one in metrics)
     arrays = (facts.context_BPHWC, facts.true_BSHWC, generated.predicted, facts.episodes)
     clips = ScoredClips(*(_read_only(one) for one in arrays))
-    return tuple(_measure(one, clips, seed) for one in metrics)
+    return tuple(_measure(one, clips) for one in metrics)
 
 
 def _read_only(table: np.ndarray) -> np.ndarray:
@@ -83,7 +79,7 @@ def _read_only(table: np.ndarray) -> np.ndarray:
     return view
 
 
-def _measure(metric: ClipMetric, clips: ScoredClips, seed: int) -> CustomResult:
+def _measure(metric: ClipMetric, clips: ScoredClips) -> CustomResult:
     try:
         values = np.asarray(metric.measure(clips))
     except (KeyboardInterrupt, GeneratorExit):
@@ -103,8 +99,9 @@ def _measure(metric: ClipMetric, clips: ScoredClips, seed: int) -> CustomResult:
         return CustomResult(metric, problem=f"its measure returned {values.flat[wrong[0]]}{where}, not a finite number")
     if not values.ndim:
         return CustomResult(metric, float(values))
-    low, high = interval(resampled_means({metric.name: values}, clips.episodes, seed=seed)[metric.name])
-    return CustomResult(metric, float(values.mean()), low, high)
+    value, (low, high) = float(values.mean()), mean_interval(values, clips.episodes)
+    known = np.isfinite((low, high)).all()
+    return CustomResult(metric, value, *((min(low, value), max(high, value)) if known else ()))
 
 
 def custom_conditions(results: Sequence[CustomResult]) -> list[Condition]:

@@ -10,7 +10,13 @@ import math
 import numpy as np
 
 USED_SHARE = 0.02
-"""An action code counts as used when at least this share of the transitions carries it."""
+"""An action code counts as used when at least this share of the transitions carries it, or half of its even share."""
+
+
+def used_share(size: int) -> float:
+    """Return the share of the transitions from which one of ``size`` codes counts as used."""
+    return min(USED_SHARE, 0.5 / size)
+
 
 NONE, LEFT, RIGHT, UP, DOWN = range(5)
 NO_DISPLACEMENT = -1
@@ -36,8 +42,8 @@ def entropy_nats(share: np.ndarray) -> float:
 
 
 def codes_used(share: np.ndarray) -> int:
-    """Codes at 2 % of the transitions or more (closed-loop.md, Definitions)."""
-    return int((share >= USED_SHARE).sum())
+    """Codes at 2 % of the transitions or more (docs/gate.md), of many codes at half the even share."""
+    return int((share >= used_share(len(share))).sum())
 
 
 def normalised_information(codes: np.ndarray, truth: np.ndarray) -> float | None:
@@ -53,12 +59,12 @@ def normalised_information(codes: np.ndarray, truth: np.ndarray) -> float | None
         return None
     _, code = np.unique(code, return_inverse=True)
     _, true = np.unique(true, return_inverse=True)
+    if not true.any():
+        return None
     joint = np.zeros((code.max() + 1, true.max() + 1))
     np.add.at(joint, (code, true), 1.0)
     joint /= joint.sum()
     entropy = entropy_nats(joint.sum(axis=0))
-    if entropy <= 0.0:
-        return None
     information = entropy_nats(joint.sum(axis=1)) + entropy - entropy_nats(joint.ravel())
     return min(max(information / entropy, 0.0), 1.0)
 

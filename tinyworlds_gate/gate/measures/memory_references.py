@@ -4,7 +4,7 @@ No model is needed. Both know the ego-motion (`player_position`), keep every til
 world, leave creatures frozen there and are given the player's own tile. They differ in tiles that were never seen:
 *sharp* answers the median of the seen tiles, *hedged* half the nearest seen tile and half their mean. Neither is a
 bound: beating one is no evidence of a leak, but they say how much of what can be known is known
-(closed-loop.md, "Known gap to close").
+(docs/gate.md).
 
 Axes: B clips, T = context + S frames, H height, W width, C colours; tile maps are [rows, columns, U, U, C].
 """

@@ -25,6 +25,10 @@ class Recomputed:
     withheld_changed: float
     repeated_changed: float
     probed_clips: int
+    random_mse_BS: np.ndarray | None = None
+    """Errors of the frames that random actions generated; None for files of older versions."""
+    non_finite: int | None = None
+    """Generated values that were no finite number before they were clamped; None for files of older versions."""
 
 
 def recomputed(generated: GeneratedFrames, true_BSHWC: np.ndarray) -> Recomputed:
@@ -41,16 +45,25 @@ def recomputed(generated: GeneratedFrames, true_BSHWC: np.ndarray) -> Recomputed
     for probe in (generated.withheld, generated.repeated):
         if not len(probe) or probe.shape != predicted[: len(probe)].shape:
             raise MeasuresError(f"a probe of {_shape(probe)} is none of {_shape(predicted)}; run inference again")
-    errors = np.empty(predicted.shape[:2])
-    for clip, (made, true) in enumerate(zip(predicted, true_BSHWC, strict=True)):
-        difference = made.astype(np.int32) - true
-        errors[clip] = np.square(difference).mean(axis=(1, 2, 3), dtype=np.float64) / WHITE**2
+    random = generated.random
+    if random is not None and random.shape != predicted.shape:
+        raise MeasuresError(f"random actions gave {_shape(random)}, not {_shape(predicted)}; run inference again")
     return Recomputed(
-        mse_BS=errors,
+        mse_BS=_errors(predicted, true_BSHWC),
         withheld_changed=_changed(generated.withheld, predicted),
         repeated_changed=_changed(generated.repeated, predicted),
         probed_clips=min(len(generated.withheld), len(generated.repeated)),
+        random_mse_BS=None if random is None else _errors(random, true_BSHWC),
+        non_finite=None if generated.non_finite is None else int(np.bitwise_count(generated.non_finite).sum()),
     )
+
+
+def _errors(made_BSHWC: np.ndarray, true_BSHWC: np.ndarray) -> np.ndarray:
+    """Return the mean squared errors ``[B, S]`` of uint8 frames, of frames in [0, 1]."""
+    errors = np.empty(made_BSHWC.shape[:2])
+    for clip, (made, true) in enumerate(zip(made_BSHWC, true_BSHWC, strict=True)):
+        errors[clip] = np.square(made.astype(np.int32) - true).mean(axis=(1, 2, 3), dtype=np.float64) / WHITE**2
+    return errors
 
 
 def _changed(probe: np.ndarray, predicted: np.ndarray) -> float:

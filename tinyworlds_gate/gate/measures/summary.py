@@ -1,4 +1,4 @@
-"""From the raw errors of every clip to the numbers of the gate (definitions: shared/spec/closed-loop.md)."""
+"""From the raw errors of every clip to the numbers of the gate (definitions: docs/gate.md)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyworlds_gate.gate.measures.bootstrap import interval, resampled_means
+from tinyworlds_gate.gate.measures.baselines import BLEND, CONTEXT_MEAN
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.information import (
     codes_used,
@@ -18,6 +18,7 @@ from tinyworlds_gate.gate.measures.information import (
     shares,
     shares_of_counts,
 )
+from tinyworlds_gate.gate.measures.intervals import mean_interval, ratio_interval
 from tinyworlds_gate.gate.measures.raw import OPTIONAL_PER_STEP_KEYS, PER_STEP_KEYS, MeasuresError
 
 NO_BOUNDS = (
@@ -97,6 +98,25 @@ class GateMeasures:
     memory_hedged_mse_by_step: list[float] | None = None
     memory_references: str | None = None
     """How to read the two: ``no bounds …``, or ``NOT-RUN: …`` with the reason."""
+    context_mean_mse: float | None = None
+    context_mean_mse_by_step: list[float] | None = None
+    blend_mse: float | None = None
+    blend_mse_by_step: list[float] | None = None
+    blend_weights: list[dict[str, float]] | None = None
+    """By step: the weight of each prediction in the blend."""
+    blend_note: str | None = None
+    strongest_baseline: str | None = None
+    """The prediction without a model that has the smallest error on these clips."""
+    strongest_baseline_mse: float | None = None
+    skill_strongest: float | None = None
+    skill_strongest_low: float | None = None
+    skill_strongest_high: float | None = None
+    objects: dict[str, Any] | None = None
+    """Recall, precision, place and kind of small moving objects (`objects/`, G6); None: no generated frames to read."""
+    motion_ratio: float | None = None
+    """Change from frame to frame over that of the true frames."""
+    sharpness: float | None = None
+    """Differences of neighbouring pixels over those of the true frames."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the journal."""
@@ -117,14 +137,12 @@ def summarise(raw: dict[str, Any], facts: ClipFacts | None = None) -> GateMeasur
     steps = {key: table.mean(axis=0).tolist() for key, table in by_step.items()}
     per_clip = {key: table.mean(axis=1) for key, table in by_step.items()}
     means = {key: float(values.mean()) for key, values in per_clip.items()}
-    episodes, seed = np.array([clip["episode"] for clip in clips]), int(raw["seed"])
-    samples = resampled_means(per_clip, episodes, seed=seed)
-    mse_low, mse_high = interval(samples["rollout_mse"])
-    step_intervals = _step_intervals(by_step["rollout_mse"], episodes, seed)
-    skill = _skill("copy_last_mse", means, samples)
-    skill_mean = _skill("mean_frame_mse", means, samples)
-    with np.errstate(invalid="ignore"):  # an error that is no number
-        delta_low, delta_high = interval(_psnr_db(samples["rollout_mse"]) - _psnr_db(samples["random_action_mse"]))
+    episodes = np.array([clip["episode"] for clip in clips]) if facts is None else facts.episodes
+    mse_low, mse_high = _error_interval(per_clip["rollout_mse"], episodes)
+    step_intervals = [_error_interval(values, episodes) for values in by_step["rollout_mse"].T]
+    skill = _skill(per_clip["rollout_mse"], per_clip["copy_last_mse"], episodes)
+    skill_mean = _skill(per_clip["rollout_mse"], per_clip["mean_frame_mse"], episodes)
+    delta_low, delta_high = _decibels(ratio_interval(per_clip["random_action_mse"], per_clip["rollout_mse"], episodes))
     codes_BS = _generated_codes(clips, int(raw["generation_steps"]), int(raw["n_actions"]))
     action_shares = shares(codes_BS, int(raw["n_actions"]))
     return GateMeasures(
@@ -150,7 +168,7 @@ def summarise(raw: dict[str, Any], facts: ClipFacts | None = None) -> GateMeasur
         delta_psnr_db=psnr_db(means["rollout_mse"]) - psnr_db(means["random_action_mse"]),
         psnr_db=psnr_db(means["rollout_mse"]),
         teacher_forced=bool(raw["teacher_forced"]),
-        seed=seed,
+        seed=int(raw["seed"]),
         seconds=float(raw.get("seconds", math.nan)),
         mse_low_by_step=[low for low, _ in step_intervals],
         mse_high_by_step=[high for _, high in step_intervals],
@@ -174,26 +192,49 @@ def summarise(raw: dict[str, Any], facts: ClipFacts | None = None) -> GateMeasur
         action_shares=action_shares.tolist(),
         **_token_use(raw),
         **_known_without_a_model(facts, codes_BS),
+        **_against_the_strongest(facts, per_clip["rollout_mse"]),
     )
 
 
-def _skill(baseline: str, means: dict[str, float], samples: dict[str, np.ndarray]) -> tuple[float, float, float]:
-    """1 - Σmse / Σbaseline over clips, and its interval: both sums are resampled together."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        resampled = 1.0 - samples["rollout_mse"] / samples[baseline]
-    value = 1.0 - means["rollout_mse"] / means[baseline] if means[baseline] > 0 else math.nan
-    return value, *interval(resampled)
+def _skill(rollout_B: np.ndarray, baseline_B: np.ndarray, episodes: np.ndarray) -> tuple[float, float, float]:
+    """Return 1 - Σrollout / Σbaseline over clips, and its interval."""
+    low, high = ratio_interval(rollout_B, baseline_B, episodes)
+    total = float(baseline_B.sum())
+    return 1.0 - float(rollout_B.sum()) / total if total > 0 else math.nan, 1.0 - high, 1.0 - low
 
 
-def _step_intervals(table_BS: np.ndarray, episodes: np.ndarray, seed: int) -> list[tuple[float, float]]:
-    named = {str(step): table_BS[:, step] for step in range(table_BS.shape[1])}
-    samples = resampled_means(named, episodes, seed=seed)
-    return [interval(samples[str(step)]) for step in range(table_BS.shape[1])]
+def _against_the_strongest(facts: ClipFacts | None, rollout_B: np.ndarray) -> dict[str, Any]:
+    """The predictions that need no model, and the skill against the one with the smallest error (G8)."""
+    if facts is None:
+        return {}
+    found, known = dict[str, Any](), facts.baselines
+    for field, name in (("context_mean", CONTEXT_MEAN), ("blend", BLEND)):
+        found[f"{field}_mse"] = float(known.mse_BS[name].mean())
+        found[f"{field}_mse_by_step"] = known.mse_BS[name].mean(axis=0).tolist()
+    strongest_B = known.mse_BS[known.strongest].mean(axis=1)
+    value, low, high = _skill(rollout_B, strongest_B, facts.episodes)
+    return found | {
+        "blend_weights": known.weights,
+        "blend_note": known.note,
+        "strongest_baseline": known.strongest,
+        "strongest_baseline_mse": float(strongest_B.mean()),
+        "skill_strongest": value,
+        "skill_strongest_low": low,
+        "skill_strongest_high": high,
+    }
 
 
-def _psnr_db(mse: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return -10.0 * np.log10(mse)
+def _error_interval(error_B: np.ndarray, episodes: np.ndarray) -> tuple[float, float]:
+    """Return the interval of a mean error; no error of frames in [0, 1] is above 1."""
+    low, high = mean_interval(error_B, episodes)
+    return low, high if math.isnan(high) else min(high, max(1.0, float(error_B.mean())))
+
+
+def _decibels(ends: tuple[float, float]) -> tuple[float, float]:
+    """Return a ratio of errors in dB; NaN at both ends where one of them is none."""
+    if not all(math.isfinite(end) and end > 0 for end in ends):
+        return math.nan, math.nan
+    return 10.0 * math.log10(ends[0]), 10.0 * math.log10(ends[1])
 
 
 def _generated_codes(clips: list[dict[str, Any]], new_frames: int, n_actions: int) -> np.ndarray:

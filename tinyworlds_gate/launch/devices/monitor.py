@@ -89,13 +89,6 @@ class DeviceMonitor:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def take_baseline(self) -> None:
-        self._record(baseline=True, tree=())
-
-    def take(self, tree: Sequence[int]) -> DeviceSample:
-        """Sample now; ``tree`` holds the PIDs of the launcher and its descendants at this moment."""
-        return self._record(baseline=False, tree=tree)
-
     @property
     def gpus(self) -> list[GpuInfo]:
         return self._nvml.devices
@@ -109,7 +102,8 @@ class DeviceMonitor:
         peaks = [total for sample in self.samples if (total := _memory_of_tree(sample)) is not None]
         return max(peaks) if peaks else None
 
-    def _record(self, *, baseline: bool, tree: Sequence[int]) -> DeviceSample:
+    def take(self, tree: Sequence[int], *, baseline: bool = False) -> DeviceSample:
+        """Sample now; ``tree`` holds the PIDs of the launcher and its descendants at this moment."""
         sample = DeviceSample(
             time=time.time(),
             monotonic=time.monotonic(),

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import psutil
 
@@ -15,7 +15,6 @@ from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import TERM_AND_KILL_VARIABLE
 from tinyworlds_gate.launch.processes.find import (
     ProcessFacts,
-    StageProcess,
     find_launch,
     find_leftovers,
     find_stage_processes,
@@ -48,16 +47,13 @@ class EndedProcess:
     signal: str | None
     outcome: str
 
-    def as_record(self) -> dict[str, object]:
-        return asdict(self)
-
 
 def end_processes(
-    found: Iterable[StageProcess | ProcessFacts],
+    found: Iterable[ProcessFacts],
     *,
     grace_s: float = GRACE_S,
     kill_wait_s: float = KILL_WAIT_S,
-    more: Callable[[], Iterable[StageProcess | ProcessFacts]] | None = None,
+    more: Callable[[], Iterable[ProcessFacts]] | None = None,
 ) -> list[EndedProcess]:
     """End the given processes and all their descendants; return the outcome of each, parents first.
 
@@ -79,7 +75,7 @@ def end_processes(
 def end_stale(target: Target, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
     """End every training process of this project, and leftovers of earlier harness runs (L1)."""
 
-    def stale() -> list[StageProcess]:
+    def stale() -> list[ProcessFacts]:
         return [*find_stage_processes(target), *find_leftovers(target)]
 
     return end_processes(stale(), grace_s=grace_s, more=stale)
@@ -91,7 +87,7 @@ def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: 
     A PID that was reused after the launcher was reaped is not signalled.
     """
 
-    def launched() -> list[StageProcess | ProcessFacts]:
+    def launched() -> list[ProcessFacts]:
         tree = tree_of([launcher.pid]) if launcher is not None and launcher.is_alive() else []
         return [*tree, *find_launch(token)]
 
@@ -110,9 +106,9 @@ def require_ended(records: Iterable[EndedProcess]) -> None:
         )
 
 
-def skipped_record(found: StageProcess) -> EndedProcess:
+def skipped_record(found: ProcessFacts) -> EndedProcess:
     """Return the record of an extra process that was not ended because of the user's settings."""
-    return EndedProcess(found.pid, found.facts.age_s, found.facts.cmdline, None, LEFT_ALONE)
+    return EndedProcess(found.pid, found.age_s, found.cmdline, None, LEFT_ALONE)
 
 
 def send(identity: ProcessIdentity, number: int) -> bool:
@@ -147,9 +143,9 @@ def _kill(pid: int, number: int) -> bool:
     return True
 
 
-def _snapshot(found: Iterable[StageProcess | ProcessFacts]) -> list[ProcessFacts]:
+def _snapshot(found: Iterable[ProcessFacts]) -> list[ProcessFacts]:
     """Return the facts of the processes and their descendants, parents first, without our own ancestors."""
-    roots = [one.facts if isinstance(one, StageProcess) else one for one in found]
+    roots = list(found)
     never = own_ancestry()
     members = {facts.identity: facts for facts in tree_of(facts.pid for facts in roots if facts.identity.is_alive())}
     for facts in roots:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,36 +21,24 @@ from tinyworlds_gate.targets.base import Target
 
 @dataclass(frozen=True)
 class ProcessFacts:
-    """One process at one moment; secrets in ``cmdline`` are already redacted."""
+    """One process at one moment; secrets in ``cmdline`` are already redacted.
+
+    ``stage``: the stage of this project that it runs, as a ``launcher`` or as a worker; None for any other process.
+    """
 
     identity: ProcessIdentity
     parent: int
     age_s: float
     cmdline: str
+    stage: str | None = None
+    launcher: bool = False
 
     @property
     def pid(self) -> int:
         return self.identity.pid
 
 
-@dataclass(frozen=True)
-class StageProcess:
-    """A process that runs a stage of this project; ``stage`` is None for a helper found by its environment marker."""
-
-    facts: ProcessFacts
-    stage: str | None
-    launcher: bool
-
-    @property
-    def identity(self) -> ProcessIdentity:
-        return self.facts.identity
-
-    @property
-    def pid(self) -> int:
-        return self.facts.pid
-
-
-def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
+def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> list[ProcessFacts]:
     """Return all training processes of this project on this machine that belong to this user, launchers first.
 
     A process counts if it has our user and root file system and runs (with Python or torchrun) a program that
@@ -67,12 +55,12 @@ def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> li
                 continue
             stage = _stage_of(process, target)
             if stage is not None and (facts := facts_of(process)) is not None:
-                found.append(StageProcess(facts, stage[0], stage[1]))
+                found.append(replace(facts, stage=stage[0], launcher=stage[1]))
     never = own_ancestry() if found else set()
     return sorted((one for one in found if one.pid not in never), key=lambda one: (not one.launcher, one.pid))
 
 
-def find_leftovers(target: Target, *, exclude: Collection[int] = ()) -> list[StageProcess]:
+def find_leftovers(target: Target, *, exclude: Collection[int] = ()) -> list[ProcessFacts]:
     """Return processes that an earlier harness run of this project started, by their inherited marker.
 
     They include helpers whose command line does not identify them: data-loader workers, compilers, inference.
@@ -81,7 +69,7 @@ def find_leftovers(target: Target, *, exclude: Collection[int] = ()) -> list[Sta
     return _marked(exclude, lambda env: env.get(PROJECT_VARIABLE) == project)
 
 
-def find_launch(token: str, *, exclude: Collection[int] = ()) -> list[StageProcess]:
+def find_launch(token: str, *, exclude: Collection[int] = ()) -> list[ProcessFacts]:
     """Return every process that inherited this launch's marker, including orphans in other sessions."""
     return _marked(exclude, lambda env: env.get(LAUNCH_VARIABLE) == token)
 
@@ -159,12 +147,12 @@ def own_ancestry() -> set[int]:
     return pids
 
 
-def _marked(exclude: Collection[int], matches: Callable[[dict[str, str]], bool]) -> list[StageProcess]:
+def _marked(exclude: Collection[int], matches: Callable[[dict[str, str]], bool]) -> list[ProcessFacts]:
     found = []
     for process in _own_users_processes(exclude):
         with suppress(psutil.Error, OSError):
             if matches(process.environ()) and (facts := facts_of(process)) is not None:
-                found.append(StageProcess(facts, None, False))
+                found.append(facts)
     return sorted(found, key=lambda one: one.pid)
 
 
@@ -200,9 +188,7 @@ def _may_run_a_program(pid: int) -> bool:
     return _is_interpreter(executable)
 
 
-@cache
-def _is_interpreter(executable: str) -> bool:
-    return is_python(executable)
+_is_interpreter = cache(is_python)
 
 
 def _shares_our_root(pid: int) -> bool:

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from tinyworlds_gate.power.broken.registry import BROKEN, Broken
 
-PARTS = ("rollouts", "clips", "measures", "log", "ending")
+PARTS = ("rollouts", "clips", "measures", "output", "statements")
 """Modules that register their defects on import."""
 
 

@@ -8,47 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.power.broken.clips import of_another_file
-from tinyworlds_gate.power.broken.registry import defect, patched
+from tinyworlds_gate.power.broken.registry import changes_result, defect, patched, replaces
 from tinyworlds_gate.reference.rollout import errors_by_step, inference, measure
-from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 
-
-@defect("context-in-the-metric")
-def _context_in_the_metric() -> Iterator[None]:
-    """Average each step's error with that of the copied context frame, as upstream TinyWorlds does."""
-
-    def make(old: Any) -> Any:
-        return lambda predicted, true: old(predicted, true) / 2
-
-    with patched(errors_by_step, "mse_by_clip_and_step", make):
-        yield
+# Average each step's error with that of the copied context frame, as upstream TinyWorlds does.
+changes_result("context-in-the-metric", errors_by_step, "mse_by_clip_and_step", lambda errors: errors / 2)
 
 
 def _measures_are(name: str, change: Callable[[dict[str, Any]], object]) -> None:
     """Register a defect that changes the raw measurements before they are printed and written."""
 
-    @defect(name)
-    def _changed_measures() -> Iterator[None]:
-        def make(old: Any) -> Any:
-            def broken(*arguments: Any) -> measure.Measurement:
-                found: measure.Measurement = old(*arguments)
-                change(found.raw)
-                return found
+    def changed(found: measure.Measurement) -> measure.Measurement:
+        change(found.raw)
+        return found
 
-            return broken
-
-        with patched(inference, "measure_clips", make):
-            yield
+    changes_result(name, inference, "measure_clips", changed)
 
 
-def _constant(raw: dict[str, Any]) -> None:
-    for clip in raw["clips"]:
-        clip["rollout_mse"] = [0.004 for _ in clip["rollout_mse"]]
+def _errors_are(name: str, change: Callable[[list[float]], list[float]]) -> None:
+    """Register a defect that changes the stated errors of every clip."""
 
+    def changed(raw: dict[str, Any]) -> None:
+        for clip in raw["clips"]:
+            clip["rollout_mse"] = change(clip["rollout_mse"])
 
-def _squared(raw: dict[str, Any]) -> None:
-    for clip in raw["clips"]:
-        clip["rollout_mse"] = [value**2 for value in clip["rollout_mse"]]
+    _measures_are(name, changed)
 
 
 def _best_clip_everywhere(raw: dict[str, Any]) -> None:
@@ -57,25 +41,20 @@ def _best_clip_everywhere(raw: dict[str, Any]) -> None:
         clip["rollout_mse"] = list(best)
 
 
-_measures_are("error-not-computed", _constant)
-_measures_are("error-squared", _squared)
+_errors_are("error-not-computed", lambda errors: [0.004 for _ in errors])
+_errors_are("error-squared", lambda errors: [value**2 for value in errors])
 _measures_are("best-clip-for-all", _best_clip_everywhere)
 _measures_are("no-clips", lambda raw: raw["clips"].clear())
 
 
 def _settings_are(name: str, **changes: Any) -> None:
     """Register a defect that uses another setting than the configured one and reports it."""
-
-    @defect(name)
-    def _other_settings() -> Iterator[None]:
-        def make(old: Any) -> Any:
-            def broken(models: Any, clips: ClipSet, settings: Any, *rest: Any) -> Any:
-                return old(models, clips, replace(settings, **changes), *rest)
-
-            return broken
-
-        with patched(inference, "measure_clips", make):
-            yield
+    replaces(
+        name,
+        inference,
+        "measure_clips",
+        lambda old, models, clips, settings, *rest: old(models, clips, replace(settings, **changes), *rest),
+    )
 
 
 _settings_are("fewer-steps", generation_steps=2)
@@ -85,35 +64,21 @@ _settings_are("teacher-forced-stated", teacher_forced=True)
 _settings_are("pixels-instead-of-tokens", space="pixels")
 
 
-@defect("other-weights")
-def _other_weights() -> Iterator[None]:
-    """Load dynamics of an earlier step, while the log names the run's checkpoint."""
-    yield from _loads("earlier_dynamics")
+def _dynamics_is(name: str, folder: str) -> None:
+    """Register a defect that loads another dynamics model, while the log names the run's checkpoint."""
+
+    def broken(old: Any, paths: dict[str, Path]) -> Any:
+        beside = next(Path(folder).glob("dynamics_step_*"))
+        found = old(paths | {"dynamics": beside.resolve()})
+        shown = {**found.references, "dynamics": replace(found.references["dynamics"], path=paths["dynamics"])}
+        return replace(found, references=shown)
+
+    replaces(name, inference, "load_trained", broken)
 
 
-@defect("other-runs-weights")
-def _other_runs_weights() -> Iterator[None]:
-    yield from _loads("other_dynamics")
-
-
-def _loads(folder: str) -> Iterator[None]:
-    def make(old: Any) -> Any:
-        def broken(paths: dict[str, Path]) -> Any:
-            beside = next(Path(folder).glob("dynamics_step_*"))
-            found = old(paths | {"dynamics": beside.resolve()})
-            shown = {**found.references, "dynamics": replace(found.references["dynamics"], path=paths["dynamics"])}
-            return replace(found, references=shown)
-
-        return broken
-
-    with patched(inference, "load_trained", make):
-        yield
-
-
-@defect("no-measures")
-def _no_measures() -> Iterator[None]:
-    with patched(inference, "_write_measures", lambda old: lambda path, measures: None):
-        yield
+_dynamics_is("other-weights", "earlier_dynamics")
+_dynamics_is("other-runs-weights", "other_dynamics")
+replaces("no-measures", inference, "_write_measures", lambda old, path, measures: None)
 
 
 @defect("measures-of-another-run")
@@ -122,10 +87,9 @@ def _measures_of_another_run() -> Iterator[None]:
     others: list[measure.Measurement] = []
 
     def measured_twice(old: Any) -> Any:
-        def broken(models: Any, clips: ClipSet, *rest: Any) -> measure.Measurement:
+        def broken(models: Any, clips: Any, *rest: Any) -> Any:
             others.append(old(models, of_another_file(clips), *rest))
-            found: measure.Measurement = old(models, clips, *rest)
-            return found
+            return old(models, clips, *rest)
 
         return broken
 

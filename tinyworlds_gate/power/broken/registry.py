@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 Broken = Callable[[], AbstractContextManager[None]]
+Generator = Callable[[], Iterator[None]]
 BROKEN: dict[str, Broken] = {}
 
 
-def defect(name: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
+def defect(name: str) -> Callable[[Generator], Generator]:
     """Register a generator function: the code before ``yield`` runs before inference, the rest after it."""
 
-    def add(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
+    def add(function: Generator) -> Generator:
         BROKEN[name] = contextmanager(function)
         return function
 
@@ -21,11 +22,25 @@ def defect(name: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], I
 
 
 @contextmanager
-def patched(module: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+def patched(module: Any, function: str, make: Callable[[Any], Any]) -> Iterator[None]:
     """Replace a function of a module by ``make(old)`` inside the context."""
-    old = getattr(module, name)
-    setattr(module, name, make(old))
+    old = getattr(module, function)
+    setattr(module, function, make(old))
     try:
         yield
     finally:
-        setattr(module, name, old)
+        setattr(module, function, old)
+
+
+def replaces(name: str, module: Any, function: str, broken: Callable[..., Any]) -> None:
+    """Register a defect in which a call of the function is ``broken(old, *arguments)``."""
+
+    def make(old: Any) -> Any:
+        return lambda *arguments, **options: broken(old, *arguments, **options)
+
+    BROKEN[name] = lambda: patched(module, function, make)
+
+
+def changes_result(name: str, module: Any, function: str, change: Callable[[Any], Any]) -> None:
+    """Register a defect in which the function returns ``change(result)``."""
+    replaces(name, module, function, lambda old, *arguments, **options: change(old(*arguments, **options)))

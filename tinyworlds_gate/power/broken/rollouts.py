@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from tinyworlds_gate.power.broken.registry import BROKEN, defect, patched
+from tinyworlds_gate.power.broken.registry import changes_result, replaces
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout import measure
 from tinyworlds_gate.reference.rollout.rollout import RolloutOutput
 
@@ -17,16 +18,13 @@ Frames = Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], torch.Tensor]
 def _frames_are(name: str, change: Frames) -> None:
     """Register a defect that replaces the generated frames by ``change(predicted, frames, arguments)``."""
 
-    def make(old: Any) -> Any:
-        def broken(models: Any, frames: torch.Tensor, **arguments: Any) -> RolloutOutput:
-            output: RolloutOutput = old(models, frames, **arguments)
-            made = change(output.predicted_BTCHW, frames, arguments)
-            bad = (~made.isfinite()).sum() + output.non_finite
-            return output._replace(predicted_BTCHW=made.clamp(-1, 1), non_finite=bad)
+    def broken(old: Any, models: Any, frames: torch.Tensor, **arguments: Any) -> RolloutOutput:
+        output: RolloutOutput = old(models, frames, **arguments)
+        made = change(output.predicted_BTCHW, frames, arguments)
+        bad = ~made.isfinite() | output.non_finite_BTCHW
+        return output._replace(predicted_BTCHW=made.clamp(-1, 1), non_finite_BTCHW=bad)
 
-        return broken
-
-    BROKEN[name] = lambda: patched(measure, "rollout", make)
+    replaces(name, measure, "rollout", broken)
 
 
 def _last_context(predicted: torch.Tensor, frames: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
@@ -73,15 +71,7 @@ _frames_are("sampling-noise", _noisy)
 
 def _argument_is(name: str, **changes: Any) -> None:
     """Register a defect that calls the rollout with another argument than the reported one."""
-
-    def make(old: Any) -> Any:
-        def broken(models: Any, frames: torch.Tensor, **arguments: Any) -> RolloutOutput:
-            output: RolloutOutput = old(models, frames, **(arguments | changes))
-            return output
-
-        return broken
-
-    BROKEN[name] = lambda: patched(measure, "rollout", make)
+    replaces(name, measure, "rollout", lambda old, *rest, **arguments: old(*rest, **(arguments | changes)))
 
 
 _argument_is("teacher-forced", teacher_forced=True)
@@ -90,11 +80,9 @@ _argument_is("temperature", temperature=1.0)
 
 def _actions_are(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Register a defect that changes the inferred actions ``[B, S, K, A]`` before the rollout uses them."""
-
-    def make(old: Any) -> Any:
-        return lambda *arguments: list(change(torch.stack(old(*arguments), dim=1)).unbind(1))
-
-    BROKEN[name] = lambda: patched(measure, "inferred_actions", make)
+    changes_result(
+        name, measure, "inferred_actions", lambda actions: list(change(torch.stack(actions, dim=1)).unbind(1))
+    )
 
 
 _actions_are("actions-one-step-late", lambda actions: actions.roll(1, dims=1))
@@ -104,32 +92,17 @@ _actions_are("actions-constant", lambda actions: actions[:1, :1].expand_as(actio
 _actions_are("actions-negated", lambda actions: -actions)
 
 
-@defect("seed-ignored")
-def _seed_ignored() -> Iterator[None]:
-    def make(old: Any) -> Any:
-        def broken(models: Any, frames: torch.Tensor, **arguments: Any) -> RolloutOutput:
-            arguments["generator"].seed()
-            output: RolloutOutput = old(models, frames, **(arguments | {"temperature": 2.0}))
-            return output
-
-        return broken
-
-    with patched(measure, "rollout", make):
-        yield
+def _seed_ignored(old: Any, *rest: Any, **arguments: Any) -> RolloutOutput:
+    arguments["generator"].seed()
+    output: RolloutOutput = old(*rest, **(arguments | {"temperature": 2.0}))
+    return output
 
 
-@defect("float16-overflow")
-def _float16_overflow() -> Iterator[None]:
-    """Decode in half precision with a sum that overflows, as an unscaled residual stream does."""
-    from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
+def _float16_overflow(frames: torch.Tensor) -> torch.Tensor:
+    """Return the frames as half precision decodes them with a sum that overflows, like an unscaled residual stream."""
+    half, loud = frames.half(), torch.tensor(6.0e4, dtype=torch.float16)
+    return ((half * loud + loud * half.sign()) / (loud + loud.sign())).float()
 
-    def make(old: Any) -> Any:
-        def broken(tokenizer: Any, latents: torch.Tensor) -> torch.Tensor:
-            frames: torch.Tensor = old(tokenizer, latents).half()
-            loud = torch.tensor(6.0e4, dtype=torch.float16)
-            return ((frames * loud + loud * frames.sign()) / (loud + loud.sign())).float()
 
-        return broken
-
-    with patched(VideoTokenizer, "decode", make):
-        yield
+replaces("seed-ignored", measure, "rollout", _seed_ignored)
+changes_result("float16-overflow", VideoTokenizer, "decode", _float16_overflow)

@@ -5,20 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import yaml
-
-from tinyworlds_gate.power.rows.build import Change, after, setting
-from tinyworlds_gate.power.weight_changes import dynamics, noisy
-
-
-def threshold(**changes: object) -> Change:
-    def change(root: Path) -> None:
-        path = root / "settings" / "profile.yaml"
-        content = yaml.safe_load(path.read_text())
-        content["thresholds"] |= changes
-        path.write_text(yaml.safe_dump(content), encoding="utf-8")
-
-    return change
+from tinyworlds_gate.power.rows.build import DYNAMICS, OTHER_VERDICT, after, setting
+from tinyworlds_gate.power.weight_changes import changed, noisy
 
 
 def _measures(root: Path) -> Path:
@@ -54,24 +42,20 @@ def _other_frames(root: Path) -> None:
     write_world(root / "data" / f"{GAME.lower()}_frames.h5", seed=1)
 
 
-def _retrained(root: Path) -> None:
-    dynamics(noisy(0.01))(root)
-
-
 AFTERWARDS = (
     after(
         "threshold-raised",
         "max_mse is raised after the verdict",
         "binding",
         "thresholds.max_mse",
-        threshold(max_mse=0.3),
+        setting("profile", thresholds={"max_mse": 0.3}),
     ),
     after(
         "threshold-dropped",
         "skill is no longer required",
         "binding",
         "require_skill",
-        threshold(require_skill=False),
+        setting("profile", thresholds={"require_skill": False}),
     ),
     after(
         "steps-changed",
@@ -85,7 +69,7 @@ AFTERWARDS = (
         "dynamics is trained further after the verdict",
         "binding",
         "the dynamics weights had SHA-256",
-        _retrained,
+        changed(DYNAMICS, noisy(0.01)),
     ),
     after(
         "frames-changed-since",
@@ -94,8 +78,8 @@ AFTERWARDS = (
         "the frames file had SHA-256",
         _other_frames,
     ),
-    after("measures-edited", "the measures are edited after the verdict", "files", "another verdict", _edit_measures),
-    after("log-edited", "the log is edited after the verdict", "files", "another verdict", _edit_log),
+    after("measures-edited", "the measures are edited after the verdict", "files", OTHER_VERDICT, _edit_measures),
+    after("log-edited", "the log is edited after the verdict", "files", OTHER_VERDICT, _edit_log),
     after(
         "picture-removed",
         "the picture is deleted after the verdict",

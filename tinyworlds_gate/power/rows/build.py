@@ -9,9 +9,9 @@ from typing import Literal
 import yaml
 
 from tinyworlds_gate.power.defect import Defect
+from tinyworlds_gate.power.weight_changes import Change, changed, swapped
 
 Verdict = Literal["FAIL", "INVALID"]
-Change = Callable[[Path], None]
 
 TOKENIZER, ACTIONS, DYNAMICS = "video_tokenizer", "latent_actions", "dynamics"
 
@@ -28,35 +28,53 @@ LINEAGE = "dynamics_step_799 was trained on a .* with SHA-256 .*, but .* has"
 OTHER_WEIGHTS = "the weights of dynamics that were measured are not those that this run chose"
 NOT_FINITE = "were no finite number before they were clamped"
 NO_IMAGE = "does not decode as an image"
+NO_PICTURE = "no new inference_results_gt_vs_pred"
+NO_ERROR = "no line 'Mean Squared Error"
+EXIT_1 = "ended with exit code 1"
+OTHER_FRAMES = "another digest"
+OTHER_VERDICT = "another verdict"
+SOURCES = {"other": "another run", "earlier": "an earlier step"}
 
 
 def weights(
-    id: str, what: str, verdict: Verdict, check: str, expected_reason: str, project: Change, quick: bool = False
+    id: str, what: str, check: str, expected_reason: str, stage: str, change: Change, verdict: Verdict = "FAIL"
 ) -> Defect:
-    return Defect(id, what, "weights", verdict, check, expected_reason, project=project, quick=quick)
+    return Defect(id, what, "weights", verdict, check, expected_reason, project=changed(stage, change))
 
 
-def rollout(id: str, what: str, verdict: Verdict, check: str, expected_reason: str, quick: bool = False) -> Defect:
-    return Defect(id, what, "rollout", verdict, check, expected_reason, in_child=id, quick=quick)
+def swap(stage: str, source: str) -> Defect:
+    id, what = f"{stage.replace('_', '-')}-of-{source}", f"the {stage} checkpoint of {SOURCES[source]} in place of"
+    return Defect(id, f"{what} this run's", "weights", "INVALID", "C4", LINEAGE, project=swapped(stage, source))
 
 
-def data(id: str, what: str, verdict: Verdict, check: str, expected_reason: str, quick: bool = False) -> Defect:
-    return Defect(id, what, "data", verdict, check, expected_reason, in_child=id, quick=quick)
+def rollout(id: str, what: str, verdict: Verdict, check: str, expected_reason: str) -> Defect:
+    return Defect(id, what, "rollout", verdict, check, expected_reason, in_child=id)
 
 
-def child(id: str, what: str, verdict: Verdict, check: str, expected_reason: str, quick: bool = False) -> Defect:
-    return Defect(id, what, "child", verdict, check, expected_reason, in_child=id, quick=quick)
+def data(id: str, what: str, check: str, expected_reason: str) -> Defect:
+    return Defect(id, what, "data", "INVALID", check, expected_reason, in_child=id)
 
 
-def after(id: str, what: str, check: str, expected_reason: str, afterwards: Change) -> Defect:
+def child(id: str, what: str, verdict: Verdict, check: str, expected_reason: str) -> Defect:
+    return Defect(id, what, "child", verdict, check, expected_reason, in_child=id)
+
+
+def stated(id: str, what: str, expected_reason: str) -> Defect:
+    return child(id, what, "INVALID", "G5.settings", expected_reason)
+
+
+def after(id: str, what: str, check: str, expected_reason: str, afterwards: Callable[[Path], None]) -> Defect:
     return Defect(id, what, "afterwards", "INVALID", check, expected_reason, afterwards=afterwards)
 
 
-def setting(file: str, **changes: object) -> Change:
-    """Return a function that changes values in a settings file of the scene."""
+def setting(file: str, **changes: object) -> Callable[[Path], None]:
+    """Return a function that changes values in a settings file of the scene; a mapping changes those of its section."""
 
     def change(root: Path) -> None:
         path = root / "settings" / f"{file}.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes), encoding="utf-8")
+        content = yaml.safe_load(path.read_text())
+        for key, value in changes.items():
+            content[key] = content[key] | value if isinstance(value, dict) else value
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
     return change

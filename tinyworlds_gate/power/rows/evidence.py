@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinyworlds_gate.power.defect import Defect
-from tinyworlds_gate.power.rows.build import NO_IMAGE, NOT_ERRORS, child
+from tinyworlds_gate.power.rows.build import EXIT_1, NO_ERROR, NO_IMAGE, NO_PICTURE, NOT_ERRORS, OTHER_FRAMES, child
 
 
 def _an_old_picture(root: Path) -> None:
@@ -20,28 +20,15 @@ METRIC = (
     child(
         "context-in-the-metric", "the errors include the copied context frames", "INVALID", "G5.recomputed", NOT_ERRORS
     ),
-    child(
-        "error-not-computed",
-        "a constant error is reported for every clip",
-        "INVALID",
-        "G5.recomputed",
-        NOT_ERRORS,
-        quick=True,
-    ),
+    child("error-not-computed", "a constant error is reported for every clip", "INVALID", "G5.recomputed", NOT_ERRORS),
     child("error-squared", "errors are squared twice", "INVALID", "G5.recomputed", NOT_ERRORS),
-    child(
-        "best-clip-for-all",
-        "all clips get the best clip's errors",
-        "INVALID",
-        "G5.recomputed",
-        NOT_ERRORS,
-    ),
-    child("no-clips", "the measurements contain no clip", "FAIL", "G1", "ended with exit code 1"),
+    child("best-clip-for-all", "all clips get the best clip's errors", "INVALID", "G5.recomputed", NOT_ERRORS),
+    child("no-clips", "the measurements contain no clip", "FAIL", "G1", EXIT_1),
     child("no-measures", "no measurements are written", "INVALID", "G5.measures", "left no measures"),
-    child("measures-of-another-run", "the measurements are of other clips", "INVALID", "G5.frames", "another digest"),
+    child("measures-of-another-run", "the measurements are of other clips", "INVALID", "G5.frames", OTHER_FRAMES),
 )
 LOG = (
-    child("log-without-error", "the log has no error", "FAIL", "G5.log", "no line 'Mean Squared Error", quick=True),
+    child("log-without-error", "the log has no error", "FAIL", "G5.log", NO_ERROR),
     child("log-error-made-up", "the error in the log is made up", "INVALID", "G5.log", "not of this run"),
     child("log-error-of-another-run", "the log has another run's error", "INVALID", "G5.log", "not of this run"),
     child("log-error-nan", "the error in the log is nan", "FAIL", "G5.log", "nan, not a finite number"),
@@ -61,31 +48,15 @@ FILES = (
         "child",
         "FAIL",
         "G4",
-        "no new inference_results_gt_vs_pred",
+        NO_PICTURE,
         project=_an_old_picture,
         in_child="stale-picture",
-        quick=True,
     ),
     child("empty-picture", "the picture is empty", "FAIL", "G4", NO_IMAGE),
     child("cut-picture", "the picture is truncated", "FAIL", "G4", NO_IMAGE),
     child("text-as-picture", "the picture is a text file", "FAIL", "G4", NO_IMAGE),
-    child(
-        "picture-of-another-name", "the picture has another name", "FAIL", "G4", "no new inference_results_gt_vs_pred"
-    ),
-    child(
-        "exit-1-at-the-end",
-        "the process exits with code 1 after its last line",
-        "FAIL",
-        "G1",
-        "ended with exit code 1",
-        quick=True,
-    ),
-    child("exception-at-the-end", "an exception after the last line", "FAIL", "G1", "ended with exit code 1"),
-    child(
-        "exit-0-at-the-start",
-        "the process ends at once with exit code 0",
-        "FAIL",
-        "G5.log",
-        "no line 'Mean Squared Error",
-    ),
+    child("picture-of-another-name", "the picture has another name", "FAIL", "G4", NO_PICTURE),
+    child("exit-1-at-the-end", "the process exits with code 1 after its last line", "FAIL", "G1", EXIT_1),
+    child("exception-at-the-end", "an exception after the last line", "FAIL", "G1", EXIT_1),
+    child("exit-0-at-the-start", "the process ends at once with exit code 0", "FAIL", "G5.log", NO_ERROR),
 )

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frame_objects import objects_of_clips
 from tinyworlds_gate.reference.data.frames_file import (
     check_open_file,
     episode_of_frames,
@@ -25,12 +26,16 @@ from tinyworlds_gate.reference.data.frames_file import (
 
 @dataclass(frozen=True)
 class ReadClips:
-    """``frames`` uint8 [B, T, H, W, C], ``episode`` [B]; ``actions`` [B, T], ``player_position`` [B, T, 2], or None."""
+    """``frames`` uint8 [B, T, H, W, C], ``episode`` [B]; ``actions`` [B, T], ``player_position`` [B, T, 2], or None.
+
+    ``objects``: a table [L] with the fields clip, step, kind, x, y (pixels of these frames), or None.
+    """
 
     frames: np.ndarray
     episode: np.ndarray
     actions: np.ndarray | None
     player_position: np.ndarray | None
+    objects: np.ndarray | None = None
 
 
 def read_clips(path: Path, starts: np.ndarray, length: int, *, frame_size: int, stride: int = 1) -> ReadClips:
@@ -46,10 +51,26 @@ def read_clips(path: Path, starts: np.ndarray, length: int, *, frame_size: int, 
         frames = np.stack([_read(file["frames"], keep[one]) for one in index])
         actions = file["actions"][:][keep][index] if "actions" in file and stride == 1 else None
         position = file["player_position"][:][keep][index] if "player_position" in file else None
+        scale = frame_size / file["frames"].shape[1]
+        objects = objects_of_clips(file["objects"][:], keep[index], scale) if "objects" in file else None
     if frames.shape[2] != frame_size:
         flat = resize_frames(frames.reshape(-1, *frames.shape[2:]), frame_size)
         frames = flat.reshape(len(index), length, *flat.shape[1:])
-    return ReadClips(frames, episode[index[:, 0]], actions, position)
+    return ReadClips(frames, episode[index[:, 0]], actions, position, objects)
+
+
+def read_frames(path: Path, index: np.ndarray, *, frame_size: int, stride: int = 1) -> np.ndarray:
+    """Read single frames uint8 [K, H, W, C] at these ascending indices, as ``load_frames`` returns them.
+
+    Raises ``DataError`` when the file is missing or damaged, or ``index`` is empty.
+    """
+    fix = remedy(path)
+    if not len(index):
+        raise DataError(f"{path}: no frame is to be read, so nothing can be computed of them; fix: use more episodes")
+    with open_frames(path, fix) as file:
+        keep, _ = _strided_episodes(file, path, fix, stride)
+        frames: np.ndarray = file["frames"][keep[index]]
+    return frames if frames.shape[1] == frame_size else resize_frames(frames, frame_size)
 
 
 def read_episodes(path: Path, *, stride: int = 1) -> np.ndarray:

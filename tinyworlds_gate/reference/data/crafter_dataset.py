@@ -83,6 +83,9 @@ def write_crafter(
         processes = min(workers or usable_cpus(), -(-num_frames // episode_length))
         for index, episode in enumerate(_episodes(seed, episode_length, frame_size, processes)):
             count = min(len(episode.frames), num_frames - writer.num_frames)
+            objects = episode.objects[episode.objects["frame"] < count].copy()
+            objects["frame"] += writer.num_frames
+            writer.append_objects(objects)
             writer.append(
                 episode.frames[:count],
                 actions=episode.actions[:count],

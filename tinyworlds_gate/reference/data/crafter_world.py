@@ -19,6 +19,7 @@ from crafter import constants, engine, objects, worldgen
 from opensimplex import OpenSimplex, internals
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
 
 FIRST_HELD_OUT_WORLD = 50_000
 """Worlds from this seed on are reserved for fixed evaluation sets; training data uses the worlds below."""
@@ -29,6 +30,9 @@ MIN_FRAME_SIZE = 18
 NOOP, LEFT, RIGHT, UP, DOWN, DO = range(6)
 REPEAT_PROBABILITY = 0.6
 ACTION_PROBABILITIES = {LEFT: 0.21, RIGHT: 0.21, UP: 0.21, DOWN: 0.21, DO: 0.12, NOOP: 0.04}
+
+OBJECT_KINDS = ("player", "cow", "zombie", "skeleton", "arrow")
+"""What moves by itself; a plant or a fence does not."""
 
 _REFILLED = ("health", "food", "drink", "energy")
 _POLICY_STREAM = 1
@@ -96,6 +100,18 @@ class DeterministicCrafter(crafter.Env):
         """The player's tile (x, y) in the 64 x 64 world."""
         x, y = self._player.pos
         return int(x), int(y)
+
+    def objects_in_view(self) -> list[tuple[str, float, float]]:
+        """Return kind, x and y (the middle, in pixels) of each object in the frame that is shown now."""
+        unit, (grid_w, grid_h) = int(self._unit[0]), (int(n) for n in self._local_view._grid)
+        border = (int(self._size[0]) - unit * int(self._view[0])) // 2
+        corner = np.array(self._player.pos) - np.array((grid_w, grid_h)) // 2
+        found = []
+        for one in self._world.objects:
+            x, y = (int(n) for n in np.array(one.pos) - corner)
+            if type(one).__name__.lower() in OBJECT_KINDS and 0 <= x < grid_w and 0 <= y < grid_h:
+                found.append((type(one).__name__.lower(), border + (x + 0.5) * unit, border + (y + 0.5) * unit))
+        return sorted(found)
 
     def reset(self) -> np.ndarray:
         """Like stock Crafter, with the fast noise."""
@@ -196,6 +212,8 @@ class Episode:
     frames: np.ndarray
     actions: np.ndarray
     player_position: np.ndarray
+    objects: np.ndarray
+    """The creatures, arrows and the player in view: a table with ``frame`` counted from the episode's first."""
 
 
 def world_seed(seed: int, episode: int) -> int:
@@ -228,7 +246,7 @@ def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Episo
     """
     env = DeterministicCrafter(world_seed(seed, episode), frame_size)
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, episode * 2 + _POLICY_STREAM], np.uint64)))
-    frames, actions, positions = [env.reset()], [], [env.player_position]
+    frames, actions, positions, objects_seen = [env.reset()], [], [env.player_position], [env.objects_in_view()]
     for action in policy_actions(rng):
         actions.append(action)
         if len(frames) == length:
@@ -237,7 +255,10 @@ def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Episo
         frame, _, done, _ = env.step(action)
         frames.append(frame)
         positions.append(env.player_position)
+        objects_seen.append(env.objects_in_view())
         if done:
             actions.append(NOOP)
             break
-    return Episode(np.stack(frames), np.array(actions, np.uint8), np.array(positions, np.int16))
+    rows = [(number, *one) for number, seen in enumerate(objects_seen) for one in seen]
+    table = np.array(rows, OBJECT_IN_FRAME)
+    return Episode(np.stack(frames), np.array(actions, np.uint8), np.array(positions, np.int16), table)

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frame_objects import objects_of_frames
 from tinyworlds_gate.reference.data.frames_file import (
     check_open_file,
     episode_of_frames,
@@ -107,6 +108,8 @@ def _copy(file: h5py.File, writer: FramesWriter, index: np.ndarray, episode: np.
         local = index[first:last] - low
         blocks = {name: file[name][low : low + _READ_FRAMES][local] for name in extra}
         writer.append(file["frames"][low : low + _READ_FRAMES][local], episode=episode[index[first:last]], **blocks)
+    if "objects" in file:
+        writer.append_objects(objects_of_frames(file["objects"][:], index))
 
 
 def seen_clips(training: Path, held_out: Path, starts: Iterable[int], length: int, *, stride: int) -> list[int]:

@@ -9,7 +9,7 @@ Axes: K clips, T frames of a clip, N frames of the training data, H height, W wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ from tinyworlds_gate.reference.data.frames_file import FramesData, check_frames_
 
 SETTING = "evaluation_file"
 SEEN_SHARE = 0.5
-"""A clip is refused when this share of its frames occurs in the training data, pixel for pixel. A smaller share can be
+"""A clip is left out when this share of its frames occurs in the training data, pixel for pixel. A smaller share can be
 a coincidence (a black screen, a menu, an idle player in a known room) and is only reported."""
 
 _KEY_BYTES = 512
+
+
+LEFT_OUT_SHARE = 0.05
+"""An evaluation set is refused when a larger share of its clips occurs in the training data."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,15 @@ class EvaluationSet:
     episodes: np.ndarray
     attrs: Mapping[str, Any]
     episodes_in_file: int
+
+
+@dataclass(frozen=True)
+class UnseenPart:
+    """The clips that are measured, the first frames of those left out, and frames of the former in the data too."""
+
+    evaluation: EvaluationSet
+    left_out: tuple[int, ...]
+    shared_frames: int
 
 
 def open_evaluation_set(path: Path, *, frame_size: int, length: int) -> EvaluationSet:
@@ -81,13 +94,13 @@ def _clip_starts(path: Path, fix: str) -> np.ndarray:
     return starts.astype(np.int64)
 
 
-def require_unseen(evaluation: EvaluationSet, data: FramesData, *, length: int) -> int:
-    """Refuse an evaluation set that shares worlds or clips with the data; return how many of its frames occur there.
+def unseen_part(evaluation: EvaluationSet, data: FramesData, *, length: int) -> UnseenPart:
+    """Leave out the clips of an evaluation set that occur in the data, at least half of their frames.
 
     The comparison includes the held-out episodes of the data, since retries are tuned on them.
 
     Raises:
-        DataError: a Crafter world occurs in both, or at least half of a clip's frames occur in the data.
+        DataError: a Crafter world occurs in both, or more than one clip in twenty is left out.
     """
     world = _common_world(evaluation, data)
     if world is not None:
@@ -97,16 +110,18 @@ def require_unseen(evaluation: EvaluationSet, data: FramesData, *, length: int) 
         )
     frames = read_clips(evaluation.path, evaluation.starts, length, frame_size=data.frames.shape[1]).frames
     seen_KT = frames_seen(frames, data.frames)
-    most = int(np.argmax(seen_KT.mean(axis=1)))
-    if seen_KT[most].mean() >= SEEN_SHARE:
-        count = int((seen_KT.mean(axis=1) >= SEEN_SHARE).sum())
+    share_K = seen_KT.mean(axis=1)
+    out_K = share_K >= SEEN_SHARE
+    if out_K.sum() > LEFT_OUT_SHARE * len(out_K):
+        most = int(np.argmax(share_K))
         raise DataError(
-            f"{SETTING}: {count} of the {len(evaluation.starts)} clips of {evaluation.path} occur in the training data "
+            f"{SETTING}: {int(out_K.sum())} of the {len(out_K)} clips of {evaluation.path} occur in the training data "
             f"{data.path}, the clip from {evaluation.starts[most]} with {int(seen_KT[most].sum())} of its {length} "
-            "frames. The verdict would measure training clips. Remove these clips from `clip_starts`, or use another "
-            "evaluation set"
+            f"frames. The verdict would measure training clips; at most {LEFT_OUT_SHARE:.0%} of the clips can be left "
+            "out. Remove these clips from `clip_starts`, or use another evaluation set"
         )
-    return int(seen_KT.sum())
+    left = replace(evaluation, starts=evaluation.starts[~out_K], episodes=evaluation.episodes[~out_K])
+    return UnseenPart(left, tuple(evaluation.starts[out_K].tolist()), int(seen_KT[~out_K].sum()))
 
 
 def frames_seen(clips_KTHWC: np.ndarray, data_NHWC: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from tinyworlds_gate.reference.data.frames_file import check_frames_file
 from tinyworlds_gate.reference.data.frames_writer import publish, refuse_existing, write_lock
 
 REPOSITORY = "AlmondGod/tinyworlds"
-"""The dataset repository on the hub (tinyworlds.md §2, data)."""
+"""The dataset repository on the hub (docs/external-checkouts.md)."""
 
 ZELDA_FILE = "zelda_frames.h5"
 _FRAME_SIZE = 128

@@ -45,6 +45,17 @@ class FramesWriter:
             dataset[self.num_frames :] = values
         self.num_frames += count
 
+    def append_objects(self, objects: np.ndarray) -> None:
+        """Append rows of the table ``objects`` (``frame_objects.py``); their frames are those of the whole file."""
+        if "objects" not in self._file:
+            self._file.create_dataset(
+                "objects", shape=(0,), maxshape=(None,), dtype=objects.dtype, chunks=(4096,), track_times=False
+            )
+        dataset = self._file["objects"]
+        count = len(dataset)
+        dataset.resize(count + len(objects), axis=0)
+        dataset[count:] = objects
+
     def _create(self, name: str, values: np.ndarray) -> h5py.Dataset:
         shape = values.shape[1:]
         options: dict[str, Any] = {"chunks": (4096, *shape)}

@@ -13,6 +13,9 @@ from tinyworlds_gate.errors import DataError, TooFewClipsError
 from tinyworlds_gate.names import ATTEMPTS, EVERYTHING, FINAL
 from tinyworlds_gate.reference.data.clips import starts_in_episodes
 
+MEAN_FRAME_FRAMES = 2000
+"""Number of evenly spaced frames over which the mean frame is computed, about."""
+
 
 @dataclass(frozen=True)
 class EpisodeSplit:
@@ -79,6 +82,12 @@ def draw_clips(starts: np.ndarray, episode_of_start: np.ndarray, count: int, see
             if queues[index] and len(chosen) < count:
                 chosen.append(int(queues[index].pop()))
     return np.array(sorted(chosen), dtype=np.int64)
+
+
+def mean_frame_indices(episode: np.ndarray, which: Iterable[int]) -> np.ndarray:
+    """Return the indices [K] of the frames of these episodes over which the mean frame is computed."""
+    indices = np.flatnonzero(np.isin(episode, np.fromiter(which, np.int64)))
+    return indices[:: max(1, len(indices) // MEAN_FRAME_FRAMES)]
 
 
 def clip_digest(frames_of_clips: np.ndarray, starts: np.ndarray) -> str:

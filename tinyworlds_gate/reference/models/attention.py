@@ -44,7 +44,10 @@ def short_sequence_kernel(x: Tensor, length: int) -> AbstractContextManager[None
 
 
 class SelfAttention(nn.Module):
-    """Base class of spatial and temporal attention: projections and post-norm, `norm(x + attention(x))`."""
+    """Base class of spatial and temporal attention: projections and post-norm, `norm(x + attention(x))`.
+
+    ``q_norm`` and ``k_norm`` normalise the queries and keys of each head; TinyWorlds has none (`variations`).
+    """
 
     def __init__(self, embed_dim: int, num_heads: int, conditioning_dim: int | None) -> None:
         super().__init__()
@@ -55,6 +58,8 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(embed_dim, embed_dim)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
         self.norm = make_norm(embed_dim, conditioning_dim)
+        self.q_norm: nn.RMSNorm | None = None
+        self.k_norm: nn.RMSNorm | None = None
         self.fused: tuple[Tensor, Tensor] | None = None
 
     def fuse(self, dtype: torch.dtype) -> None:
@@ -65,6 +70,8 @@ class SelfAttention(nn.Module):
     def fused_weights(self) -> tuple[Tensor, Tensor]:
         """Return the concatenated weight `[3 * E, E]` and bias `[3 * E]` of queries, keys and values."""
         q, k, v = self.q_proj, self.k_proj, self.v_proj
+        if self.k_norm is not None:  # a norm after the bias: softmax does not cancel it
+            return torch.cat((q.weight, k.weight, v.weight)), torch.cat((q.bias, k.bias, v.bias))
         weight = torch.cat((q.weight, k.weight + 0 * k.bias[:, None], v.weight))
         return weight, torch.cat((q.bias, torch.zeros_like(k.bias), v.bias))
 
@@ -76,7 +83,12 @@ class SelfAttention(nn.Module):
         dropped, because DistributedDataParallel requires a gradient for every parameter.
         """
         weight, bias = self.fused or self.fused_weights()
-        return F.linear(x_BTPE, weight, bias).unflatten(-1, (3, self.num_heads, self.head_dim))
+        qkv = F.linear(x_BTPE, weight, bias).unflatten(-1, (3, self.num_heads, self.head_dim))
+        if self.q_norm is None or self.k_norm is None:
+            return qkv
+        q, k, v = qkv.unbind(3)
+        normed = [norm(one.float()).to(v.dtype) for norm, one in ((self.q_norm, q), (self.k_norm, k))]
+        return torch.stack((*normed, v), dim=3)
 
 
 class SpatialAttention(SelfAttention):

@@ -102,12 +102,12 @@ class DynamicsModel(nn.Module):
     def loss(
         self, latents_BTPL: Tensor, indices_BTP: Tensor, conditioning: Tensor | None, mask_BTP: Tensor
     ) -> DynamicsOutput:
-        """Predict the masked tokens; the loss is cross-entropy over masked positions only (tinyworlds.md §1)."""
+        """Predict the masked tokens; the loss is cross-entropy over masked positions only (docs/architecture.md)."""
         logits = self(latents_BTPL, conditioning, mask_BTP)
         return DynamicsOutput(masked_cross_entropy(logits, indices_BTP, mask_BTP), logits)
 
     def sample_mask(self, batch: int, frames: int, patches: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw a training mask `[B, T, P]` (True = hidden) on the model's device (tinyworlds.md §1).
+        """Draw a training mask `[B, T, P]` (True = hidden) on the model's device (docs/architecture.md).
 
         One ratio per batch, uniform in [0.5, 1); each position is hidden independently with this probability, and at
         each patch position one random frame stays visible. The random numbers are drawn on the generator's device.

@@ -133,7 +133,7 @@ class LatentActionModel(nn.Module):
     def forward(self, frames_BTCHW: Tensor) -> LatentActionOutput:
         """Predict frames 1 … T-1; in training mode all decoder input frames after the first are masked.
 
-        The loss is smooth-L1 plus a penalty on a low variance of the actions over the batch (tinyworlds.md §1), plus
+        The loss is smooth-L1 plus a penalty on a low variance of the actions over the batch, plus
         the optional terms of the constructor.
         """
         prequant = self._prequant(frames_BTCHW)

@@ -27,7 +27,7 @@ def reveal_counts(total: int, decode_steps: int) -> list[int]:
     """Return how many of `total` tokens each pass reveals; the counts are positive and sum to `total`.
 
     After pass m at least ceil(total * expm1(5 m / K) / expm1(5)) tokens are known, after the last pass all of them
-    (tinyworlds.md §1). Decoding ends early when nothing is masked any more.
+    (docs/architecture.md). Decoding ends early when nothing is masked any more.
     """
     counts: list[int] = []
     known = 0
@@ -36,12 +36,9 @@ def reveal_counts(total: int, decode_steps: int) -> list[int]:
             target = total
         else:
             target = math.ceil(total * math.expm1(STEEPNESS * step / decode_steps) / math.expm1(STEEPNESS))
-        count = min(total - known, max(target - known, total // LEAST_SHARE, 1))
-        if count == 0:
-            break
-        counts.append(count)
-        known += count
-    return counts
+        counts.append(min(total - known, max(target - known, total // LEAST_SHARE, 1)))
+        known += counts[-1]
+    return [count for count in counts if count]
 
 
 @torch.no_grad()

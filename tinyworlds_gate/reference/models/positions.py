@@ -1,4 +1,4 @@
-"""Fixed sine-cosine position codes for rows, columns and frames (tinyworlds.md §1).
+"""Fixed sine-cosine position codes for rows, columns and frames (docs/architecture.md).
 
 Axes: T frames, P patches, E embedding.
 """

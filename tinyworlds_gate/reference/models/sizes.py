@@ -13,7 +13,7 @@ MAX_VOCABULARY = 2**20  # the output layer of dynamics has one unit per token of
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSizes:
-    """The ten size settings of a TinyWorlds model (tinyworlds.md §1); models of equal sizes can exchange weights.
+    """The ten size settings of a TinyWorlds model (docs/architecture.md); models of equal sizes can exchange weights.
 
     Raises ConfigError when a value is not a positive integer or two values do not fit together.
     """

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.attention import KVCache
-from tinyworlds_gate.reference.models.blocks import BlockModulation, SpaceTimeBlock
+from tinyworlds_gate.reference.models.blocks import BlockModulation, SpaceTimeBlock, SwiGLU
 from tinyworlds_gate.reference.models.kernels import fused_block
 from tinyworlds_gate.reference.models.kernels.fused_block import InferenceBlocks
 from tinyworlds_gate.reference.models.kernels.temporal_attention import MOST_FRAMES
@@ -39,7 +39,8 @@ class SpaceTimeTransformer(nn.Module):
         first = self.blocks[0]
         assert isinstance(first, SpaceTimeBlock)
         heads = first.spatial_attn.num_heads
-        if self.temporal_code.is_cuda and fused_block.supports(self.temporal_code.shape[-1], heads):
+        plain = first.spatial_attn.q_norm is None and isinstance(first.ffn, SwiGLU)  # the kernels know no variation
+        if plain and self.temporal_code.is_cuda and fused_block.supports(self.temporal_code.shape[-1], heads):
             self.fused_blocks = InferenceBlocks(
                 [block for block in self.blocks if isinstance(block, SpaceTimeBlock)], dtype
             )

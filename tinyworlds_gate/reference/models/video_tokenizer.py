@@ -96,7 +96,7 @@ class VideoTokenizer(nn.Module):
         return self.decode(latents_BTPL)[:, -frames:]
 
     def forward(self, frames_BTCHW: Tensor) -> TokenizerOutput:
-        """Reconstruct frames; the loss is smooth-L1 against them (tinyworlds.md §1)."""
+        """Reconstruct frames; the loss is smooth-L1 against them (docs/architecture.md)."""
         latents = self.encode(frames_BTCHW)
         recon = self.decode(latents)
         indices = self.quantizer.indices_from_latents(latents.detach())

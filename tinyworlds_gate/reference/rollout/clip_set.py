@@ -20,13 +20,10 @@ from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.reference.data.clips import gather_clips, to_model_range
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
-from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set
+from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set, unseen_part
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
-from tinyworlds_gate.reference.data.split import clip_digest, held_out_clips, split_episodes
-from tinyworlds_gate.reference.rollout.world_models import TrainedModels
-
-MEAN_FRAME_FRAMES = 2000
-"""Number of evenly spaced frames over which the mean frame is computed."""
+from tinyworlds_gate.reference.data.split import clip_digest, held_out_clips, mean_frame_indices, split_episodes
+from tinyworlds_gate.reference.rollout.world_models import TrainedModels, TrainedTokenizer
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
         )
     length = context + config.generation_steps * config.prediction_horizon
     if config.clip_draw == EVALUATION:
-        return _evaluation_clips(config, project_root, trained, _mean_frame(data, split.train), context, length)
+        return _evaluation_clips(config, project_root, trained, data, _mean_frame(data, split.train), context, length)
     drawn = held_out_clips(
         path,
         data.episode,
@@ -93,9 +90,17 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
 
 
 def _evaluation_clips(
-    config: InferenceConfig, project_root: Path, trained: TrainedModels, mean_frame: Tensor, context: int, length: int
+    config: InferenceConfig,
+    project_root: Path,
+    trained: TrainedModels,
+    training: FramesData,
+    mean_frame: Tensor,
+    context: int,
+    length: int,
 ) -> ClipSet:
-    """Return all clips of the evaluation set at stride 1; ``mean_frame`` is the mean of the training frames.
+    """Return the clips of the evaluation set at stride 1, without those in the training data.
+
+    ``mean_frame`` is the mean of the training frames.
 
     Raises:
         DataError: the file is not a valid evaluation set for these models.
@@ -108,8 +113,9 @@ def _evaluation_clips(
             f"evaluation_file={config.evaluation_file}: {trained.references[stage].path.name} was trained on this "
             "file, but the verdict needs frames without training; set evaluation_file to another file"
         )
+    starts = unseen_part(evaluation, training, length=length).evaluation.starts
     data = load_frames(path, frame_size=size)
-    return cut_clips(data, evaluation.starts, length, context=context, data_sha256=digest, mean_over=mean_frame)
+    return cut_clips(data, starts, length, context=context, data_sha256=digest, mean_over=mean_frame)
 
 
 def cut_clips(
@@ -139,7 +145,7 @@ def cut_clips(
     )
 
 
-def recorded_splits(trained: TrainedModels, data_sha256: str) -> dict[str, Mapping[str, Any]]:
+def recorded_splits(trained: TrainedModels | TrainedTokenizer, data_sha256: str) -> dict[str, Mapping[str, Any]]:
     """Return, by stage, the recorded config of each checkpoint whose manifest names this file as training data."""
     return {
         stage: trained.configs[stage]
@@ -161,8 +167,7 @@ def _require_same_split(config: InferenceConfig, trained: TrainedModels, data_sh
 
 
 def _mean_frame(data: FramesData, episodes: Sequence[int]) -> Tensor:
-    indices = np.flatnonzero(np.isin(data.episode, episodes))
-    indices = indices[:: max(1, len(indices) // MEAN_FRAME_FRAMES)]
+    indices = mean_frame_indices(data.episode, episodes)
     sums_HWC = np.zeros(data.frames.shape[1:], np.int64)
     for chunk in np.array_split(indices, 8):
         sums_HWC += data.frames[chunk].sum(axis=0, dtype=np.int64)

@@ -6,6 +6,9 @@ In addition to the measured rollout there are two probes, rollouts of the first 
   reads that future, so a difference means that the true frames leak into the prediction.
 - ``repeated``: uses another random seed. At temperature 0 a rollout draws nothing.
 
+``random`` are the frames that random actions generate for the same clips, and ``non_finite`` marks the values of
+``predicted`` that were NaN or infinite before clamping, as packed bits.
+
 Axes: B clips, K clips of the first batch, S generated frames, H height, W width, C colours.
 """
 
@@ -21,22 +24,31 @@ from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.run.atomic import atomic_path
 
 DATASETS = ("predicted", "withheld", "repeated")
+OPTIONAL_DATASETS = ("random", "non_finite")
+"""Files of schema 3 do not have them."""
 
 
 @dataclass(frozen=True)
 class GeneratedFrames:
-    """All uint8: ``predicted`` [B, S, H, W, C]; ``withheld`` and ``repeated`` [K, S, H, W, C]."""
+    """All uint8: ``predicted`` and ``random`` [B, S, H, W, C]; ``withheld`` and ``repeated`` [K, S, H, W, C].
+
+    ``non_finite`` [B, S, bytes] has a bit for each value of a frame.
+    """
 
     predicted: np.ndarray
     withheld: np.ndarray
     repeated: np.ndarray
+    random: np.ndarray | None = None
+    non_finite: np.ndarray | None = None
 
 
 def write_generated(path: Path, frames: GeneratedFrames) -> None:
     """Write the frames, compressed a clip at a time; the file appears in full or not at all."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name in DATASETS:
-            table: np.ndarray = getattr(frames, name)
+        for name in (*DATASETS, *OPTIONAL_DATASETS):
+            table: np.ndarray | None = getattr(frames, name)
+            if table is None:
+                continue
             file.create_dataset(name, data=table, chunks=(1, *table.shape[1:]), compression="gzip", compression_opts=1)
 
 
@@ -48,7 +60,8 @@ def read_generated(path: Path) -> GeneratedFrames:
     """
     try:
         with h5py.File(path, "r") as file:
-            tables = {name: file[name][()] for name in DATASETS}
+            names = (*DATASETS, *(name for name in OPTIONAL_DATASETS if name in file))
+            tables = {name: file[name][()] for name in names}
     except FileNotFoundError as error:
         raise DataError(f"{path}: the inference run wrote no generated frames; run inference again") from error
     except (OSError, KeyError, RuntimeError) as error:
@@ -56,6 +69,7 @@ def read_generated(path: Path) -> GeneratedFrames:
             f"{path}: the generated frames cannot be read ({type(error).__name__}: {error}); run inference again"
         ) from error
     for name, table in tables.items():
-        if not isinstance(table, np.ndarray) or table.dtype != np.uint8 or table.ndim != len("BSHWC"):
-            raise DataError(f"{path}: {name} must be uint8 [clips, steps, height, width, colours]; run inference again")
+        axes = 3 if name == "non_finite" else 5
+        if not isinstance(table, np.ndarray) or table.dtype != np.uint8 or table.ndim != axes:
+            raise DataError(f"{path}: {name} must be uint8 with {axes} axes; run inference again")
     return GeneratedFrames(**tables)

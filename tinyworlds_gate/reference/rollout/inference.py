@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that win over the file (after --)")
     args = parser.parse_args(argv)
     try:
-        config = load_inference_config(args.config, args.overrides).inference
+        config = load_inference_config(args.config, args.overrides)
         run_inference(config, Path.cwd(), os.environ.get("NG_RUN_ROOT_DIR"))
     except GateError as error:
         print(f"[inference] error: {error}", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tinyworlds_gate.config.schema import TokenChoice
 from tinyworlds_gate.reference.models.maskgit import token_chooser
+from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout import errors_by_step as errors
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
@@ -29,8 +30,9 @@ from tinyworlds_gate.reference.rollout.rollout import (
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
-MEASURES_SCHEMA = 3
-"""2 added SSIM, both strict and teacher-forced errors, and token counts; 3 added the generated frames and probes."""
+MEASURES_SCHEMA = 4
+"""2 added SSIM, both strict and teacher-forced errors, and token counts; 3 added the generated frames and probes; 4 the
+frames of random actions and the non-finite values."""
 
 PROBE_SEED_OFFSET = 1_000_003
 """Difference between the seeds of the measured rollout and its repetition."""
@@ -118,7 +120,8 @@ def measure_clips(
             tables.setdefault(key, []).append(table)
         for key, batch_BSCHW in found.frames.items():
             frames.setdefault(key, []).append(_as_bytes(batch_BSCHW))
-        non_finite += int(found.non_finite)
+        frames.setdefault("non_finite", []).append(np.packbits(found.non_finite.flatten(2).cpu().numpy(), axis=-1))
+        non_finite += int(found.non_finite.sum())
     columns = {key: torch.cat(parts).cpu().tolist() for key, parts in tables.items()}
     rows = [
         {
@@ -148,6 +151,14 @@ def measure_clips(
         "device": str(device),
     }
     return Measurement(raw, GeneratedFrames(**{key: np.concatenate(parts) for key, parts in frames.items()}))
+
+
+@torch.no_grad()
+def reconstruction(tokenizer: VideoTokenizer, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the latents of the frames and their reconstruction error ``[B]``, on frames in [0, 1]."""
+    latents = tokenizer.encode(frames_BTCHW)
+    reconstructed = tokenizer.decode(latents).clamp(-1, 1)
+    return latents, errors.mse_by_clip_and_step(reconstructed, frames_BTCHW).mean(dim=1)
 
 
 class _MeasuredBatch(NamedTuple):
@@ -194,7 +205,7 @@ def _measure_batch(
     )
     other = rollout(models, frames, actions=actions, teacher_forced=not forced, generator=seeded(seed), **shared)
     random = rollout(models, frames, actions=random_actions, teacher_forced=forced, generator=seeded(seed), **shared)
-    shown = {"predicted": judged.predicted_BTCHW}
+    shown = {"predicted": judged.predicted_BTCHW, "random": random.predicted_BTCHW}
     if with_probes:
         withheld = frames.clone()
         unseen = frames[:, context:].shape
@@ -203,8 +214,7 @@ def _measure_batch(
         for name, (seen, number) in probes.items():
             again = rollout(models, seen, actions=actions, teacher_forced=forced, generator=seeded(number), **shared)
             shown[name] = again.predicted_BTCHW
-    latents = models.tokenizer.encode(frames[:, : context + 1])
-    reconstructed = models.tokenizer.decode(latents).clamp(-1, 1)
+    latents, recon_mse = reconstruction(models.tokenizer, frames[:, : context + 1])
     for key, tokens in (
         ("token", models.tokenizer.quantizer.indices_from_latents(latents)),
         ("generated_token", judged.token_indices),
@@ -220,12 +230,12 @@ def _measure_batch(
         "random_action_mse": errors.mse_by_clip_and_step(random.predicted_BTCHW, true),
         "copy_last_mse": errors.mse_by_clip_and_step(copied, true),
         "mean_frame_mse": errors.mean_frame_error(true, clips.mean_frame_CHW.to(frames.device)),
-        "tokenizer_recon_mse": errors.mse_by_clip_and_step(reconstructed, frames[:, : context + 1]).mean(dim=1),
+        "tokenizer_recon_mse": recon_mse,
         "latent_actions": judged.action_indices,
     }
     ssim = errors.ssim_by_clip_and_step(judged.predicted_BTCHW, true)
     tables = found if ssim is None else found | {"rollout_ssim": ssim}
-    return _MeasuredBatch(tables, shown, judged.non_finite)
+    return _MeasuredBatch(tables, shown, judged.non_finite_BTCHW)
 
 
 def _as_bytes(frames_BSCHW: Tensor) -> np.ndarray:

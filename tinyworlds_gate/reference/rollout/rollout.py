@@ -26,13 +26,13 @@ class RolloutOutput(NamedTuple):
     predicted_BTCHW: the generated frames in [-1, 1], generation_steps * prediction_horizon of them.
     action_indices: `[B, S, K]`, the action codes of each step (with a growing memory, the last K).
     token_indices: `[B, T, P]` int64, the tokens of the generated frames.
-    non_finite: int64 scalar, the number of NaN or infinite values in the decoded frames before clamping.
+    non_finite_BTCHW: bool, the values of the decoded frames that were NaN or infinite before clamping.
     """
 
     predicted_BTCHW: Tensor
     action_indices: Tensor
     token_indices: Tensor
-    non_finite: Tensor
+    non_finite_BTCHW: Tensor
 
 
 @torch.no_grad()
@@ -55,7 +55,7 @@ def rollout(
 ) -> RolloutOutput:
     """Generate generation_steps * prediction_horizon frames after the first `context` true frames.
 
-    (closed-loop.md, Definitions; tinyworlds.md §1, Rollout)
+    (docs/gate.md, docs/architecture.md)
 
     Args:
         models: the three trained models.
@@ -106,7 +106,7 @@ def rollout(
     known_BTPL = tokenizer.encode(shown)
     predicted: list[Tensor] = []
     tokens: list[Tensor] = []
-    non_finite = torch.zeros((), dtype=torch.int64, device=known_BTPL.device)
+    non_finite: list[Tensor] = []
     for step in range(generation_steps):
         first, last = windows[step].start, windows[step].stop - prediction_horizon
         if on_step is not None:
@@ -118,7 +118,7 @@ def rollout(
         latents_BTPL, decoded = steps.take(
             known_BTPL, followed[step], prediction_horizon, decode_steps, temperature, generator
         )
-        non_finite += (~decoded.isfinite()).sum()
+        non_finite.append(~decoded.isfinite())
         future = decoded.clamp(-1, 1)
         shown = torch.cat((shown, future), dim=1)[:, -memory:]
         known_BTPL = latents_BTPL[:, -memory:]
@@ -126,7 +126,7 @@ def rollout(
         tokens.append(tokenizer.quantizer.indices_from_latents(latents_BTPL[:, -prediction_horizon:]))
     transitions = context + prediction_horizon - 1
     codes_BSK = torch.stack([models.latent_actions.action_indices(one[:, -transitions:]) for one in followed], dim=1)
-    return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1), non_finite)
+    return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1), torch.cat(non_finite, dim=1))
 
 
 def step_windows(

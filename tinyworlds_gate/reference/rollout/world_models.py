@@ -19,6 +19,7 @@ from tinyworlds_gate.reference.models.dynamics import DynamicsModel
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.model_options import model_options
 from tinyworlds_gate.reference.models.sizes import ModelSizes
+from tinyworlds_gate.reference.models.variations import variation_of, vary
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 
 SIZE_KEYS = tuple(ModelSizes.__dataclass_fields__)
@@ -46,11 +47,13 @@ class WorldModels:
         return self
 
 
-def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str) -> None:
-    """Load a stage's tensors by name.
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], stage: str, config: Mapping[str, object] = {}) -> None:
+    """Load a stage's tensors by name, after changing the model to the variation that they show (`variations`).
 
-    Raises CheckpointError before loading any when a tensor is missing, unknown or of another shape.
+    ``config``: the one that the checkpoint records. Raises CheckpointError before loading any when a tensor is missing,
+    unknown or of another shape.
     """
+    vary(model, variation_of(state, config))
     own = model.state_dict()
     faults = {
         "missing": sorted(own.keys() - state.keys()),
@@ -78,12 +81,13 @@ def load_world_models(
     sizes_per_stage: Mapping[str, ModelSizes],
     state_dicts: Mapping[str, Mapping[str, Tensor]],
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> WorldModels:
     """Build the three models from their sizes and tensors, in evaluation mode on the CPU.
 
     All mappings have the keys video_tokenizer, latent_actions and dynamics. ``options`` holds the results of
-    `model_options`; default: TinyWorlds' options. Raises CheckpointError when tensors do not fit the sizes, or the
-    models do not fit one another (C4).
+    `model_options`; default: TinyWorlds' options. ``configs``: those that the checkpoints record. Raises
+    CheckpointError when tensors do not fit the sizes, or the models do not fit one another (C4).
     """
     tokenizer_sizes, action_sizes, dynamics_sizes = (
         sizes_per_stage[stage] for stage in ("video_tokenizer", "latent_actions", "dynamics")
@@ -109,9 +113,9 @@ def load_world_models(
         LatentActionModel(action_sizes, **options["latent_actions"]),
         DynamicsModel(dynamics_sizes),
     )
-    load_weights(models.tokenizer, state_dicts["video_tokenizer"], "video_tokenizer")
-    load_weights(models.latent_actions, state_dicts["latent_actions"], "latent_actions")
-    load_weights(models.dynamics, state_dicts["dynamics"], "dynamics")
+    built = {"video_tokenizer": models.tokenizer, "latent_actions": models.latent_actions, "dynamics": models.dynamics}
+    for stage, model in built.items():
+        load_weights(model, state_dicts[stage], stage, (configs or {}).get(stage, {}))
     return models.eval()
 
 
@@ -125,12 +129,46 @@ class TrainedModels:
     configs: Mapping[str, Mapping[str, Any]]
 
 
+@dataclass(frozen=True)
+class TrainedTokenizer:
+    """A video tokenizer alone, with the reference, sizes and recorded config of its checkpoint by stage."""
+
+    tokenizer: VideoTokenizer
+    references: Mapping[str, CheckpointRef]
+    sizes: Mapping[str, ModelSizes]
+    configs: Mapping[str, Mapping[str, Any]]
+
+
 def load_trained(paths: Mapping[str, Path]) -> TrainedModels:
     """Verify and load the checkpoints of the three stages.
 
     Raises:
         CheckpointError: a checkpoint is damaged, or none records a size that is needed.
     """
+    references, sizes = _verified(paths)
+    states = {stage: read_model_state(reference.path) for stage, reference in references.items()}
+    configs = {stage: _recorded_config(reference.path) for stage, reference in references.items()}
+    options = {stage: model_options(stage, config) for stage, config in configs.items()}
+    return TrainedModels(load_world_models(sizes, states, options, configs), references, sizes, configs)
+
+
+def load_tokenizer(path: Path, others: Mapping[str, Path]) -> TrainedTokenizer:
+    """Verify and load a video tokenizer, in evaluation mode on the CPU.
+
+    ``others``: checkpoints of other stages, which are only read for sizes that the tokenizer's config lacks.
+
+    Raises:
+        CheckpointError: a checkpoint is damaged, or none records a size that is needed.
+    """
+    stage = "video_tokenizer"
+    references, sizes = _verified({**others, stage: path})
+    config = _recorded_config(references[stage].path)
+    tokenizer = VideoTokenizer(sizes[stage], **model_options(stage, config))
+    load_weights(tokenizer, read_model_state(references[stage].path), stage, config)
+    return TrainedTokenizer(tokenizer.eval(), {stage: references[stage]}, {stage: sizes[stage]}, {stage: config})
+
+
+def _verified(paths: Mapping[str, Path]) -> tuple[dict[str, CheckpointRef], dict[str, ModelSizes]]:
     references = {
         stage: verify_checkpoint(path, expected_stage=stage, require_optimizer=False) for stage, path in paths.items()
     }
@@ -140,19 +178,16 @@ def load_trained(paths: Mapping[str, Path]) -> TrainedModels:
     for stage in paths:
         values: dict[str, int] = {}
         for key in SIZE_KEYS:
-            own = getattr(described[stage], key, None)
-            others = [v for other in described.values() if (v := getattr(other, key, None)) is not None]
-            if own is None and not others:
+            found = (getattr(one, key, None) for one in (described[stage], *described.values()))
+            value = next((one for one in found if one is not None), None)
+            if value is None:
                 raise CheckpointError(
                     f"{paths[stage]}: no checkpoint records {key} (state.pt has no config with it); "
                     "use checkpoints whose state.pt holds their config"
                 )
-            values[key] = own if own is not None else others[0]
+            values[key] = value
         sizes[stage] = ModelSizes(**values)
-    states = {stage: read_model_state(reference.path) for stage, reference in references.items()}
-    configs = {stage: _recorded_config(reference.path) for stage, reference in references.items()}
-    options = {stage: model_options(stage, config) for stage, config in configs.items()}
-    return TrainedModels(load_world_models(sizes, states, options), references, sizes, configs)
+    return references, sizes
 
 
 def _recorded_config(path: Path) -> Mapping[str, Any]:

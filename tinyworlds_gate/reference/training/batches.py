@@ -9,10 +9,16 @@ import torch
 from torch import Tensor
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.reference.data.clips import ClipSampler, clip_starts, gather_clips, to_model_range
+from tinyworlds_gate.reference.data.clips import (
+    ClipSampler,
+    clip_starts,
+    gather_clips,
+    starts_in_episodes,
+    to_model_range,
+)
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
 from tinyworlds_gate.reference.data.frames_file import load_frames
-from tinyworlds_gate.reference.data.split import split_episodes
+from tinyworlds_gate.reference.data.split import draw_clips, split_episodes
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.training.distributed import Worker
@@ -39,6 +45,7 @@ class BatchSource:
         split = split_episodes(self.data.episode, training.held_out_fraction, training.split_seed)
         self.length = clip_frames or training.context_length
         self.starts = clip_starts(self.data, self.length, split.train)
+        self._held_out_starts = starts_in_episodes(self.data.episode, self.length, split.held_out)
         self.sampler = ClipSampler(
             self.starts,
             batch_size=job.stage.batch_size_per_gpu,
@@ -86,6 +93,15 @@ class BatchSource:
         """Return the same ``count`` clips at every call, spread over the training episodes, for pictures."""
         picks = np.linspace(0, len(self.starts) - 1, count).round().astype(np.int64)
         return self.clips(torch.from_numpy(self.starts[picks]).to(self.device))
+
+    def held_out_examples(self, count: int) -> Tensor:
+        """Return the starts of up to ``count`` clips, spread over the held-out episodes; the same at every call.
+
+        int64 ``[B]`` on the device, empty when the held-out episodes are shorter than a clip.
+        """
+        starts = self._held_out_starts
+        drawn = draw_clips(starts, self.data.episode[starts], min(count, len(starts)), seed=0)
+        return torch.from_numpy(drawn).to(self.device)
 
     def batch(self, starts: Tensor) -> Tensor | TokenClips:
         """Return the clips at ``starts`` (int64 ``[B]`` on the device): frames ``[B, T, C, H, W]``, or tokens."""

@@ -18,6 +18,8 @@ WandbMode = Literal["online", "offline", "disabled"]
 PUBLIC_SERVER = "https://api.wandb.ai"
 """W&B's server where `WANDB_BASE_URL` names none."""
 
+HELD_OUT_LOSS = "held_out/loss"
+
 COLUMNS = (
     "_step",
     "_timestamp",
@@ -28,6 +30,7 @@ COLUMNS = (
     "action_entropy",
     "unique_actions",
     "system/gpu_memory_allocated",
+    HELD_OUT_LOSS,
 )
 
 
@@ -125,10 +128,22 @@ class WandbLog:
 
 
 def _rows_before(path: Path, start_update: int) -> list[list[str]]:
+    """Return the complete rows before an update, in the order of ``COLUMNS``.
+
+    A column that the file does not have (a version before it wrote the file) is empty.
+    """
     text = path.read_text(encoding="utf-8", errors="replace")
     # Only lines that end with a newline count: "…,3.1" may be the start of "…,3.14".
-    rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
-    return [row for row in rows[1:] if len(row) == len(COLUMNS) and row[0].isdigit() and int(row[0]) < start_update]
+    names, *rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines())) or [[]]
+    if "_step" not in names:
+        return []
+    step = names.index("_step")
+    places = [names.index(column) if column in names else None for column in COLUMNS]
+    return [
+        ["" if place is None else row[place] for place in places]
+        for row in rows
+        if len(row) == len(names) and row[step].isdigit() and int(row[step]) < start_update
+    ]
 
 
 def _cell(value: object) -> str:

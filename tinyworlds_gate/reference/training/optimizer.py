@@ -1,4 +1,4 @@
-"""AdamW with TinyWorlds' settings (tinyworlds.md §1, Optimiser) and a checkpoint state that loads on any device."""
+"""AdamW with TinyWorlds' settings (docs/architecture.md) and a checkpoint state that loads on any device."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def parameter_groups(model: nn.Module, weight_decay: float = WEIGHT_DECAY) -> li
     """Split a model's trainable parameters into a decayed and an undecayed group for `torch.optim.AdamW`.
 
     Weight decay applies to tensors of two or more axes, except those inside a norm (FiLM)
-    (tinyworlds.md §1, Optimiser).
+    (docs/architecture.md).
     """
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []

@@ -1,8 +1,8 @@
 """The learning-rate schedule of a stage: linear warm-up, then cosine decay to one percent of the peak.
 
 The rate is a pure function of the absolute update, so chunked and uninterrupted runs use the same rates. The schedule
-ends at the stage's target, not at the chunk's end, which would anneal the rate in every chunk (tinyworlds.md §1
-"Optimiser" and §3, hazard 10).
+ends at the stage's target, not at the chunk's end, which would anneal the rate in every chunk
+(hazard 10 of docs/external-checkouts.md).
 """
 
 from __future__ import annotations

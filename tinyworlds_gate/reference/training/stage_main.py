@@ -1,4 +1,4 @@
-"""The command line shared by the three stage scripts (tinyworlds.md §2)."""
+"""The command line shared by the three stage scripts (docs/external-checkouts.md)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ from tinyworlds_gate.reference.training.batches import BatchSource
 from tinyworlds_gate.reference.training.build_objective import build_objective
 from tinyworlds_gate.reference.training.distributed import Worker, rng_state, seed_worker
 from tinyworlds_gate.reference.training.graphed_updates import GraphedUpdates
-from tinyworlds_gate.reference.training.history import HistoryFile, WandbLog, history_path
+from tinyworlds_gate.reference.training.held_out_loss import HeldOutLoss
+from tinyworlds_gate.reference.training.history import HELD_OUT_LOSS, HistoryFile, WandbLog, history_path
 from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import Objective
 from tinyworlds_gate.reference.training.optimizer import build_optimizer, portable_state
@@ -109,6 +110,16 @@ class Trainer:
                 self.objective.use_tokens(self.batches, autocast=training.amp and worker.device.type == "cuda")
         with self.startup.section("first updates"):
             self.updates = self._build_updates(graphed)
+        self.held_out = HeldOutLoss(
+            self.objective,
+            self.batches,
+            worker,
+            every=training.held_out_every,
+            target=stage.schedule_end or stage.n_updates,
+            autocast=training.amp and worker.device.type == "cuda",
+            compiled=self.compiled,
+            sharded=self.sharded,
+        )
 
     def _build_kernels_ahead(self) -> None:
         frames = self.objective.clip_frames or self.sizes.context_length
@@ -191,16 +202,18 @@ class Trainer:
         progress = ProgressLines(
             self.stage, self.start_update, stage.n_updates, every=self.job.training.log_every, enabled=main
         )
-        started: deque[tuple[int, float, StartedUpdate]] = deque()
+        started: deque[tuple[int, float, StartedUpdate, torch.Tensor | None]] = deque()
         try:
             for update in range(self.start_update, stage.n_updates):
                 rate = self.schedule.rate_at(update)
-                started.append((update, rate, self.updates.take(rate)))
                 done = update + 1
+                started.append((update, rate, self.updates.take(rate), self.held_out.after(done)))
                 saves = done % stage.log_interval == 0 or done == stage.n_updates
                 while len(started) > (0 if saves else self.updates.ahead):
-                    update_done, its_rate, taken = started.popleft()
+                    update_done, its_rate, taken, held_out = started.popleft()
                     metrics = self._metrics(taken.wait(), its_rate)
+                    if held_out is not None:
+                        metrics[HELD_OUT_LOSS] = float(held_out)
                     if heartbeat is not None:
                         heartbeat.beat(update_done)
                     for logger in loggers:

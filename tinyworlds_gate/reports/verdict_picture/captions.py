@@ -13,7 +13,8 @@ from typing import Any
 from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS, GateThresholds, recorded_thresholds
 from tinyworlds_gate.gate.conditions import MOST_DIGITS, apart
 from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
-from tinyworlds_gate.gate.measures.information import USED_SHARE
+from tinyworlds_gate.gate.measures.information import used_share
+from tinyworlds_gate.gate.object_rule import meets, of_precision, percent
 from tinyworlds_gate.names import EVALUATION, FAIL, FINALS, INVALID, PASS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
@@ -25,7 +26,7 @@ it, and it meets the strict thresholds; ``warns``: not required, and it does not
 
 NO_NUMBER = "no number"
 NOT_REQUIRED = "not required"
-NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G5.control", "G5.codes")
+NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G6", "G8", "G5.control", "G5.codes")
 """The conditions on the size of a number; each has its card."""
 Measures = Mapping[str, Any]
 
@@ -85,6 +86,8 @@ def cards(event: Event) -> list[Card]:
         _error(event, measures, thresholds),
         _interval(event, measures, thresholds),
         _skill(event, measures),
+        *_objects(event, measures),
+        *_strongest(event, measures),
         _control(event, measures, thresholds),
         _codes(event, measures, thresholds),
         _evidence(event),
@@ -145,6 +148,41 @@ def _skill(event: Event, measures: Measures) -> Card:
     return Card("skill against copying", _signed(measures.get("skill")), (against, copied), state)
 
 
+def _objects(event: Event, measures: Measures) -> list[Card]:
+    """The card of G6; none for a journal of an older version."""
+    record = measures.get("objects")
+    if record is None:
+        return []
+    thresholds = recorded_thresholds(event) or GateThresholds()
+    least = thresholds.min_object_share
+    ends = "" if least is None else f"{percent(least)} and {percent(of_precision(least))}"
+    limit = f"lower ends at least {ends}" if ends else NOT_REQUIRED
+    if record["no_occasion"]:
+        return [Card("objects", "no occasion", ("too few small moving objects", _moving(measures)), SHOWN)]
+    ends = f"from {percent(record['recall_low'])} and {percent(record['precision_low'])}"
+    state = _state(event, meets(record, STRICT_THRESHOLDS.min_object_share or 0.0), "G6")
+    value = f"{percent(record['recall'])} / {percent(record['precision'])}"
+    return [Card("objects found / right", value, (f"{ends}; {limit}", _moving(measures)), state)]
+
+
+def _moving(measures: Measures) -> str:
+    motion, sharp = measures.get("motion_ratio"), measures.get("sharpness")
+    return f"motion {_signed(motion)}, sharpness {_signed(sharp)} of the true frames"
+
+
+def _strongest(event: Event, measures: Measures) -> list[Card]:
+    """The card of G8; none for a journal of an older version."""
+    if measures.get("strongest_baseline") is None:
+        return []
+    low = measures.get("skill_strongest_low")
+    state = _state(event, low is not None and low > 0, "G8")
+    end = "" if low is None else f"from {_signed(low)}"
+    limit = (NOT_REQUIRED, end) if state in (SHOWN, WARNS) else (end, "to be above 0")
+    scores = f"{measures['strongest_baseline']} scores {mse_text(measures.get('strongest_baseline_mse'))}"
+    against = "; ".join(part for part in limit if part)
+    return [Card("skill against no model", _signed(measures.get("skill_strongest")), (against, scores), state)]
+
+
 def _control(event: Event, measures: Measures, thresholds: GateThresholds) -> Card:
     cost, least = measures.get("delta_psnr_db"), thresholds.min_delta_psnr_db
     state = _state(event, cost is not None and cost >= _least_db(STRICT_THRESHOLDS), "G5.control")
@@ -153,7 +191,8 @@ def _control(event: Event, measures: Measures, thresholds: GateThresholds) -> Ca
 
 def _codes(event: Event, measures: Measures, thresholds: GateThresholds) -> Card:
     used, shares = measures["action_codes_used"], measures.get("action_shares")
-    state = _state(event, used >= (STRICT_THRESHOLDS.min_action_codes or 0), "G5.codes")
+    least = STRICT_THRESHOLDS.min_action_codes or 0
+    state = _state(event, used >= min(least, len(shares) if shares else least), "G5.codes")
     value = f"{used} of {len(shares)}" if shares else f"{used}"
     return Card("action codes in use", value, (_at_least(thresholds.min_action_codes),), state)
 
@@ -221,7 +260,9 @@ def codes_heading(measures: Measures) -> str:
     return f"{measures.get('action_codes_used')} of {len(measures['action_shares'])} action codes are in use"
 
 
-CODES_NOTE = f"share of the transitions; in use from {100 * USED_SHARE:g} % on"
+def codes_note(codes: int) -> str:
+    """From which share on one of that many codes counts as used."""
+    return f"share of the transitions; in use from {100 * used_share(codes):.2g} % on"
 
 
 def memory_note(measures: Measures) -> str | None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinyworlds_gate.gate.measures.information import USED_SHARE
+from tinyworlds_gate.gate.measures.information import used_share
 from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.reports.verdict_picture.data import Chart, Control, Line
 from tinyworlds_gate.reports.verdict_picture.page import GRID, MUTED, Page
 
 MODEL, LIMIT = "#0b5394", "#b00020"
-LineStyle = str | tuple[int, tuple[float, float]]
+LineStyle = str | tuple[int, tuple[float, ...]]
 STYLES: dict[str, tuple[str, LineStyle, float]] = {
     "model": (MODEL, "-", 2.8),
     "copy_last": ("#c2410c", "-", 1.8),
     "mean_frame": ("#5b6875", "--", 1.5),
+    "context_mean": ("#8a6d3b", (0, (3, 1.5)), 1.3),
+    "blend": ("#b7791f", (0, (6, 1.5, 1, 1.5)), 1.8),
     "other_mode": ("#4aa3df", "-.", 1.5),
     "memory_sharp": ("#7b3fa0", ":", 1.7),
     "memory_hedged": ("#a35fb8", (0, (1, 2.5)), 1.7),
@@ -125,7 +127,7 @@ def draw_control(page: Page, control: Control, left: float, top: float, width: f
     page.text(left, top + 1.72, control.codes_note, size=8.5, colour=MUTED)
     codes = page.axes(left + 0.42, top + 1.9, width - 0.5, height - 2.73)
     names = list(range(len(control.shares)))
-    used = [share >= USED_SHARE for share in control.shares]
+    used = [share >= used_share(len(control.shares)) for share in control.shares]
     codes.bar(names, control.shares, color=[MODEL if one else "#c4ced8" for one in used], width=0.7)
     codes.set_xticks(names if len(names) <= 16 else names[:: len(names) // 8])
     codes.set_ylim(0, max([*control.shares, 0.1]) * 1.05)

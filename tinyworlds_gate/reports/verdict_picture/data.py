@@ -132,6 +132,8 @@ def _chart(event: Event, measures: Mapping[str, Any]) -> Chart:
         ("model", "this model, teacher-forced" if forced else "this model", "mse"),
         ("copy_last", "copy the last frame", "copy_last_mse"),
         ("mean_frame", "mean frame", "mean_frame_mse"),
+        ("context_mean", "context mean", "context_mean_mse"),
+        ("blend", "best blend of these", "blend_mse"),
         ("other_mode", other[1], f"{other[0]}_mse"),
         ("memory_sharp", "memory, sharp", "memory_sharp_mse"),
         ("memory_hedged", "memory, hedged", "memory_hedged_mse"),
@@ -161,7 +163,7 @@ def _control(event: Event, measures: Mapping[str, Any]) -> Control:
         (("inferred actions", measures.get("mse")), ("random actions", measures.get("random_action_mse"))),
         captions.control_notes(measures),
         captions.codes_heading(measures) if shares else None,
-        captions.CODES_NOTE,
+        captions.codes_note(max(1, len(shares))),
         shares,
     )
 
@@ -208,7 +210,7 @@ def read_strips(measures_file: Path, frames_file: Path) -> list[Strip]:
     stated_BS = np.array([clip["rollout_mse"] for clip in raw["clips"]], np.float64)
     broken = [not np.isfinite(stated_S).all() for stated_S in stated_BS]
     return [
-        _strip(
+        make_strip(
             rank,
             raw["clips"][index],
             mse_BS[index],
@@ -221,7 +223,7 @@ def read_strips(measures_file: Path, frames_file: Path) -> list[Strip]:
     ]
 
 
-def _strip(
+def make_strip(
     rank: str,
     clip: Mapping[str, Any],
     mse_S: np.ndarray,

@@ -134,6 +134,17 @@ def test_the_year_is_the_committer_date_in_utc(history: History) -> None:
 
 
 @pytest.mark.requirement("L4")
+@pytest.mark.parametrize("year", [2000, 2024, 2025])
+def test_a_year_begins_and_ends_at_midnight_leap_years_included(history: History, year: int) -> None:
+    for moment in (f"{year - 1}-12-31T23:59:59", f"{year}-01-01T00:00:00", f"{year}-12-31T00:00:00"):
+        history.commit(moment, f"{moment} +0000", configs__training_yaml=f"x: ZELDA {moment}\n")
+    history.commit("end", f"{year}-12-31T23:59:59 +0000", configs__training_yaml="x: ZELDA end\n")
+    history.commit("after", f"{year + 1}-01-01T00:00:00 +0000", configs__training_yaml="x: ZELDA after\n")
+    selected = [commit.subject for commit in audit(history.path, year).selected]
+    assert selected == ["end", f"{year}-12-31T00:00:00", f"{year}-01-01T00:00:00"]
+
+
+@pytest.mark.requirement("L4")
 def test_a_commit_behind_one_with_a_skewed_clock_is_still_found(history: History) -> None:
     history.commit("first", IN_2025, configs__training_yaml="x: ZELDA\n")
     for i in range(8):
@@ -284,6 +295,21 @@ def test_a_shallow_clone_cut_inside_the_year_is_invalid_and_names_the_fix(histor
     assert evidence.verdict == "INVALID"
     assert "git fetch --unshallow" in evidence.reason
     assert len(evidence.selected) == 1, "the commit at the cut has no known diff and must not count"
+
+
+@pytest.mark.requirement("L4")
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_shallow_clone_cut_after_the_year_is_invalid_and_does_not_count_0_commits(
+    history: History, tmp_path: Path, depth: int
+) -> None:
+    history.commit("in the year", configs__training_yaml="dataset: ZELDA\n")
+    history.commit("a year later", "2026-02-01T00:00:00 +0000", README_md="a\n")
+    history.commit("later still", "2026-03-01T00:00:00 +0000", README_md="b\n")
+    git.Repo.clone_from(history.path.as_uri(), tmp_path / "clone", depth=depth).close()
+    evidence = audit(tmp_path / "clone", 2025)
+    assert (evidence.verdict, evidence.commits_in_year) == ("INVALID", 0)
+    assert "git fetch --unshallow" in evidence.reason
+    assert any("The history is cut at" in note for note in evidence.notes)
 
 
 @pytest.mark.requirement("L4")

@@ -20,7 +20,7 @@ from tinyworlds_gate.evidence.metrics.analysis import WandbAnalysis, analyse
 from tinyworlds_gate.evidence.metrics.history import LEARNING_RATE, LOSS, History, Row, history_of_rows
 from tinyworlds_gate.evidence.metrics.inputs import StageInput, history_problem, merge_rows, stage_inputs
 from tinyworlds_gate.evidence.metrics.local import local_histories, read_history
-from tinyworlds_gate.evidence.metrics.sources import Found, Refused, Try, choose, find_histories
+from tinyworlds_gate.evidence.metrics.sources import Found, Try, choose, find_histories
 from tinyworlds_gate.evidence.metrics.wandb_file import find_files
 from tinyworlds_gate.evidence.metrics.wandb_reader import Patience, ask
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun, RunAnswer
@@ -112,7 +112,7 @@ def test_a_history_counts_when_it_has_every_update_and_a_loss(found: History, pr
 @pytest.mark.requirement("L9")
 def test_the_first_source_without_a_problem_is_taken_and_the_earlier_ones_say_why_not() -> None:
     tries = [Try("api", None, "no key"), Try("local", history([1, 2]), None), Try("offline", history([1]), None)]
-    assert choose("dynamics", tries) == Found("dynamics", "local", history([1, 2]), (Refused("api", "no key"),))
+    assert choose("dynamics", tries) == Found("dynamics", "local", history([1, 2]), (Try("api", None, "no key"),))
 
 
 @pytest.mark.requirement("L9")
@@ -133,7 +133,7 @@ def test_with_wandb_offline_no_server_is_contacted(tmp_path: Path, mode: str) ->
     layout = RunLayout(tmp_path, RUN).create()
     sought = StageInput("dynamics", csv_history(tmp_path, "dynamics", 4), (logged(NO_FILE, 0, 4),), range(4))
     (found,) = find_histories([sought], "api_first", layout, {"WANDB_MODE": mode}, QUICK)
-    assert found.refused == (Refused("api", f"WANDB_MODE={mode} is set, so no server is contacted"),)
+    assert found.refused == (Try("api", None, f"WANDB_MODE={mode} is set, so no server is contacted"),)
     assert found.source == "local"
     assert not (layout.logs / "wandb_api.log").exists()
 

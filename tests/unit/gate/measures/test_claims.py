@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,8 @@ from tests.unit.gate.measures.test_clip_facts import CONTEXT, STEPS, frames_file
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.evidence import measured as read_measured
-from tinyworlds_gate.gate.measures.claims import claim_conditions
+from tinyworlds_gate.gate.measures.baselines import TrainingFrames
+from tinyworlds_gate.gate.measures.claims import ROUNDING, claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import clip_facts
 from tinyworlds_gate.gate.measures.raw import MeasuresError
 from tinyworlds_gate.gate.measures.recomputed_errors import recomputed
@@ -30,11 +32,14 @@ WEIGHTS = {"video_tokenizer": "a" * 64, "latent_actions": "b" * 64, "dynamics": 
 ASKED = {"generation_steps": STEPS, "teacher_forced": False, "seed": 3}
 IDS = [
     "G5.frames",
+    "G5.episodes",
     "G5.baseline",
     "G5.finite",
     "G5.settings",
     "G2.weights",
     "G5.recomputed",
+    "G5.random",
+    "G5.floor",
     "G5.repeat",
     "G5.blind",
 ]
@@ -51,9 +56,9 @@ def honest(frames_file: Path) -> tuple[Content, GeneratedFrames]:
     made = np.clip(last - 5, 0, 255).repeat(STEPS, axis=1)
     content = measured(frames_file, checkpoints=WEIGHTS, non_finite_values=0, temperature=0.0)
     for clip, errors in zip(content["clips"], np.square(made - true).mean(axis=(2, 3, 4)) / 255**2, strict=True):
-        clip["rollout_mse"] = errors.tolist()
-    frames = made.astype(np.uint8)
-    return content, GeneratedFrames(frames, frames[:1].copy(), frames[:1].copy())
+        clip.update(rollout_mse=errors.tolist(), random_action_mse=errors.tolist())
+    frames, finite = made.astype(np.uint8), np.zeros((*made.shape[:2], 8), np.uint8)
+    return content, GeneratedFrames(frames, frames[:1].copy(), frames[:1].copy(), frames.copy(), finite)
 
 
 def conditions(path: Path, content: Content, generated: GeneratedFrames) -> dict[str, Condition]:
@@ -78,10 +83,25 @@ def scales_its_baseline(content: Content) -> None:
         clip["copy_last_mse"] = [0.25 * value for value in clip["copy_last_mse"]]
 
 
+def costs_four_times(content: Content) -> None:
+    for clip in content["clips"]:
+        clip["random_action_mse"] = [4 * value for value in clip["random_action_mse"]]
+
+
+def floor_is(content: Content, value: float) -> None:
+    for clip in content["clips"]:
+        clip["tokenizer_recon_mse"] = value
+
+
 FALSE: list[tuple[str, str, Callable[[Content], object], str]] = [
     ("G5.frames", INVALID, lambda c: c.update(clip_digest="0" * 64), r"clips in game_frames\.h5 are not those"),
     ("G5.baseline", INVALID, scales_its_baseline, "clip at 0, step 1: .* for copying the last frame, from the file"),
-    ("G5.finite", FAIL, lambda c: c.update(non_finite_values=7), "7 values .* were no finite number before they were"),
+    ("G5.finite", INVALID, lambda c: c.update(non_finite_values=7), "counts 7 values .* its frames file marks 0"),
+    ("G5.episodes", INVALID, lambda c: c["clips"][1].update(episode=7), r"clip at 8: .* states episode 7, in game"),
+    ("G5.random", INVALID, costs_four_times, r"clip at \d, step \d: .* from .* is not the error of random actions"),
+    ("G5.floor", INVALID, lambda c: floor_is(c, 0.5), r"the rollout error 0.\d+ is below 0.5\d+, the stated error"),
+    ("G5.floor", INVALID, lambda c: floor_is(c, -0.1), "reconstruction error of the tokenizer of -0.1.*, which is no"),
+    ("G5.floor", INVALID, lambda c: floor_is(c, math.nan), "of nan, which is no error"),
     ("G5.finite", INVALID, lambda c: c.pop("non_finite_values"), "does not say whether its frames are finite"),
     ("G5.settings", INVALID, lambda c: c.update(seed=4), "measured with seed=4 instead of 3"),
     (
@@ -139,8 +159,67 @@ def test_a_teacher_forced_run_may_see_the_true_frames_and_a_sampled_one_may_vary
     varying = replace(generated, withheld=generated.withheld ^ 255, repeated=generated.repeated ^ 255)
     facts = clip_facts(content, frames_file.parent)
     found = claim_conditions(content, facts, recomputed(varying, facts.true_BSHWC))
-    assert [one.id for one in found] == ["G5.frames", "G5.baseline", "G5.finite", "G5.recomputed", "G5.repeat"]
+    assert [one.id for one in found] == [
+        "G5.frames",
+        "G5.episodes",
+        "G5.baseline",
+        "G5.finite",
+        "G5.recomputed",
+        "G5.random",
+        "G5.floor",
+        "G5.repeat",
+    ]
     assert {one.verdict for one in found} == {PASS}
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(("share", "verdict"), [(0.81, PASS), (0.79, INVALID)])
+def test_the_rollout_error_must_reach_four_fifths_of_the_tokenizer_s_own(
+    frames_file: Path, honest: tuple[Content, GeneratedFrames], share: float, verdict: str
+) -> None:
+    content, generated = honest
+    made = recomputed(generated, clip_facts(content, frames_file.parent).true_BSHWC)
+    for clip, error in zip(content["clips"], made.mse_BS.mean(axis=1), strict=True):
+        clip["tokenizer_recon_mse"] = float((math.sqrt(error) + ROUNDING) ** 2 / share)
+    assert conditions(frames_file, content, generated)["G5.floor"].verdict == verdict
+
+
+@pytest.mark.requirement("G5")
+def test_values_that_are_marked_as_not_finite_fail_even_where_the_count_agrees(
+    frames_file: Path, honest: tuple[Content, GeneratedFrames]
+) -> None:
+    content, generated = honest
+    count = 2 * STEPS
+    marked = replace(generated, non_finite=np.ones((2, STEPS, 1), np.uint8))
+    assert conditions(frames_file, content, marked)["G5.finite"].verdict == INVALID
+    content["non_finite_values"] = count
+    found = conditions(frames_file, content, marked)["G5.finite"]
+    assert (found.verdict, found.reason[:9]) == (FAIL, f"{count} values"[:9])
+
+
+@pytest.mark.requirement("G5")
+def test_a_run_that_leaves_no_frames_of_random_actions_is_no_evidence(
+    frames_file: Path, honest: tuple[Content, GeneratedFrames]
+) -> None:
+    content, generated = honest
+    found = conditions(frames_file, content, replace(generated, random=None))
+    assert [(one.id, one.verdict) for one in found.values() if one.verdict != PASS] == [("G5.random", INVALID)]
+
+
+@pytest.mark.requirement("G5")
+def test_the_stated_mean_frame_is_compared_where_its_frames_are_known(
+    frames_file: Path, honest: tuple[Content, GeneratedFrames]
+) -> None:
+    content, generated = honest
+    training = TrainingFrames(frames_file, (0, 1), 1)
+    facts = clip_facts(content, frames_file.parent, training)
+    assert facts.baselines.mean_frame_mse_BS is not None
+    for factor, verdict in ((1, PASS), (4, INVALID)):
+        for clip, errors in zip(content["clips"], facts.baselines.mean_frame_mse_BS, strict=True):
+            clip["mean_frame_mse"] = (factor * errors).tolist()
+        found = {one.id: one for one in claim_conditions(content, facts, recomputed(generated, facts.true_BSHWC))}
+        assert found["G5.baseline"].verdict == verdict
+    assert "for the mean frame, from the file it is" in found["G5.baseline"].reason
 
 
 @pytest.mark.requirement("G5")
@@ -153,7 +232,7 @@ def test_a_pixel_of_the_file_that_changed_since_is_found(
 
 
 @pytest.mark.requirement("G5")
-@pytest.mark.parametrize("table", ["predicted", "withheld", "repeated"])
+@pytest.mark.parametrize("table", ["predicted", "withheld", "repeated", "random"])
 def test_frames_of_another_size_or_none_are_no_evidence(
     frames_file: Path, honest: tuple[Content, GeneratedFrames], table: str
 ) -> None:
@@ -170,7 +249,7 @@ def test_generated_frames_come_back_as_they_were_written(
     _, generated = honest
     write_generated(tmp_path / "frames.h5", generated)
     found = read_generated(tmp_path / "frames.h5")
-    for name in ("predicted", "withheld", "repeated"):
+    for name in ("predicted", "withheld", "repeated", "random", "non_finite"):
         assert np.array_equal(getattr(found, name), getattr(generated, name))
     assert [path.name for path in tmp_path.glob("frames*")] == ["frames.h5"]
 
@@ -203,3 +282,19 @@ def test_a_measures_file_without_its_frames_is_invalid(
     (claim,) = [one for one in found.claims if one.verdict != PASS]
     assert (claim.id, claim.verdict) == ("G5.recomputed", INVALID)
     assert "its errors cannot be checked" in claim.reason
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    ("made", "true", "error"),
+    [(0, 255, 1.0), (255, 0, 1.0), (10, 26, (16 / 255) ** 2), (26, 10, (16 / 255) ** 2), (7, 7, 0.0), (0, 1, 255**-2)],
+)
+def test_recomputed_errors_and_changes_do_not_wrap_at_eight_bits(made: int, true: int, error: float) -> None:
+    frames, truth = (np.full((2, 3, 4, 4, 3), level, np.uint8) for level in (made, true))
+    changed = frames[:1].copy()
+    changed[:, 0] = true
+    found = recomputed(GeneratedFrames(frames, changed, frames[:1], truth), truth)
+    assert found.mse_BS == pytest.approx(np.full((2, 3), error))
+    assert found.random_mse_BS == pytest.approx(np.zeros((2, 3)))
+    assert found.withheld_changed == pytest.approx(1 / 3 if abs(made - true) > 2 else 0.0)
+    assert found.repeated_changed == 0.0

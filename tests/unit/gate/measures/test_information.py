@@ -96,3 +96,12 @@ def test_two_percent_is_in_use_and_less_is_not() -> None:
     assert shares(codes, 4).tolist() == [0.97, 0.02, 0.01, 0.0]
     assert codes_used(shares(codes, 4)) == 2
     assert entropy_nats(shares(np.array([], int), 4)) == 0.0
+
+
+@pytest.mark.requirement("G5")
+def test_of_many_codes_half_the_even_share_counts_as_used() -> None:
+    assert codes_used(np.full(64, 1 / 64)) == 64
+    assert codes_used(np.array([0.5, *[0.5 / 63] * 63])) == 64
+    assert codes_used(np.array([0.9, *[0.1 / 63] * 63])) == 1
+    assert codes_used(np.array([0.98, 0.02])) == 2
+    assert codes_used(np.array([0.981, 0.019])) == 1

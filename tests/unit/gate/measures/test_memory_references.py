@@ -48,7 +48,7 @@ def walk(
 
 
 def naive(clip: np.ndarray, path: np.ndarray) -> tuple[list[float], list[float]]:
-    """The definitions of closed-loop.md with a dictionary and loops, in float64."""
+    """The definitions of docs/gate.md with a dictionary and loops, in float64."""
     frames = clip.astype(np.float64) / 255
 
     def tile(step: int, row: int, column: int) -> np.ndarray:

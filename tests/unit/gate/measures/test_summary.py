@@ -60,7 +60,6 @@ def test_the_interval_is_the_central_95_percent() -> None:
     ("episodes", "errors"),
     [
         pytest.param([0, 1, 2, 3], [0.02] * 4, id="the same error in every clip"),
-        pytest.param([5, 5, 5, 5], [0.01, 0.02, 0.03, 0.02], id="all clips in one episode"),
         pytest.param([0, 0, 1, 1], [0.01, 0.03, 0.03, 0.01], id="episodes that are alike"),
     ],
 )
@@ -71,12 +70,35 @@ def test_the_interval_has_no_width_where_episodes_do_not_differ(episodes: list[i
     assert (found.mse_low, found.mse_high) == (pytest.approx(0.02), pytest.approx(0.02))
 
 
-def test_the_interval_covers_the_mean_of_episodes_that_differ_and_depends_on_the_seed_only() -> None:
+def test_clips_of_one_episode_have_no_interval() -> None:
+    found = summarise(raw([clip([error] * 2, episode=5) for error in (0.01, 0.02, 0.03)]))
+    ends = (found.mse_low, found.mse_high, found.skill_low, found.skill_high, found.delta_psnr_low_db)
+    assert all(end is not None and math.isnan(end) for end in ends)
+
+
+def test_the_interval_covers_the_mean_of_episodes_that_differ() -> None:
     clips = [clip([0.01 * (index + 1)] * 2, episode=index) for index in range(6)]
-    first, again, other = (summarise(raw(clips, seed=seed)) for seed in (1, 1, 2))
-    assert first.mse_low < first.mse < first.mse_high
-    assert first == again
-    assert (first.mse_low, first.mse_high) != (other.mse_low, other.mse_high)
+    found, other_seed = summarise(raw(clips, seed=1)), summarise(raw(clips, seed=2))
+    assert found.mse_low < found.mse < found.mse_high
+    assert (found.mse_low, found.mse_high) == (other_seed.mse_low, other_seed.mse_high)
+
+
+def test_the_interval_of_each_step_is_over_episodes_and_not_over_clips() -> None:
+    """More clips of the same episodes say nothing new: each step's interval stays, and is that of its errors alone."""
+    errors = [[0.01 * (index + 1), 0.1 / (index + 1)] for index in range(4)]
+    clips = [clip(error, episode=index) for index, error in enumerate(errors)]
+    few, many = summarise(raw(clips)), summarise(raw([one for one in clips for _ in range(5)]))
+    for found in (few, many):
+        ends = list(zip(found.mse_low_by_step or [], found.mse_high_by_step or [], strict=True))
+        alone = [summarise(raw([clip([e[step]] * 2, episode=i) for i, e in enumerate(errors)])) for step in (0, 1)]
+        assert ends == [pytest.approx((one.mse_low, one.mse_high)) for one in alone]
+    assert (many.mse_low, many.mse_high) == pytest.approx((few.mse_low, few.mse_high))
+    assert few.mse_low < few.mse < few.mse_high
+
+
+def test_no_end_of_an_error_is_above_one() -> None:
+    found = summarise(raw([clip([error] * 2, episode=index) for index, error in enumerate((0.9, 0.01))]))
+    assert found.mse_high == 1.0
 
 
 @pytest.mark.requirement("G5")

@@ -267,6 +267,66 @@ def test_one_process_on_both_gpus_is_one_worker() -> None:
     assert judge(samples, BOTH_BEAT)[0] is False
 
 
+def shared_gpu(uuid: str, util: float, **percents: float) -> GpuSample:
+    """A GPU with the share of each process by name: ``worker1=0.5``."""
+    pids = {"launcher": LAUNCHER, "worker0": WORKER0, "worker1": WORKER1, "foreign": FOREIGN}
+    activity = {pids[name]: percent for name, percent in percents.items()}
+    return replace(gpu(uuid, util, list(activity)), activity=activity)
+
+
+@pytest.mark.requirement("H6", "L3")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 90, [LAUNCHER, WORKER1], active=[LAUNCHER])),
+        (gpu(GPU0, 90, [WORKER0, WORKER1], active=[WORKER1]), gpu(GPU1, 90, [WORKER0, WORKER1], active=[WORKER0])),
+    ],
+    ids=["the launcher works", "the ranks are swapped"],
+)
+def test_the_work_of_another_process_of_the_launch_is_not_that_ranks_work(first: GpuSample, second: GpuSample) -> None:
+    assert judge(repeated(first, second), BOTH_BEAT)[0] is False
+    assert judge(repeated(first, second))[0] is True, "without heartbeats nothing names the process of a GPU"
+
+
+@pytest.mark.requirement("H6", "L3")
+@pytest.mark.parametrize("heartbeats", [[], BOTH_BEAT], ids=["no heartbeats", "heartbeats"])
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (shared_gpu(GPU1, 90, worker1=0.9, foreign=90), False),
+        (shared_gpu(GPU1, 0.9, worker1=90), False),
+        (shared_gpu(GPU1, 1.0, worker1=1.0), True),
+    ],
+    ids=["our share is below", "the GPU is below", "both are at it"],
+)
+def test_work_counts_from_the_threshold_on(heartbeats: list[Beat], second: GpuSample, expected: bool) -> None:
+    """The threshold of these tests is 1 %."""
+    assert judge(repeated(gpu(GPU0, 90, [WORKER0]), second), heartbeats)[0] is expected
+
+
+@pytest.mark.requirement("H6")
+def test_a_gpu_without_our_context_is_not_ours_where_our_pids_are_listed_on_another() -> None:
+    """Neither its memory over the baseline nor growing steps show whose work it does."""
+    before = sample_at(1, gpu(GPU0, 0, [], 0.5), gpu(GPU1, 0, [], 0.5), baseline=True)
+    ours, theirs = gpu(GPU0, 90, [WORKER0, WORKER1], 4.0), gpu(GPU1, 90, [FOREIGN], 4.0)
+    working = repeated(*(replace(one, activity=None, activity_told=False) for one in (ours, theirs)))
+    assert judge([before, *working])[0] is False
+    assert judge([before, *working], BOTH_BEAT)[0] is None
+
+
+@pytest.mark.requirement("H6")
+@pytest.mark.parametrize(("used_gib", "expected"), [(4.04, None), (4.06, True)])
+def test_hidden_pids_need_memory_over_the_largest_baseline_and_its_margin(
+    used_gib: float, expected: bool | None
+) -> None:
+    before = [
+        sample_at(moment, gpu(GPU0, 0, [], 0.5), gpu(GPU1, 0, [], memory), baseline=True)
+        for moment, memory in ((1, 4.0), (2, 3.0))
+    ]
+    working = repeated(gpu(GPU0, 90, [31337], 4.0), gpu(GPU1, 90, [31338], used_gib))
+    assert (judge([*before, *working], BOTH_BEAT)[0] is True) is (expected is True)
+
+
 AVERAGING_S = 1.2
 
 
@@ -332,6 +392,11 @@ def test_the_evidence_for_a_single_worker_is_described() -> None:
     samples = [*repeated(gpu(GPU0, 90, [WORKER0]), count=3), *repeated(foreign, begin=12, count=5)]
     _, reason = judge(samples, nproc=1)
     assert f"of 8 samples its work was seen on {GPU0} in 3, 0 are unclear" in reason
+    hidden = repeated(gpu(GPU0, 90, [31337]), begin=20, count=4)
+    _, reason = judge([*samples, *hidden], nproc=1)
+    assert f"of 12 samples its work was seen on {GPU0} in 3, 4 are unclear" in reason
+    _, reason = judge([], nproc=1)
+    assert reason.endswith("does not apply to a single worker; no sample of a GPU was taken while the chunk ran")
 
 
 @pytest.mark.requirement("H6")

@@ -111,13 +111,23 @@ def test_mig_slices_are_named_as_such_and_their_utilisation_is_unknown(monkeypat
         assert nvml.sample()[0].util_pct is None
 
 
+def test_a_closed_session_has_no_sample_and_frees_the_library_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeNvml(fake_gpu("GPU-1"), fake_gpu("GPU-2"))
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    with Nvml(visible="1,0") as nvml:
+        assert [one.uuid for one in nvml.sample()] == ["GPU-2", "GPU-1"]
+        assert library.users == 1
+    nvml.close()
+    assert (nvml.sample(), library.users) == ([], 0)
+
+
 @pytest.mark.requirement("L3")
 def test_samples_are_written_as_they_were_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = os.getpid()
     fake = FakeNvml(fake_gpu("GPU-1", processes={own: 3 * GIB, 999999: 9 * GIB}))
     monkeypatch.setitem(sys.modules, "pynvml", fake)
-    with Nvml(visible="0") as nvml, DeviceMonitor(tmp_path / "d" / "chunk.jsonl", nvml) as monitor:
-        monitor.take_baseline()
+    with Nvml(visible="0") as nvml, DeviceMonitor(tmp_path / "run" / "devices" / "chunk.jsonl", nvml) as monitor:
+        monitor.take((), baseline=True)
         sample = monitor.take([own])
     assert sample.cpu_s[own] > 0
     assert monitor.peak_memory_gib() == 3.0

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.helpers.config_files import REPOSITORY
 from tests.helpers.process_projects import (
     PARENT_OF_SESSIONS,
+    STUBBORN,
     first_line,
     is_running,
     make_project,
@@ -26,6 +29,7 @@ from tests.helpers.process_projects import (
 )
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE, RUN_ROOT_VARIABLE
+from tinyworlds_gate.launch.processes import end
 from tinyworlds_gate.launch.processes.end import (
     ENDED,
     EndedProcess,
@@ -78,8 +82,8 @@ def test_a_stage_process_is_found_with_its_stage_and_command(tmp_path: Path) -> 
         first_line(process)
         (found,) = find_stage_processes(target)
     assert (found.pid, found.stage, found.launcher) == (process.pid, "dynamics", False)
-    assert "train_dynamics.py" in found.facts.cmdline
-    assert "abcdef" not in found.facts.cmdline
+    assert "train_dynamics.py" in found.cmdline
+    assert "abcdef" not in found.cmdline
 
 
 @pytest.mark.requirement("L1")
@@ -133,6 +137,77 @@ def test_a_stopped_process_is_ended_too(tmp_path: Path) -> None:
         (record,) = end_processes(find_stage_processes(target), grace_s=5)
         assert process.wait(timeout=5) == -signal.SIGTERM
     assert record.outcome == ENDED
+
+
+@pytest.mark.requirement("L1")
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
+    target = make_project(tmp_path, STUBBORN)
+    with stage_running(target) as process:
+        (record,) = end_processes(find_stage_processes(target), grace_s=0.1)
+        assert process.wait(timeout=5) == -signal.SIGKILL
+    assert (record.signal, record.outcome) == ("SIGKILL", ENDED)
+
+
+@pytest.mark.requirement("L1")
+def test_leaves_are_signalled_before_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parent that ended first could report its children's end as a failure, or start them anew."""
+    target = make_project(tmp_path, PARENT_OF_SESSIONS)
+    signalled: list[tuple[int, int]] = []
+    send = end.send
+
+    def noted(identity: ProcessIdentity, number: int) -> bool:
+        signalled.append((identity.pid, number))
+        return send(identity, number)
+
+    monkeypatch.setattr(end, "send", noted)
+    with running([sys.executable, target.stage_script("dynamics")], cwd=tmp_path) as process:
+        child = int(first_line(process).split()[1])
+        records = end_processes(tree_of([process.pid]))
+    assert signalled == [(child, signal.SIGTERM), (process.pid, signal.SIGTERM)]
+    assert [record.pid for record in records] == [process.pid, child]
+
+
+@pytest.mark.requirement("L1")
+def test_what_started_meanwhile_is_ended_in_another_round(tmp_path: Path) -> None:
+    target = make_project(tmp_path)
+    with stage_running(target) as first, stage_running(target) as second:
+        late = tree_of([second.pid])
+        records = end_processes(tree_of([first.pid]), more=lambda: late)
+        assert [process.wait(timeout=5) for process in (first, second)] == [-signal.SIGTERM] * 2
+    assert [(record.pid, record.outcome) for record in records] == [(first.pid, ENDED), (second.pid, ENDED)]
+
+
+WITHOUT_PERMISSION = """
+import os, sys
+import psutil
+from tinyworlds_gate.launch.processes.end import end_processes, require_ended
+from tinyworlds_gate.launch.processes.find import facts_of
+facts = facts_of(psutil.Process(int(sys.argv[1])))
+os.setuid(65534)
+(record,) = end_processes([facts], grace_s=0.1, kill_wait_s=0.1)
+print(record.outcome, record.signal, flush=True)
+require_ended([record])
+"""
+
+
+@pytest.mark.requirement("L1")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up the right to signal its own process")
+def test_a_process_that_may_not_be_signalled_has_not_ended_and_stops_the_run(tmp_path: Path) -> None:
+    with stage_running(make_project(tmp_path)) as process:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_PERMISSION, str(process.pid)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert is_running(process.pid)
+    assert done.stdout == "not permitted None\n", done.stderr
+    assert done.returncode == 1
+    assert f"LaunchError: PID {process.pid} (" in done.stderr
+    assert "is not permitted after SIGTERM and SIGKILL" in done.stderr
 
 
 @pytest.mark.requirement("L1")

@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.helpers.memory_limits import memory_cgroup
+from tinyworlds_gate.launch.processes import oom_kills
 from tinyworlds_gate.launch.processes.oom_kills import OomKills
 
 V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"
@@ -120,6 +122,28 @@ def test_without_a_cgroup_the_machine_s_counter_is_read(system: System) -> None:
     (system.proc / "vmstat").write_text("nr_free_pages 12\noom_kill 5\n")
     kills = system.kills()
     (system.proc / "vmstat").write_text("nr_free_pages 12\noom_kill 6\n")
+    assert kills.count() == 1
+
+
+@pytest.mark.requirement("T1")
+@pytest.mark.parametrize("age_s", [5.0, 11.0, 3600.0])
+def test_a_process_that_moves_to_another_cgroup_is_counted_there_however_old_it_is(
+    system: System, monkeypatch: pytest.MonkeyPatch, age_s: float
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(oom_kills, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    system.put(os.getpid(), "4:memory:/a")
+    system.put(77, "4:memory:/a")
+    system.count("memory/a/memory.oom_control", V1.format(0))
+    system.count("memory/job/memory.oom_control", V1.format(3))
+    kills = system.kills()
+    kills.read([77])
+    now[0] += age_s
+    kills.read([77])
+    system.put(77, "4:memory:/job")
+    now[0] += 2.0
+    kills.read([77])
+    system.count("memory/job/memory.oom_control", V1.format(4))
     assert kills.count() == 1
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import psutil
 import pytest
@@ -40,6 +41,10 @@ def test_two_processes_with_other_hash_seeds_and_worker_counts_write_the_same_by
     data = load_frames(one)
     assert data.frames.shape == (70, 27, 27, 3)
     assert np.bincount(data.episode).tolist() == [20, 20, 20, 10]
+    with h5py.File(one) as file:
+        objects = file["objects"][:]
+    assert np.array_equal(np.unique(objects["frame"]), np.arange(70)), "the player is in every frame"
+    assert (np.diff(objects["frame"]) >= 0).all()
 
 
 def test_a_killed_generation_leaves_no_file_and_no_process_and_the_next_one_succeeds(tmp_path: Path) -> None:

@@ -92,14 +92,29 @@ def test_the_policy_repeats_and_draws_with_the_stated_probabilities() -> None:
     assert np.mean(drawn[1:] == drawn[:-1]) == pytest.approx(repeats, abs=0.01)
 
 
-def test_needs_are_refilled_and_daylight_stays() -> None:
+def test_the_player_of_an_episode_does_not_starve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 25 to 35 steps without food or drink stock Crafter takes one away, and after all nine of them health."""
+    inventories: list[dict[str, int]] = []
+    step = DeterministicCrafter.step
+
+    def noted(env: DeterministicCrafter, action: int) -> object:
+        seen = step(env, action)
+        inventories.append(dict(env._player.inventory))
+        return seen
+
+    monkeypatch.setattr(DeterministicCrafter, "step", noted)
+    play_episode(seed=0, episode=0, length=120, frame_size=18)
+    assert len(inventories) == 119
+    for need in ("food", "drink", "energy"):
+        assert min(one[need] for one in inventories) >= 8
+
+
+def test_daylight_stays() -> None:
     env = DeterministicCrafter(3, 18)
     env.reset()
     for _ in range(40):
-        env.refill()
         env.step(0)
         assert env._world.daylight == 1.0
-        assert min(env._player.inventory[name] for name in ("food", "drink", "energy")) >= 8
 
 
 def test_lava_ends_an_episode_early() -> None:
@@ -129,3 +144,20 @@ def test_a_seed_of_the_evaluation_worlds_is_refused(seed: int) -> None:
 def test_a_frame_too_small_to_draw_is_refused() -> None:
     with pytest.raises(DataError, match="frame size 17 px is too small for Crafter: at least 18 px are needed"):
         DeterministicCrafter(0, 17)
+
+
+def test_objects_are_where_the_frame_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cows in another texture change the tiles that the table names as cows, and no other."""
+    env, unit, cows = DeterministicCrafter(5, 72), 8, 0
+    env.reset()
+    for _ in range(40):
+        env.step(crafter_world.RIGHT)
+        seen, frame = env.objects_in_view(), env.render()
+        assert ("player", 4.5 * unit, 3.5 * unit) in seen
+        with monkeypatch.context() as patch:
+            patch.setattr(crafter.objects.Cow, "texture", "zombie")
+            changed = np.argwhere((env.render() != frame).any(axis=-1))
+        tiles = {("cow", (x // unit + 0.5) * unit, (y // unit + 0.5) * unit) for y, x in changed}
+        assert tiles == {one for one in seen if one[0] == "cow"}
+        cows += len(tiles)
+    assert cows

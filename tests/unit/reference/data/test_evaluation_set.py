@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.data_files import write_h5
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data.evaluation_set import frames_seen, open_evaluation_set, require_unseen
+from tinyworlds_gate.reference.data.evaluation_set import frames_seen, open_evaluation_set, unseen_part
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
 
 SIDE, LENGTH, CLIP = 16, 6, 4
@@ -88,7 +88,7 @@ def test_a_missing_evaluation_set_is_reported_with_the_setting(tmp_path: Path) -
 def test_an_evaluation_set_of_other_frames_is_not_seen(tmp_path: Path) -> None:
     data = write_data(tmp_path / "d.h5")
     found = open_evaluation_set(write_set(tmp_path / "e.h5"), frame_size=SIDE, length=CLIP)
-    assert require_unseen(found, data, length=CLIP) == 0
+    assert unseen_part(found, data, length=CLIP).shared_frames == 0
 
 
 def planted(count: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -109,13 +109,43 @@ def test_a_clip_that_is_half_in_the_training_data_is_refused(tmp_path: Path, cou
     found = open_evaluation_set(path, frame_size=SIDE, length=CLIP)
     said = rf"1 of the 2 clips of .*e\.h5 occur in .*d\.h5, the clip from 8 with {count} of its 4 frames\. The verdict"
     with pytest.raises(DataError, match=said):
-        require_unseen(found, data, length=CLIP)
+        unseen_part(found, data, length=CLIP)
+
+
+CASES = [(20, 1, False), (19, 1, True), (40, 2, False), (40, 3, True)]
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(("clips", "planted_clips", "refused"), CASES)
+def test_a_few_clips_of_the_training_data_are_left_out_and_counted(
+    tmp_path: Path, clips: int, planted_clips: int, refused: bool
+) -> None:
+    data = write_data(tmp_path / "d.h5")
+    frames = noise(clips * CLIP, 1)
+    for number in range(planted_clips):
+        frames[number * CLIP : number * CLIP + 3] = data.frames[number * CLIP : number * CLIP + 3]
+    path = tmp_path / "e.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("frames", data=frames)
+        file.create_dataset("episode", data=np.repeat(np.arange(clips), CLIP))
+        file.create_dataset("clip_starts", data=np.arange(clips) * CLIP)
+    found = open_evaluation_set(path, frame_size=SIDE, length=CLIP)
+    if refused:
+        with pytest.raises(DataError, match=f"{planted_clips} of the {clips} clips of .* at most 5% of the clips"):
+            unseen_part(found, data, length=CLIP)
+        return
+    left = unseen_part(found, data, length=CLIP)
+    assert left.left_out == tuple(range(0, planted_clips * CLIP, CLIP))
+    assert left.evaluation.starts.tolist() == list(range(planted_clips * CLIP, clips * CLIP, CLIP))
+    assert left.evaluation.episodes.tolist() == list(range(planted_clips, clips))
+    assert left.shared_frames == 0
 
 
 def test_fewer_common_frames_are_counted(tmp_path: Path) -> None:
     data = write_data(tmp_path / "d.h5")
     path = write_set(tmp_path / "e.h5", frames=planted(1)(noise(3 * LENGTH, 1)))
-    assert require_unseen(open_evaluation_set(path, frame_size=SIDE, length=CLIP), data, length=CLIP) == 1
+    found = unseen_part(open_evaluation_set(path, frame_size=SIDE, length=CLIP), data, length=CLIP)
+    assert (found.shared_frames, found.left_out, len(found.evaluation.starts)) == (1, (), 2)
 
 
 def test_frames_are_compared_pixel_for_pixel_and_black_ones_say_nothing() -> None:
@@ -148,5 +178,6 @@ def test_a_crafter_world_in_both_files_is_refused_whatever_was_played_in_it(tmp_
     data = load_frames(tmp_path / "d.h5")
     found = open_evaluation_set(crafter(write_set(tmp_path / "e.h5"), 1), frame_size=SIDE, length=CLIP)
     with pytest.raises(DataError, match=r"both use Crafter's world 1009 \(by their `seed`\), .* with another seed"):
-        require_unseen(found, data, length=CLIP)
-    assert require_unseen(replace(found, attrs={"game": "crafter", "seed": 2}), data, length=CLIP) == 0
+        unseen_part(found, data, length=CLIP)
+    other = replace(found, attrs={"game": "crafter", "seed": 2})
+    assert unseen_part(other, data, length=CLIP).shared_frames == 0

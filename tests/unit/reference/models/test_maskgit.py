@@ -12,6 +12,7 @@ from tests.helpers.small_models import SMALL, frames, world_models
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
 from tinyworlds_gate.reference.models.maskgit import (
+    choose_tokens,
     maskgit_decode,
     reveal_by_rank,
     reveal_counts,
@@ -103,16 +104,58 @@ def test_sampling_repeats_with_the_seed_and_varies_without() -> None:
 def test_samples_follow_the_softmax_at_the_temperature() -> None:
     models = world_models()
     torch.nn.init.zeros_(models.dynamics.output_mlp.weight)
-    odds = torch.full((SMALL.vocabulary,), -50.0)
-    odds[:2] = torch.tensor([0.0, 2.0])
-    models.dynamics.output_mlp.bias.data = odds
+    likelier = torch.zeros(SMALL.vocabulary)
+    likelier[3] = 2 * math.log(10)  # at temperature 2 ten times as likely as each of the others
+    models.dynamics.output_mlp.bias.data = likelier
     context = models.tokenizer.encode(frames(batch=64, length=1))
     latents = maskgit_decode(
         models.dynamics, models.tokenizer.quantizer, context, 1, None, 1, 2.0, torch.Generator().manual_seed(0)
     )
     tokens = models.tokenizer.quantizer.indices_from_latents(latents[:, 1])
-    assert set(tokens.unique().tolist()) == {0, 1}
-    assert (tokens == 1).float().mean().item() == pytest.approx(1 / (1 + math.exp(-1)), abs=0.04)
+    shares = torch.bincount(tokens.flatten(), minlength=SMALL.vocabulary) / tokens.numel()
+    whole = SMALL.vocabulary - 1 + 10
+    assert shares[3].item() == pytest.approx(10 / whole, abs=0.04)
+    others = torch.cat((shares[:3], shares[4:]))
+    assert others.max().item() < 5 / whole
+    assert (others > 0).float().mean().item() > 0.9
+
+
+def test_without_a_generator_samples_come_from_torchs_own_and_without_a_temperature_from_neither() -> None:
+    logits = torch.zeros(2, 500, 4, dtype=torch.float64)
+    logits[..., 1] = math.log(3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        tokens, confidence = choose_tokens(logits, 1.0, None)
+        other, _ = choose_tokens(logits, 1.0, None)
+        torch.manual_seed(7)
+        again, _ = choose_tokens(logits, 1.0, None)
+        state = torch.get_rng_state()
+        likeliest, _ = choose_tokens(logits, 0.0, None)
+        seeded, _ = choose_tokens(logits, 1.0, torch.Generator().manual_seed(7))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(tokens, again)
+    assert not torch.equal(tokens, other)
+    assert torch.equal(tokens, seeded)
+    assert (likeliest == 1).all()
+    assert (tokens == 1).float().mean().item() == pytest.approx(0.5, abs=0.06)
+    torch.testing.assert_close(confidence, torch.full((2, 500), 0.5))
+    assert (tokens.shape, tokens.dtype) == ((2, 500), torch.int64)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_the_confidence_is_that_of_the_likeliest_token_at_the_temperature(temperature: float) -> None:
+    logits = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(1))
+    _, confidence = choose_tokens(logits, temperature, torch.Generator().manual_seed(2))
+    torch.testing.assert_close(confidence, (logits / temperature).softmax(dim=-1).amax(dim=-1))
+
+
+def test_a_generator_draws_on_its_own_device_whatever_that_of_the_logits_is() -> None:
+    logits = torch.zeros(2, 3, 4, device="meta")
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    tokens, _ = choose_tokens(logits, 1.0, generator)
+    assert tokens.is_meta
+    assert not torch.equal(generator.get_state(), before)
 
 
 def test_decoding_without_actions_works() -> None:
@@ -157,7 +200,7 @@ def test_an_empty_context_is_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("count", [1, 7, 24])
+@pytest.mark.parametrize("count", [1, 7, 13, 15, 16, 17, 24])
 def test_places_revealed_by_rank_are_those_of_the_stable_sort_ties_included(count: int) -> None:
     torch.manual_seed(0)
     quantizer = FiniteScalarQuantizer(3, 4)

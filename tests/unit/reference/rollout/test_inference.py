@@ -5,10 +5,13 @@ The checkpoints are those that the tests of the stages trained; the process is t
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +24,13 @@ from tests.helpers.warm_python import Finished
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.checkpoints.write import write_checkpoint
-from tinyworlds_gate.gate.evidence import InferenceLog, check_new_picture, existing_pictures, parse_inference_log
+from tinyworlds_gate.config.stage_config import load_inference_config
+from tinyworlds_gate.gate.evidence import check_new_picture, existing_pictures
 from tinyworlds_gate.gate.measures.raw import read_raw
 from tinyworlds_gate.gate.measures.summary import summarise
 from tinyworlds_gate.reference.data.split import split_episodes
+from tinyworlds_gate.reference.rollout import inference
+from tinyworlds_gate.targets.log_lines import InferenceLines, inference_lines
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
 
@@ -34,7 +40,7 @@ class Run(NamedTuple):
 
     output: str
     raw: dict[str, Any]
-    log: InferenceLog
+    log: InferenceLines
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +56,7 @@ def try_infer(project: TinyStages, name: str, **overrides: object) -> Finished:
 def infer(project: TinyStages, name: str, **overrides: object) -> Run:
     done = try_infer(project, name, **overrides)
     assert done.exit_code == 0, done.output
-    return Run(done.output, read_raw(project.root / f"{name}.json"), parse_inference_log(done.output))
+    return Run(done.output, read_raw(project.root / f"{name}.json"), inference_lines(done.output))
 
 
 def refused(done: Finished) -> str:
@@ -75,6 +81,62 @@ def test_the_log_shows_the_checkpoints_the_steps_and_the_statistics(project: Tin
     assert standard.log.has_stats
     assert "Total frames generated: 27" in standard.output
     assert "Mode: strict autoregressive, actions inferred from the true frames" in standard.output
+
+
+@pytest.mark.requirement("G5", "L6")
+def test_every_statistic_in_the_log_is_the_mean_over_the_clips_of_the_measures(standard: Run) -> None:
+    means = {key: float(np.mean(table(standard, key))) for key in standard.raw["clips"][0] if key.endswith("_mse")}
+    by_step = table(standard, "rollout_mse").mean(axis=0)
+    shown = standard.output.split("Inference stats:\n")[1].splitlines()
+    assert shown == [
+        "Total frames generated: 27",
+        "Mode: strict autoregressive, actions inferred from the true frames",
+        f"Mean Squared Error (GT vs Pred): {means['rollout_mse']:.8f}",
+        "Mean Squared Error by step: " + " ".join(f"{value:.6f}" for value in by_step),
+        f"Copy-last MSE: {means['copy_last_mse']:.8f}",
+        f"Mean-frame MSE: {means['mean_frame_mse']:.8f}",
+        f"Random-action MSE: {means['random_action_mse']:.8f}",
+        f"Tokenizer reconstruction MSE: {means['tokenizer_recon_mse']:.8f}",
+        f"Skill against copy-last: {1 - means['rollout_mse'] / means['copy_last_mse']:.4f}",
+        "Context window (non-generated frames): 2",
+    ]
+
+
+@pytest.mark.requirement("L6")
+def test_each_line_of_progress_leaves_the_process_at_once_and_the_time_is_that_of_the_run(
+    project: TinyStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The harness watches the log: a line in a buffer would be lost with a process that is ended."""
+
+    late: list[str] = []
+
+    class Log(io.StringIO):
+        flushed = ""
+
+        def write(self, text: str) -> int:
+            if text != "\n" and self.getvalue() != self.flushed:
+                late.append(text)
+            return super().write(text)
+
+        def flush(self) -> None:
+            self.flushed = self.getvalue()
+
+    log = Log()
+    monkeypatch.setattr(sys, "stdout", log)
+    measures = project.root / "at_once.json"
+    paths = project.checkpoints("whole", 11, *STAGES)
+    overrides = [f"{key}={value}" for key, value in {"measures_path": measures, "clips": 2, **paths}.items()]
+    began, precision = time.monotonic(), torch.get_float32_matmul_precision()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            config = load_inference_config(project.root / "configs" / "inference.yaml", overrides)
+            inference.run_inference(config, project.root, None)
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    assert late[0] == "Total frames generated: 6", "only the statistics are written together"
+    assert log.flushed == log.getvalue(), "the last line too"
+    assert "Inferring frame 3/3 (batch 1/1)" in log.flushed
+    assert 0 < json.loads(measures.read_text())["seconds"] <= time.monotonic() - began
 
 
 @pytest.mark.requirement("G5")
@@ -327,4 +389,4 @@ def test_a_damaged_checkpoint_is_refused(project: TinyStages, tmp_path: Path) ->
 
 def test_the_measures_are_plain_json(project: TinyStages, standard: Run) -> None:
     content = json.loads((project.root / "standard.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert content["schema"] == 3
+    assert content["schema"] == 4

@@ -11,6 +11,7 @@ import matplotlib.image
 import pytest
 import torch
 
+from tests.helpers.required_tools import without
 from tests.helpers.tiny_stages import STAGE, TRAINING, TinyStages, trained_stages
 from tinyworlds_gate.checkpoints.describe import describe_checkpoint
 from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
@@ -163,7 +164,7 @@ def test_a_disk_that_cannot_hold_one_checkpoint_is_reported_before_training(proj
     with_disk = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     with_disk += ['mount -t tmpfs -o size=64k none "$0" && exec "$@"', str(folder)]
     if subprocess.run([*with_disk, "true"], check=False, capture_output=True).returncode != 0:
-        pytest.skip("a mount namespace of one's own is not allowed here")
+        without("user-namespaces", "a mount namespace of one's own is not allowed here")
     command = stage_command(project.target, "video_tokenizer", nproc_per_node=1, overrides={})
     done = subprocess.run(
         [*with_disk, *command],

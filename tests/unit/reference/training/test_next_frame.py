@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.helpers.small_models import sizes
 from tinyworlds_gate.config.schema import DynamicsConfig, TokenChoice
@@ -15,6 +18,7 @@ from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.rollout import rollout
 from tinyworlds_gate.reference.rollout.steps import EagerSteps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
+from tinyworlds_gate.reference.training import token_clips
 from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
 from tinyworlds_gate.reference.training.token_clips import cacheable, tokenize_all
 
@@ -99,6 +103,100 @@ def test_the_loss_has_a_gradient_for_every_weight_and_training_lowers_it(extra: 
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
+def with_contrast(stage: NextFrameObjective) -> NextFrameObjective:
+    """Give the weights a size at which frames have different tokens and tokens decode to different frames."""
+    torch.manual_seed(8)
+    for parameter in (one for model in stage.all_models for one in model.parameters() if one.ndim > 1):
+        torch.nn.init.normal_(parameter, std=0.3)
+    return stage
+
+
+@pytest.mark.parametrize("token_choice", ["likeliest", "mean"])
+@pytest.mark.parametrize("pixel_frames", [None, 2])
+def test_the_loss_compares_each_prediction_with_its_own_frame(
+    token_choice: TokenChoice, pixel_frames: int | None
+) -> None:
+    """The loss is written again: cross-entropy of the hidden tokens, and the error of some or all decoded frames."""
+    stage = with_contrast(objective(pixel_loss=10.0, pixel_frames=pixel_frames, token_choice=token_choice))
+    quantizer, decode = stage._frozen[0].quantizer, stage._frozen[0].decode
+    frames = torch.rand(2, 5, 3, 16, 16) * 2 - 1
+    seen = set()
+    for _ in range(6):
+        known, latents, indices, actions, hidden, _ = stage.prepare(frames)
+        with torch.no_grad():
+            loss, _ = stage(known, latents, indices, actions, hidden, frames)
+            logits = stage.dynamics.predict_in_parallel(known, latents, actions, hidden)
+            entropy = F.cross_entropy(logits[hidden[:, 1:]], indices[:, 1:][hidden[:, 1:]])
+            mean = quantizer.expected_latents(logits)
+            decoded = decode(mean if token_choice == "mean" else quantizer.nearest_level(mean))
+        errors = ((decoded - frames[:, 1:]) / 2).square().mean(dim=(0, 2, 3, 4))
+        drawn = [sum(some) / len(some) for some in combinations(errors.tolist(), pixel_frames or len(errors))]
+        found = (loss - entropy).item() / 10
+        assert found in [pytest.approx(one, rel=1e-4) for one in drawn]
+        seen.add(min(range(len(drawn)), key=lambda at: abs(drawn[at] - found)))
+    assert len(seen) == 1 if pixel_frames is None else len(seen) > 1, "other frames are drawn each time"
+
+
+@pytest.mark.parametrize(("pixel_frames", "drawn"), [(None, False), (1, True), (3, True), (4, False), (9, False)])
+def test_frames_are_drawn_only_where_some_are_left_out(pixel_frames: int | None, drawn: bool) -> None:
+    stage = with_contrast(objective(pixel_loss=10.0, pixel_frames=pixel_frames))
+    inputs = stage.prepare(torch.rand(2, 5, 3, 16, 16) * 2 - 1)
+    state = torch.get_rng_state()
+    stage(*inputs)
+    assert torch.equal(torch.get_rng_state(), state) is not drawn
+
+
+def test_without_a_pixel_loss_no_frame_is_needed_nor_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = with_contrast(objective())
+    inputs = stage.prepare(torch.rand(2, 5, 3, 16, 16) * 2 - 1)
+    monkeypatch.delattr(VideoTokenizer, "decode")
+    (with_frames, codes), (without, _) = stage(*inputs), stage(*inputs[:5])
+    assert torch.equal(with_frames, without)
+    assert torch.equal(codes, inputs[2])
+
+
+def test_the_pixel_loss_passes_the_gradient_of_the_mean_through_the_nearest_level() -> None:
+    """Rounding has no gradient of its own: that at the expected latents is taken as it is."""
+    stage = with_contrast(objective(pixel_loss=10.0))
+    tokenizer = stage._frozen[0]
+    frames = torch.rand(2, 4, 3, 16, 16) * 2 - 1
+    logits = torch.randn(2, 4, SIZES.patches, SIZES.vocabulary, requires_grad=True)
+    (found,) = torch.autograd.grad(stage._pixel_error(logits, frames), logits)
+    mean = tokenizer.quantizer.expected_latents(logits)
+    nearest = tokenizer.quantizer.nearest_level(mean).detach().requires_grad_()
+    (at_nearest,) = torch.autograd.grad(((tokenizer.decode(nearest) - frames) / 2).square().mean(), nearest)
+    (expected,) = torch.autograd.grad(mean, logits, at_nearest)
+    assert expected.abs().max() > 0
+    torch.testing.assert_close(found, expected)
+
+
+def test_masks_hide_whole_frames_and_a_random_share_of_the_others() -> None:
+    frames = torch.rand(16, 5, 3, 16, 16) * 2 - 1
+    torch.manual_seed(9)
+    hidden = {share: objective(whole_frame_share=share).prepare(frames)[4] for share in (0.0, 0.5, 1.0)}
+    assert hidden[1.0].all()
+    assert hidden[0.0].float().mean().item() == pytest.approx(0.75, abs=0.04)  # ratios from 0.5 to 1
+    whole = hidden[0.5].all(dim=-1).float().mean() - hidden[0.0].all(dim=-1).float().mean() / 2
+    assert whole.item() == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("noise", [0.2, 0.8])
+def test_noise_replaces_half_its_share_of_the_known_tokens_on_average(noise: float) -> None:
+    torch.manual_seed(10)
+    known, latents, *_ = objective(context_noise=noise).prepare(torch.rand(64, 5, 3, 16, 16) * 2 - 1)
+    changed = (known != latents).any(dim=-1).float().mean(dim=(1, 2))  # a clip each
+    assert changed.mean().item() == pytest.approx(noise / 2, abs=0.15 * noise)
+    assert changed.max().item() < noise + 0.15
+
+
+@pytest.mark.parametrize(("share", "clips"), [(0.0, 0), (0.1, 1), (0.5, 2), (0.7, 3), (1.0, 3)])
+def test_at_least_the_stated_share_of_the_clips_has_a_context_of_its_own(share: float, clips: int) -> None:
+    known, latents, *_ = with_contrast(objective(own_context=share)).prepare(torch.rand(3, 5, 3, 16, 16) * 2 - 1)
+    assert [not torch.equal(one, true) for one, true in zip(known, latents, strict=True)] == [
+        at < clips for at in range(3)
+    ]
+
+
 def test_own_context_leaves_the_first_frames_true_and_changes_the_later_ones() -> None:
     stage = objective(own_context=1.0, true_context=2)
     known, latents, *_ = stage.prepare(torch.rand(3, 5, 3, 16, 16) * 2 - 1)
@@ -159,8 +257,13 @@ def test_the_balance_of_codes_is_the_information_that_they_carry() -> None:
     torch.testing.assert_close(code_balance_penalty(undecided, 1.0), torch.tensor(1.0), rtol=0, atol=1e-5)
 
 
-def test_a_table_of_tokens_gives_the_same_inputs_as_the_frames_do() -> None:
-    stage = objective()
+@pytest.mark.parametrize("at_once", [1, 3, 4, 9, 512])
+def test_a_table_of_tokens_gives_the_same_inputs_as_the_frames_do(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Also across the edge of two windows that are tokenised one after the other."""
+    monkeypatch.setattr(token_clips, "FRAMES_AT_ONCE", at_once)
+    stage = with_contrast(objective())
     tokenizer, latent_actions = stage._frozen
     pixels = torch.randint(0, 256, (9, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(6))
     table = tokenize_all(tokenizer, latent_actions, pixels, torch.device("cpu"), autocast=False)

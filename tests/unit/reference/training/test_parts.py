@@ -1,4 +1,4 @@
-"""Parts of training: schedule, history file, batches without held-out frames, and kernels built ahead."""
+"""Parts of training: history file, batches without held-out frames, and kernels built ahead."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.helpers.data_files import write_h5
 from tests.helpers.tiny_stages import STAGE, TRAINING, moving_squares
@@ -33,58 +31,8 @@ from tinyworlds_gate.reference.training.history import COLUMNS, HistoryFile, his
 from tinyworlds_gate.reference.training.job import StageJob
 from tinyworlds_gate.reference.training.objectives import LatentActionsObjective, counts_of
 from tinyworlds_gate.reference.training.regional_compile import DETERMINISTIC, OPTIONS, compile_regions
-from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.stage_main import main as stage_main
 from tinyworlds_gate.reference.training.trainer import Trainer
-
-# The schedule.
-
-
-def test_the_warm_up_is_linear_over_five_percent_and_reaches_the_peak() -> None:
-    schedule = Schedule(2e-3, 0, 1000)
-    assert schedule.warmup_updates == 50
-    assert [schedule.rate_at(update) for update in (0, 24, 49)] == pytest.approx([2e-3 / 50, 1e-3, 2e-3])
-    assert schedule.rate_at(50) == pytest.approx(2e-3)
-
-
-def test_the_cosine_passes_its_middle_and_ends_at_one_percent() -> None:
-    schedule = Schedule(1.0, 0, 1000)
-    assert schedule.rate_at(525) == pytest.approx(0.505)
-    assert schedule.rate_at(999) == pytest.approx(0.01, abs=1e-5)
-    assert min(schedule.rate_at(update) for update in range(50, 1000)) == schedule.rate_at(999)
-
-
-def test_outside_its_span_the_nearest_end_holds() -> None:
-    schedule = Schedule(1.0, 100, 200)
-    assert schedule.rate_at(0) == schedule.rate_at(100)
-    assert schedule.rate_at(10_000) == schedule.rate_at(199)
-
-
-@given(
-    start=st.integers(0, 10**6),
-    length=st.integers(1, 5000),
-    position=st.integers(0, 5000),
-    warmup=st.floats(0.0, 0.99),
-)
-def test_every_rate_lies_above_zero_and_at_most_at_the_peak_wherever_the_span_lies(
-    start: int, length: int, position: int, warmup: float
-) -> None:
-    rate = Schedule(0.5, start, start + length, warmup).rate_at(start + position)
-    assert 0 < rate <= 0.5
-    assert rate == Schedule(0.5, 0, length, warmup).rate_at(position)
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ((1e-3, 5, 5), "schedule_end=5 must lie after schedule_start=5"),
-        ((0.0, 0, 9), "learning_rate=0.0 must be positive"),
-    ],
-)
-def test_an_impossible_schedule_is_refused(values: tuple[float, int, int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Schedule(*values)
-
 
 # The history file.
 
@@ -109,7 +57,7 @@ def test_a_history_has_a_header_and_one_row_an_update_with_empty_cells_for_what_
     header, *rows = written(path)
     assert tuple(header) == COLUMNS
     assert [row[0] for row in rows] == ["0", "1", "2"]
-    assert rows[0][2:] == ["0.1", "0.001", "", "", "", "", ""]
+    assert rows[0][2:] == ["0.1", "0.001", "", "", "", "", "", ""]
 
 
 @pytest.mark.requirement("H7")

@@ -1,0 +1,311 @@
+"""`tinyworlds-gate score --frames FILE.h5[::GROUP]`: judge frames that any model generated, without its weights.
+
+The file or group has `context` [N, C, H, W, 3], `true` [N, S, H, W, 3] and `generated` [N, S, H, W, 3], uint8, or
+floats in [0, 1]; optionally `episode` [N] and `objects` (docs/score.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.cli.score_options import DEFAULTS, OPTION_OF_STAGE
+from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS
+from tinyworlds_gate.errors import ConfigError, DataError
+from tinyworlds_gate.gate.conditions import Condition
+from tinyworlds_gate.gate.extension import ClipMetric
+from tinyworlds_gate.gate.measures.baselines import baselines
+from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
+from tinyworlds_gate.gate.measures.custom import measure_custom
+from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
+from tinyworlds_gate.gate.verdict import judge_measures
+from tinyworlds_gate.names import EVERYTHING, NOT_RUN
+from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_CLIP
+from tinyworlds_gate.reference.data.split import clip_digest
+from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
+
+FRAMES_SCHEMA = 1
+SEPARATOR = "::"
+WHITE = 255.0
+NO_ACTIONS = "no occasion: the frames come without the model's actions"
+FRAMES_OPTIONS = ("frames", "json", "conftest", "max_mse", "picture", "command")
+"""Options that have a meaning beside --frames."""
+CLIP_FIELDS = OBJECT_IN_CLIP.names or ()
+
+
+@dataclass(frozen=True)
+class GivenFrames:
+    """What a file holds: uint8 frames, the episode of each clip, and the labelled objects or None."""
+
+    context: np.ndarray
+    true: np.ndarray
+    generated: np.ndarray
+    episodes: np.ndarray
+    objects: np.ndarray | None
+    has_episodes: bool
+
+
+def require_only_frames(args: argparse.Namespace) -> None:
+    """Refuse options that mean nothing beside --frames.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    names = [option[2:].replace("-", "_") for option in OPTION_OF_STAGE.values()]
+    names += ["data", "sweep", "stage", "every", "at_most", "starts", "clips", "clip_seed", "clip_draw"]
+    names += ["context", "memory_window", *(name for name in DEFAULTS if name not in FRAMES_OPTIONS)]
+    given = ["--" + name.replace("_", "-") for name in names if getattr(args, name, None) is not None]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} beside --frames {args.frames}: the frames are judged as they are; leave it out"
+        )
+    if args.picture is not None and args.picture.suffix.lower() != ".png":
+        raise ConfigError(f"--picture {args.picture}: the picture is a PNG; end its name in .png")
+
+
+def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) -> dict[str, Any]:
+    """The whole result as plain data; the picture is written where one is named.
+
+    Raises:
+        DataError: the file, the group or a dataset is not usable.
+        ConfigError: an option has no meaning here, or the picture cannot be written.
+    """
+    require_only_frames(args)
+    path, group = split_name(args.frames)
+    began = time.monotonic()
+    given = read_given_frames(path, group)
+    facts, raw = _facts(path, given)
+    measures = _without_actions(summarise(raw, facts))
+    measures = with_frame_measures(measures, facts, given.generated)
+    measures = replace(measures, seconds=time.monotonic() - began)
+    thresholds = STRICT_THRESHOLDS.model_copy(
+        update={
+            "max_mse": STRICT_THRESHOLDS.max_mse if args.max_mse is None else args.max_mse,
+            "min_delta_psnr_db": None,
+            "min_action_codes": None,
+        }
+    )
+    others = [Condition(f"G5.{name}", NOT_RUN, NO_ACTIONS) for name in ("control", "codes")]
+    frames = GeneratedFrames(given.generated, given.generated[:1], given.generated[:1])
+    verdict = judge_measures(measures, thresholds, others, measure_custom(custom, facts, frames, ""))
+    notes = [] if given.has_episodes else ["the file has no `episode`: each clip counts as an episode of its own"]
+    result = {
+        "schema": FRAMES_SCHEMA,
+        "summary": measures.as_dict(),
+        "verdict": verdict.as_event(),
+        "frames": {"path": str(path), "group": group or "/", "sha256": sha256_of(path)},
+        "notes": notes,
+    }
+    if args.picture is not None:
+        _draw(result, given, args.picture)
+    return result
+
+
+def split_name(name: str) -> tuple[Path, str]:
+    """`FILE.h5::GROUP` as the file and the group; the group is empty for the whole file."""
+    file, _, group = name.partition(SEPARATOR)
+    return Path(file), group.strip("/")
+
+
+def read_given_frames(path: Path, group: str) -> GivenFrames:
+    """Read and check a file of context, true and generated frames.
+
+    ``group`` names a group with the three datasets, or a dataset or group of generated frames inside `generated`
+    (`generated/exact`), whose context and true frames lie above it.
+
+    Raises:
+        DataError: something is missing or malformed; one sentence.
+    """
+    if not path.is_file():
+        raise DataError(f"--frames {path}: no such file; name an HDF5 file with context, true and generated")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise DataError(f"--frames {path}: it is no readable HDF5 file ({error})") from error
+    with file:
+        try:
+            return _read(path, file, group)
+        except OSError as error:
+            raise DataError(f"{path}: it is damaged and cannot be read ({error}); write it again") from error
+
+
+def _read(path: Path, file: h5py.File, group: str) -> GivenFrames:
+    found = _sources(file)
+    if group and group not in found:
+        raise DataError(f"--frames {path}{SEPARATOR}{group}: no such group; {_choice(found)}")
+    if not group and "" not in found:
+        if any("/" in one or one for one in found):
+            raise DataError(f"--frames {path}: it holds several generated rollouts; {_choice(found)}")
+        missing = [name for name in ("context", "true", "generated") if name not in file]
+        raise DataError(f"{path}: no dataset {' and no '.join(missing)}; context, true and generated are needed")
+    home, generated = found[group]
+    where = f"{path}{SEPARATOR}{group}" if group else str(path)
+    context, true = (_frames(where, name, home[name]) for name in ("context", "true"))
+    made = _frames(where, generated.name.strip("/"), generated)
+    if made.shape != true.shape:
+        raise DataError(
+            f"{where}: generated has the shape {list(made.shape)} and true {list(true.shape)}; they must be equal"
+        )
+    if context.shape[0] != true.shape[0] or context.shape[2:] != true.shape[2:]:
+        raise DataError(
+            f"{where}: context has {context.shape[0]} clips of {context.shape[2]} x {context.shape[3]} px and true "
+            f"{true.shape[0]} of {true.shape[2]} x {true.shape[3]} px; they must be equal"
+        )
+    episodes = np.arange(len(true)) if "episode" not in home else _episodes(where, home["episode"], len(true))
+    objects = None if "objects" not in home else _objects(where, home["objects"], true.shape[:2])
+    return GivenFrames(context, true, made, episodes, objects, "episode" in home)
+
+
+def _sources(file: h5py.File) -> dict[str, tuple[h5py.Group, h5py.Dataset]]:
+    """Name → (the group of context and true, the generated frames) of everything that the file can be judged on."""
+    homes: list[h5py.Group] = [file]
+    file.visititems(lambda _, one: homes.append(one) if isinstance(one, h5py.Group) else None)
+    found = {}
+    for home in homes:
+        if not all(isinstance(home.get(name), h5py.Dataset) for name in ("context", "true")):
+            continue
+        generated, prefix = home.get("generated"), home.name.strip("/")
+        if isinstance(generated, h5py.Dataset):
+            found[prefix] = (home, generated)
+        elif isinstance(generated, h5py.Group):
+            for name, one in generated.items():
+                if isinstance(one, h5py.Dataset):
+                    found[f"{prefix}/generated/{name}".strip("/")] = (home, one)
+    return found
+
+
+def _choice(found: Sequence[str] | dict[str, Any]) -> str:
+    names = [name for name in found if name]
+    return f"choose one of {', '.join(SEPARATOR + name for name in names)}" if names else "the file has no group"
+
+
+def _frames(where: str, name: str, dataset: h5py.Dataset) -> np.ndarray:
+    """A dataset of frames as uint8 [N, T, H, W, 3]."""
+    shape = dataset.shape
+    if shape is None or len(shape) != 5 or shape[-1] != 3:
+        raise DataError(
+            f"{where}: {name} has the shape {list(shape or ())}; [clips, frames, height, width, 3] is needed"
+        )
+    if 0 in shape:
+        raise DataError(f"{where}: {name} has the shape {list(shape)}, so there is nothing to judge")
+    kind = dataset.dtype.kind
+    if dataset.dtype != np.uint8 and kind != "f":
+        raise DataError(f"{where}: {name} has the type {dataset.dtype}; uint8, or floats in [0, 1], are needed")
+    values: np.ndarray = dataset[:]
+    if kind != "f":
+        return values
+    if not np.isfinite(values).all():
+        raise DataError(f"{where}: {name} holds NaN or infinity; frames are numbers in [0, 1]")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise DataError(f"{where}: {name} holds {low:g} to {high:g}; floats must be in [0, 1], or write uint8")
+    return np.rint(values.astype(np.float32) * WHITE).astype(np.uint8)
+
+
+def _episodes(where: str, dataset: h5py.Dataset, clips: int) -> np.ndarray:
+    if dataset.shape != (clips,) or dataset.dtype.kind not in "iu":
+        raise DataError(
+            f"{where}: episode has the shape {list(dataset.shape or ())} and type {dataset.dtype}; one whole number "
+            f"for each of the {clips} clips is needed"
+        )
+    return np.asarray(dataset[:], np.int64)
+
+
+def _objects(where: str, dataset: h5py.Dataset, shape: tuple[int, int]) -> np.ndarray:
+    if not isinstance(dataset, h5py.Dataset) or set(dataset.dtype.names or ()) != set(CLIP_FIELDS):
+        raise DataError(f"{where}: objects must be a table with the fields {', '.join(CLIP_FIELDS)} (docs/score.md)")
+    table = np.empty(dataset.shape, OBJECT_IN_CLIP)
+    for name in CLIP_FIELDS:
+        table[name] = dataset[name]
+    for name, limit in zip(("clip", "step"), shape, strict=True):
+        wrong = table[name][(table[name] < 0) | (table[name] >= limit)]
+        if len(wrong):
+            raise DataError(f"{where}: objects has the {name} {wrong[0]}; 0 to {limit - 1} are allowed")
+    if not (np.isfinite(table["x"]).all() and np.isfinite(table["y"]).all()):
+        raise DataError(f"{where}: objects has a place that is no finite number")
+    return table
+
+
+def _facts(path: Path, given: GivenFrames) -> tuple[ClipFacts, dict[str, Any]]:
+    """The clips as the gate's measures take them."""
+    context, true = given.context, given.true
+    count, steps = true.shape[:2]
+    starts = np.arange(count)
+    mean = np.stack([clip.mean(axis=0, dtype=np.float64) for clip in true]).mean(axis=0)
+    errors = {name: np.empty((count, steps)) for name in ("rollout_mse", "copy_last_mse", "mean_frame_mse")}
+    for clip in range(count):
+        for name, other in zip(errors, (given.generated[clip], context[clip, -1], mean), strict=True):
+            errors[name][clip] = np.square(other - true[clip].astype(np.float64)).mean(axis=(1, 2, 3)) / WHITE**2
+    digest = clip_digest(np.concatenate([context, true], axis=1), starts)
+    facts = ClipFacts(
+        file=path.name,
+        clip_digest=digest,
+        true_BSHWC=true,
+        context_BPHWC=context,
+        episodes=given.episodes,
+        copy_last_mse_BS=errors["copy_last_mse"],
+        memory=None,
+        memory_note="the frames come without player_position",
+        true_actions=None,
+        displacements=None,
+        baselines=baselines(context, true, None),
+        objects=given.objects,
+    )
+    clips = [
+        {
+            "start": clip,
+            "episode": int(given.episodes[clip]),
+            "latent_actions": [[0]] * steps,
+            "random_action_mse": [math.nan] * steps,
+            "tokenizer_recon_mse": math.nan,
+            **{name: table[clip].tolist() for name, table in errors.items()},
+        }
+        for clip in range(count)
+    ]
+    run = {"clip_digest": digest, "context": context.shape[1], "generation_steps": steps, "n_actions": 1, "seed": 0}
+    return facts, {"clips": clips, "teacher_forced": False, **run}
+
+
+def _without_actions(measures: GateMeasures) -> GateMeasures:
+    return replace(
+        measures, action_codes_used=0, action_entropy_nats=math.nan, action_shares=None, random_action_mse_by_step=None
+    )
+
+
+def _draw(result: dict[str, Any], given: GivenFrames, path: Path) -> None:
+    from tinyworlds_gate.cli.score_models import plain
+    from tinyworlds_gate.reports.verdict_picture.data import chosen_clips, make_strip, verdict_view
+    from tinyworlds_gate.reports.verdict_picture.figure import save_picture
+
+    mse_BS = np.square(given.generated.astype(np.float32) - given.true).mean(axis=(2, 3, 4)) / WHITE**2
+    strips = [
+        make_strip(
+            rank,
+            {"start": index, "episode": given.episodes[index]},
+            mse_BS[index],
+            mse_BS[index],
+            np.concatenate([given.context[index], given.true[index]]),
+            given.generated[index],
+            given.context.shape[1],
+        )
+        for rank, index in chosen_clips(mse_BS.mean(axis=1).tolist(), [False] * len(mse_BS))
+    ]
+    event = plain({**result["verdict"], "measures": result["summary"], "attempt": 1, "draw": EVERYTHING})
+    name = Path(result["frames"]["path"]).name
+    group = result["frames"]["group"]
+    view = verdict_view(event, name if group == "/" else f"{name}{SEPARATOR}{group}", None, strips, "")
+    cards = [card for card in view.cards if card.name not in ("random actions cost", "action codes in use")]
+    try:
+        save_picture(replace(view, control=None, cards=cards), path)
+    except OSError as error:
+        raise ConfigError(f"--picture {path}: it cannot be written ({error.strerror}); name another place") from error

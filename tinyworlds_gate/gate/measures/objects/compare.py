@@ -1,0 +1,158 @@
+"""Compare generated frames with a scene: which objects are found, which are missing, and what is there too much.
+
+Axes: N clips, S generated frames, h x w cells, R true objects, E differing regions, 3 colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyworlds_gate.gate.measures.objects.cells import blur, in_light_of, neighbours, norm
+from tinyworlds_gate.gate.measures.objects.regions import Regions, find_regions
+from tinyworlds_gate.gate.measures.objects.scene import LEAST_AREA, OBJECT_CONTRAST, Scene, noise_of
+
+FOUND = 0.75
+"""An object is found if at most a quarter of what erasing it costs (squared error) remains: half of its contrast."""
+BLURS = (0.0, 0.5, 1.0, 1.5)
+"""Cells by which the true frames are blurred, whichever fits the generated frames of a step best."""
+CAPPED = 30.0
+"""Levels beyond which a difference does not count for the choice of the blur."""
+GENERATED_NOISE = 6.0
+SMALLEST_MASS = 0.5
+"""Of the faintest tenth of the true objects: what deviates less in all is no object."""
+SEARCHED = 10
+"""Cells around its place in which a missing object is searched: about a sixth of the frame."""
+MATCHED = 0.5
+"""Share of an object's squared contrast by which what is found elsewhere, or in its place, may differ from it."""
+CHANGED = 0.25
+"""Share of its squared contrast with which something else stands in an object's place."""
+RING = 3
+
+MISSING, DISPLACED, REPLACED = "missing", "displaced", "replaced"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of the objects: true ones [R], and the regions [E] where something stands that should not."""
+
+    found: np.ndarray
+    """bool [R]."""
+    fate: np.ndarray
+    """str [R]: why an object is not found; empty where it is."""
+    distance: np.ndarray
+    """float [R]: how far it lies from its place, in cells; NaN where it is not there."""
+    extra: Regions
+    """Small things in the generated frames that the true frames do not show."""
+    left_behind: np.ndarray
+    """bool [E]: they stand where the last context frame has them."""
+    erased: Regions
+    """Small things of the background that the generated frames do not show."""
+
+
+def compare(scene: Scene, raw: np.ndarray) -> Comparison:
+    """Compare generated frames, float32 [N, S, h, w, 3], with the scene."""
+    true, background, cells = _as_blurred(scene, raw)
+    flat = (-1, *scene.shape[2:])
+    off_true = np.square(norm(cells - true)).reshape(flat)
+    off_background = np.square(norm(cells - background)).reshape(flat)
+    contrast = np.square(norm(true - background)).reshape(flat)
+    objects = scene.objects
+    erasing = objects.total(contrast)
+    found = objects.total(off_true) <= (1 - FOUND) * erasing
+    differing = _differing(scene, cells, true)
+    regions = find_regions(differing.reshape(flat))
+    mass = regions.total(off_true)
+    least = SMALLEST_MASS * np.quantile(erasing, 0.1) if len(objects) else np.inf
+    high = regions.highest(np.sqrt(off_background)) > OBJECT_CONTRAST
+    thick = (regions.height > 1) & (regions.width > 1) & (regions.area >= LEAST_AREA)
+    other = (regions.total(off_background) >= mass / 2) & (mass >= CHANGED * regions.total(contrast))
+    regions = regions.only(scene.small(regions) & high & thick & other & (mass >= least))
+    erased = _is_erased(regions, true.reshape(*flat, 3), cells.reshape(*flat, 3), contrast)
+    extra = regions.only(~erased)
+    off_last = np.square(norm(cells - scene.last)).reshape(flat)
+    left_behind = extra.total(off_last) < CHANGED * extra.total(off_true)
+    unexplained = np.where(differing[..., None], cells - background, 0)
+    fate, distance = _fates(scene, found, true - background, unexplained, off_background)
+    return Comparison(found, fate, distance, extra, left_behind, regions.only(erased))
+
+
+def found_objects(scene: Scene, cells: np.ndarray) -> np.ndarray:
+    """Return which true objects a sharp prediction shows in their place, bool [R]."""
+    flat = (-1, *scene.shape[2:])
+    erasing = scene.objects.total(np.square(norm(scene.true - scene.background)).reshape(flat))
+    off_true = scene.objects.total(np.square(norm(cells - scene.true)).reshape(flat))
+    return off_true <= (1 - FOUND) * erasing
+
+
+def _as_blurred(scene: Scene, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The true frames and the background, as blurred as the generated frames of each step, and these in its light."""
+    true, background, cells = scene.true.copy(), scene.background.copy(), in_light_of(raw, scene.background)
+    for step in range(scene.shape[1]):
+        costs = []
+        for sigma in BLURS:
+            off = np.minimum(norm(cells[:, step] - blur(scene.true[:, step], sigma)), CAPPED)
+            costs.append(float(np.square(off)[scene.known[:, step]].sum()))
+        best = BLURS[int(np.argmin(costs))]
+        if best:
+            true[:, step], background[:, step] = blur(true[:, step], best), blur(background[:, step], best)
+            cells[:, step] = in_light_of(raw[:, step], background[:, step])
+    return true, background, cells
+
+
+def _differing(scene: Scene, cells: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Where a generated cell is outside what the true cells around it span, bool [N, S, h, w]."""
+    low, high = neighbours(true, np.minimum), neighbours(true, np.maximum)
+    outside = norm(np.maximum(np.maximum(low - cells, cells - high), 0)) * scene.known
+    return outside > np.maximum(scene.threshold, GENERATED_NOISE * noise_of(outside))
+
+
+def _is_erased(regions: Regions, true: np.ndarray, cells: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """Which regions are a thing of the background that is gone: it stood out from its surroundings, bool [E]."""
+    erased = np.zeros(len(regions), bool)
+    still = regions.total(contrast) < CHANGED * regions.area * OBJECT_CONTRAST**2
+    for number in np.flatnonzero(still):
+        frame, top, left = regions.frame[number], regions.top[number], regions.left[number]
+        window = (
+            frame,
+            slice(max(0, top - RING), top + regions.height[number] + RING),
+            slice(max(0, left - RING), left + regions.width[number] + RING),
+        )
+        inside = regions.labels[window] == number + 1
+        if inside.all():
+            continue
+        stands_out = [
+            float(norm(one[window][inside] - np.median(one[window][~inside], axis=0)).mean()) for one in (true, cells)
+        ]
+        erased[number] = stands_out[0] > stands_out[1]
+    return erased
+
+
+def _fates(
+    scene: Scene, found: np.ndarray, wanted: np.ndarray, unexplained: np.ndarray, off_background: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    objects = scene.objects
+    fate, distance = np.where(found, "", MISSING).astype("<U9"), np.where(found, 0.0, np.nan)
+    height, width = scene.shape[2:]
+    wanted = wanted.reshape(-1, height, width, 3)
+    pad = ((0, 0), (SEARCHED, SEARCHED), (SEARCHED, SEARCHED), (0, 0))
+    around = np.pad(unexplained.reshape(-1, height, width, 3), pad)
+    shown = objects.total(off_background)
+    span = np.arange(-SEARCHED, SEARCHED + 1)
+    far = np.hypot(span[:, None], span[None])
+    for number in np.flatnonzero(~found):
+        frame, top, left = objects.frame[number], objects.top[number], objects.left[number]
+        high, wide = objects.height[number], objects.width[number]
+        inside = objects.labels[frame, top : top + high, left : left + wide] == number + 1
+        patch = wanted[frame, top : top + high, left : left + wide][inside]
+        window = around[frame, top : top + high + 2 * SEARCHED, left : left + wide + 2 * SEARCHED]
+        views = np.lib.stride_tricks.sliding_window_view(window, (high, wide), axis=(0, 1))
+        views = np.moveaxis(views, 2, -1)[:, :, inside]
+        cost = np.square(views - patch).sum(axis=(-2, -1)) / np.square(patch).sum()
+        best = np.unravel_index(int(np.argmin(cost + 1e-3 * far)), cost.shape)
+        if cost[best] <= MATCHED and far[best] >= 1:
+            fate[number], distance[number] = DISPLACED, far[best]
+        elif shown[number] >= CHANGED * np.square(patch).sum():
+            fate[number] = REPLACED
+    return fate, distance

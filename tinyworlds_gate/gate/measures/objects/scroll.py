@@ -1,0 +1,125 @@
+"""How far the background scrolls from frame to frame, in whole pixels.
+
+Axes: F frames, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyworlds_gate.gate.measures.objects.cells import cell_size
+
+CHANGED = 10.0
+"""Levels of grey by which a pixel must change to count as changed."""
+MOST = 40.0
+"""Levels beyond which a difference counts no more: an object covers a pixel or not."""
+LEAST_CHANGED = 0.015
+"""Share of the frame that changes where a background scrolls; below it only objects move."""
+CANDIDATES = 4
+ALWAYS = 0.75
+"""A pixel that keeps its grey in this share of the frames is fixed to the screen; it may contradict a scroll."""
+UNEXPLAINED = 0.5
+"""Share of the change that a scroll may leave unexplained."""
+CONTRADICTED = 0.25
+"""Weight of a pixel that did not change but should have, against one that changed."""
+PER_FRAME_SIDE = 0.375
+"""Added for a shift by a whole frame: of two shifts that explain the same, the smaller one."""
+
+Shift = tuple[int, int]
+
+
+def scroll_offsets(grey: np.ndarray) -> np.ndarray:
+    """Return how far the background of each frame lies from that of the first, int [F, 2] (down, right).
+
+    Args:
+        grey: float [F, H, W].
+    """
+    count = len(grey)
+    steps = np.zeros((count, 2), int)
+    median = np.partition(grey, (count - 1) // 2, axis=0)[(count - 1) // 2]
+    fixed = (np.abs(grey - median) <= CHANGED).mean(axis=0) >= ALWAYS
+    search, previous = _Search(grey), None
+    for t in range(1, count):
+        pair = _Pair(grey[t - 1], grey[t], fixed)
+        if pair.changed.mean() < LEAST_CHANGED:
+            continue
+        shifts = search.candidates(t) + ([previous] if previous else [])
+        best = min(shifts, key=pair.cost, default=None)
+        if best is not None and search.size > 1:
+            near = range(1 - search.size, search.size)
+            best = min(((best[0] + i, best[1] + j) for i in near for j in near), key=pair.cost)
+        previous = best if best is not None and pair.cost(best) < UNEXPLAINED else None
+        steps[t] = previous or (0, 0)
+    return steps.cumsum(axis=0)
+
+
+class _Pair:
+    """Two neighbouring frames, and how well a shift of the background explains what changed between them."""
+
+    def __init__(self, before: np.ndarray, after: np.ndarray, fixed: np.ndarray) -> None:
+        self.before, self.after, self.fixed = before, after, fixed
+        self.still = np.minimum(np.abs(after - before), MOST)
+        self.changed = self.still > CHANGED
+
+    def cost(self, shift: Shift) -> float:
+        """0: the shift explains every change; 1 and more: it explains none."""
+        if shift == (0, 0):
+            return 1.0
+        (down, right), (height, width) = shift, self.still.shape
+        to = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+        of = np.s_[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+        changed, still = self.changed[to], self.still[to]
+        count = int(changed.sum())
+        if count < 0.4 * self.changed.sum():
+            return 1.0
+        moved = np.abs(self.after[to] - self.before[of])
+        left = np.minimum(moved, still)[changed].sum() / still[changed].sum()
+        contradicted = (~changed & ~self.fixed[to] & (moved > CHANGED)).sum() / count
+        return float(left + CONTRADICTED * contradicted + PER_FRAME_SIDE * max(abs(down) / height, abs(right) / width))
+
+
+class _Search:
+    """Finds the shifts that explain the changed cells best, all at once by Fourier transforms."""
+
+    def __init__(self, grey: np.ndarray) -> None:
+        count, height, width = grey.shape
+        self.size = size = cell_size(height, width)
+        rows, columns = height // size, width // size
+        small = grey[:, : rows * size, : columns * size].reshape(count, rows, size, columns, size).mean(axis=(2, 4))
+        self.cells, self.most = small, (rows // 3, columns // 3)
+        self.shape = (rows + self.most[0], columns + self.most[1])
+        self.ones = self._transform(np.ones((rows, columns)))
+        self.first, self.second = self._transform(small), self._transform(small**2)
+        places = [np.arange(length) for length in self.shape]
+        self.places = [
+            np.where(one > most, one - length, one)
+            for one, most, length in zip(places, self.most, self.shape, strict=True)
+        ]
+
+    def _transform(self, table: np.ndarray) -> np.ndarray:
+        return np.fft.rfft2(table, self.shape)
+
+    def candidates(self, t: int) -> list[Shift]:
+        """Return up to four shifts in pixels, no two of them neighbours."""
+        now = self.cells[t]
+        changed = (np.abs(now - self.cells[t - 1]) > CHANGED / 2).astype(float)
+        terms = self._transform(changed * now**2) * np.conj(self.ones)
+        terms -= 2 * self._transform(changed * now) * np.conj(self.first[t - 1])
+        mask = self._transform(changed)
+        terms += mask * np.conj(self.second[t - 1])
+        squares = np.fft.irfft2(terms, self.shape)
+        inside = np.fft.irfft2(mask * np.conj(self.ones), self.shape)
+        costs = np.where(inside > 0.4 * changed.sum(), squares / np.maximum(inside, 1), np.inf)
+        rows, columns = self.places
+        costs[np.abs(rows) > self.most[0]] = np.inf
+        costs[:, np.abs(columns) > self.most[1]] = np.inf
+        costs[0, 0] = np.inf
+        found: list[Shift] = []
+        while len(found) < CANDIDATES:
+            i, j = np.unravel_index(int(np.argmin(costs)), costs.shape)
+            if not np.isfinite(costs[i, j]):
+                break
+            down, right = int(rows[i]), int(columns[j])
+            costs[np.ix_(np.abs(rows - down) <= 1, np.abs(columns - right) <= 1)] = np.inf
+            found.append((down * self.size, right * self.size))
+        return found

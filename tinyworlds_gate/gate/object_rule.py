@@ -1,0 +1,115 @@
+"""G6: whether the generated frames show the small moving objects of the true frames (pure functions; docs/gate.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
+
+PART_BELOW = 0.1
+"""A third of the rollout, one kind of objects, and the precision may reach this much less than the recall of all: parts
+have fewer sightings, and a blurred background leaves edges that look like objects."""
+LEAST_SIGHTINGS = 30
+"""Sightings of a labelled kind from which it is judged by itself."""
+LEAST_EPISODES = 5
+PARTS = ("first", "middle", "last")
+FATES = {"missing": "missing", "displaced": "elsewhere", "replaced": "replaced by something else"}
+
+Record = Mapping[str, Any]
+
+
+def judge_objects(record: Record | None, least: float) -> tuple[str, str]:
+    """Return the verdict of G6 and its reason; ``least`` is the share that must be reached."""
+    if record is None:
+        return INVALID, "the objects were not measured, because there are no generated frames to read"
+    if record["no_occasion"]:
+        return NOT_RUN, f"no occasion: {record['no_occasion']}"
+    faults = list(object_faults(record, least))
+    if faults:
+        return FAIL, "objects: " + "; ".join(faults)
+    return PASS, f"objects: {rates_text(record)}"
+
+
+def of_precision(least: float) -> float:
+    """Return the smallest precision, and the smallest recall of a part, where all objects need this recall."""
+    return round(least - PART_BELOW, 6)
+
+
+def meets(record: Record, least: float) -> bool:
+    """Whether nothing is wrong with the objects."""
+    return not record["no_occasion"] and not any(object_faults(record, least))
+
+
+def rates_text(record: Record) -> str:
+    """`98 % of 200 found (95 % interval from 97 %), 100 % of the generated ones right (from 99 %)`."""
+    low = {name: percent(record[f"{name}_low"]) for name in ("recall", "precision")}
+    found = f"{percent(record['recall'])} of {record['sightings']} found (95 % interval from {low['recall']})"
+    return f"{found}, {percent(record['precision'])} of the generated ones right (from {low['precision']})"
+
+
+def percent(share: float | None) -> str:
+    """`98.5 %`; `unknown` for None."""
+    return "unknown" if share is None else f"{100 * share:.3g} %"
+
+
+def object_faults(record: Record, least: float) -> Iterator[str]:
+    """Yield a clause for each thing that is wrong with the objects; none: they pass."""
+    limit, of_part = percent(least), of_precision(least)
+    low, mistakes = record["recall_low"], record["mistakes"]
+    poor = [kind for kind in record["kinds"] if kind["recall"] < of_part]
+    if low is None or low < least:
+        fates = ", ".join(f"{mistakes[key]} are {text}" for key, text in FATES.items() if mistakes[key])
+        found = f"{percent(record['recall'])} of {record['sightings']} sightings are found in their place"
+        yield (
+            f"{found} (95 % interval from {percent(low)}; at least {limit} is required): "
+            f"{fates or 'too few to be sure'}"
+        )
+    moved, baseline = record["moved_recall_low"], _best_baseline(record)
+    if low is not None and low >= least and (moved is None or moved < of_part):
+        found = f"only {percent(record['moved_recall'])} are found (from {percent(moved)})"
+        yield f"of those that moved since the context {found}"
+    if low is not None and low >= least and low <= baseline[1]:
+        yield f"that is no more than {baseline[0]} finds ({percent(baseline[1])})"
+    yield from (_kind_text(kind) for kind in poor)
+    for kind in record["labels"] or []:
+        if kind["sightings"] >= LEAST_SIGHTINGS and kind["episodes"] >= LEAST_EPISODES and kind["recall"] < of_part:
+            yield _label_text(kind)
+    for part, share in zip(PARTS, record["recall_by_part"], strict=False):
+        if share is not None and share < of_part and (low is not None and low >= least):
+            yield f"in the {part} third of the rollout only {percent(share)} are found"
+    shown, mistakes = record["precision_low"], record["mistakes"]
+    if shown is None or shown < of_part:
+        behind = mistakes["left_behind"]
+        where = f", {behind} times where the last context frame shows it (frozen)" if behind else ""
+        yield (
+            f"{mistakes['extra']} times something stands where the true frames show nothing like it{where}: "
+            f"{percent(record['precision'])} of the generated objects are right (95 % interval from {percent(shown)}; "
+            f"at least {percent(of_part)} is required)"
+        )
+        return
+    for part, share in zip(PARTS, record["precision_by_part"], strict=False):
+        if share is not None and share < of_part:
+            yield f"in the {part} third of the rollout only {percent(share)} of the generated objects are right"
+
+
+def _best_baseline(record: Record) -> tuple[str, float]:
+    name, rates = max(record["baselines"].items(), key=lambda item: item[1]["recall"] or 0.0)
+    return name.replace("_", " "), rates["recall"] or 0.0
+
+
+def kind_name(kind: Record) -> str:
+    """`objects of about 4 x 4 px, colour about #9a5a29` (width x height)."""
+    return f"objects of about {kind['width_px']} x {kind['height_px']} px, colour about {kind['colour']}"
+
+
+def _kind_text(kind: Record) -> str:
+    fates = ", ".join(f"{kind[key]} {text}" for key, text in FATES.items() if kind[key])
+    return f"{kind_name(kind)}: {percent(kind['recall'])} of {kind['sightings']} found, {fates}"
+
+
+def _label_text(kind: Record) -> str:
+    became = sorted(kind["became"].items(), key=lambda item: -item[1])[:2]
+    return f"{kind['kind']}: {percent(kind['recall'])} of {kind['sightings']} found, " + ", ".join(
+        f"{count} became {name}" for name, count in became
+    )
