@@ -92,11 +92,11 @@ def test_the_page_has_every_run_and_fits_its_width() -> None:
 
 
 def test_paths_of_this_machine_are_replaced_in_every_text() -> None:
-    private = {"/elsewhere/me": "HOME", "/elsewhere/me/out": "WORK"}
-    told = {"command": ["--output-root", "/elsewhere/me/out/x"], "failed": [{"reason": "/elsewhere/me/y is missing, /elsewhere/meet"}]}
+    private = {"/here": "HOME", "/here/out": "WORK"}
+    told = {"command": ["--output-root", "/here/out/x"], "failed": [{"reason": "/here/y is missing, /hereet"}]}
     assert without_paths(told, private) == {
         "command": ["--output-root", "WORK/x"],
-        "failed": [{"reason": "HOME/y is missing, /elsewhere/meet"}],
+        "failed": [{"reason": "HOME/y is missing, /hereet"}],
     }
 
 
