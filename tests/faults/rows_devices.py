@@ -20,6 +20,7 @@ ROWS: tuple[Fault, ...] = (
         loop=f"{COUNTS} The only evidence is the ranks' heartbeats and CPU time.",
         report="A6: `dual_gpu_ok unknown: no GPU (the module pynvml … cannot be imported …); CPU workers at the same "
         "time: …`; H6 NOT-RUN: `needs 2 NVIDIA GPUs, found 0`.",
+        slow=True,
         requirements=("L3", "H6"),
     ),
     Fault(
@@ -29,6 +30,7 @@ ROWS: tuple[Fault, ...] = (
         loop=f"{STOPS} Without measurements, nothing is claimed.",
         report="A6: `dual_gpu_ok unknown: NVML is not available: RM has detected … mismatch; heartbeats name GPU-0, "
         "GPU-1 …`; H6 INVALID with the same reason.",
+        slow=True,
         requirements=("L3", "H6"),
     ),
     Fault(
@@ -47,6 +49,7 @@ ROWS: tuple[Fault, ...] = (
         loop=f"{STOPS} A lost GPU is not treated as an idle one.",
         report="A6: `dual_gpu_ok unknown: … own work seen on GPU-0 in …, GPU-1 in 0 …; NVML failed last with: …: GPU "
         "is lost`; H6 INVALID.",
+        slow=True,
         requirements=("L3", "H6"),
     ),
     Fault(
@@ -83,6 +86,7 @@ ROWS: tuple[Fault, ...] = (
         injected=f"{RANKS} {STAND_IN} has one GPU in MIG mode with two slices.",
         loop=f"{STOPS} Slices are reported as slices and never counted as two GPUs.",
         report="A6: `dual_gpu_ok unknown: MIG-0, MIG-1 are MIG slices, not GPUs; …`; H6 INVALID.",
+        slow=True,
         requirements=("L3", "H6"),
     ),
     Fault(

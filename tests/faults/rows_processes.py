@@ -36,6 +36,7 @@ ROWS: tuple[Fault, ...] = (
         loop=SAME_WEIGHTS,
         report="A6: the chunk `was killed from outside the harness`; A5: `T6: killed: … the launcher was signalled`.",
         lost=UPDATES_SINCE,
+        slow=True,
         requirements=("T6", "H5"),
     ),
     Fault(
@@ -45,6 +46,7 @@ ROWS: tuple[Fault, ...] = (
         loop=SAME_WEIGHTS,
         report=KILLED_REPORT,
         lost=UPDATES_SINCE,
+        slow=True,
         requirements=("T6", "S4", "H7"),
     ),
     Fault(
@@ -54,6 +56,7 @@ ROWS: tuple[Fault, ...] = (
         loop=SAME_WEIGHTS,
         report=KILLED_REPORT,
         lost=UPDATES_SINCE,
+        slow=True,
         requirements=("T6", "S4", "H7"),
     ),
     Fault(
@@ -63,6 +66,7 @@ ROWS: tuple[Fault, ...] = (
         loop=SAME_WEIGHTS,
         report=KILLED_REPORT,
         lost=UPDATES_SINCE,
+        slow=True,
         requirements=("T6", "S4", "H7"),
     ),
     Fault(

@@ -33,6 +33,7 @@ ROWS: tuple[Fault, ...] = (
         "bit-identical "
         "to those of an uninterrupted run.",
         report="A1's timeline: `The run was resumed.`; the chunk reads `was interrupted`.",
+        slow=True,
         requirements=("H7", "L2", "L8"),
     ),
     Fault(

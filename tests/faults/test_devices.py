@@ -75,6 +75,7 @@ def after_readings(count: int, words: str, number: int) -> Callable[[], Exceptio
 
 @pytest.mark.fault("nvml-missing")
 @pytest.mark.requirement("L3", "H6")
+@pytest.mark.slow
 def test_a_machine_without_the_library_trains_and_says_what_it_cannot_know(
     tmp_path: Path, scene: BeginScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_machine_without_the_library_trains_and_says_what_it_cannot_know(
 
 @pytest.mark.fault("nvml-init-fails")
 @pytest.mark.requirement("L3", "H6")
+@pytest.mark.slow
 def test_a_library_that_does_not_start_leaves_unknown_with_its_own_words(
     tmp_path: Path, scene: BeginScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +117,7 @@ def test_a_library_that_fails_in_mid_run_leaves_unknown_never_zero(
 
 @pytest.mark.fault("gpu-lost")
 @pytest.mark.requirement("L3", "H6")
+@pytest.mark.slow
 def test_a_gpu_that_is_lost_to_the_library_is_not_an_idle_one(
     tmp_path: Path, scene: BeginScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +168,7 @@ def test_torn_heartbeats_are_left_out_and_the_others_count(
 
 @pytest.mark.fault("mig-slices")
 @pytest.mark.requirement("L3", "H6")
+@pytest.mark.slow
 def test_two_slices_of_one_gpu_are_not_two_gpus(
     tmp_path: Path, scene: BeginScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +183,7 @@ def test_two_slices_of_one_gpu_are_not_two_gpus(
 
 @pytest.mark.fault("ranks-share-a-gpu")
 @pytest.mark.requirement("L3", "H6", "T6")
+@pytest.mark.slow
 def test_ranks_on_one_gpu_beside_a_busy_stranger_are_tried_again_without_a_knob_turned(
     tmp_path: Path, scene: BeginScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

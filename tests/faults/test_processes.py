@@ -131,6 +131,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
         ),
     ],
 )
+@pytest.mark.slow
 def test_whoever_is_ended_from_outside_the_weights_at_the_end_are_the_same(
     undisturbed: str, killed: FaultyRun, fault: str, message: str
 ) -> None:

@@ -141,6 +141,7 @@ def copied(session: Session, folder: Path) -> Session:
 
 @pytest.mark.fault("kill-harness-resume")
 @pytest.mark.requirement("H7", "L2", "L8")
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_and_ends_bit_identical(
     tmp_path: Path, scene: BeginScene, killed: Session, passing: Session
 ) -> None:

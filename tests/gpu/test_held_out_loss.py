@@ -15,6 +15,7 @@ from tests.unit.reference.training.test_held_out_loss import RANDOM, require_sam
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
 
+@pytest.mark.usefixtures("gpus")
 @pytest.mark.requirement("H7")
 @pytest.mark.parametrize("compiled", [False, True], ids=["CUDA graphs", "compiled"])
 def test_updates_as_cuda_graphs_are_bit_identical_with_and_without_it(tmp_path: Path, compiled: bool) -> None:

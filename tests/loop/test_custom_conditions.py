@@ -85,6 +85,7 @@ def test_the_verdict_command_does_not_drop_the_condition(failed: Session, capsys
 
 
 @pytest.mark.requirement("G5")
+@pytest.mark.slow
 def test_a_shown_metric_never_changes_the_verdict(tmp_path: Path, passing: Session) -> None:
     session = session_with(tmp_path, passing, METRIC, BROKEN)
     assert session.exit_status == 0, session.output

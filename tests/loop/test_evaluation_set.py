@@ -164,6 +164,7 @@ def test_a_verdict_does_not_hold_once_the_evaluation_set_is_another(
 
 
 @pytest.mark.requirement("H7", "L8")
+@pytest.mark.slow
 def test_a_run_killed_before_its_evaluation_set_takes_it_on_resume(evaluated: Session, run: Path) -> None:
     cut_after(run, 1, 1)
     loop, _ = resumed(run)

@@ -49,10 +49,8 @@ def test_an_inference_run_that_crashes_fails_g1_and_the_log_is_named(project: Pa
     session = run_pytest(project, "validation", "-m", "smoke", *words)
     assert session.exit_status == 1, session.output
     verdict, reason = session.found("G1")
-    assert (verdict, reason) == (
-        "FAIL",
-        "the inference command ended with exit code 1, so its work is not done; its log has the reason",
-    )
+    assert verdict == "FAIL"
+    assert reason.startswith("the inference command ended with exit code 1, so its work is not done: FileExistsError: ")
     log = f"results/{session.run.name}/logs/inference_01.log"
     assert f"the inference log: {log}" in session.output
     assert "Error" in (project / log).read_text()

@@ -19,7 +19,7 @@ from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 NEED_TWO_GPUS = {"L3", "H6"}
-NO_OCCASION = {"L8", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "H8", "H9"}
+NO_OCCASION = {"G6", "G8", "L8", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "H8", "H9"}
 LONGEST_LINE = 400
 
 

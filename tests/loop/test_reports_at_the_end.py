@@ -61,6 +61,7 @@ def test_one_missing_artifact_makes_a_passed_session_fail(project: Path, passing
 
 
 @pytest.mark.requirement("H4", "A1", "A2", "A3", "A4", "A5", "A6", "A7")
+@pytest.mark.slow
 def test_every_artifact_that_is_missing_is_named_with_its_path(project: Path, passing: Session) -> None:
     session = run_and_spoil(project, passing, REMOVE.format(pattern="[di]*/**/*.*"))
     assert session.exit_status == 1, session.output

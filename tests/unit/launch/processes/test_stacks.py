@@ -23,7 +23,7 @@ from tinyworlds_gate.run.identity import ProcessIdentity, identify
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the masks of /proc")
 
-WORKER = "import time\ndef waits_for_ever():\n    time.sleep(60)\nprint('ready', flush=True)\nwaits_for_ever()\n"
+WORKER = "import time\ndef waits_for_ever():\n    print('ready', flush=True)\n    time.sleep(60)\nwaits_for_ever()\n"
 CATCHES_ABORT = f"import faulthandler; faulthandler.enable()\n{WORKER}"
 DUMPS_ON_SIGNAL = f"import faulthandler; faulthandler.register({int(STACK_SIGNAL)})\n{WORKER}"
 

@@ -45,8 +45,9 @@ def scroll_offsets(grey: np.ndarray) -> np.ndarray:
             continue
         shifts = search.candidates(t) + ([previous] if previous else [])
         best = min(shifts, key=pair.cost, default=None)
-        if best is not None and search.size > 1:
-            near = range(1 - search.size, search.size)
+        if best is not None:
+            reach = max(1, search.size - 1)
+            near = range(-reach, reach + 1)
             best = min(((best[0] + i, best[1] + j) for i in near for j in near), key=pair.cost)
         previous = best if best is not None and pair.cost(best) < UNEXPLAINED else None
         steps[t] = previous or (0, 0)
