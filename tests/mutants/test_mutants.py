@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.required_tools import without
 from tests.mutants import packages
 from tests.mutants.equivalent import Equivalent, read_list, stale
 from tests.mutants.judges import Judge, Judges, within_budget
@@ -172,7 +173,7 @@ def test_modules_around_processes_need_a_namespace_whatever_their_text(module: s
 
 def test_a_run_in_a_namespace_ends_what_its_tests_leave_behind(root: Path, tmp_path: Path) -> None:
     if not (space := namespace()):
-        pytest.skip("no PID namespaces on this machine")
+        without("user-namespaces", "unshare(1) makes no PID namespace on this machine")
     left = tmp_path / "left"
     (root / "tests/unit/gate/test_limits.py").write_text(
         textwrap.dedent(f"""\
