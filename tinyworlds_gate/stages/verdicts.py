@@ -12,6 +12,7 @@ falls.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -230,7 +231,7 @@ def mean(values: Sequence[float]) -> float:
     try:
         return math.fsum(values) / len(values)
     except OverflowError:
-        return math.fsum(value / len(values) for value in values)
+        return statistics.mean(values)  # Exact rational arithmetic: slow, but no intermediate overflow.
 
 
 def _numbers(thresholds: Schema) -> dict[str, Number]:

@@ -6,6 +6,7 @@ pytest tests/unit/stages/test_verdict_properties.py
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -70,6 +71,7 @@ def test_an_empty_history_is_invalid_whatever_else_is_known(
 @settings(max_examples=300, deadline=None)
 @given(losses=st.lists(ANY_LOSS, min_size=1, max_size=60), stage=STAGE)
 @example(losses=[1.7e308, 1.7e308], stage="dynamics")
+@example(losses=[0.0] * 4 + [sys.float_info.max] * 3, stage="video_tokenizer")
 @example(losses=[5e-324], stage="video_tokenizer")
 def test_any_history_of_numbers_gets_one_decision_that_its_measures_explain(losses: list[float], stage: str) -> None:
     """The sum of a chunk's losses may be beyond the largest float; their mean never is."""
