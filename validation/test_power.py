@@ -28,6 +28,15 @@ def test_the_healthy_model_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.power
+def test_the_perfect_simulator_passes(tmp_path: Path) -> None:
+    from tinyworlds_gate.power.object_world import write_frames
+    from tinyworlds_gate.power.trial import judge_frames
+
+    verdict, _ = judge_frames(write_frames(tmp_path / "frames.h5"))
+    assert verdict.verdict == "PASS", verdict.sentence
+
+
+@pytest.mark.power
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.id)
 def test_a_defect_does_not_pass_and_only_its_check_tells(
     defect: object, tmp_path: Path, request: pytest.FixtureRequest

@@ -29,7 +29,7 @@ class Outcome:
     weights: dict[str, tuple[int, str]]
     """Stage → (step, SHA-256 of the weights) of its newest checkpoint."""
     verdicts: list[tuple[str, dict[str, Any]]]
-    """Verdict and measurements of each attempt and of the final verdict, without their duration."""
+    """Verdict and measurements of each attempt and of the final verdict, without duration and randomly drawn probe."""
     status: str
 
 
@@ -43,7 +43,7 @@ def outcome_of(run: Path) -> Outcome:
         weights[stage] = (step, manifest["files"]["model_state_dict.pt"]["sha256"])
     judged = {(event["attempt"], event["draw"]): event for event in events if event["event"] == "gate_verdict"}
     verdicts = [
-        (event["verdict"], {key: value for key, value in event["measures"].items() if key != "seconds"})
+        (event["verdict"], {key: value for key, value in event["measures"].items() if key not in ("seconds", "past")})
         for event in judged.values()
     ]
     return Outcome(weights, verdicts, [e["status"] for e in events if e["event"] == "run_finished"][-1])

@@ -207,12 +207,13 @@ ROW_CASES: dict[str, RowCase] = {
         _set("chunk_started", effective_batch=4),
     ),
     "P3": RowCase(
-        "configs/ has the specified values",
-        "batch 15 in configs/video_tokenizer.yaml",
-        breaks=_config("video_tokenizer.yaml", batch_size_per_gpu=15),
+        "configs/ and the run have the specified values",
+        "the run resolved batch 15",
+        breaks=Breaks(profile="baseline", batch=15),
+        whole=Breaks(profile="baseline"),
     ),
     "P4": RowCase(
-        "the long-run profile has the specified values",
+        "the long-run profile and the run have the specified values",
         "batch 5 in its dynamics.yaml",
         breaks=_config("profiles/longrun/dynamics.yaml", batch_size_per_gpu=5),
     ),
@@ -237,6 +238,11 @@ ROW_CASES: dict[str, RowCase] = {
         "97 % of the objects found",
         "half of the objects are missing",
         breaks=Breaks(inference={"measures": measures(mse=0.011, found=0.5)}),
+    ),
+    "G7": RowCase(
+        "an error 2.4 times the own one with the context of another clip",
+        "a model that ignores its context",
+        breaks=Breaks(inference={"measures": measures(mse=0.011, past_ratio=1.0)}),
     ),
     "G8": RowCase(
         "skill 0.39 against the blend",

@@ -63,6 +63,7 @@ class Breaks:
     retrain: bool = True
     batch: int | None = None
     """Batch per GPU of the tokenizer, where it is not the profile's."""
+    profile: str = "longrun"
 
 
 NOTHING_BROKEN = Breaks()
@@ -77,9 +78,10 @@ class RowRun(SampleRun):
         if breaks.configs is not None:
             breaks.configs(root / "configs")
         machine = {"hostname_hash": "a1", "cpus": 2, "memory_gib": 8.0, "gpus": GPUS}
-        super().__init__(root, "longrun_sample", profile="longrun", kind="longrun", options={}, machine=machine)
+        profile = breaks.profile
+        super().__init__(root, "longrun_sample", profile=profile, kind="longrun", options={}, machine=machine)
         self.breaks = breaks
-        self.settings: Settings = resolve_settings("longrun", {}, project_root=root)
+        self.settings: Settings = resolve_settings(profile, {}, project_root=root)
         self.params = {stage: ChunkParams.of(config) for stage, config in self.settings.stages.items()}
         if breaks.batch is not None:
             self.params["video_tokenizer"] = replace(self.params["video_tokenizer"], batch_size_per_gpu=breaks.batch)
@@ -293,7 +295,9 @@ class RowRun(SampleRun):
             picture=picture if left.picture else None,
             checkpoints={stage: self._checkpoint(stage, done) for stage, done in self.done.items()},
         )
-        thresholds = GateThresholds(max_mse=0.03, min_episodes=None, require_skill_strongest=True, min_object_share=0.9)
+        thresholds = GateThresholds(
+            max_mse=0.03, min_episodes=None, require_skill_strongest=True, min_object_share=0.9, min_past_ratio=1.05
+        )
         verdict = judge_inference(left, thresholds)
         self.add("gate_verdict", **key, **verdict.as_event(), measures=asdict(left.measures) if left.measures else None)
 

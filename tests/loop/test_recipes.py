@@ -35,13 +35,13 @@ SMALL: dict[str, list[str]] = {
 }
 """Command → the sizes that are added to it; the last value of an option counts."""
 VERDICTS = {
-    "smoke": "PASS: the strict autoregressive rollout error",
+    "smoke": "PASS: the strict autoregressive (",
     "stage-a": "PASS (stage video_tokenizer): its gate decided continue",
     "stage-a-further": "PASS (stage video_tokenizer): its gate decided continue",
     "stage-b": "PASS (stage latent_actions): its gate decided continue",
     "stage-b-further": "PASS (stage latent_actions): its gate decided continue",
-    "stage-c": "PASS (stage dynamics): the strict autoregressive rollout error",
-    "stage-c-further": "PASS (stage dynamics): the strict autoregressive rollout error",
+    "stage-c": "PASS (stage dynamics): the strict autoregressive (",
+    "stage-c-further": "PASS (stage dynamics): the strict autoregressive (",
     "teacher-forced": "PASS, teacher-forced: not a strict pass. The teacher-forced (not strict) rollout error",
     "guard": "PASS (stage video_tokenizer): its gate decided continue",
 }

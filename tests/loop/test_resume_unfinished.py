@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.journals import rewrite_journal
 from tests.helpers.junit_rules import junit_problems
 from tests.helpers.tiny_project import STEP_SUMMARY, Session, read_journal, run_pytest, runs
 
@@ -20,9 +20,8 @@ def killed(passing: Session, tmp_path: Path) -> Path:
     project = tmp_path / "project"
     shutil.copytree(passing.project, project, symlinks=True)
     run = project / "results" / passing.run.name
-    events = read_journal(run)
-    stop = next(event["seq"] for event in events if event["event"] == "gate_verdict")
-    (run / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events[: stop + 1]))
+    stop = read_journal(run, "gate_verdict")[0]["seq"]
+    rewrite_journal(run, lambda events: events[: stop + 1])
     (project / STEP_SUMMARY).unlink()
     return project
 

@@ -13,7 +13,11 @@ import psutil
 from tinyworlds_gate.run.journal import Event
 
 SHOWN_STEPS = 5
-LIVES = {"chunk_started": "chunk_finished", "inference_started": "inference_finished"}
+LIVES = {
+    "chunk_started": "chunk_finished",
+    "inference_started": "inference_finished",
+    "probe_started": "probe_finished",
+}
 
 
 @dataclass(frozen=True)

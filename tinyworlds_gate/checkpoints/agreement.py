@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.checkpoints.describe import SIZE_NAMES, CheckpointSizes, describe_checkpoint, same_size
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
-from tinyworlds_gate.checkpoints.layout import CheckpointRef, folder_name
+from tinyworlds_gate.checkpoints.layout import MANIFEST_FILE, CheckpointRef, folder_name
 from tinyworlds_gate.checkpoints.published import published_name
 from tinyworlds_gate.checkpoints.read import read_state
 from tinyworlds_gate.names import BACKBONE_KEYS
+from tinyworlds_gate.run.hash_chain import as_event
 
 Finding = tuple[str, bool, str]
 
 TOKENIZER_ENTRY = "tokenizer_sha256"
 LATENT_ACTIONS_ENTRY = "latent_actions_sha256"
+
+UNKNOWN = "what it was trained on is unknown"
+BY_NAME = "(no SHA-256 is recorded)"
 
 
 def check_agreement(
@@ -48,8 +52,43 @@ def check_agreement(
             findings.extend(_compare(name, sizes, (expected or {}).get(name)))
     if not sizes[2].conditioned:
         findings.append(("C4", False, f"{refs[2].path.name} takes no actions: it has no action-conditioned layers"))
+    findings.extend(_without_manifest(refs))
     findings.extend(_trained_on(refs))
     return findings
+
+
+def agreement_text(reasons: Iterable[str]) -> str:
+    """What the reasons of findings that all hold show together: sizes, and the lineage only where SHA-256 show it."""
+    said = [one for one in reasons if " was trained on " in one and UNKNOWN not in one]
+    if len(said) == 2 and all("(SHA-256 " in one for one in said):
+        return "sizes and lineage agree"
+    if len(said) == 2:
+        return "sizes agree; the checkpoints that dynamics was trained on are known by name only, not by SHA-256"
+    return "sizes agree; the checkpoints that dynamics was trained on are unknown"
+
+
+def _without_manifest(refs: list[CheckpointRef]) -> list[Finding]:
+    """Name the checkpoints in a run folder of this harness whose manifest is gone; every one of ours has one."""
+    return [
+        (
+            "C4",
+            False,
+            f"{ref.path.name} lies in a run of this harness and has no {MANIFEST_FILE}, so {UNKNOWN}. Restore the "
+            "file or train this stage again",
+        )
+        for ref in refs
+        if ref.manifest is None and _is_ours(ref.path)
+    ]
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the folder lies in `<run>/<stage>/checkpoints/` of a run that trained the embedded reference."""
+    try:
+        with (path.resolve().parents[2] / "journal.jsonl").open("rb") as journal:
+            started = as_event(journal.readline())
+    except (OSError, IndexError):
+        return False
+    return started is not None and started.get("target") == "embedded"
 
 
 def _verified(given: CheckpointRef | Path, stage: str) -> CheckpointRef:
@@ -97,13 +136,16 @@ def _trained_on(refs: list[CheckpointRef]) -> list[Finding]:
             findings.append(_by_hash(dynamics, used, dynamics.manifest.get(entry), entry))
         elif isinstance(config, Mapping) and isinstance(config.get(config_key), str) and config[config_key]:
             findings.append(_by_name(dynamics, used, config[config_key]))
+        elif not _is_ours(dynamics.path):
+            missing = f"{dynamics.path.name} has no {MANIFEST_FILE} and its config names no {used.stage}"
+            findings.append(("C4", True, f"{missing}, so {UNKNOWN}"))
     return findings
 
 
 def _by_hash(dynamics: CheckpointRef, used: CheckpointRef, recorded: Any, entry: str) -> Finding:
     name = dynamics.path.name
     if not isinstance(recorded, str):
-        return ("C4", False, f"{name} does not record {entry} in its manifest, so what it was trained on is unknown")
+        return ("C4", False, f"{name} does not record {entry} in its manifest, so {UNKNOWN}")
     if recorded != used.model_sha256:
         return (
             "C4",
@@ -121,4 +163,4 @@ def _by_name(dynamics: CheckpointRef, used: CheckpointRef, recorded: str) -> Fin
         name = folder_name(published[0], published[1])
     if name != used.path.name:
         return ("C4", False, f"{dynamics.path.name} was trained on {name} by its config, but {used.path.name} is given")
-    return ("C4", True, f"{dynamics.path.name} was trained on a {name} by its config (no SHA-256 is recorded)")
+    return ("C4", True, f"{dynamics.path.name} was trained on a {name} by its config {BY_NAME}")

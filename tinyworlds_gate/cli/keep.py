@@ -15,14 +15,16 @@ from pathlib import Path, PurePosixPath
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.keep.collect import Collected, collect
 from tinyworlds_gate.keep.entry import Entry, entry_of
-from tinyworlds_gate.keep.files import files_to_keep, kept_attempt
+from tinyworlds_gate.keep.files import JOURNAL, files_to_keep, kept_attempt
 from tinyworlds_gate.keep.folder import require_own_folder, write_folder
 from tinyworlds_gate.keep.machine_names import machine_names, plain_without_machine
 from tinyworlds_gate.keep.readme import readme_text
 from tinyworlds_gate.keep.table import read_table, with_entry, write_table
+from tinyworlds_gate.loop.recheck import JudgedAgain, judged_again
 from tinyworlds_gate.loop.runs import why_unfinished
 from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.run.formats import size_text
+from tinyworlds_gate.run.hash_chain import require_intact
 from tinyworlds_gate.run.installation import loop_command
 from tinyworlds_gate.run.layout import project_of_run
 from tinyworlds_gate.run.lock import live_holder
@@ -57,13 +59,20 @@ def run(args: argparse.Namespace) -> int:
     """
     base = Path(os.path.abspath(args.project_root))
     record = keepable_run(base / args.run, shown=args.run)
+    again = judge_again(record)
     names = machine_names(record.events, [record.project_root, record.project_root.resolve()])
-    entry: Entry = plain_without_machine(entry_of(record), names)
+    entry: Entry = plain_without_machine(entry_of(record, again), names)
     folder = Path(os.path.normpath(base / args.into / folder_name(record)))
     table_path = Path(os.path.normpath(base / args.json))
     require_own_folder(folder)
     table = read_table(table_path)
-    collected = collect(record.project_root, files_to_keep(record), record.events, names)
+    collected = collect(
+        record.project_root,
+        files_to_keep(record),
+        record.events,
+        names,
+        chained_from=record.journal.chained_from if record.journal is not None else None,
+    )
     entry["folder"] = _relative_path(table_path.parent, folder)
     about = {key: entry[key] for key in ("run", "profile", "seed", "verdict")}
     write_folder(folder, collected, readme_text(entry, collected), about)
@@ -76,8 +85,8 @@ def keepable_run(folder: Path, *, shown: Path | None = None) -> RunRecord:
     """Load the record of a run that has ended with a verdict of the inference gate.
 
     Raises:
-        GateError: the folder is not a run, its journal cannot be read, the run is in progress or unfinished, or it has
-            no verdict of the inference gate.
+        GateError: the folder is not a run, its journal cannot be read or was changed, the run is in progress or
+            unfinished, or it has no verdict of the inference gate.
     """
     folder = Path(os.path.normpath(folder))
     shown = shown or folder
@@ -86,6 +95,8 @@ def keepable_run(folder: Path, *, shown: Path | None = None) -> RunRecord:
         record = load_record(root, folder)
     except (OSError, UnicodeDecodeError) as error:
         raise GateError(f"The journal of {shown} cannot be read: {error}.") from error
+    if record.journal is not None:
+        require_intact(record.journal, shown / JOURNAL)
     holder = live_holder(root)
     if holder is not None and holder.run == folder.name:
         raise GateError(f"{shown} is still going on, in {holder.describe()}; nothing was kept. Wait until it ends.")
@@ -102,6 +113,19 @@ def keepable_run(folder: Path, *, shown: Path | None = None) -> RunRecord:
         )
     folder_name(record)
     return record
+
+
+def judge_again(record: RunRecord) -> JudgedAgain:
+    """Judge the files of the run's verdict again; the record's verdict is INVALID if they do not confirm it.
+
+    The verdict of an older version, which is not bound to its files, stays as it was recorded.
+    """
+    found = judged_again(record)
+    record.disputed = found.disputed
+    chained = record.journal is not None and record.journal.chained_from is not None
+    if found.not_judged and chained and record.disputed is None:
+        record.disputed = f"The recorded verdict cannot be judged again: {'; '.join(found.not_judged)}."
+    return found
 
 
 def folder_name(record: RunRecord) -> str:

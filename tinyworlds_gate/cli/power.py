@@ -2,9 +2,10 @@
 
     tinyworlds-gate power --record docs/results/gate-power.json --page docs/gate-power.md
     tinyworlds-gate power --only copy-last,truth
-    tinyworlds-gate power --trainings 20 --record docs/results/gate-power.json
+    tinyworlds-gate power --variants 20 --record docs/results/gate-power.json
+    tinyworlds-gate power --trainings 20
 
-Exit status: 0 if every row holds and every training passes, else 1.
+Exit status: 0 if every row holds and every training and variant passes, else 1.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="ID,ID", help="only these rows (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="inference processes at once (default: %(default)s)")
     parser.add_argument("--trainings", type=int, default=0, metavar="N", help="train N models instead, which must pass")
+    parser.add_argument(
+        "--variants",
+        type=int,
+        default=0,
+        metavar="N",
+        help="measure the healthy model on N other sets of episodes and N perfect simulations instead; all must pass",
+    )
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the first training (default: %(default)s)")
     parser.add_argument(
         "--runs", type=Path, nargs="+", metavar="results/RUN", help="add finished runs of the smoke profile instead"
@@ -46,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         if args.runs:
             good = _runs(args)
         else:
-            good = _trainings(args, Path(folder)) if args.trainings else _rows(args, Path(folder))
+            measure = _trainings if args.trainings else _variants if args.variants else _rows
+            good = measure(args, Path(folder))
     if args.page is not None:
         from tinyworlds_gate.power.page import page
         from tinyworlds_gate.power.record import read_record
@@ -92,6 +101,24 @@ def _rows(args: argparse.Namespace, folder: Path) -> bool:
             ids = [one.id for one in table]
             add_rows(record, key, {id: row for id, row in rows.items() if id in ids}, ids)
         write_record(args.record, record)
+    return good
+
+
+def _variants(args: argparse.Namespace, folder: Path) -> bool:
+    from tinyworlds_gate.power.record import add_trainings, measured_here, read_record, write_record
+    from tinyworlds_gate.power.variants import other_episodes, simulation
+
+    seeds, good = range(args.first_seed, args.first_seed + args.variants), True
+    for key, measure in (("variants", other_episodes), ("simulations", simulation)):
+        with ThreadPoolExecutor(max(1, args.jobs)) as pool:
+            done = list(pool.map(measure, seeds, [folder / f"{key}{seed}" for seed in seeds]))
+        for one in done:
+            print(f"{key}, seed {one.seed}: {one.sentence}", flush=True)
+        good = good and all(one.verdict == PASS for one in done)
+        if args.record is not None:
+            record = read_record(args.record)
+            add_trainings(record, done, measured_here(Path.cwd()), key)
+            write_record(args.record, record)
     return good
 
 

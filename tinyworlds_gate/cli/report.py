@@ -10,11 +10,12 @@ from pathlib import Path
 
 from tinyworlds_gate.findings.reporting import RunFiles
 from tinyworlds_gate.findings.rows import rejudged
+from tinyworlds_gate.loop.recheck import judged_again
 from tinyworlds_gate.reports.missing import missing_reports
-from tinyworlds_gate.reports.model import load_record
+from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.reports.summary import job_summary
-from tinyworlds_gate.run.journal import Event, read_journal
+from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.layout import project_of_run
 
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the reports and print their paths; return 0, or 1 if evidence is missing.
+    """Write the reports and print their paths; return 0, or 1 if evidence is missing or contradicts the verdict.
 
     Raises:
         GateError: the folder is not a run, or its journal cannot be read.
@@ -36,26 +37,38 @@ def run(args: argparse.Namespace) -> int:
     root = project_of_run(folder, args.run)
     if args.summary:
         record, missing = load_record(root, folder), missing_reports(root, folder)
-        record.judged = judged_now(root, folder)
+        _judge_again(record)
         over = record.finished is not None and record.last_attempt is not None
         print(job_summary(record, missing if over else ()))
-        return 1 if missing else 0
+        return 1 if missing or _is_changed(record) else 0
     write_reports(root, folder)
     record = load_record(root, folder)
-    record.judged = judged_now(root, folder)  # with the reports of this version in place
-    for key, path in write_reports(root, folder, record.judged).items():
+    _judge_again(record)  # with the reports of this version in place
+    words = {"disputed": record.disputed, "unconfirmed": record.unconfirmed}
+    for key, path in write_reports(root, folder, record.judged, **words).items():
         print(f"{key}  {path.relative_to(root).as_posix()}")
-    verdict, sentence = record.verdict()
-    print(f"{verdict}: {sentence}")
+    print(f"{record.word()}: {record.verdict()[1]}")
     problems = missing_reports(root, folder)
     for key, path, reason in problems:
         print(f"missing {key}: {path.relative_to(root).as_posix()}: {reason}")
-    return 1 if problems else 0
+    return 1 if problems or _is_changed(record) else 0
 
 
-def judged_now(root: Path, folder: Path) -> dict[str, Event]:
+def _judge_again(record: RunRecord) -> None:
+    """Judge the rows from the whole journal, and the files of the verdict."""
+    record.judged = judged_now(record)
+    if record.journal is None or record.journal.problem is None:
+        again = judged_again(record)
+        record.disputed, record.unconfirmed = again.disputed, again.unconfirmed
+
+
+def _is_changed(record: RunRecord) -> bool:
+    return record.disputed is not None or (record.journal is not None and record.journal.problem is not None)
+
+
+def judged_now(record: RunRecord) -> dict[str, Event]:
     """Return requirement → its row, judged from the whole journal and the run's files as they are now."""
-    rows = rejudged(read_journal(folder / "journal.jsonl"), RunFiles(root, folder))
+    rows = rejudged(record.events, RunFiles(record.project_root, record.folder))
     return {
         id: {"id": id, "verdict": row.verdict, "reason": row.reason, "evidence": row.evidence}
         for id, row in rows.items()

@@ -38,6 +38,7 @@ FRAMES_SCHEMA = 1
 SEPARATOR = "::"
 WHITE = 255.0
 NO_ACTIONS = "no occasion: the frames come without the model's actions"
+NO_WEIGHTS = "no occasion: without the model no frames can be generated from the context of another clip"
 FRAMES_OPTIONS = ("frames", "json", "conftest", "max_mse", "picture", "command")
 """Options that have a meaning beside --frames."""
 CLIP_FIELDS = OBJECT_IN_CLIP.names or ()
@@ -93,10 +94,12 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
             "max_mse": STRICT_THRESHOLDS.max_mse if args.max_mse is None else args.max_mse,
             "min_delta_psnr_db": None,
             "min_action_codes": None,
+            "min_past_ratio": None,
         }
     )
     others = [Condition(f"G5.{name}", NOT_RUN, NO_ACTIONS) for name in ("control", "codes")]
-    frames = GeneratedFrames(given.generated, given.generated[:1], given.generated[:1])
+    others.append(Condition("G7", NOT_RUN, NO_WEIGHTS))
+    frames = GeneratedFrames(given.generated)
     verdict = judge_measures(measures, thresholds, others, measure_custom(custom, facts, frames, ""))
     notes = [] if given.has_episodes else ["the file has no `episode`: each clip counts as an episode of its own"]
     result = {
@@ -278,7 +281,12 @@ def _facts(path: Path, given: GivenFrames) -> tuple[ClipFacts, dict[str, Any]]:
 
 def _without_actions(measures: GateMeasures) -> GateMeasures:
     return replace(
-        measures, action_codes_used=0, action_entropy_nats=math.nan, action_shares=None, random_action_mse_by_step=None
+        measures,
+        action_codes_used=0,
+        action_entropy_nats=math.nan,
+        action_shares=None,
+        random_action_mse_by_step=None,
+        prediction_horizon=None,
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +24,25 @@ from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures.custom import measure_custom
 from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.probe import Probe, Probed, probed
+from tinyworlds_gate.gate.measures.probe_plan import plan_probe
 from tinyworlds_gate.gate.measures.recomputed_errors import recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.gate.verdict import GateVerdict, judge_measures
+from tinyworlds_gate.loop.provenance import FramesAtHand, TrainedOn, frames_of_data, trained_on
+from tinyworlds_gate.loop.screened_clips import codes_of_clips, measured_unseen
 from tinyworlds_gate.names import INVALID
+from tinyworlds_gate.reference.data.frame_codes import KnownFrames
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
 from tinyworlds_gate.reference.data.split import EpisodeSplit, split_episodes
+from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
+from tinyworlds_gate.reference.rollout.probe_files import ProbeRequest, ProbeResult
 
 if TYPE_CHECKING:
     import torch
 
     from tinyworlds_gate.reference.rollout.clip_set import ClipSet
+    from tinyworlds_gate.reference.rollout.measure import MeasureSettings
     from tinyworlds_gate.reference.rollout.world_models import TrainedModels, TrainedTokenizer
 
 SCORE_SCHEMA = 1
@@ -47,6 +55,9 @@ class ClipsToScore:
     clips: ClipSet
     chosen: ChosenClips
     split: EpisodeSplit | None
+    data: FramesData
+    known: KnownFrames
+    """Codes of all frames of the file."""
 
 
 def cut_chosen_clips(args: argparse.Namespace, trained: TrainedModels | TrainedTokenizer) -> ClipsToScore:
@@ -83,7 +94,7 @@ def cut_chosen_clips(args: argparse.Namespace, trained: TrainedModels | TrainedT
         data_sha256=data_sha256,
         mean_over=split.train if split else everything,
     )
-    return ClipsToScore(clips, chosen, split)
+    return ClipsToScore(clips, chosen, split, data, frames_of_data(data))
 
 
 def scoring_device(args: argparse.Namespace) -> torch.device:
@@ -125,13 +136,39 @@ def score_models(
     facts = clip_facts(raw, Path.cwd(), known)
     measures = summarise(raw, facts)
     measures = with_frame_measures(measures, facts, measured.generated.predicted)
-    claims = claim_conditions(raw, facts, recomputed(measured.generated, facts.true_BSHWC))
-    seen = _trained_on_them(cut.clips.episodes, cut.split)
+    shown = _probed(measured.generated, facts, raw, settings, trained, args, device)
+    measures = replace(measures, past=None if shown.past is None else dict(shown.past))
+    claims = claim_conditions(raw, facts, recomputed(measured.generated, facts.true_BSHWC), probe=shown)
+    at_hand = FramesAtHand(cut.data, cut.clips.data_sha256, cut.known)
+    frames = trained_on(Path.cwd(), at_hand, trained.references, [])
+    codes = codes_of_clips(np.concatenate([facts.context_BPHWC, facts.true_BSHWC], axis=1))
+    unseen = measured_unseen(codes, frames.sources, frames.unknown, cut.known)
+    seen = [*_trained_on_them(cut.clips.episodes, cut.split), unseen]
     others = [*agreement_conditions(trained.references, {}), *seen, *claims]
     thresholds = STRICT_THRESHOLDS.model_copy(update={"max_mse": args.max_mse})
     results = measure_custom(custom, facts, measured.generated, "")
     verdict = judge_measures(measures, thresholds, others, results)
-    return _result(raw | cut.chosen.settings, facts, measures, verdict, trained, cut.split)
+    return _result(raw | cut.chosen.settings, facts, measures, verdict, trained, cut.split, frames)
+
+
+def _probed(
+    generated: GeneratedFrames,
+    facts: ClipFacts,
+    raw: dict[str, Any],
+    settings: MeasureSettings,
+    trained: TrainedModels,
+    args: argparse.Namespace,
+    device: torch.device,
+) -> Probed:
+    """Generate clips chosen at random again from context and actions alone, in this process."""
+    from tinyworlds_gate.reference.rollout.probe import generate
+
+    asked = asdict(settings)
+    plan = plan_probe(raw, generated, facts.context_BPHWC, facts.episodes, asked, np.random.default_rng())
+    digests = {stage: one.model_sha256 for stage, one in trained.references.items()}
+    request = ProbeRequest(plan.groups, asked, len(raw["clips"]), {}, str(device), args.tf32)
+    result = ProbeResult(generate(trained.models, request, device), digests)
+    return probed(Probe(result, plan.clips, plan.foreign), generated, facts.true_BSHWC, facts.episodes)
 
 
 def _result(
@@ -141,6 +178,7 @@ def _result(
     verdict: GateVerdict,
     trained: TrainedModels,
     split: EpisodeSplit | None,
+    frames: TrainedOn,
 ) -> dict[str, Any]:
     clips = [dict(clip) for clip in raw["clips"]]
     if facts is not None and facts.memory is not None:
@@ -148,7 +186,7 @@ def _result(
             clip["memory_sharp_mse"] = facts.memory.sharp_BS[number].tolist()
             clip["memory_hedged_mse"] = facts.memory.hedged_BS[number].tolist()
     notes = []
-    if split is None:
+    if split is None and frames.unknown:
         notes.append(
             "no checkpoint records that it was trained on this file; whether one has seen these clips is not known"
         )
@@ -158,7 +196,12 @@ def _result(
         "summary": measures.as_dict(),
         "verdict": verdict.as_event(),
         "checkpoints": {
-            stage: {"path": str(one.path), "step": one.step, "sha256": one.model_sha256}
+            stage: {
+                "path": str(one.path),
+                "step": one.step,
+                "sha256": one.model_sha256,
+                "trained_on": frames.texts[stage],
+            }
             for stage, one in trained.references.items()
         },
         "settings": {

@@ -10,7 +10,9 @@ from rich.table import Table
 
 from tinyworlds_gate.gate.custom_records import record_text
 from tinyworlds_gate.gate.object_rule import kind_name, percent, rates_text
+from tinyworlds_gate.gate.past_rule import past_text
 from tinyworlds_gate.names import NOT_RUN
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.run.formats import number_text
 
 FEW_CLIPS = 8
@@ -42,13 +44,14 @@ def score_text(result: dict[str, Any]) -> str:
     console = Console(file=StringIO(), width=WIDTH)
     console.print(
         f"{summary['clips']} clips of {summary['episodes']} episodes from {settings['data_path']}: "
-        f"{summary['context']} frames given, {summary['generation_steps']} generated, rollout in "
-        f"{settings['rollout']}, {settings['decode_steps']} decode steps, on {settings['device']}, "
-        f"{summary['seconds']:.1f} s",
+        f"{summary['context']} frames given, {summary['generation_steps']} generated, "
+        f"{mode_text(summary)}, rollout in {settings['rollout']}, {settings['decode_steps']} decode steps, on "
+        f"{settings['device']}, {summary['seconds']:.1f} s",
         soft_wrap=True,
     )
     for stage, one in result["checkpoints"].items():
         console.print(f"  {stage}: {one['path']} (SHA-256 {one['sha256'][:12]}…)", soft_wrap=True)
+        console.print(f"    trained on {one['trained_on']}", soft_wrap=True, markup=False)
     if len(result["clips"]) <= FEW_CLIPS:
         console.print(_clip_table(result["clips"]))
     console.print(_step_table(summary))
@@ -124,6 +127,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"({_number(summary['strongest_baseline_mse'])}), {_number(summary['skill_strongest'], 3)}, "
         f"{interval('skill_strongest')}; blend: {summary['blend_note']}",
         *_object_lines(summary["objects"]),
+        *_past_lines(summary["past"]),
         f"motion {_number(summary['motion_ratio'], 2)} and sharpness {_number(summary['sharpness'], 2)} times those of "
         "the true frames",
         f"teacher-forced MSE {_number(summary['teacher_forced_mse'])}, strict {_number(summary['strict_mse'])}; "
@@ -146,6 +150,12 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     elif summary["memory_references"] is not None:
         lines.append(f"memory references {summary['memory_references']}")
     return lines
+
+
+def _past_lines(record: dict[str, Any] | None) -> list[str]:
+    if record is None:
+        return []
+    return [f"past not judged: {record['no_occasion']}" if record["no_occasion"] else past_text(record)]
 
 
 def _object_lines(record: dict[str, Any] | None) -> list[str]:

@@ -42,8 +42,8 @@ def verdict_text(found: VerdictNow) -> str:
     if found.holds:
         return (
             f"{found.verdict}: {sentence}\n"
-            f"{found.run}: the verdict holds for the files on disk: weights, clips, settings, frames, code and "
-            "versions are those of the verdict, and its files give the same verdict again."
+            f"{found.run}: the verdict holds for the files on disk: checkpoints, clips, settings, frames, evidence, "
+            "code and versions are those of the verdict, and its files give the same verdict again."
         )
     changes = "\n".join(f"  - {change}" for change in found.changes)
     return (

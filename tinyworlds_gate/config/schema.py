@@ -298,6 +298,8 @@ class InferenceConfig(Schema):
     clips of evaluation_file. The loop sets it."""
     evaluation_file: str | None = None
     """Ours: a frames file whose `clip_starts` are the clips of the run's final verdict; null draws held-out clips."""
+    left_out_clips: Annotated[str, Field(pattern=r"^([0-9]+(,[0-9]+)*)?$")] = ""
+    """Ours: first frames of drawn clips that are not measured, such as `12,400`. The loop sets it."""
     batch_size: PositiveInt = 16
     """Ours: clips rolled out at once; changes only speed and memory."""
     held_out_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1

@@ -24,6 +24,9 @@ class GateThresholds(Schema):
     min_object_share: Fraction | None = None
     """G6: smallest share of the small moving objects that must be found in their place, by the lower end of its 95 %
     interval; null only reports it. The precision and each kind may be 0.1 lower (gate/object_rule.py)."""
+    min_past_ratio: PositiveFloat | None = None
+    """G7: how many times the own error the error with the context of another clip must be, by the lower end of its
+    95 % interval; null only reports it."""
     require_upper_below_mean_frame: bool = False
     """Whether the upper end of the error's interval must be below the error of predicting the mean training frame."""
     min_delta_psnr_db: float | None = None
@@ -61,6 +64,8 @@ class GateThresholds(Schema):
         if self.min_object_share is not None:
             share = f"{100 * self.min_object_share:g} %"
             required.append(f"at least {share} of the small moving objects found in their place (G6)")
+        if self.min_past_ratio is not None:
+            required.append(f"the context of another clip worse by a factor of at least {self.min_past_ratio:g} (G7)")
         if self.min_delta_psnr_db is not None:
             required.append(f"random actions worse by at least {self.min_delta_psnr_db:g} dB")
         if self.min_action_codes is not None:
@@ -76,6 +81,7 @@ STRICT_THRESHOLDS = GateThresholds(
     require_skill=True,
     require_skill_strongest=True,
     min_object_share=0.9,
+    min_past_ratio=1.05,
     require_upper_below_mean_frame=True,
     min_delta_psnr_db=0.5,
     min_action_codes=3,

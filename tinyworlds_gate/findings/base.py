@@ -18,9 +18,10 @@ BY_CHOICE = "by choice"
 
 NOT_SELECTED = "its test was not selected (a file, a node id or --lf was given)"
 DESELECTED = "its test was deselected by the person who ran this"
+ELSEWHERE = "its test was left out by something else than the command line"
 UNREACHED = "the session ended before its test ran"
 UNSTATED = "no test of this session reported it"
-LEFT_OUT = (NOT_SELECTED, DESELECTED, UNREACHED, UNSTATED, "its test was not among those asked for")
+LEFT_OUT = (NOT_SELECTED, DESELECTED, ELSEWHERE, UNREACHED, UNSTATED, "its test was not among those asked for")
 """How the reason of a NOT-RUN begins when its test did not run; the last one is of older journals."""
 
 

@@ -1,4 +1,4 @@
-"""Findings on the inference gate: C4, L6, L7, G1–G6, G8, H3."""
+"""Findings on the inference gate: C4, L6, L7, G1–G8, H3."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from tinyworlds_gate.checkpoints.agreement import agreement_text
 from tinyworlds_gate.findings.base import Events, Finding, MissingFactError, finding, follows, no_occasion, not_run
 from tinyworlds_gate.gate.object_rule import rates_text
+from tinyworlds_gate.gate.past_rule import past_text
+from tinyworlds_gate.gate.verdict_words import without_word
 from tinyworlds_gate.names import ATTEMPTS, FAIL, INVALID, NOT_RUN, PASS
 from tinyworlds_gate.run.attempts import attempt_of, final_problems
 from tinyworlds_gate.run.journal import events_of, last_event
@@ -98,6 +101,24 @@ def objects(events: Events) -> Finding:
     return no_occasion("G6", f"the profile does not require it; {measured}")
 
 
+def past(events: Events) -> Finding:
+    """G7 of the run's last verdict; NOT-RUN where the profile does not require it, with the measured factor."""
+    last = last_event(events, "gate_verdict")
+    if last is None:
+        return not_run("G7", NO_INFERENCE)
+    if "min_past_ratio" not in (last.get("thresholds") or {}):
+        return no_occasion("G7", "an older version took the verdict, which did not measure it")
+    if last["thresholds"]["min_past_ratio"] is not None:
+        own = _condition("G7", last, {})
+        causes = [one for one in last_gate_conditions(events) if one.id in ("G1", "G5") and one.is_broken]
+        return follows("G7", causes[0], own.reason) if causes and own.is_broken else own
+    record = (last.get("measures") or {}).get("past")
+    if record is None:
+        return no_occasion("G7", "the profile does not require it")
+    measured = record["no_occasion"] or f"measured: {past_text(record)}"
+    return no_occasion("G7", f"the profile does not require it; {measured}")
+
+
 def strongest_baseline(events: Events) -> Finding:
     """G8 of the run's last verdict; NOT-RUN where the profile does not require it, with the measured skill."""
     last = last_event(events, "gate_verdict")
@@ -177,7 +198,7 @@ def agreement(events: Events) -> Finding:
         return Finding("C4", conditions[0]["verdict"], "; ".join(one["reason"] for one in conditions))
     digests = ", ".join(f"{stage} {str(sha256)[:12]}" for stage, sha256 in checked["checkpoints"].items())
     shown = "; ".join(one["reason"] for one in checked["checks"][:1])
-    return Finding("C4", PASS, f"sizes and lineage agree ({digests}): {shown}")
+    return Finding("C4", PASS, f"{agreement_text(one['reason'] for one in checked['checks'])} ({digests}): {shown}")
 
 
 def gate_passed(events: Events) -> Finding:
@@ -187,8 +208,7 @@ def gate_passed(events: Events) -> Finding:
         return not_run("H3", NO_INFERENCE)
     if last["verdict"] == PASS and (problems := final_problems(events)):
         return Finding("H3", INVALID, "; ".join(problems))
-    verdict = PASS if last["verdict"] == PASS else FAIL
-    sentence = last["sentence"].removeprefix(f"{verdict}: ")
+    sentence = last["sentence"] if last["verdict"] == INVALID else without_word(last["sentence"])
     if last["verdict"] == PASS:
         return Finding("H3", PASS, sentence)
     cause = failed_condition(events)

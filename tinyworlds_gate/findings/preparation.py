@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyworlds_gate.findings.base import Events, Finding, MissingFactError, finding, not_run
+from tinyworlds_gate.findings.base import Events, Finding, MissingFactError, finding, no_occasion, not_run
+from tinyworlds_gate.findings.facts import settings_table
 from tinyworlds_gate.names import FAIL, PASS
 from tinyworlds_gate.run.journal import events_of, last_event
 
@@ -50,7 +51,9 @@ def git_history(events: Events) -> Finding:
 
 
 def profile_values(events: Events, id: str) -> Finding:
-    """P3 or P4: the shipped profile has the specified parameter values, as recorded when the run began.
+    """P3 or P4: the shipped profile has the specified parameter values, and so has a run of that profile.
+
+    NOT-RUN for a run of another profile or on a checkout's own settings, unless the shipped values are wrong.
 
     Raises:
         MissingFactError: the journal does not record the profiles' values.
@@ -72,8 +75,32 @@ def profile_values(events: Events, id: str) -> Finding:
             for key, value in zip(keys, expected, strict=False)
             if recorded["stages"][stage].get(key) != value
         ]
+    run = last_event(list(events), "run_started") or {}
+    if not problems and run.get("profile") != name:
+        return no_occasion(id, f"this run has the profile {run.get('profile')}, not {name}")
+    if not problems and last_event(list(events), "target_described") is not None:
+        return no_occasion(id, "the stages of a checkout are trained with its own settings")
+    problems += _other_values(events, id)
     shown = "; ".join(
         f"{stage} {batch} / {accumulation} / {rate:g} / {interval} / {updates}"
         for stage, (batch, accumulation, rate, interval, updates, _) in SPECIFIED_VALUES[id].items()
     )
-    return finding(id, problems, f"profile {name}: {shown} (batch / accumulation / learning rate / log / updates)")
+    return finding(
+        id, problems, f"profile {name} and this run: {shown} (batch / accumulation / learning rate / log / updates)"
+    )
+
+
+BY_OPTION = ("option", "checkpoint")
+"""How the origin of a value begins that a person set for this run."""
+
+
+def _other_values(events: Events, id: str) -> list[str]:
+    """Return a problem for each value of this run that is not the specified one and that no option set."""
+    table, problems = settings_table(events), []
+    for stage, expected in SPECIFIED_VALUES[id].items():
+        for key, value in zip((*VALUES, "chunk"), expected, strict=True):
+            own = table.get(f"stages.{stage}.{key}") or table.get(f"profile.stages.{stage}.{key}") or {}
+            set_by_option = str(own.get("source")).startswith(BY_OPTION)
+            if value is not None and own and own["value"] != value and not set_by_option:
+                problems.append(f"{key} of {stage} is {own['value']} in this run; the specification has {value}")
+    return problems

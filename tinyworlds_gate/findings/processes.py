@@ -41,7 +41,7 @@ def single_launcher(events: Events) -> list[Finding]:
     problems = [f"{chunk_name(c)} has no launcher PID" for c in chunks if not c.get("launcher_pid")]
     problems += _overlaps(events)
     guarded = [(chunk_name(c), c) for c in chunks]
-    for name in ("inference_finished", "target_inference_finished"):
+    for name in ("inference_finished", "probe_finished", "target_inference_finished"):
         guarded += [(f"inference {attempt_name(*attempt_of(e))}", e) for e in events_of(events, name)]
     extra = [(where, record) for where, event in guarded for record in event.get("extra_launchers") or []]
     running: dict[tuple[int, str], list[str]] = {}

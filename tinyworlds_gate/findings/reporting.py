@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyworlds_gate.findings.base import BY_CHOICE, Events, Finding, MissingFactError, follows, not_run
+from tinyworlds_gate.findings.base import BY_CHOICE, Events, Finding, MissingFactError, follows, no_occasion, not_run
 from tinyworlds_gate.findings.preparation import git_history
 from tinyworlds_gate.findings.training import stage_gate
 from tinyworlds_gate.names import FAIL, NOT_RUN, PASS, STAGES
@@ -123,7 +123,10 @@ def _all_of(id: str, rows: Mapping[str, Finding], missing: Mapping[str, list[str
     unmade = [one for one in absent if one.id in missing]
     if unmade and not switched_off:
         return not_run(id, "; ".join(f"{one.id}: {one.reason}" for one in unmade))
-    return Finding(id, PASS, f"{', '.join(row for row, one in rows.items() if one.verdict == PASS)} exist", evidence)
+    exist = f"{', '.join(row for row, one in rows.items() if one.verdict == PASS)} exist"
+    if absent and id == "H4":
+        return no_occasion(id, "; ".join([*(f"{one.id}: {one.reason}" for one in absent), exist]))
+    return Finding(id, PASS, exist, evidence)
 
 
 def html_page(events: Events, files: RunFiles) -> Finding:

@@ -38,6 +38,7 @@ BY_JOURNAL: Sequence[tuple[tuple[str, ...], Judge]] = (
     (("P4",), partial(preparation.profile_values, id="P4")),
     (("G1", "G2", "G3", "G4", "G5"), inference.last_gate_conditions),
     (("G6",), inference.objects),
+    (("G7",), inference.past),
     (("G8",), inference.strongest_baseline),
     *(((id,), partial(training.stage_gate, stage=stage)) for stage, id in training.GATE_OF_STAGE.items()),
     (("S4",), training.chunk_checkpoints),

@@ -12,7 +12,7 @@ from tinyworlds_gate.checkpoints.retention import keep_gated
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import DataError, DiskError, LaunchError
 from tinyworlds_gate.gate.attempt_record import InferenceAttempt, bind_attempt, inference_evidence
-from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS
+from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, gate_config
 from tinyworlds_gate.gate.checkout_attempt import (
     attempt_without_trusted_gate,
     run_target_inference,
@@ -21,6 +21,7 @@ from tinyworlds_gate.gate.checkout_attempt import (
 )
 from tinyworlds_gate.gate.checkout_gate import both_gates, gates_event, judge_target
 from tinyworlds_gate.gate.clip_plan import ClipPlan, training_frames
+from tinyworlds_gate.gate.earlier_verdicts import earlier_failures
 from tinyworlds_gate.gate.evidence import (
     Measured,
     PictureCheck,
@@ -31,6 +32,9 @@ from tinyworlds_gate.gate.evidence import (
 )
 from tinyworlds_gate.gate.inference_job import InferenceJob, Subject
 from tinyworlds_gate.gate.inference_process import InferenceChild, next_try, run_inference
+from tinyworlds_gate.gate.measures.probe import Probe
+from tinyworlds_gate.gate.probe_process import run_probe
+from tinyworlds_gate.gate.provenance import recorded_conditions
 from tinyworlds_gate.gate.verdict import judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.command import inference_command
@@ -81,6 +85,7 @@ class _Rollout:
     log: Path
     measures_file: Path
     picture: PictureCheck
+    batch_size: int
 
 
 def _roll_out(job: InferenceJob, subject: Subject) -> _Rollout:
@@ -165,13 +170,15 @@ def _roll_out_once(job: InferenceJob, subject: Subject, batch_size: int) -> _Rol
             f"The inference run stopped: {ended.disk_problem} (its log: {log}). The disk is full: free some space, "
             f"then go on with --resume-run results/{layout.run}. All checkpoints are untouched."
         )
-    return _Rollout(ended, log, measures_file, picture)
+    return _Rollout(ended, log, measures_file, picture, batch_size)
 
 
 def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceAttempt:
     """Read what the process left, and journal the verdict."""
-    child, draw = rollout.ended.child, subject.draw
-    found = _measured(job, subject, rollout.measures_file)
+    child, draw, file = rollout.ended.child, subject.draw, rollout.measures_file
+    probe = run_probe(job, subject, file, exit_code=child.exit_code, batch_size=rollout.batch_size)
+    found = _measured(job, subject, file, probe)
+    _note_earlier(job, subject, found)
     evidence = inference_evidence(
         exit_code=child.exit_code,
         log=rollout.log,
@@ -182,13 +189,14 @@ def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceA
         draw=draw,
         drawn_starts=job.clips.starts_of(draw),
         backbones=job.settings.backbones or None,
+        recorded=recorded_conditions(job.journal.events(), subject.number, draw),
     )
     thresholds = job.settings.profile.thresholds
     verdict, gates = judge_inference(evidence, thresholds), dict[str, Any]()
     if subject.own is not None:
         gates = gates_event(subject.own, verdict, None)
         verdict = same_checkout(job, both_gates(subject.own, verdict, None, thresholds))
-    binding = bind_attempt(job, draw, subject.checkpoints, found.measures, subject.source).as_event()
+    binding = bind_attempt(job, subject.number, draw, subject.checkpoints, found.measures, subject.source).as_event()
     job.journal.append(
         "gate_verdict",
         attempt=subject.number,
@@ -212,7 +220,22 @@ def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceA
     )
 
 
-def _measured(job: InferenceJob, subject: Subject, measures_file: Path) -> Measured:
+def _note_earlier(job: InferenceJob, subject: Subject, found: Measured) -> None:
+    """Journal by which verdicts of other runs these weights fail on other clips."""
+    if found.measures is None:
+        return
+    failures = earlier_failures(
+        job.layout.root.parent,
+        job.layout.run,
+        subject.weights,
+        found.measures.clip_digest,
+        gate_config(job.settings, subject.draw, job.custom),
+        job.settings.profile.thresholds,
+    )
+    job.journal.append("earlier_verdicts", attempt=subject.number, draw=subject.draw, failures=failures)
+
+
+def _measured(job: InferenceJob, subject: Subject, measures_file: Path, probe: Probe) -> Measured:
     frames = job.clips.frames_of(subject.draw)
     try:
         training = training_frames(job.settings, job.clips.path, trained=job.tree is None)
@@ -227,6 +250,7 @@ def _measured(job: InferenceJob, subject: Subject, measures_file: Path) -> Measu
         asked=asked,
         weights=subject.weights,
         custom=job.custom,
+        probe=probe,
     )
 
 
@@ -253,4 +277,6 @@ def trusted_arguments(
     }
     if draw == EVALUATION:
         values["evaluation_file"] = clips.frames_of(draw)
+    if clips.left_out.get(draw):
+        values["left_out_clips"] = ",".join(map(str, clips.left_out[draw]))
     return values | {f"{stage}_path": path for stage, path in checkpoints.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.checkpoints.layout import CheckpointRef
+from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.checkpoints.layout import MANIFEST_FILE, STATE_FILE, CheckpointRef
 from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.gate.binding import Binding, bind, changed_since
 from tinyworlds_gate.gate.clip_plan import ClipPlan
@@ -22,12 +23,13 @@ from tinyworlds_gate.gate.evidence import (
 )
 from tinyworlds_gate.gate.inference_job import InferenceJob, weights_of
 from tinyworlds_gate.gate.measures.baselines import TrainingFrames
+from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.gate.verdict import GateVerdict, InferenceEvidence
 from tinyworlds_gate.launch.failure_text import shown_error
 from tinyworlds_gate.names import ATTEMPTS, FINALS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
-from tinyworlds_gate.run.journal import Event
+from tinyworlds_gate.run.journal import Event, last_event
 from tinyworlds_gate.run.source_state import SourceState
 from tinyworlds_gate.targets.log_lines import inference_lines, read_log
 
@@ -77,6 +79,7 @@ def inference_evidence(
     draw: int,
     drawn_starts: tuple[int, ...] | None,
     backbones: Mapping[str, Mapping[str, int]] | None = None,
+    recorded: Sequence[Condition] = (),
 ) -> InferenceEvidence:
     """What an inference run left, as the verdict takes it: at the attempt, and when its files are read again.
 
@@ -84,6 +87,7 @@ def inference_evidence(
         expected_checkpoints: stage → the path that the log must name.
         drawn_starts: the first frames of that draw's clips; None where the harness drew none.
         backbones: stage → its own backbone, where the stages of a checkout may differ (C2).
+        recorded: conditions on the training of the models (`provenance.py`).
     """
     text = read_log(log)
     return InferenceEvidence(
@@ -98,7 +102,7 @@ def inference_evidence(
         draw=draw,
         measured_starts=found.starts,
         drawn_starts=drawn_starts,
-        claims=found.claims,
+        claims=(*found.claims, *recorded),
         agreement=agreement_conditions(checkpoints, backbones),
         custom=found.custom,
     )
@@ -106,6 +110,7 @@ def inference_evidence(
 
 def bind_attempt(
     job: InferenceJob,
+    number: int,
     draw: int,
     checkpoints: Mapping[str, CheckpointRef],
     measures: GateMeasures | None,
@@ -122,7 +127,45 @@ def bind_attempt(
         evaluation_sha256=evaluation_sha256(events, draw),
         source=source,
         custom=job.custom,
+        checkpoint_files=checkpoint_digests(job.layout.project_root, [one.path for one in checkpoints.values()]),
+        evidence=file_digests(job.layout.project_root, evidence_paths(job.layout.project_root, events, number, draw)),
     )
+
+
+EVIDENCE = {
+    "inference_finished": ("measures_file", "log", "picture"),
+    "probe_finished": ("request", "frames", "log"),
+    "target_inference_finished": ("log", "picture"),
+}
+"""Event of an attempt → fields that name its evidence files."""
+
+
+def evidence_paths(root: Path, events: Sequence[Event], attempt: int, draw: int) -> set[str]:
+    """The files that a verdict on an attempt is taken from, as the journal and its measures file name them."""
+    found = {name: last_event(events, name, attempt=attempt, draw=draw) or {} for name in EVIDENCE}
+    paths = {str(found[name][field]) for name, fields in EVIDENCE.items() for field in fields if found[name].get(field)}
+    measures = found["inference_finished"].get("measures_file")
+    return paths | ({str(Path(measures).with_name(_frames_of(root / measures)))} if measures else set())
+
+
+def _frames_of(measures_file: Path) -> str:
+    """The name of the generated frames beside a measures file."""
+    usual = f"{measures_file.stem}_frames.h5"
+    try:
+        return Path(str(read_raw(measures_file)["generated_frames"])).name or usual
+    except (MeasuresError, KeyError, OSError):
+        return usual
+
+
+def file_digests(root: Path, paths: Iterable[str]) -> dict[str, str | None]:
+    """Path (relative to ``root`` where it lies inside) → SHA-256 of the file; None where there is none."""
+    return {path: sha256_of(root / path) if (root / path).is_file() else None for path in sorted(paths)}
+
+
+def checkpoint_digests(root: Path, folders: Iterable[Path]) -> dict[str, str | None]:
+    """The same of state and manifest in these checkpoint folders; the digests of the weights are bound by stage."""
+    paths = [folder / name for folder in folders for name in (STATE_FILE, MANIFEST_FILE)]
+    return file_digests(root, [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths])
 
 
 # Rebuild an attempt from the journal on resume, and check that its verdict still holds.
@@ -166,4 +209,5 @@ def changed_since_attempt(
 
     ``checkpoints`` and ``source`` are the current ones.
     """
-    return changed_since(attempt.binding, bind_attempt(job, attempt.draw, checkpoints, attempt.measures, source))
+    now = bind_attempt(job, attempt.number, attempt.draw, checkpoints, attempt.measures, source)
+    return changed_since(attempt.binding, now)

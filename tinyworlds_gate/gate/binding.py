@@ -1,5 +1,5 @@
-"""What a verdict depends on: weights, clips, settings, frames, code and libraries. It holds only while none of them
-has changed (pure functions; docs/gate.md).
+"""What a verdict depends on: checkpoints, clips, settings, frames, evidence files, code and libraries. It holds only
+while none of them has changed (pure functions; docs/gate.md).
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tinyworlds_gate.config.load import Settings
@@ -42,6 +42,11 @@ SPLIT_KEYS = ("held_out_fraction", "split_seed")
 CUSTOM = "custom_conditions."
 """Prefix of the project's own conditions in ``config``: their names and limits."""
 
+OLDER = "an older version took the verdict: it is bound neither to its evidence files nor to the harness's code"
+
+GONE = ", now none"
+"""How the clause about a file ends that is gone."""
+
 SHOWN_DIGITS = 12
 """Of a SHA-256."""
 
@@ -61,6 +66,12 @@ class Binding:
     commit: str | None
     dirty: bool | None
     versions: Mapping[str, str]
+    harness_sha256: str | None = None
+    """Of the harness's own files."""
+    checkpoint_files: Mapping[str, str | None] = field(default_factory=dict)
+    """Path in the project → SHA-256 of state and manifest of each checkpoint; None: there was no such file."""
+    evidence: Mapping[str, str | None] = field(default_factory=dict)
+    """The same of the files that the inference run left: measures, generated frames, log, picture."""
 
     @property
     def config_sha256(self) -> str:
@@ -82,6 +93,8 @@ def bind(
     source: SourceState,
     evaluation_sha256: str | None = None,
     custom: Sequence[ClipMetric] = (),
+    checkpoint_files: Mapping[str, str | None] | None = None,
+    evidence: Mapping[str, str | None] | None = None,
 ) -> Binding:
     """The binding of a verdict on these weights (SHA-256 by stage), taken on this draw under these settings."""
     versions = {name: source.versions[name] for name in BOUND_PACKAGES if name in source.versions}
@@ -94,6 +107,9 @@ def bind(
         commit=source.commit,
         dirty=source.dirty,
         versions=versions,
+        harness_sha256=source.harness_sha256,
+        checkpoint_files=dict(checkpoint_files or {}),
+        evidence=dict(evidence or {}),
     )
 
 
@@ -141,6 +157,25 @@ def _records(was: Mapping[str, Any], now: Binding) -> Iterator[str]:
     if was["dirty"] != now.dirty:
         yield f"the code was {_clean(was['dirty'])} and is now {_clean(now.dirty)}"
     yield from _values(was["versions"], now.versions)
+    if "harness_sha256" not in was:
+        yield OLDER
+        return
+    yield from _digest("the harness's code", was["harness_sha256"], now.harness_sha256)
+    yield from _digests(was["checkpoint_files"], now.checkpoint_files)
+    yield from _digests(was["evidence"], now.evidence)
+
+
+def changed_evidence(recorded: Mapping[str, Any] | None, now: Mapping[str, str | None]) -> list[str]:
+    """The evidence files that have changed since a verdict, a clause each; also part of ``changed_since``.
+
+    ``now``: path → SHA-256.
+    """
+    return list(_digests(recorded["evidence"], now)) if recorded and "evidence" in recorded else []
+
+
+def _digests(was: Mapping[str, str | None], now: Mapping[str, str | None]) -> Iterator[str]:
+    for path in sorted({*was, *now}):
+        yield from _digest(path, was.get(path), now.get(path))
 
 
 def _digest(what: str, was: str | None, now: str | None) -> Iterator[str]:

@@ -185,7 +185,7 @@ def attempt_without_trusted_gate(job: InferenceJob, subject: Subject) -> Inferen
         measures_file=None,
         checkpoints={stage: checkpoint_event(job.layout, one) for stage, one in subject.checkpoints.items()},
     )
-    binding = bind_attempt(job, subject.draw, subject.checkpoints, None, subject.source).as_event()
+    binding = bind_attempt(job, subject.number, subject.draw, subject.checkpoints, None, subject.source).as_event()
     judged = job.journal.append(
         "gate_verdict",
         attempt=subject.number,

@@ -6,7 +6,7 @@ retrained dynamics measures draw 2, which lies in other episodes. Draw 3 is the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class ClipPlan:
     sha256: str | None = None
     split: EpisodeSplit = NO_EPISODES
     draws: Mapping[int, DrawnClips] = field(default_factory=dict)
+    left_out: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """Draw → the first frames of its clips that are not measured, because models were trained on them."""
 
     def frames_of(self, draw: int) -> Path | None:
         """The frames file that the clips of a draw lie in; None before the preparation."""

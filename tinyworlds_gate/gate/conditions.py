@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.gate.object_rule import judge_objects
+from tinyworlds_gate.gate.past_rule import judge_past
 from tinyworlds_gate.names import FAIL, INVALID, PASS
 
 MOST_DIGITS = 10
@@ -26,7 +27,7 @@ class Condition:
 def measured_conditions(measures: GateMeasures, thresholds: GateThresholds) -> list[Condition]:
     """The condition on the error, and those on the other measures that the thresholds require."""
     rules: tuple[Callable[[GateMeasures, GateThresholds], Condition | None], ...]
-    rules = (_error, _sample, _upper_end, _below_mean_frame, _skill, _objects, _strongest, _control, _codes)
+    rules = (_error, _sample, _upper_end, _below_mean_frame, _skill, _objects, _past, _strongest, _control, _codes)
     return [condition for rule in rules if (condition := rule(measures, thresholds)) is not None]
 
 
@@ -127,6 +128,12 @@ def _objects(measures: GateMeasures, thresholds: GateThresholds) -> Condition | 
     if thresholds.min_object_share is None:
         return None
     return Condition("G6", *judge_objects(measures.objects, thresholds.min_object_share))
+
+
+def _past(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if thresholds.min_past_ratio is None:
+        return None
+    return Condition("G7", *judge_past(measures.past, thresholds.min_past_ratio))
 
 
 def _strongest(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:

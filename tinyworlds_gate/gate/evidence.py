@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.checkpoints.agreement import check_agreement
+from tinyworlds_gate.checkpoints.agreement import agreement_text, check_agreement
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import CheckpointError, DataError
@@ -18,6 +18,7 @@ from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures.custom import CustomResult, measure_custom
 from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.probe import Probe, probed
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.recomputed_errors import Recomputed, recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
@@ -51,6 +52,7 @@ def measured(
     asked: Mapping[str, Any] | None = None,
     weights: Mapping[str, str] | None = None,
     custom: Sequence[ClipMetric] = (),
+    probe: Probe | None = None,
 ) -> Measured:
     """Read what the process wrote, held to what the harness finds itself (`claims.py`).
 
@@ -62,6 +64,7 @@ def measured(
         asked: setting → value that the run was to be measured with; None does not look.
         weights: stage → SHA-256 of the weights that were to be measured; None does not look.
         custom: conditions and metrics of the project, measured on the same clips.
+        probe: what a fresh process generated of the same clips; None: there was no probe.
     """
     try:
         raw = read_raw(path)
@@ -73,7 +76,11 @@ def measured(
         return Measured(None, problem=str(error))
     starts = tuple(int(clip["start"]) for clip in raw["clips"])
     generated, made, problem = _generated(path, raw, facts)
-    claims = [*claim_conditions(raw, facts, made, asked, weights)]
+    shown = None
+    if probe is not None and generated is not None and made is not None:
+        shown = probed(probe, generated, facts.true_BSHWC, facts.episodes, weights)
+        measures = replace(measures, past=None if shown.past is None else dict(shown.past))
+    claims = [*claim_conditions(raw, facts, made, asked, weights, shown)]
     if problem:
         claims.append(Condition("G5.recomputed", INVALID, problem))
     if generated is not None:
@@ -158,7 +165,7 @@ def agreement_conditions(
     except CheckpointError as error:
         problems = [str(error)]
     if not problems:
-        return (Condition("C4", PASS, "the three checkpoints belong together"),)
+        return (Condition("C4", PASS, agreement_text(reason for _, _, reason in found)),)
     return tuple(Condition("C4", INVALID, reason) for reason in problems)
 
 

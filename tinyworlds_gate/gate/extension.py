@@ -19,9 +19,9 @@ CONDITIONS_HOOK = "pytest_tinyworlds_gate_conditions"
 METRICS_HOOK = "pytest_tinyworlds_gate_metrics"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 BUILT_IN = (
-    *("baseline", "blind", "clips", "codes", "control", "episodes", "finite", "floor", "frames", "held_out"),
-    *("interval", "log", "mean_frame", "measures", "random", "recomputed", "repeat", "sample", "settings", "skill"),
-    *("target", "trusted"),
+    *("actions", "baseline", "blind", "clips", "codes", "control", "earlier", "episodes", "finite", "floor", "frames"),
+    *("held_out", "interval", "log", "mean_frame", "measures", "random", "recomputed", "repeat", "sample", "settings"),
+    *("skill", "target", "trusted", "unseen"),
 )
 """Names of the gate's own conditions (`G5.<name>`)."""
 

@@ -12,7 +12,9 @@ from tinyworlds_gate.gate.conditions import Condition, measured_conditions, stro
 from tinyworlds_gate.gate.measures.baselines import LAST
 from tinyworlds_gate.gate.measures.custom import CustomResult, custom_conditions
 from tinyworlds_gate.gate.measures.summary import GateMeasures
+from tinyworlds_gate.gate.verdict_words import NO_ERROR_FAILS, NOT_JUDGED, causes, pass_limit
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION, EVERYTHING, FAIL, FINAL, INVALID, PASS, STAGES
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.targets.log_lines import InferenceLines
 
 LOG_AGREEMENT = 1e-6
@@ -114,14 +116,18 @@ def judge_measures(
     thresholds: GateThresholds,
     others: Sequence[Condition] = (),
     custom: Sequence[CustomResult] = (),
+    *,
+    without: Container[str] = (),
 ) -> GateVerdict:
     """The verdict on a measurement without an inference run (`tinyworlds-gate score`).
 
     Args:
         others: conditions that the measurement itself found, such as checkpoints that do not belong together.
         custom: the user's own conditions and metrics, measured on the same clips.
+        without: as of :func:`judge_inference`.
     """
     conditions = [*others, *measured_conditions(measures, thresholds), *custom_conditions(custom)]
+    conditions = [one for one in conditions if one.id not in without]
     return _verdict(conditions, measures, thresholds, custom=custom)
 
 
@@ -231,21 +237,28 @@ def _sentence(
     """Every reason for a failure, or the error of a pass beside its limit and the baseline."""
     clips = MEASURED_CLIPS[draw]
     if verdict != PASS:
-        reasons = [one.reason for one in problems]
+        reasons = causes(problems, measures)
         if measures is not None and measures.mse <= thresholds.max_mse and _omits_negative_skill(measures, thresholds):
-            reasons.append(worse_than_copying(measures, thresholds))
+            reasons += [] if any(one.id == "G8" for one in problems) else [worse_than_copying(measures, thresholds)]
         where = "" if draw == ATTEMPTS else f"on {clips} "
         return f"{verdict}: {where}{'. Also: '.join(reasons)}."
     assert measures is not None
-    mode = "strict autoregressive"
-    if measures.teacher_forced:
-        mode = "teacher-forced (not strict)"
-    elif measures.generation_steps == 1:
-        mode = "one-step (no frame is fed back, so it is not strict)"
-    return (
-        f"PASS: the {mode} rollout error {measures.mse:.4f} ({_interval(measures)}) on {measures.clips} {clips} is at "
-        f"most {thresholds.max_mse:g}{_compared(measures)}."
+    mode = " ".join(part for part in (mode_text(vars(measures)), "rollout error") if part)
+    limit = pass_limit(vars(measures), thresholds.as_record())
+    said = (
+        f"the {mode} {measures.mse:.4f} ({_interval(measures)}) on {measures.clips} {clips} is at most "
+        f"{thresholds.max_mse:g}{_compared(measures)}."
     )
+    return f"PASS: {said}" if limit is None else f"PASS ({limit}): {said} {_no_statement(measures, thresholds)}"
+
+
+def _no_statement(measures: GateMeasures, thresholds: GateThresholds) -> str:
+    """Why a pass is one of the loop only."""
+    if thresholds.max_mse >= NO_ERROR_FAILS:
+        return NOT_JUDGED
+    named = measures.strongest_baseline is not None
+    what = strongest_text(measures) if named else "the strongest prediction without a model"
+    return f"No statement about the model is made: it is not shown to beat {what} (G8)."
 
 
 def _interval(measures: GateMeasures) -> str:

@@ -13,6 +13,7 @@ from tinyworlds_gate.keep.files import JOURNAL, SourceFile
 from tinyworlds_gate.keep.machine_names import MachineNames, without_machine
 from tinyworlds_gate.keep.shrink import MAX_READ_BYTES, PICTURE_SUFFIXES, ShrunkFile, shrink_file
 from tinyworlds_gate.run.formats import size_text
+from tinyworlds_gate.run.hash_chain import chained_lines
 from tinyworlds_gate.run.journal import Event
 
 
@@ -48,18 +49,26 @@ class Collected:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def collect(root: Path, files: Iterable[SourceFile], events: list[Event], names: MachineNames) -> Collected:
+def collect(
+    root: Path,
+    files: Iterable[SourceFile],
+    events: list[Event],
+    names: MachineNames,
+    *,
+    chained_from: int | None = None,
+) -> Collected:
     """Read the files below ``root``, pictures first, since a large page links to them.
 
-    The journal is written from ``events``, without a torn last line.
+    The journal is written from ``events``, without a torn last line, and chained anew, since its text changes.
     """
+    journal = _journal_text(events, names, chained_from)
     collected = Collected()
     pictures: dict[str, str] = {}
     taken: set[str] = set()
     numbered = sorted(enumerate(files), key=lambda one: (not one[1].name.endswith(PICTURE_SUFFIXES), one[0]))
     found: dict[int, KeptFile] = {}
     for number, one in numbered:
-        outcome = _read(root, one, events, names, pictures, taken)
+        outcome = _read(root, one, journal, names, pictures, taken)
         if isinstance(outcome, LeftOut):
             collected.left_out.append(outcome)
             continue
@@ -72,7 +81,7 @@ def collect(root: Path, files: Iterable[SourceFile], events: list[Event], names:
 
 
 def _read(
-    root: Path, one: SourceFile, events: list[Event], names: MachineNames, pictures: dict[str, str], taken: set[str]
+    root: Path, one: SourceFile, journal: bytes, names: MachineNames, pictures: dict[str, str], taken: set[str]
 ) -> KeptFile | LeftOut:
     source = None if one.source is None else without_machine(one.source, names)
     if one.source is None or source is None:
@@ -86,7 +95,7 @@ def _read(
         size = path.stat().st_size
         if size > MAX_READ_BYTES:
             return LeftOut(one.what, source, size, f"it has {size_text(size)}, too much even when compressed")
-        content = _journal_text(events) if one.name == JOURNAL else path.read_bytes()
+        content = journal if one.name == JOURNAL else path.read_bytes()
     except OSError as error:
         return LeftOut(one.what, source, None, f"it cannot be read: {error.strerror}")
     found = shrink_file(one.name, content, names, pictures)
@@ -95,5 +104,7 @@ def _read(
     return KeptFile(found, one.what, source)
 
 
-def _journal_text(events: list[Event]) -> bytes:
-    return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode("utf-8", "backslashreplace")
+def _journal_text(events: list[Event], names: MachineNames, chained_from: int | None) -> bytes:
+    text = "\n".join(json.dumps(event, ensure_ascii=False) for event in events)
+    bodies = without_machine(text.encode("utf-8", "backslashreplace").decode("utf-8"), names).encode("utf-8")
+    return chained_lines(bodies.split(b"\n"), chained_from)[0]

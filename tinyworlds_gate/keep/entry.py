@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyworlds_gate.keep.files import draw_text, kept_attempt
+from tinyworlds_gate.loop.recheck import JudgedAgain
 from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.run.journal import events_of
 from tinyworlds_gate.run.redact import redact_command
@@ -36,8 +37,9 @@ NUMBERS = (*MEASURES, "train_minutes", "gpus")
 Entry = dict[str, Any]
 
 
-def entry_of(record: RunRecord) -> Entry:
-    """The entry of a run with a gate verdict."""
+def entry_of(record: RunRecord, again: JudgedAgain | None = None) -> Entry:
+    """The entry of a run with a gate verdict, whose files were judged ``again`` (None: they were not)."""
+    again = again or JudgedAgain(not_judged=["they were not read"])
     attempt = kept_attempt(record)
     measures = attempt.measures if attempt is not None else {}
     bound = ((attempt.verdict or {}).get("binding") or {}) if attempt is not None else {}
@@ -65,7 +67,21 @@ def entry_of(record: RunRecord) -> Entry:
         "dataset_sha256": bound.get("dataset_sha256", (record.dataset or {}).get("sha256")),
         "evaluation_sha256": bound.get("evaluation_sha256"),
         "clip_digest": bound.get("clip_digest", measures.get("clip_digest")),
+        "harness_sha256": bound.get("harness_sha256"),
+        "evidence": bound.get("evidence"),
+        "judged_again": not again.not_judged,
+        "unconfirmed": again.unconfirmed,
+        "journal": _journal(record),
     }
+
+
+def _journal(record: RunRecord) -> Entry | None:
+    """Lines and hash chain of the run's own journal at its end; the kept copy, without machine names, has another."""
+    state = record.journal
+    if state is None:
+        return None
+    chained = state.chained_from is not None
+    return {"lines": state.end, "chain": state.chains[state.end] if chained else None, "note": state.note}
 
 
 def _trained(record: RunRecord) -> Entry:

@@ -42,6 +42,8 @@ def _head(entry: Entry) -> list[str]:
         "",
         f"**Verdict: {escape(entry['verdict'])}** — {escape(entry['sentence'])}",
         "",
+        escape(_judged(entry)),
+        "",
         f"Run {code(entry['run'])}, begun {code(entry['timestamp'])} (that machine's time){resumed}, "
         f"status {escape(entry['status'])}. The command:",
         "",
@@ -57,6 +59,13 @@ def _head(entry: Entry) -> list[str]:
         f"{short_hash(entry['evaluation_sha256'])}; digest of the clips: {short_hash(entry['clip_digest'])}.",
         "",
     ]
+
+
+def _judged(entry: Entry) -> str:
+    """Whether the verdict is more than the journal's words, and whether these can have been edited."""
+    judged = "The files of the run were judged again when it was kept." if entry["judged_again"] else None
+    said = [judged, entry["unconfirmed"], entry["journal"] and entry["journal"]["note"]]
+    return " ".join(one for one in said if one)
 
 
 def _numbers(entry: Entry) -> list[str]:

@@ -76,6 +76,17 @@ def inference_command(target: Target, overrides: Mapping[str, object] | None = N
     return [*command, "--", *override_arguments(overrides or {})]
 
 
+def probe_command(target: Target, request: Path, result: Path, true_clips: Path) -> list[str]:
+    """Return the command that generates the frames of a request again (`reference/rollout/probe.py`).
+
+    Raises ``LaunchError`` for a target without such a script.
+    """
+    if target.probe_script is None:
+        raise LaunchError(f"The target {target.kind} has no script that generates frames without the true future.")
+    command = [str(target.python), str(target.probe_script), str(request), str(result)]
+    return [*command, "--true-clips", str(true_clips)]
+
+
 def override_arguments(overrides: Mapping[str, object]) -> list[str]:
     """Return ``key=value`` arguments in order; raises ``LaunchError`` for a key or value that they cannot express."""
     return [f"{_checked_key(key)}={_value(key, value)}" for key, value in overrides.items()]

@@ -7,16 +7,22 @@ searched for in the training file, frame by frame.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.context import CheckoutRun, RunContext
 from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.gate.clip_plan import ClipPlan, plan_clips, rollout_span, split_frames
 from tinyworlds_gate.loop.data import dataset_fields, require_enough_episodes, require_own_draws
+from tinyworlds_gate.loop.provenance import FramesAtHand, frames_of_data, frames_of_file, trained_on
+from tinyworlds_gate.loop.screened_clips import draws_of_file, record_training, screen_draws
 from tinyworlds_gate.reference.data.clip_reader import read_episodes
 from tinyworlds_gate.reference.data.clips import copy_last_mse_by_step
 from tinyworlds_gate.reference.data.cut_held_out import seen_clips
@@ -78,8 +84,12 @@ def check_training_frames(settings: Settings, target: Target) -> FramesFileInfo:
     return info
 
 
-def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
+def prepare_checkout_data(
+    context: RunContext, checkout: CheckoutRun, supplied: Mapping[str, CheckpointRef] | None = None
+) -> None:
     """Check both files, draw the clips, and journal what they are (``dataset_ready``).
+
+    ``supplied``: stage → the checkpoint that a person named.
 
     Raises:
         ConfigError: the rollout does not fit the clips that the models are trained on.
@@ -98,7 +108,9 @@ def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
     train_episodes = len(np.unique(read_episodes(training)))
     sha256 = sha256_of(training)
 
-    def journal(frames: int, frame_size: tuple[int, int], clips: int, copy_last_mse: list[float] | None) -> None:
+    def journal(
+        frames: int, frame_size: tuple[int, int], clips: int, copy_last_mse: list[float] | None, **more: Any
+    ) -> None:
         fields = dataset_fields(
             dataset,
             context.clips,
@@ -108,8 +120,8 @@ def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
             held_out_clips=clips,
             copy_last_mse=copy_last_mse,
         )
-        trained_on = {"training_path": training, "training_sha256": sha256, "training_frames": info.num_frames}
-        context.journal.append("dataset_ready", **fields, **trained_on, seconds=time.monotonic() - began)
+        of_training = {"training_path": training, "training_sha256": sha256, "training_frames": info.num_frames}
+        context.journal.append("dataset_ready", **fields, **of_training, **more, seconds=time.monotonic() - began)
 
     if held_out is None:
         checkout.no_trusted_gate = (
@@ -123,12 +135,20 @@ def prepare_checkout_data(context: RunContext, checkout: CheckoutRun) -> None:
     stride = dataset_stride(held_out, dataset, settings.training.fps)
     data = load_frames(held_out, frame_size=settings.training.frame_size, stride=stride)
     plan = plan_clips(settings, data, split_frames(settings, data.episode))
-    require_enough_episodes(context, data, plan)
     drawn = sorted({start for clips in plan.draws.values() for start in clips.starts})
-    _require_unseen(training, held_out, drawn, window + steps, dataset_stride(training, dataset, settings.training.fps))
-    context.clips = plan
+    trained_stride = dataset_stride(training, dataset, settings.training.fps)
+    _require_unseen(training, held_out, drawn, window + steps, trained_stride)
+    known = frames_of_data(data)
+    own = [frames_of_file(training, read_episodes(training, stride=trained_stride), trained_stride)]
+    at_hand = FramesAtHand(data, str(plan.sha256), known)
+    trained = trained_on(context.layout.project_root, at_hand, supplied or {}, own if settings.trained_stages else [])
+    of_file = draws_of_file(plan, data, known, list(plan.draws), window + steps)
+    draws, left_out, unchecked = screen_draws(of_file, dict.fromkeys(plan.draws, trained.sources), known)
+    context.clips = plan = replace(plan, draws=draws, left_out=left_out)
+    require_enough_episodes(context, data, plan)
     copied = copy_last_mse_by_step(data, np.array(drawn), window, steps)
-    journal(len(data.frames), data.frame_size, len(drawn), copied)
+    provenance = record_training(context, trained, left_out, unchecked)
+    journal(len(data.frames), data.frame_size, len(drawn), copied, provenance=provenance)
     context.say(
         f"data: the stages train on {info.num_frames} frames of {training.name}; held out are {len(data.frames)} "
         f"frames in {len(plan.split.held_out)} episodes of {held_out.name}; none of the {len(drawn)} drawn clips is in "

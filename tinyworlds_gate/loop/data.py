@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, TooFewClipsError
@@ -20,6 +21,8 @@ from tinyworlds_gate.gate.clip_plan import (
     split_frames,
     too_few_episodes,
 )
+from tinyworlds_gate.loop.provenance import FramesAtHand, Split, frames_of_data, part_of, trained_on
+from tinyworlds_gate.loop.screened_clips import draw_of_evaluation, draws_of_file, record_training, screen_draws
 from tinyworlds_gate.loop.stage_controller import StageResult
 from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.reference.data.clips import clip_starts, copy_last_mse_by_step
@@ -38,10 +41,13 @@ MEASURED_CLIPS = 2048
 """The copy-last error in ``dataset_ready`` is a mean over at most so many clips, spread over all."""
 
 
-def prepare_data(context: RunContext) -> None:
+def prepare_data(context: RunContext, supplied: Mapping[str, CheckpointRef] | None = None) -> None:
     """Ensure the dataset, check that both sides of the split have clips, and journal what it is (``dataset_ready``).
 
+    ``supplied``: stage → the checkpoint that a person named; the clips must not be in its training frames either.
+
     Raises:
+        CheckpointError: a supplied checkpoint was trained on other episodes of this file.
         ConfigError: the rollout does not fit the clips that the models are trained on.
         DataError: the file is missing and cannot be generated, is damaged, or has too few clips on a side.
         TooFewClipsError: there are too few held-out clips for a verdict that this run may need.
@@ -57,7 +63,6 @@ def prepare_data(context: RunContext) -> None:
     starts = clip_starts(data, window + steps, split.held_out)
     clip_starts(data, training.context_length, split.train)  # raises now what the first stage would raise
     plan = plan_clips(settings, data, split)
-    require_enough_episodes(context, data, plan)
     evaluation = None
     if settings.inference.evaluation_file is not None:
         drawn, evaluation = read_evaluation(settings, data, window + steps)
@@ -71,6 +76,8 @@ def prepare_data(context: RunContext) -> None:
             f"the final verdict is taken on the evaluation set {context.layout.relative(drawn.path)}: "
             f"{len(drawn.starts)} clips of {drawn.episodes} episodes{also}"
         )
+    plan, provenance = _unseen_clips(context, data, plan, window + steps, supplied or {})
+    require_enough_episodes(context, data, plan)
     context.clips = plan
     fields = dataset_fields(
         training.dataset,
@@ -82,11 +89,32 @@ def prepare_data(context: RunContext) -> None:
         copy_last_mse=copy_last_mse_by_step(data, starts[:: 1 + len(starts) // MEASURED_CLIPS], window, steps),
         generated=generated,
     )
-    context.journal.append("dataset_ready", **fields, evaluation=evaluation, seconds=time.monotonic() - began)
+    seconds = time.monotonic() - began
+    context.journal.append("dataset_ready", **fields, evaluation=evaluation, provenance=provenance, seconds=seconds)
     context.say(
         f"data: {len(data.frames)} frames in {len(split.train)} training and {len(split.held_out)} held-out episodes "
         f"({context.layout.relative(path)})"
     )
+
+
+def _unseen_clips(
+    context: RunContext, data: FramesData, plan: ClipPlan, length: int, supplied: Mapping[str, CheckpointRef]
+) -> tuple[ClipPlan, dict[str, Any]]:
+    """The plan without clips that the models were trained on, and the journal's ``provenance``."""
+    settings, training = context.settings, context.settings.training
+    known = frames_of_data(data)
+    split = Split(training.held_out_fraction, training.split_seed)
+    at_hand = FramesAtHand(data, str(plan.sha256), known, split)
+    own = [part_of(known, data, plan.split.train)] if settings.trained_stages else []
+    trained = trained_on(context.layout.project_root, at_hand, supplied, own)
+    held_out = [draw for draw in plan.draws if draw != EVALUATION]
+    drawn, sources = draws_of_file(plan, data, known, held_out, length), dict.fromkeys(held_out, trained.sources)
+    if EVALUATION in plan.draws:
+        drawn[EVALUATION] = draw_of_evaluation(plan.draws[EVALUATION], length, training.frame_size)
+        sources[EVALUATION] = [*trained.sources, known]
+    draws, left_out, unchecked = screen_draws(drawn, sources, known)
+    provenance = record_training(context, trained, left_out, unchecked)
+    return replace(plan, draws=draws, left_out=left_out), provenance
 
 
 def require_enough_episodes(context: RunContext, data: FramesData, plan: ClipPlan) -> None:

@@ -18,10 +18,12 @@ from tinyworlds_gate.gate.checkout_attempt import why_not_computable
 from tinyworlds_gate.gate.checkout_gate import unmendable_by_training
 from tinyworlds_gate.gate.clip_plan import training_frames
 from tinyworlds_gate.gate.inference_job import InferenceJob
+from tinyworlds_gate.loop.attempt_again import look_again
 from tinyworlds_gate.loop.resume import Retraining, RunSoFar, with_retraining
 from tinyworlds_gate.loop.run_inputs import check_inputs
 from tinyworlds_gate.loop.training import StageTraining
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FAIL, INVALID, PASS, SHARED_KEYS, STAGES
+from tinyworlds_gate.reports.model import build_record
 from tinyworlds_gate.reports.verdict_picture.draw import draw_verdicts
 from tinyworlds_gate.run.attempts import final_draw
 from tinyworlds_gate.run.source_state import source_state
@@ -182,6 +184,7 @@ class InferenceGate:
         """Whether something that the newest verdict depends on has changed; reported and journalled."""
         newest, source = self.attempts[-1], source_state(self.context.target.root)
         changes = changed_since_attempt(inference_job(self.context), newest, self.training.checkpoints, source)
+        changes = changes or self._not_judged_again(newest)
         if not changes:
             return False
         sentence = f"the verdict of {newest.name} does not hold any more and is taken again: {'; '.join(changes)}"
@@ -190,6 +193,15 @@ class InferenceGate:
         )
         self.context.say(sentence)
         return True
+
+    def _not_judged_again(self, newest: InferenceAttempt) -> list[str]:
+        """Why the files of a verdict do not confirm it."""
+        context = self.context
+        record = build_record(context.layout.project_root, context.layout.root, list(self.so_far.events))
+        target = None if context.checkout is None else context.target
+        attempt = next(one for one in record.attempts if (one.number, one.draw) == (newest.number, newest.draw))
+        now = look_again(record, attempt, context.settings, target, context.custom)
+        return [] if now is None else [*now.missing, *now.contradictions]
 
     def _attempt(self) -> None:
         """The next attempt on the current checkpoints and, where it passes and one is due, the final verdict."""

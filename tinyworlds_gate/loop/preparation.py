@@ -57,10 +57,11 @@ class Preparation:
             require_ready(self.context)
         self._check_supplied_checkpoints()
         audit_history(self.context)
+        named = {stage: one.checkpoint for stage, one in self.supplied.items() if one.checkpoint is not None}
         if self.context.checkout is None:
-            prepare_data(self.context)
+            prepare_data(self.context, named)
         else:
-            prepare_checkout_data(self.context, self.context.checkout)
+            prepare_checkout_data(self.context, self.context.checkout, named)
         self._check_same_data()
         require_untrained(self.supplied, last_event(self.context.journal.events(), "dataset_ready"))
 

@@ -1,54 +1,34 @@
 """Check whether the verdict of a run still holds for the files on the disk; nothing is run, everything is read again.
 
-Read are the journal, the three checkpoints, the frames file, the settings files of the project, the measures, log and
-picture of the inference run, the commit and the versions. What the verdict is bound to (`gate/binding.py`) must be the
-same, and its files must give the same verdict again.
+Read are the journal with its hash chain, the three checkpoints, the frames file, the settings files, the files that the
+inference run left, the code and the versions. What the verdict is bound to (`gate/binding.py`) must be the same, and
+its files must give the same verdict again. `keep`, `report` and a resumed run judge again with the run's own copy of
+the settings.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
-from tinyworlds_gate.config.load import Settings, resolve_settings
-from tinyworlds_gate.config.thresholds import GateThresholds, recorded_thresholds
-from tinyworlds_gate.errors import CheckpointError, GateError
-from tinyworlds_gate.gate.attempt_record import inference_evidence
-from tinyworlds_gate.gate.binding import bind, changed_since
-from tinyworlds_gate.gate.checkout_attempt import evidence_of
-from tinyworlds_gate.gate.checkout_gate import both_gates, judge_target, of_one_code
-from tinyworlds_gate.gate.clip_plan import clips_of_draw, rollout_span, split_frames, training_frames
-from tinyworlds_gate.gate.evidence import (
-    Measured,
-    PictureCheck,
-    asked_settings,
-    check_picture,
-    measured,
-)
+from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.gate.binding import GONE, OLDER
 from tinyworlds_gate.gate.extension import ClipMetric
-from tinyworlds_gate.gate.measures.baselines import TrainingFrames
-from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference
-from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, chosen_target, settings_of
+from tinyworlds_gate.gate.verdict_words import without_word
+from tinyworlds_gate.loop.attempt_again import AttemptAgain, look_again
 from tinyworlds_gate.names import DEGRADED, INVALID, PASS
-from tinyworlds_gate.reference.data.clip_reader import read_episodes
-from tinyworlds_gate.reference.data.datasets import dataset_stride
-from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set, unseen_part
-from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reports.model import Attempt, RunRecord, load_record
-from tinyworlds_gate.run.journal import Event, last_event
+from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.layout import project_of_run
-from tinyworlds_gate.run.source_state import source_state
 from tinyworlds_gate.targets.base import Target
-from tinyworlds_gate.targets.fingerprint import changed_files, fingerprint
 
 UNENDED = ("interrupted", "unfinished")
-SAME_ERROR = 1e-9
-"""Relative: the mean over the same numbers."""
+HEAD_GONE = "journal.head is gone, so that nothing shows whether the end of the journal is complete"
+CHECKS = ("chain", "binding", "evidence", "files")
+"""What `verdict_now` can leave out."""
 
 
 @dataclass(frozen=True)
@@ -83,231 +63,132 @@ def verdict_now(run_folder: Path, *, without: Container[str] = (), custom: Seque
 
     ``custom`` are the conditions that the run's conftest.py added; one that is missing here is named in ``changes``.
 
-    ``without`` leaves out what is named: ``binding`` (what the verdict is bound to) or ``files`` (what its files say
-    now). The product leaves out nothing: it shows what the two are worth (docs/gate-power.md).
+    ``without`` leaves out what is named: ``chain`` (the journal's hash chain), ``binding`` (what the verdict is bound
+    to), ``evidence`` (the SHA-256 of its files) or ``files`` (what they say now). The product leaves out nothing: it
+    shows what each is worth (docs/gate-power.md).
 
     Raises:
         GateError: the folder is no run, or its journal cannot be read.
     """
     folder = run_folder.resolve()
     record = load_record(project_of_run(folder, run_folder), folder)
+    state, last = record.journal, record.last_attempt
+    record.journal = None  # whose verdict is the recorded one
     verdict, sentence = record.verdict()
+    name, binding = (None, None) if last is None else (last.name, (last.verdict or {}).get("binding"))
+
+    def found(*changes: str) -> VerdictNow:
+        return VerdictNow(record.run, verdict, sentence, name, list(changes), binding)
+
+    if state is not None and "chain" not in without and (problem := state.problem or state.head_missing):
+        return found(problem if isinstance(problem, str) else HEAD_GONE)
+    if last is None or last.verdict is None or last.finished is None:
+        return found("the journal holds no verdict of the gate")
+    if record.status in UNENDED:
+        return found(f"the run did not come to its end: {sentence}")
+    now = AttemptAgain(record, last, last.verdict, last.finished, custom).look()
+    said_otherwise = [*now.contradictions, *_stated_otherwise(record, last.verdict), *_earlier(record, last, custom)]
+    return found(
+        *([] if "binding" in without else now.changed),
+        *([] if "evidence" in without else now.evidence),
+        *([] if "files" in without else [*now.missing, *said_otherwise]),
+    )
+
+
+@dataclass(frozen=True)
+class JudgedAgain:
+    """The files of a run's last verdict, judged again: what contradicts it, and why they could not be judged."""
+
+    contradictions: list[str] = field(default_factory=list)
+    not_judged: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Conditions of the project's conftest.py, which were not computed again."""
+
+    @property
+    def disputed(self) -> str | None:
+        """What the files say against the recorded verdict, as a sentence; None: nothing."""
+        if not self.contradictions:
+            return None
+        return f"The recorded verdict does not hold for the files of the run: {'; '.join(self.contradictions)}."
+
+    @property
+    def unconfirmed(self) -> str | None:
+        """What was not judged again, as a sentence; None: everything was, or something contradicts the verdict."""
+        if self.contradictions or not (self.not_judged or self.left_out):
+            return None
+        if self.not_judged:
+            return f"The verdict is the recorded one; its files were not judged again: {'; '.join(self.not_judged)}."
+        return f"Conditions of the project's conftest.py were not judged again: {', '.join(self.left_out)}."
+
+
+def judged_again(record: RunRecord, custom: Sequence[ClipMetric] = ()) -> JudgedAgain:
+    """Judge the files of a run's last verdict again, with the run's own copy of its settings.
+
+    Another state of the code, or other settings of the project, contradict no recorded verdict; under other code, the
+    conditions and numbers that both versions know are compared.
+    """
     last = record.last_attempt
     if last is None or last.verdict is None or last.finished is None:
-        return VerdictNow(record.run, verdict, sentence, None, ["the journal holds no verdict of the gate"], None)
+        return JudgedAgain(not_judged=["the journal holds no verdict of the gate"])
+    if last.verdict.get("binding") is None:
+        return JudgedAgain(not_judged=["an older version took the verdict, and does not say what it depends on"])
     if record.status in UNENDED:
-        return VerdictNow(
-            record.run, verdict, sentence, last.name, [f"the run did not come to its end: {sentence}"], None
-        )
-    changes = _Recheck(record, last, last.verdict, last.finished, custom).changes(without)
-    return VerdictNow(record.run, verdict, sentence, last.name, changes, last.verdict.get("binding"))
+        return JudgedAgain(not_judged=["the run did not come to its end"])
+    own = str(record.folder / "configs")
+    if not (record.folder / "configs" / "profile.yaml").is_file():
+        return JudgedAgain(_stated_otherwise(record, last.verdict), ["the run's copy of its settings is not there"])
+    again = AttemptAgain(record, last, last.verdict, last.finished, custom, profile=own)
+    now = again.look(any_code=True)
+    changed = [one for one in (*now.changed, *now.evidence) if one != OLDER]
+    missing = [*now.missing, *(one for one in changed if one.endswith(GONE))]
+    contradictions = [one for one in changed if not one.endswith(GONE)]
+    contradictions += [] if missing else now.contradictions
+    left_out = sorted(again.other_custom())
+    contradictions += [*_stated_otherwise(record, last.verdict), *_earlier(record, last, custom, profile=own)]
+    return JudgedAgain(contradictions, missing, left_out)
 
 
-class _Recheck:
-    """One attempt, read again."""
+def require_unedited_verdicts(
+    record: RunRecord, settings: Settings, target: Target | None, custom: Sequence[ClipMetric] = ()
+) -> None:
+    """Refuse a run whose journal has another verdict than its files give, although nothing else has changed.
 
-    def __init__(
-        self, record: RunRecord, attempt: Attempt, verdict: Event, finished: Event, custom: Sequence[ClipMetric]
-    ) -> None:
-        self.record, self.attempt, self.verdict, self.finished = record, attempt, verdict, finished
-        self.custom = custom
-        self.root = record.project_root
-        self.target: Target | None = None
-        """The checkout that the run drove; None for the embedded reference."""
-        self.problems: list[str] = []
+    A verdict that was taken in another state, or whose files are gone, is not judged; the newest one is taken again.
 
-    def changes(self, without: Container[str]) -> list[str]:
-        settings = self._settings()
-        frames, frames_sha256 = self._frames(self.record.dataset or {}, "the frames file")
-        evaluation, evaluation_digest = self._evaluation()
-        clips = evaluation if self.attempt.on_evaluation_set else frames
-        if self.verdict.get("gates") and self.target is None:
-            return self.problems
-        training, asked = self._asked(settings, frames, clips)
-        found = measured(
-            self.root / str(self.finished.get("measures_file")),
-            self.root,
-            clips,
-            training=training,
-            asked=asked,
-            weights={stage: str(one["sha256"]) for stage, one in self.finished["checkpoints"].items()},
-            custom=self.custom,
-        )
-        if found.measures is None and self.verdict.get("measures") is not None:
-            self.problems.append(found.problem)
-        weights = {stage: self._weights(stage, one) for stage, one in self.finished["checkpoints"].items()}
-        changed: list[str] = []
-        if settings is not None:
-            now = bind(
-                settings,
-                self.attempt.draw,
-                weights,
-                clip_digest=found.measures.clip_digest if found.measures else None,
-                dataset_sha256=frames_sha256,
-                evaluation_sha256=evaluation_digest,
-                source=source_state(self.root if self.target is None else self.target.root),
-                custom=self.custom,
+    Raises:
+        GateError: a verdict was edited.
+    """
+    for attempt in record.attempts:
+        now = look_again(record, attempt, settings, target, custom)
+        if now is not None and now.contradictions and not (now.changed or now.evidence or now.missing):
+            raise GateError(
+                f"--resume-run {record.folder.name}: the journal has another verdict for {attempt.name} than its files "
+                f"give, so it was edited ({'; '.join(now.contradictions)}). Restore the journal from a copy or start a "
+                "new run."
             )
-            changed = changed_since(self.verdict.get("binding"), now)
-        self._require_bound_thresholds()
-        again = self._judged_again(found, settings, clips)
-        return [
-            *([] if "binding" in without else changed),
-            *([] if "files" in without else [*self.problems, *again]),
-        ]
 
-    def _settings(self) -> Settings | None:
-        """As a run with the same options would resolve them now, from the project's files and not the run's copy."""
-        options = self.record.options
-        profile = str(options.get("profile") or self.record.started["kind"])
-        try:
-            self.target = chosen_target(options)
-            if self.target is not None:
-                own = resolve_settings(profile, options, project_root=self.root, checkout=settings_of(self.target))
-                return adapted(own, options, self.target)
-            return resolve_settings(profile, options, project_root=self.root)
-        except GateError as error:
-            self.problems.append(f"the settings cannot be resolved any more: {error}")
-            return None
 
-    def _asked(
-        self, settings: Settings | None, frames: Path | None, clips: Path | None
-    ) -> tuple[TrainingFrames | None, dict[str, Any] | None]:
-        """The frames that baselines learn from, and the settings that the measures must state."""
-        if settings is None:
-            return None, None
-        try:
-            training = training_frames(settings, frames, trained=self.target is None)
-            return training, asked_settings(settings, self.attempt.draw, clips)
-        except GateError as error:
-            self.problems.append(str(error))
-            return None, None
-
-    def _frames(self, recorded: Mapping[str, Any], what: str) -> tuple[Path | None, str | None]:
-        path = self.root / str(recorded.get("path"))
-        if not path.is_file():
-            self.problems.append(f"{what} {path.name} is gone")
-            return None, None
-        return path, sha256_of(path)
-
-    def _evaluation(self) -> tuple[Path | None, str | None]:
-        if not self.attempt.on_evaluation_set:
-            return None, None
-        return self._frames((self.record.dataset or {}).get("evaluation") or {}, "the evaluation set")
-
-    def _weights(self, stage: str, recorded: Mapping[str, Any]) -> str | None:
-        try:
-            return verify_checkpoint(
-                self.root / recorded["path"],
-                expected_stage=stage,
-                expected_step=recorded["step"],
-                require_optimizer=False,
-            ).model_sha256
-        except CheckpointError as error:
-            self.problems.append(str(error))
-            return None
-
-    def _require_bound_thresholds(self) -> None:
-        config = (self.verdict.get("binding") or {}).get("config") or {}
-        names = (key for key in GateThresholds.model_fields if f"thresholds.{key}" in config)  # older ones had fewer
-        bound = {key: config[f"thresholds.{key}"] for key in names}
-        if config and self.verdict.get("thresholds") != bound:
-            self.problems.append("the thresholds that stand beside the verdict are not those that it is bound to")
-
-    def _judged_again(self, found: Measured, settings: Settings | None, frames: Path | None) -> list[str]:
-        """What the files of the inference run give now, where that is another verdict."""
-        thresholds = recorded_thresholds(self.verdict)
-        if thresholds is None:
-            return ["the journal does not say which thresholds the verdict was judged by"]
-        evidence = inference_evidence(
-            exit_code=self.finished.get("exit_code"),
-            log=self.root / str(self.finished.get("log")),
-            expected_checkpoints={
-                stage: str(Path(str(self.record.started["project_root"])) / one["path"])
-                for stage, one in self.finished["checkpoints"].items()
-            },
-            checkpoints={stage: self.root / one["path"] for stage, one in self.finished["checkpoints"].items()},
-            picture=self._picture(),
-            found=found,
-            draw=self.attempt.draw,
-            drawn_starts=self._drawn(settings, frames),
-            backbones=None if settings is None else settings.backbones or None,
+def _earlier(
+    record: RunRecord, last: Attempt, custom: Sequence[ClipMetric], *, profile: str | None = None
+) -> list[str]:
+    """How the files of earlier attempts contradict their verdicts, where nothing else of these attempts has changed."""
+    clauses: list[str] = []
+    for attempt in record.attempts:
+        if attempt is last or attempt.verdict is None or attempt.finished is None:
+            continue
+        now = AttemptAgain(record, attempt, attempt.verdict, attempt.finished, custom, profile=profile).look(
+            any_code=True
         )
-        again = judge_inference(evidence, thresholds)
-        if self.target is not None and settings is not None:
-            again = self._with_own_gate(again, thresholds, settings, self.target)
-        other = self._other_custom()
-        recorded = [(one["id"], one["verdict"]) for one in self.verdict["conditions"] if one["id"] not in other]
-        now = [(one.id, one.verdict) for one in again.conditions if one.id not in other]
-        if recorded == now and self._same_error(found):
-            return []
-        return [f"the files of {self.attempt.name} now give another verdict: {again.sentence}"]
+        clauses += [] if now.changed or now.evidence or now.missing else now.contradictions
+    return clauses
 
-    def _other_custom(self) -> set[str]:
-        """IDs of custom conditions that only the verdict has, or only this session; the binding reports them."""
-        recorded = {str(one["name"]) for one in self.verdict.get("custom_metrics") or [] if one["verdict"]}
-        return {f"G5.{name}" for name in recorded ^ {one.name for one in self.custom if one.limit is not None}}
 
-    def _with_own_gate(
-        self, trusted: GateVerdict, thresholds: GateThresholds, settings: Settings, target: Target
-    ) -> GateVerdict:
-        """Both gates of a checkout again: its own inference's files, and its tree."""
-        key = {"attempt": self.attempt.number, "draw": self.attempt.draw}
-        own = last_event(self.record.events, "target_inference_finished", **key) or {}
-        name = own.get("picture")
-        picture = check_picture(self.root / name) if name else PictureCheck(None, str(own.get("picture_problem") or ""))
-        expected = {stage: str(self.root / one["path"]) for stage, one in self.finished["checkpoints"].items()}
-        log = self.root / str(own.get("log"))
-        said = evidence_of(settings, target, own.get("exit_code"), log, picture, expected)
-        judged = judge_target(said, target.can, thresholds.max_mse)
-        why_not = next((c["reason"] for c in self.verdict["conditions"] if c["id"] == "G5.trusted"), None)
-        both = both_gates(judged, None if why_not else trusted, why_not, thresholds)
-        tree: dict[str, str] = json.loads((self.record.folder / TREE_FILE).read_text(encoding="utf-8"))
-        return of_one_code(both, changed_files(tree, fingerprint(target.root)), len(tree))
-
-    def _same_error(self, found: Measured) -> bool:
-        """Whether the measures file gives the error of the journal (none: nothing was measured)."""
-        recorded = (self.verdict.get("measures") or {}).get("mse")
-        if recorded is None or found.measures is None:
-            return True
-        return math.isclose(recorded, found.measures.mse, rel_tol=SAME_ERROR)
-
-    def _picture(self) -> PictureCheck:
-        name = self.finished.get("picture")
-        if name is None:
-            return PictureCheck(None, self._recorded_reason("G4"))
-        path = self.root / str(name)
-        return check_picture(path) if path.is_file() else PictureCheck(None, f"the picture {path.name} is gone")
-
-    def _recorded_reason(self, id: str) -> str:
-        return next((str(one["reason"]) for one in self.verdict["conditions"] if one["id"] == id), "")
-
-    def _drawn(self, settings: Settings | None, frames: Path | None) -> tuple[int, ...] | None:
-        if settings is None or frames is None or not self._recorded_reason("G5.clips"):
-            return None
-        if self.attempt.on_evaluation_set:
-            return self._named(settings, frames)
-        stride = dataset_stride(frames, settings.training.dataset, settings.training.fps)
-        try:
-            episode = read_episodes(frames, stride=stride)
-            held_out = split_frames(settings, episode).held_out
-            return clips_of_draw(settings, frames, episode, held_out, self.attempt.draw).starts
-        except GateError as error:
-            self.problems.append(str(error))
-            return None
-
-    def _named(self, settings: Settings, evaluation: Path) -> tuple[int, ...] | None:
-        """The clips that the evaluation set names now, without those that the run left out as training clips."""
-        length, size = sum(rollout_span(settings)), settings.training.frame_size
-        recorded = self.record.dataset or {}
-        try:
-            found = open_evaluation_set(evaluation, frame_size=size, length=length)
-            if (recorded.get("evaluation") or {}).get("left_out"):
-                frames = self.root / str(recorded["path"])
-                stride = dataset_stride(frames, settings.training.dataset, settings.training.fps)
-                data = load_frames(frames, frame_size=size, stride=stride)
-                found = unseen_part(found, data, length=length).evaluation
-        except GateError as error:
-            self.problems.append(str(error))
-            return None
-        return tuple(found.starts.tolist())
+def _stated_otherwise(record: RunRecord, verdict: Event) -> list[str]:
+    """Whether the sentence of a run that passed is another than that of its gate's verdict."""
+    finished = record.finished
+    if finished is None or finished.get("status") not in ("passed", "degraded"):
+        return []
+    gate = without_word(str(verdict.get("sentence")))
+    if gate.lower() in str(finished.get("sentence")).lower():
+        return []
+    return [f"the sentence of run_finished is not that of the gate's verdict, which says: {gate}"]

@@ -11,7 +11,8 @@ from typing import Any
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import ConfigError, GateError
 from tinyworlds_gate.run.attempts import attempt_of
-from tinyworlds_gate.run.journal import Event, events_of, last_event, read_journal
+from tinyworlds_gate.run.hash_chain import require_intact
+from tinyworlds_gate.run.journal import Event, events_of, inspect_journal, last_event
 from tinyworlds_gate.run.layout import RunLayout
 
 RESUMABLE_OPTIONS = ("resume_run", "project_root", "node_rank", "rdzv_endpoint", "rdzv_id")
@@ -202,7 +203,7 @@ def find_run(project_root: Path, given: str, base: Path) -> ResumedRun:
     """The run that a person named: its folder (absolute, or relative to ``base`` or the project), or its name.
 
     Raises:
-        GateError: there is no such run in this project, or its journal is damaged.
+        GateError: there is no such run in this project, or its journal is damaged or was changed.
     """
     results = (project_root / "results").resolve()
     candidates = [Path(given), base / given, project_root / given, results / given]
@@ -216,7 +217,9 @@ def find_run(project_root: Path, given: str, base: Path) -> ResumedRun:
             f"--resume-run {given}: the run lies in {folder.parent}, not in {results}; start pytest in the project of "
             "that run, or name it with --project-root."
         )
-    events = read_journal(folder / "journal.jsonl")
+    state = inspect_journal(folder / "journal.jsonl")
+    require_intact(state, folder / "journal.jsonl")
+    events = state.events
     if not events or events[0]["event"] != "run_started":
         raise GateError(f"--resume-run {given}: its journal does not begin with a started run; start a new one.")
     return ResumedRun(folder, events)

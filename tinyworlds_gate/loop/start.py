@@ -17,12 +17,15 @@ from tinyworlds_gate.config.run_copy import copy_checkout_settings, copy_setting
 from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, require_supported_inference, require_supported_stage
 from tinyworlds_gate.context import RunContext, runs_on_cpu
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.launch.devices.nvml import gpu_count, gpu_inventory, keep_gpus_initialized
 from tinyworlds_gate.launch.wandb_run import wandb_configured
 from tinyworlds_gate.loop.checkout import begin_checkout, resolve_checkout
 from tinyworlds_gate.loop.latest import LATEST, latest_checkpoints, with_latest
+from tinyworlds_gate.loop.recheck import require_unedited_verdicts
 from tinyworlds_gate.loop.resume import ResumedRun, settings_after
 from tinyworlds_gate.names import SHORT_NAMES
+from tinyworlds_gate.reports.model import build_record
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Event, Journal, last_event
 from tinyworlds_gate.run.layout import RunLayout
@@ -182,12 +185,17 @@ def resume_run(
     say: Callable[[str], None],
     show_progress: Callable[[str, int, int, int, float], None],
     checkout: Target | None = None,
+    custom: Sequence[ClipMetric] = (),
 ) -> RunContext:
     """Open the journal of a run again and go on in its folder; a second ``run_started`` marks the place.
 
     Raises:
-        GateError: another process writes this run, or a folder cannot be written.
+        GateError: another process writes this run, a folder cannot be written, or a verdict in its journal is not the
+            one that its files give.
     """
+    require_unedited_verdicts(
+        build_record(settings.project_root, resumed.folder, resumed.events), settings, checkout, custom
+    )
     layout = RunLayout(settings.project_root, resumed.folder.name).create()
     journal = Journal(layout.journal, project_root=layout.project_root)
     recorded = last_event(resumed.events, "settings_resolved") or {}
@@ -242,6 +250,7 @@ def _journal_start(
         machine=_machine(),
         commit=source.commit,
         dirty=source.dirty,
+        harness_sha256=source.harness_sha256,
     )
 
 

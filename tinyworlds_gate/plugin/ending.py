@@ -12,6 +12,7 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import NOT_RUN
 from tinyworlds_gate.plugin.interruption import INTERRUPTION
 from tinyworlds_gate.plugin.outcome import RunOutcome
+from tinyworlds_gate.plugin.selection import left_out_by
 from tinyworlds_gate.plugin.session import GateSession
 from tinyworlds_gate.plugin.validation_tests import requirement_ids
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
     """Judge the run, write `requirement` and `run_finished`, and render the reports."""
     if gate.loop is None:
+        gate.note_no_run(session, exitstatus)
         return
     from tinyworlds_gate.plugin.outcome import decide_outcome
     from tinyworlds_gate.reports.render import write_reports
@@ -49,6 +51,7 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
         explicit=gate.explicit,
         not_asked=[id for id in REQUIREMENTS if id not in gate.carried],
         judges_model=context.settings.profile.judges_model,
+        left_out_by=left_out_by(gate.config, context.settings.profile.kind),
     )
     session.exitstatus = gate.outcome.exit_status
     try:

@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING, Any
 from tinyworlds_gate.config.layers import trained_stages
 from tinyworlds_gate.config.requested import NO_TRAINING, inference_requested, scope
 from tinyworlds_gate.config.requested import left_out as excluded_requirements
-from tinyworlds_gate.findings.base import BY_CHOICE, DESELECTED, NOT_SELECTED, UNREACHED, UNSTATED, Finding, by_choice
+from tinyworlds_gate.findings.base import (
+    BY_CHOICE,
+    DESELECTED,
+    ELSEWHERE,
+    NOT_SELECTED,
+    UNREACHED,
+    UNSTATED,
+    Finding,
+    by_choice,
+)
+from tinyworlds_gate.gate.verdict_words import LOOP_ONLY, NOT_JUDGED, limit_of, without_word
 from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN, PASS
+from tinyworlds_gate.reference.rollout.mode import ONE_STEP, STRICT, TEACHER_FORCED, mode
 from tinyworlds_gate.reports.causes import causes_text
-from tinyworlds_gate.reports.model import LOOP_ONLY
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -23,8 +33,6 @@ INTERRUPTED = 2
 
 OPTIONAL = ("M4",)
 """Asked for by nobody: the 4-hour watch is optional in the specification."""
-
-NOT_JUDGED = " The quality is shown and not judged: no statement about the model is made."
 
 NOT_RUN_WITHOUT_MEANS = ("L3", "H6", "L4")
 """What may be missing in a profile without `require_not_run_free`: without two GPUs L3 and H6, in a folder with nothing
@@ -54,6 +62,7 @@ def decide_outcome(
     explicit: Mapping[str, Any],
     not_asked: Collection[str] = (),
     judges_model: bool = True,
+    left_out_by: tuple[str, bool] = ("", True),
 ) -> RunOutcome:
     """Complete the findings with what no test stated, and judge the whole.
 
@@ -67,18 +76,23 @@ def decide_outcome(
         explicit: the options that a person gave.
         not_asked: requirements whose tests were not collected (a file, a node id or `--lf` was given).
         judges_model: the profile's: false makes a pass one of the loop only.
+        left_out_by: what left tests out, and whether a person chose it on the command line; otherwise what was left out
+            was not run, and the run cannot pass.
     """
     findings: list[tuple[str | None, Finding]] = [(test, one) for test, several in by_test.items() for one in several]
     known = {one.id for _, one in findings}
-    left_out = dict.fromkeys(not_asked, NOT_SELECTED)
-    left_out |= dict.fromkeys(deselected, DESELECTED)
+    words, chosen = left_out_by
+    left_out = dict.fromkeys(not_asked, NOT_SELECTED if chosen else f"{ELSEWHERE}: {words}")
+    left_out |= dict.fromkeys(deselected, DESELECTED if chosen else f"{ELSEWHERE}: {words}")
     left_out |= dict.fromkeys(unreached, UNREACHED)
     test_of = {**deselected, **unreached}
     findings += [(test_of.get(one.id), one) for one in _unstated(known, left_out, page_expected)]
     excluded = excluded_requirements(explicit)
     findings = [(test, by_choice(one, excluded)) for test, one in findings]
     gate_left_out = "G5" in deselected or "G5" in not_asked
-    status, sentence = _status(loop, findings, exitstatus, gate_left_out, explicit, judges_model)
+    status, sentence = _status(
+        loop, findings, exitstatus, left_out_by if gate_left_out else None, explicit, judges_model
+    )
     gaps = not_run_gaps([one for _, one in findings], not_run_free=not_run_free)
     code = exitstatus
     if code == 0 and (status in ("failed", "invalid") or gaps):
@@ -120,7 +134,7 @@ def _status(
     loop: ClosedLoop,
     findings: Sequence[tuple[str | None, Finding]],
     exitstatus: int,
-    gate_left_out: bool,
+    gate_left_out: tuple[str, bool] | None,
     explicit: Mapping[str, Any],
     judges_model: bool,
 ) -> tuple[str, str]:
@@ -134,10 +148,14 @@ def _status(
         first = failed_stages[0]
         status = "invalid" if first.verdict == INVALID else "failed"
         return status, f"{first.verdict}: {first.stage}: {first.reason}"
-    if not loop.attempts and gate_left_out:
-        return (
-            "partial",
-            "NOT-RUN: the test of the inference gate was left out, so nothing is claimed about the model.",
+    if not loop.attempts and gate_left_out is not None:
+        words, chosen = gate_left_out
+        what = f"the test of the inference gate was left out{f' ({words})' if words else ''}"
+        if chosen:
+            return "partial", f"NOT-RUN: {what}, so there is no verdict: nothing is claimed about the model."
+        return "invalid", (
+            f"INVALID: {what}, and not by the command line, so there is no verdict: nothing is claimed about the "
+            "model. Select tests on the command line of pytest, or run all of them."
         )
     if not loop.attempts and inference_requested(explicit):
         return "invalid", "INVALID: the inference gate was not run, so nothing is claimed about the model."
@@ -153,7 +171,7 @@ def _status(
             return ("invalid" if last.verdict == INVALID else "failed"), last.sentence + _tried(loop)
         if loop.final_problem is not None:
             return "invalid", f"INVALID: {loop.final_problem}."
-        what, sentence = "the gate", last.sentence.removeprefix(f"{PASS}: ") + _tried(loop)
+        what, sentence = "the gate", without_word(last.sentence) + _tried(loop)
     else:
         what, sentence = "the stage", _stages_sentence([one for _, one in findings])
     broken = [one for _, one in findings if one.is_broken]
@@ -164,34 +182,42 @@ def _status(
         return (
             "invalid" if word == INVALID else "failed"
         ), f"{word}: {what} passed, but not everything around it: {why}"
-    limits = [] if judges_model else [LOOP_ONLY]
+    limit = (limit_of(loop.attempts[-1].verdict.sentence) if loop.attempts else None) if judges_model else LOOP_ONLY
+    limits = [limit] if limit else []
     limits += [NO_TRAINING if nothing_trained else scope(explicit)] if nothing_trained or scope(explicit) else []
-    sentence += "" if judges_model else NOT_JUDGED
+    sentence += "" if judges_model or NOT_JUDGED in sentence else f" {NOT_JUDGED}"
     if any(one.reason.startswith((DESELECTED, NOT_SELECTED)) for _, one in findings):
         limits.append("selected tests")
-    forced = bool(loop.attempts) and getattr(loop.attempts[-1].measures, "teacher_forced", False)
+    not_strict = _not_strict(loop)
     degraded = [one for _, one in findings if one.verdict == DEGRADED]
     if loop.degraded or degraded:
         fell = " A stage fell to one clip per GPU (batch_size_per_gpu=1) on the way; the retrospective has the cause."
         own_sizes = " The stages have different backbones (C2)." if any(one.id == "C2" for one in degraded) else ""
         other = fell if loop.degraded or any(one.id != "C2" for one in degraded) else ""
-        return "degraded", headline(DEGRADED, limits, sentence, teacher_forced=forced) + own_sizes + other
-    return "passed", headline(PASS, limits, sentence, teacher_forced=forced)
+        return "degraded", headline(DEGRADED, limits, sentence, not_strict=not_strict) + own_sizes + other
+    return "passed", headline(PASS, limits, sentence, not_strict=not_strict)
 
 
-def headline(verdict: str, limits: Sequence[str], sentence: str, *, teacher_forced: bool = False) -> str:
+def _not_strict(loop: ClosedLoop) -> str:
+    """`teacher-forced` or `one-step`; empty for a strict rollout, and without one."""
+    measures = loop.attempts[-1].measures if loop.attempts else None
+    kind = STRICT if measures is None else mode(vars(measures))
+    return kind if kind in (TEACHER_FORCED, ONE_STEP) else ""
+
+
+def headline(verdict: str, limits: Sequence[str], sentence: str, *, not_strict: str = "") -> str:
     """Return the sentence of a run that passed: the verdict, what was requested and shown, and the error.
 
     Args:
         verdict: PASS or DEGRADED.
         limits: what the run was limited to; empty for the whole loop.
         sentence: what was measured, without the verdict.
-        teacher_forced: whether the rollout started each step from true frames.
+        not_strict: `teacher-forced` (each step started from true frames) or `one-step` (no frame was fed back).
     """
-    limits = [one for one in limits if not (teacher_forced and one == NO_TRAINING)]
+    limits = [one for one in limits if not (not_strict == TEACHER_FORCED and one == NO_TRAINING)]
     start = f"{verdict} ({', '.join(limits)})" if limits else verdict
-    if teacher_forced:
-        return f"{start}, teacher-forced: not a strict pass. {sentence[:1].upper()}{sentence[1:]}"
+    if not_strict:
+        return f"{start}, {not_strict}: not a strict pass. {sentence[:1].upper()}{sentence[1:]}"
     return f"{start}: {sentence}"
 
 

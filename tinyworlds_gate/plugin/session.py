@@ -16,6 +16,7 @@ from tinyworlds_gate.names import PASS
 from tinyworlds_gate.plugin import html_page, options
 from tinyworlds_gate.plugin.console import Voice
 from tinyworlds_gate.plugin.defaults import TIMEOUT_S, has_no_timeout
+from tinyworlds_gate.plugin.selection import left_out_by, only_shows
 from tinyworlds_gate.plugin.validation_tests import (
     case_properties_allowed,
     is_validation,
@@ -58,6 +59,7 @@ class GateSession:
         self.missing: list[Missing] = []
         self.record_problem: str | None = None
         self.summary_problem: str | None = None
+        self.no_run_problem: str | None = None
         self.written: dict[str, Path] = {}
         self.findings: dict[str, list[Finding]] = {}
         self.reports: dict[str, pytest.TestReport] = {}
@@ -282,6 +284,21 @@ class GateSession:
         if self.loop is not None:
             self.loop.retrain_dynamics()
 
+    def note_no_run(self, session: pytest.Session, exitstatus: int) -> None:
+        """Fail a session that collected tests of the closed loop and ran none, unless the command line chose that."""
+        if exitstatus != pytest.ExitCode.OK or not self.carried or only_shows(self.config):
+            return
+        ran = any(requirement_ids(item) for item in self.selected)
+        words, chosen = left_out_by(self.config, self.settings()[0].profile.kind)
+        if ran:
+            why = "no test of the closed loop started a run (empty test bodies, or fixtures of another conftest.py?)"
+        elif chosen:
+            return
+        else:
+            why = f"all tests of the closed loop were left out ({words}), and not by the command line"
+        self.no_run_problem = f"INVALID: {why}, so there is no verdict: nothing is claimed about the model."
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
     def note_unwritten(self, session: pytest.Session, error: Exception) -> None:
         """A part of the record that could not be written: the terminal says so, and such a session does not pass."""
         self.record_problem = self.record_problem or str(error)
@@ -321,7 +338,14 @@ def start_context(session: GateSession, settings: Settings, gpus: int) -> RunCon
     say, show = session.voice.say, session.voice.progress
     if session.resumed is not None:
         return resume_run(
-            settings, gpus, session.resumed, command=command, say=say, show_progress=show, checkout=session.checkout
+            settings,
+            gpus,
+            session.resumed,
+            command=command,
+            say=say,
+            show_progress=show,
+            checkout=session.checkout,
+            custom=session.custom,
         )
     return start_run(
         settings,

@@ -13,15 +13,18 @@ import pytest
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.findings.base import Finding
+from tinyworlds_gate.gate.verdict_words import limit_of, verdict_word
 from tinyworlds_gate.names import PASS
-from tinyworlds_gate.reports.model import LOOP_ONLY, rank
+from tinyworlds_gate.reports.model import rank
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.installation import loop_command
 from tinyworlds_gate.run.journal import events_of
 
 if TYPE_CHECKING:
+    from tinyworlds_gate.gate.attempt_record import InferenceAttempt
     from tinyworlds_gate.plugin.session import GateSession
 
+NOT_STRICT = "not a strict pass"
 COLOURS = {
     "passed": "green",
     "degraded": "yellow",
@@ -33,14 +36,18 @@ COLOURS = {
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> None:
-    """Write the section when a run was started."""
+    """Write the section when a run was started, or was to be."""
+    if session.no_run_problem is not None:
+        reporter.write_sep("=", "tinyworlds_gate", red=True)
+        reporter.write_line(session.no_run_problem, red=True)
     if session.loop is None or session.outcome is None:
         return
     from tinyworlds_gate.plugin.custom_metrics import custom_texts
     from tinyworlds_gate.reports.verdict_picture.draw import verdict_picture
 
     layout, outcome = session.loop.context.layout, session.outcome
-    colour = "yellow" if outcome.sentence.startswith(f"{PASS} ({LOOP_ONLY}") else COLOURS[outcome.status]
+    is_limited = limit_of(outcome.sentence) is not None or NOT_STRICT in outcome.sentence
+    colour = "yellow" if outcome.status == "passed" and is_limited else COLOURS[outcome.status]
     reporter.write_sep("=", "tinyworlds_gate", **{colour: True})
     reporter.write_line(outcome.sentence, **{colour: True})
     for attempt in session.loop.attempts:
@@ -55,7 +62,7 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
         if measures and measures.skill_strongest is not None:
             against = f"{measures.strongest_baseline} {measures.strongest_baseline_mse:.4f}"
             numbers += f", skill against the {against}: {measures.skill_strongest:.2f}"
-        reporter.write_line(f"{attempt.name}: {attempt.verdict.verdict}, {numbers}")
+        reporter.write_line(f"{attempt.name}: {_word(attempt)}, {numbers}")
     for line in custom_texts(session.loop).values():
         reporter.write_line(f"last attempt: {line}")
     for event in events_of(session.loop.context.journal.events(), "gate_verdict"):
@@ -97,6 +104,13 @@ def _place(session: GateSession) -> str:
     return "".join(f" --{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given if value)
 
 
+def _word(attempt: InferenceAttempt) -> str:
+    """The verdict of an attempt, with what a pass is limited to."""
+    measures = None if attempt.measures is None else vars(attempt.measures)
+    fields = {"measures": measures, "thresholds": attempt.verdict.thresholds.as_record()}
+    return verdict_word({"verdict": attempt.verdict.verdict, **fields})
+
+
 def _requirement_counts(findings: Sequence[Finding]) -> str:
     """`3 NOT-RUN, 53 PASS`, as the reports count them: an ID once, with the worst verdict of its tests."""
     worst: dict[str, str] = {}
@@ -130,7 +144,9 @@ def _text(session: GateSession) -> str:
     from tinyworlds_gate.reports.summary import job_summary, no_run_summary
 
     if session.loop is None:
-        return no_run_summary(session.start_problem or "The session ended before it; its log says why.")
+        return no_run_summary(
+            session.start_problem or session.no_run_problem or "The session ended before it; its log says why."
+        )
     from tinyworlds_gate.reports.model import load_record
 
     layout = session.loop.context.layout

@@ -72,13 +72,15 @@ def add_rows(record: Record, key: str, rows: Mapping[str, Record], order: Iterab
     record[key] = {id: merged[id] for id in order if id in merged}
 
 
-def add_trainings(record: Record, trainings: Iterable[Training], where: Mapping[str, str]) -> None:
-    """Add or replace trainings by seed."""
-    known = record.setdefault("trainings", {})
+def add_trainings(
+    record: Record, trainings: Iterable[Training], where: Mapping[str, str], key: str = "trainings"
+) -> None:
+    """Add or replace trainings, or variants of a healthy model, by seed."""
+    known = record.setdefault(key, {})
     for one in trainings:
         measured = {"seed": one.seed, "verdict": one.verdict, **one.measures, "seconds": one.seconds}
         known[str(one.seed)] = measured | dict(where)
-    record["trainings"] = dict(sorted(known.items(), key=lambda item: int(item[0])))
+    record[key] = dict(sorted(known.items(), key=lambda item: int(item[0])))
 
 
 def smoke_training(run: Path) -> tuple[str, Record]:
@@ -93,9 +95,11 @@ def smoke_training(run: Path) -> tuple[str, Record]:
         raise GateError(f"{run} has no run with a verdict; name a finished run, results/<run>")
     measures, machine = verdict["measures"], started["machine"]
     names = ("mse", "mse_low", "mse_high", "skill", "skill_low", "copy_last_mse", "mean_frame_mse")
+    newer = ("skill_strongest", "skill_strongest_low")
     row = {
         "verdict": verdict["verdict"],
         **{name: measures[name] for name in names},
+        **{name: measures.get(name) for name in newer},
         "attempts": verdict["attempt"],
         "date": datetime.fromtimestamp(started["time"], UTC).strftime("%Y-%m-%d"),
         "machine": f"{machine['cpus']} CPU cores, {machine['memory_gib']:.0f} GiB",

@@ -34,6 +34,9 @@ if __name__ == "__main__":
 """
 
 
+BROKEN_PROBE = BROKEN_SCRIPT.replace("import run\n", "import run_probe as run\n")
+
+
 def make_scene(root: Path) -> Path:
     """Create the project; ``root`` must not exist yet."""
     root.mkdir(parents=True)
@@ -55,8 +58,12 @@ class Trial:
     context: RunContext
 
 
-def try_gate(root: Path, in_child: str | None = None, say: Callable[[str], None] = lambda _: None) -> Trial:
+def try_gate(
+    root: Path, in_child: str | None = None, say: Callable[[str], None] = lambda _: None, *, everywhere: bool = False
+) -> Trial:
     """Run the gate's inference attempt in a scene and return its evidence and verdict.
+
+    ``in_child`` names what is broken in the inference process, and with ``everywhere`` in its probe too.
 
     Raises:
         GateError: the scene's checkpoints or settings cannot be used at all.
@@ -75,7 +82,11 @@ def try_gate(root: Path, in_child: str | None = None, say: Callable[[str], None]
         script = root / "run_inference.py"
         script.write_text(BROKEN_SCRIPT.format(name=in_child), encoding="utf-8")
         context.target = replace(context.target, inference_script=script)
-    prepare_data(context)
+        if everywhere:
+            script = root / "run_probe.py"
+            script.write_text(BROKEN_PROBE.format(name=in_child), encoding="utf-8")
+            context.target = replace(context.target, probe_script=script)
+    prepare_data(context, checkpoints(root))
     try:
         return Trial(root, run_attempt(inference_job(context), 1, checkpoints(root)), context)
     finally:

@@ -1,4 +1,7 @@
-"""False fails: models trained from other initial weights, each of which must pass the gate."""
+"""Lamp-world models trained from other initial weights, with the gate's verdict on each.
+
+Not all of them are healthy: the latent-action model often merges two of the five lights (docs/gate-power.md).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class Training:
     seconds: float
 
 
-MEASURES = ("mse", "mse_low", "mse_high", "skill", "skill_low", "delta_psnr_db", "action_codes_used")
+MEASURES = (
+    *("mse", "mse_low", "mse_high", "skill", "skill_low", "skill_strongest", "skill_strongest_low"),
+    *("delta_psnr_db", "action_codes_used"),
+)
 """What the record keeps of the gate's measures."""
 
 

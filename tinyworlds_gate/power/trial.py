@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
+from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.gate.verdict import judge_inference
+from tinyworlds_gate.gate.conditions import Condition
+from tinyworlds_gate.gate.measures.summary import GateMeasures
+from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference, judge_measures
 from tinyworlds_gate.loop.recheck import verdict_now
-from tinyworlds_gate.names import PASS
+from tinyworlds_gate.names import FAIL, INVALID
 from tinyworlds_gate.power.defect import Defect
+from tinyworlds_gate.power.object_world import write_frames
 from tinyworlds_gate.power.scene import healthy, make_scene, scene_with, try_gate
 from tinyworlds_gate.run.installation import shipped_folder
 
 SESSION_S = 300
+BROKEN = (FAIL, INVALID)
+FLOATS = {one.name for one in fields(GateMeasures) if one.type == "float"}
+"""Measures that are always a number; NaN is null in JSON."""
 
 
 @dataclass(frozen=True)
@@ -33,23 +43,22 @@ class Outcome:
     reason: str
     """The reason of the named condition."""
     without: str
-    without_sentence: str
+    without_reasons: str
+    """The reasons that are left, or the sentence of a pass."""
     seconds: float
 
 
 def caught(defect: Defect, outcome: Outcome) -> bool:
     """Return whether the defect is caught: expected verdict, named check among the failed ones, expected reason."""
     matches = re.search(defect.expected_reason, outcome.reason) is not None
-    return matches and defect.check in outcome.reasons and _holds(defect, outcome.verdict, outcome.sentence)
+    named = defect.check in outcome.sentence or re.search(defect.expected_reason, outcome.sentence) is not None
+    return matches and named and defect.check in outcome.reasons and outcome.verdict == defect.verdict
 
 
 def caught_without(defect: Defect, outcome: Outcome) -> bool:
     """Return whether the defect is caught without its check; then the check is not what catches it."""
-    return _holds(defect, outcome.without, outcome.without_sentence)
-
-
-def _holds(defect: Defect, verdict: str, sentence: str) -> bool:
-    return verdict == defect.verdict and re.search(defect.expected_reason, sentence) is not None
+    same = re.search(defect.expected_reason, outcome.without_reasons) is not None
+    return outcome.without == defect.verdict and same
 
 
 def try_defect(defect: Defect, folder: Path, finished: Path | None = None) -> Outcome:
@@ -69,26 +78,58 @@ def try_defect(defect: Defect, folder: Path, finished: Path | None = None) -> Ou
         defect.afterwards(folder)
         run = finished_run(folder)
         now, left = verdict_now(run), verdict_now(run, without={defect.check})
-        others = {"binding", "files"} - {defect.check}
+        others = {"chain", "binding", "evidence", "files"} - {defect.check}
         reasons = () if verdict_now(run, without=others).holds else (defect.check,)
         sentence, sentence_without = "; ".join(now.changes), "; ".join(left.changes)
         reason = "; ".join(verdict_now(run, without=others).changes)
         seconds = time.monotonic() - began
         return Outcome(defect.id, now.now, sentence, reasons, reason, left.now, sentence_without, seconds)
-    trial = try_gate(scene_with(defect, folder), defect.in_child)
+    if defect.fault is not None:
+        verdict, measures = judge_frames(write_frames(folder / "frames.h5", defect.fault))
+        return _outcome(defect, verdict, judge_measures(measures, verdict.thresholds, without={defect.check}), began)
+    trial = try_gate(scene_with(defect, folder), defect.in_child, everywhere=defect.everywhere)
     verdict, evidence = trial.attempt.verdict, trial.attempt.evidence
     assert evidence is not None
     left_out = judge_inference(evidence, verdict.thresholds, without={defect.check})
+    return _outcome(defect, verdict, left_out, began)
+
+
+def _outcome(defect: Defect, verdict: GateVerdict, left_out: GateVerdict, began: float) -> Outcome:
+    broken = [one for one in verdict.conditions if one.verdict in BROKEN]
     return Outcome(
         defect.id,
         verdict.verdict,
         verdict.sentence,
-        tuple(one.id for one in verdict.conditions if one.verdict != PASS),
+        tuple(one.id for one in broken),
         "; ".join(one.reason for one in verdict.conditions if one.id == defect.check),
         left_out.verdict,
-        left_out.sentence,
+        "; ".join(one.reason for one in left_out.conditions if one.verdict in BROKEN) or left_out.sentence,
         time.monotonic() - began,
     )
+
+
+def judge_frames(frames: Path) -> tuple[GateVerdict, GateMeasures]:
+    """Return the verdict of `tinyworlds-gate score --frames`, and its measures.
+
+    Raises:
+        GateError: the command fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "tinyworlds_gate", "score", "--frames", str(frames), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=SESSION_S,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise GateError(f"score --frames {frames} ended with {done.returncode}: {done.stderr[-2000:]}")
+    found = json.loads(done.stdout)
+    summary: dict[str, Any] = found["summary"]
+    summary |= {key: math.nan for key in FLOATS if summary[key] is None}
+    measures = GateMeasures(**summary)
+    thresholds = GateThresholds.from_record(found["verdict"]["thresholds"])
+    conditions = [Condition(**one) for one in found["verdict"]["conditions"]]
+    return GateVerdict(found["verdict"]["verdict"], found["verdict"]["sentence"], conditions, thresholds), measures
 
 
 def finished_scene(root: Path) -> Path:

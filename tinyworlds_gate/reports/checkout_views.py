@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinyworlds_gate.gate.verdict_words import tone, verdict_word
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.run.journal import events_of, last_event
 
@@ -62,7 +63,10 @@ def gate_rows(record: RunRecord) -> list[dict[str, Any]]:
         judged = attempt.verdict or {}
         for gate, result in (judged.get("gates") or {}).items():
             error = result.get("mse") if gate == "target" else attempt.measures.get("mse")
-            row = {"attempt": attempt.name, "gate": GATE_LABELS.get(gate, gate), "verdict": result.get("verdict")}
+            own = {**judged, "verdict": result.get("verdict")}
+            named = (own["verdict"],) * 2 if gate == "target" else (verdict_word(own), tone(own))
+            row = {"attempt": attempt.name, "gate": GATE_LABELS.get(gate, gate), "verdict": own["verdict"]}
+            row |= dict(zip(("word", "tone"), named, strict=True))
             rows.append({**row, "mse": error, "sentence": result.get("sentence")})
     return rows
 

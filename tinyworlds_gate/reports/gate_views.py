@@ -8,6 +8,7 @@ from typing import Any
 from tinyworlds_gate.config.thresholds import recorded_thresholds
 from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
 from tinyworlds_gate.gate.object_rule import kind_name
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.reports.markdown import MISSING, number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.views import Fact, Row
@@ -44,7 +45,9 @@ BINDING_LABELS = (
     ("config_sha256", "SHA-256 of the settings that the gate depends on"),
     ("commit", "commit of the project"),
     ("dirty", "tracked files differ from the commit"),
+    ("harness_sha256", "SHA-256 of the harness's files"),
 )
+NOT_ALWAYS = ("evaluation_sha256", "harness_sha256")
 
 
 def required(record: RunRecord) -> str | None:
@@ -88,8 +91,10 @@ def binding_rows(record: RunRecord) -> list[tuple[str, Any]]:
     if not bound:
         return []
     rows = [(f"SHA-256 of the {stage} weights", digest) for stage, digest in bound.get("checkpoints", {}).items()]
-    labels = [one for one in BINDING_LABELS if one[0] != "evaluation_sha256" or bound.get(one[0]) is not None]
+    labels = [one for one in BINDING_LABELS if one[0] not in NOT_ALWAYS or bound.get(one[0]) is not None]
     rows += [(what, bound.get(key)) for key, what in labels]
+    for group in ("checkpoint_files", "evidence"):
+        rows += [(f"SHA-256 of {path}", digest) for path, digest in (bound.get(group) or {}).items()]
     versions = ", ".join(f"{name} {version}" for name, version in bound.get("versions", {}).items())
     return [*rows, ("versions", versions or None)]
 
@@ -113,7 +118,7 @@ FACTS = (
     ("Clips", "clips", "held out: no stage trained on them"),
     ("Episodes", "episodes", "the clips come from these"),
     ("Context frames", "context", "true frames, not counted in the MSE"),
-    ("Generated frames", "generation_steps", "for each clip"),
+    ("Generated frames", "generation_steps", "for each clip; {mode}"),
     ("Seed", "seed", "same seed, same clips"),
     ("Digest of the clips", "clip_digest", "identifies the exact clips"),
     ("Time (s)", "seconds", "of the evaluation"),
@@ -157,11 +162,12 @@ def gate_facts(record: RunRecord) -> list[Fact]:
     shown = {
         "limit": number(record.max_mse),
         "source": "true frames" if m.get("teacher_forced") else "its own output",
+        "mode": mode_text(m) or "how they were generated is not known",
         "vocabulary": number(m.get("token_vocabulary")),
     }
     rows = [*FACTS, *(row for row in NEWER_FACTS if m.get(row[1]) is not None)]
     facts = [(label, m.get(key), note.format_map(shown)) for label, key, note in rows]
-    return facts + _object_facts(m.get("objects")) + _memory_facts(m)
+    return facts + _object_facts(m.get("objects")) + _past_facts(m.get("past")) + _memory_facts(m)
 
 
 def _object_facts(objects: Row | None) -> list[Fact]:
@@ -187,6 +193,19 @@ def _object_facts(objects: Row | None) -> list[Fact]:
     for kind in objects["labels"] or []:
         rows.append((f"Objects: recall of {kind['kind']}", kind["recall"], f"{kind['sightings']} labelled sightings"))
     return rows
+
+
+def _past_facts(past: Row | None) -> list[Fact]:
+    """Rows on the past (G7); none for a record of an older version."""
+    if past is None:
+        return []
+    if past["no_occasion"]:
+        return [("Context of another clip", "NOT-RUN", past["no_occasion"])]
+    return [
+        ("Context of another clip: MSE", past["foreign_mse"], f"own context: {number(past['own_mse'])}"),
+        ("Context of another clip: factor", past["ratio"], "G7; geometric mean over clips; 1: the past is ignored"),
+        ("Context of another clip: factor, lower end", past["ratio_low"], "95 %, over episodes"),
+    ]
 
 
 def _memory_facts(m: Row) -> list[Fact]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.reports import views
 from tinyworlds_gate.reports.artifact_names import report_paths
 from tinyworlds_gate.reports.markdown import number
@@ -54,8 +55,8 @@ def _measured(record: RunRecord) -> Line:
         )
     elif last.is_final:
         which += ", a second draw that no retry has seen"
-    mode = "teacher-forced, not strict" if record.teacher_forced else "strict"
-    return Line("Measured on", f"{which}; {frames} generated frames each, {mode} ({last.name})")
+    how = ", ".join(part for part in (f"{which}; {frames} generated frames each", mode_text(m)) if part)
+    return Line("Measured on", f"{how} ({last.name})")
 
 
 def _checkpoints(record: RunRecord) -> Line:

@@ -15,7 +15,7 @@ from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.reports.page_check import is_whole_png, page_problem
 
 Missing = tuple[str, Path, str]
-VERDICT_LINE = re.compile(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})\*\* — (\S.*)$", re.MULTILINE)
+VERDICT_LINE = re.compile(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})(?: \([^)]*\))?\*\* — (\S.*)$", re.MULTILINE)
 EVIDENCE = ("A2", "A3")
 """Reports that are evidence themselves: with a verdict other than PASS they count as missing, unless there was nothing
 to audit (A2) or to analyse (A3)."""

@@ -11,17 +11,23 @@ from typing import Any
 
 from tinyworlds_gate.config.requested import inference_requested
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.gate.verdict_words import limit_of, pass_limit
 from tinyworlds_gate.names import EVALUATION, FINALS, VERDICTS
+from tinyworlds_gate.reference.rollout.mode import ONE_STEP, TEACHER_FORCED, mode
 from tinyworlds_gate.reports.requirements import ADDED, REQUIREMENTS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of, final_problems
-from tinyworlds_gate.run.journal import Event, last_event, read_journal
+from tinyworlds_gate.run.hash_chain import JournalState
+from tinyworlds_gate.run.journal import Event, inspect_journal, last_event
 
-HEADLINE = re.compile(r"(?P<verdict>[A-Z-]+)(?: \((?P<scope>[^)]*)\))?(?:, (?P<forced>teacher-forced))?: ")
+HEADLINE = re.compile(r"(?P<verdict>[A-Z-]+)(?: \((?P<scope>[^)]*)\))?(?:, (?P<forced>teacher-forced|one-step))?: ")
 """How the sentence of a run begins: its verdict, and what a run that passed was limited to."""
 
-LOOP_ONLY = "loop only"
-"""The limit of a pass under a profile that does not judge the model."""
-
+NOT_STRICT = {
+    TEACHER_FORCED: "This is a teacher-forced result, not a strict one: every step started from true frames, so errors "
+    "could not add up.",
+    ONE_STEP: "This is a one-step result, not a strict one: no generated frame was fed back, so errors could not add "
+    "up.",
+}
 SCHEMA = 1
 VERDICT_OF_STATUS = {
     "passed": "PASS",
@@ -118,6 +124,12 @@ class RunRecord:
     finished: Event | None = None
     judged: dict[str, Event] = field(default_factory=dict)
     """Requirement → verdict, reason and evidence as judged now; the recorded rows of the others stay."""
+    journal: JournalState | None = None
+    """The journal as it was read, with its hash chain; None for a record of events alone."""
+    disputed: str | None = None
+    """What the run's files say against its recorded verdict, as a sentence; None: nothing, or they were not judged."""
+    unconfirmed: str | None = None
+    """What of the verdict could not be judged again, as a sentence; None: nothing, or nobody tried."""
 
     @property
     def run(self) -> str:
@@ -149,6 +161,11 @@ class RunRecord:
         return bool(self.measures.get("teacher_forced"))
 
     @property
+    def not_strict(self) -> str | None:
+        """Why the result of the last attempt is not a strict one; None for a strict rollout, and without any."""
+        return NOT_STRICT.get(mode(self.measures)) if self.measures.get("generation_steps") else None
+
+    @property
     def retunes(self) -> list[Chunk]:
         return [chunk for chunk in self.chunks if chunk.retune is not None]
 
@@ -170,13 +187,23 @@ class RunRecord:
         return "interrupted" if self.interrupted is not None else "unfinished"
 
     @property
-    def loop_only(self) -> bool:
-        """Whether the run passed under a profile that does not judge the model: `PASS (loop only)`, in amber."""
-        found = HEADLINE.match(str((self.finished or {}).get("sentence")))
-        return found is not None and LOOP_ONLY in (found["scope"] or "").split(", ")
+    def limit(self) -> str | None:
+        """What the pass of the gate is limited to, shown in amber: `loop only`, or `before G8`; None without a limit.
+
+        It follows from the measures and thresholds of the verdict; a profile that judges no model states it in the
+        run's sentence.
+        """
+        stated, last = limit_of(str((self.finished or {}).get("sentence"))), self.last_attempt
+        if last is None or last.verdict is None or last.verdict.get("verdict") != "PASS":
+            return stated
+        return stated or pass_limit(last.measures, last.verdict.get("thresholds"))
 
     def verdict(self) -> tuple[str, str]:
-        """Return the run's verdict and its sentence; a journal that contradicts itself is INVALID."""
+        """Return the run's verdict and its sentence; a journal that was changed or contradicts itself is INVALID."""
+        if self.journal is not None and self.journal.problem is not None:
+            return "INVALID", self.journal.problem
+        if self.disputed is not None:
+            return "INVALID", self.disputed
         if self.finished is None:
             return "INVALID", self._where_it_stopped()
         verdict = VERDICT_OF_STATUS.get(self.status, "INVALID")
@@ -203,7 +230,12 @@ class RunRecord:
             worst = min((str(row["verdict"]) for row in broken), key=rank)
             shown = "; ".join(f"{row['id']}: {row['reason']}" for row in broken)
             return worst, f"The journal claims {self.status}, but {shown}. Its sentence: {sentence}"
-        return verdict, sentence
+        return verdict, sentence if self.unconfirmed is None else f"{sentence} {self.unconfirmed}"
+
+    def word(self) -> str:
+        """Return the run's verdict with what a pass is limited to: `PASS (loop only)`."""
+        verdict, _ = self.verdict()
+        return f"{verdict} ({self.limit})" if verdict == "PASS" and self.limit else verdict
 
     def _where_it_stopped(self) -> str:
         if self.interrupted is not None:
@@ -224,10 +256,14 @@ class RunRecord:
 
         A requirement that the version of a journal did not know yet has no row.
         """
+        broken = self.journal.problem if self.journal is not None else None
         latest: dict[tuple[str, str], Event] = {}
         for event in self.events:
             if event["event"] == "requirement":
-                latest[str(event.get("id")), str(event.get("test"))] = {**event, **self.judged.get(event["id"], {})}
+                row = {**event, **self.judged.get(event["id"], {})}
+                if broken is not None and row.get("verdict") in ("PASS", "DEGRADED"):
+                    row |= {"verdict": "INVALID", "reason": broken}
+                latest[str(event.get("id")), str(event.get("test"))] = row
         recorded = {name for name, _ in latest}
         return [
             _requirement_row(key, [event for (name, _), event in latest.items() if name == key])
@@ -278,12 +314,16 @@ def gate_limit(verdict: Event | None, settings: Event | None) -> float | None:
 
 
 def load_record(project_root: Path, run_folder: Path) -> RunRecord:
-    """Load the record of a run from its journal.
+    """Load the record of a run from its journal; one that was changed afterwards loads, and its verdict is INVALID.
 
     Raises:
-        GateError: no journal, a damaged one, one that does not start with `run_started`, or another schema.
+        GateError: no journal, one that is damaged and has no hash chain, one that does not start with `run_started`, or
+            another schema.
     """
-    return build_record(project_root, run_folder, read_journal(run_folder / "journal.jsonl"))
+    state = inspect_journal(run_folder / "journal.jsonl")
+    record = build_record(project_root, run_folder, state.events)
+    record.journal = state
+    return record
 
 
 def build_record(project_root: Path, run_folder: Path, events: list[Event]) -> RunRecord:
@@ -332,6 +372,8 @@ def _ended(event: Event) -> list[tuple[str, Any]]:
             where = f"chunk {event.get('chunk')}"
         case "inference_finished":
             where = f"inference attempt {event.get('attempt')}"
+        case "probe_finished":
+            where = f"probe of inference attempt {event.get('attempt')}"
         case "target_inference_finished":
             where = f"the checkout's inference, attempt {event.get('attempt')}"
         case _:

@@ -15,11 +15,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from tinyworlds_gate.gate.verdict_words import LOOP_ONLY, OLDER_RULE
 from tinyworlds_gate.reports import checkout_views, gate_views, retrospective, views
 from tinyworlds_gate.reports.artifact_names import evidence_of, report_paths
 from tinyworlds_gate.reports.glance import glance
 from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, number
-from tinyworlds_gate.reports.model import LOOP_ONLY, Attempt, RunRecord
+from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.reports.render import requirement_counts
 from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.run.redact import redact_command
@@ -42,6 +43,10 @@ VERDICT_PHRASES = {
     "DEGRADED": "passed, degraded",
     "INVALID": "has no valid result",
     "NOT-RUN": "did not take place",
+}
+LIMIT_PHRASES = {
+    LOOP_ONLY: "checked the loop, not the model",
+    OLDER_RULE: "passed a rule without G8",
 }
 
 
@@ -102,17 +107,16 @@ def summary_html(record: RunRecord, page_dir: Path | None = None) -> list[str]:
     pictures = Pictures(record.project_root)
     verdict, sentence = record.verdict()
     requirements = record.requirements()
-    loop_only = verdict == "PASS" and record.loop_only
+    limit = record.limit if verdict == "PASS" else None
     context: dict[str, Any] = {
         "record": record,
         "href": href,
         "MISSING": MISSING,
         "verdict": verdict,
-        "plain": "checked the loop, not the model" if loop_only else VERDICT_PHRASES[verdict],
-        "word": f"{verdict} ({LOOP_ONLY})" if loop_only else verdict,
-        "tone": "DEGRADED" if loop_only else verdict,
+        "plain": LIMIT_PHRASES[limit] if limit else VERDICT_PHRASES[verdict],
+        "word": record.word(),
+        "tone": "DEGRADED" if verdict == "PASS" and (limit or record.not_strict) else verdict,
         "sentence": sentence,
-        "NOT_STRICT": retrospective.NOT_STRICT,
         "glance": glance(record),
         "facts": gate_views.gate_facts(record),
         "required": gate_views.required(record),

@@ -38,17 +38,26 @@ ANALYSIS_KEYS = ("asked_source", "source", "notes", "per_stage", "plots")
 """Keys that the templates need; a file without one of them is not accepted as evidence."""
 
 
-def write_reports(project_root: Path, run_folder: Path, judged: Mapping[str, Event] | None = None) -> dict[str, Path]:
+def write_reports(
+    project_root: Path,
+    run_folder: Path,
+    judged: Mapping[str, Event] | None = None,
+    *,
+    disputed: str | None = None,
+    unconfirmed: str | None = None,
+) -> dict[str, Path]:
     """Write A1, A2, A3, A5 and A6 of a run under docs/action/, each with its JSON. Returns ID → markdown file.
 
     Args:
         judged: requirement → row as judged now, in place of the recorded one.
+        disputed: what the run's files say against its recorded verdict, which makes it INVALID.
+        unconfirmed: what of the verdict could not be judged again.
 
     Raises:
         GateError: the journal cannot be read, or docs/action/ cannot be written.
     """
     record = load_record(project_root, run_folder)
-    record.judged = dict(judged or {})
+    record.judged, record.disputed, record.unconfirmed = dict(judged or {}), disputed, unconfirmed
     paths = report_paths(record)
     rendered_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     written = {}
@@ -107,7 +116,6 @@ def _render(
             rendered_at=rendered_at,
             journal=journal,
             MISSING=MISSING,
-            NOT_STRICT=retrospective.NOT_STRICT,
             **more,
         )
     )
@@ -151,7 +159,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         record,
         rendered_at,
         "From training to inference",
-        verdict,
+        record.word(),
         sentence,
         counts=requirement_counts(record),
         evidence_of=evidence_of,
@@ -241,7 +249,7 @@ def _retrospective(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, 
         record,
         rendered_at,
         "Retrospective of the run",
-        verdict,
+        record.word(),
         sentence,
         verdict_pictures=drawn,
         **parts,

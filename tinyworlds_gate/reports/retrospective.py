@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyworlds_gate.config.requested import inference_requested, scope
+from tinyworlds_gate.gate.verdict_words import verdict_word, without_word
 from tinyworlds_gate.reports.causes import causes_first
 from tinyworlds_gate.reports.checkout_views import chunk_notes
 from tinyworlds_gate.reports.markdown import number
@@ -15,12 +16,6 @@ from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_tex
 from tinyworlds_gate.run.attempts import attempt_of
 from tinyworlds_gate.run.installation import loop_command
 from tinyworlds_gate.run.journal import events_of
-
-NOT_STRICT = (
-    "This is a teacher-forced result, not a strict one: every step started from true frames, "
-    "so errors could not add up."
-)
-
 
 MOST_CAUSES = 5
 FOLLOW_FROM_THE_MSE = ("G5", "L7", "L8", "H3")
@@ -65,9 +60,9 @@ def happened(record: RunRecord) -> list[str]:
             for event in events_of(record.events, "inference_retry")
             if attempt_of(event) == (attempt.number, attempt.draw)
         ]
-        verdict = (attempt.verdict or {}).get("verdict", "INVALID")
         sentence = str((attempt.verdict or {}).get("sentence") or "The attempt has no verdict.")
-        lines.append(f"Inference {attempt.name}: {verdict}: {sentence.removeprefix(f'{verdict}: ')}")
+        word = verdict_word(attempt.verdict) if attempt.verdict else "INVALID"
+        lines.append(f"Inference {attempt.name}: {word}: {without_word(sentence)}")
         if (attempt.verdict or {}).get("disagreement"):
             lines.append(str((attempt.verdict or {})["disagreement"]))
         if attempt.is_final:
@@ -77,8 +72,8 @@ def happened(record: RunRecord) -> list[str]:
             for event in events_of(record.events, "verdict_expired")
             if attempt_of(event) == (attempt.number, attempt.draw)
         ]
-    if record.teacher_forced:
-        lines.append(NOT_STRICT)
+    if record.not_strict:
+        lines.append(record.not_strict)
     for stage, cause in record.degraded_stages.items():
         lines.append(f"The run is degraded: {stage} had to fall to a batch of 1 per GPU. The cause: {cause}.")
     if record.finished is None:
@@ -90,7 +85,7 @@ def _two_verdicts(record: RunRecord, final: Attempt) -> str:
     """Return a sentence with the last attempt's verdict, the final one, and which of them counts."""
     first = next(one for one in record.attempts if one.number == final.number)
     shown = [
-        f"{(one.verdict or {}).get('verdict', 'no verdict')}, MSE {mse_text(one.measures.get('mse'))}"
+        f"{verdict_word(one.verdict) if one.verdict else 'no verdict'}, MSE {mse_text(one.measures.get('mse'))}"
         for one in (first, final)
     ]
     if final.on_evaluation_set:
@@ -132,7 +127,7 @@ def changes(record: RunRecord) -> list[Change]:
             f"at learning rate {number(event.get('learning_rate'))}"
         )
         effect = _effect_on_mse(before.measures.get("mse"), attempt.measures.get("mse"))
-        verdict = (attempt.verdict or {}).get("verdict", "none")
+        verdict = verdict_word(attempt.verdict) if attempt.verdict else "none"
         where = f"before inference attempt {attempt.number}"
         rows.append(Change(where, f"T5: {event.get('reason')}", change, f"{effect} The next verdict: {verdict}."))
     return rows
@@ -206,8 +201,13 @@ def next_steps(record: RunRecord) -> list[str]:
         steps.append("For a full PASS, give the degraded stage more free GPU memory and run again.")
     if record.teacher_forced:
         steps.append("Run the gate again without --teacher-forced: only a strict rollout shows how errors accumulate.")
+    elif record.not_strict:
+        steps.append("Run the gate again with more --generation-steps: only fed-back frames show how errors add up.")
     if skill is not None and skill <= 0:
         steps.append("Train longer before using the model: copying the last frame is still as good or better.")
+    elif (low := record.measures.get("skill_strongest_low")) is not None and low <= 0:
+        against = record.measures.get("strongest_baseline")
+        steps.append(f"Train longer before using the model: that it predicts better than the {against} is not shown.")
     if not steps and verdict not in ("PASS", "DEGRADED"):
         steps.append("Fix what the verdict sentence names, then run the same command again.")
     if not steps:
@@ -271,8 +271,8 @@ def risks(record: RunRecord) -> list[str]:
         )
     if m.get("action_codes_used") is not None and m["action_codes_used"] < 2:
         lines.append(f"Only {number(m['action_codes_used'])} action code is in use.")
-    if record.teacher_forced:
-        lines.append(NOT_STRICT)
+    if record.not_strict:
+        lines.append(record.not_strict)
     watched = [chunk.number for chunk in record.chunks if (chunk.gate or {}).get("decision") == "watch"]
     if watched:
         lines.append(f"The stage gate decided only `watch` for chunk {', '.join(map(str, watched))}.")

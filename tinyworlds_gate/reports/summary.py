@@ -13,7 +13,7 @@ from tinyworlds_gate.names import PASS
 from tinyworlds_gate.reports import gate_views, retrospective, views
 from tinyworlds_gate.reports.markdown import environment
 from tinyworlds_gate.reports.missing import Missing
-from tinyworlds_gate.reports.model import LOOP_ONLY, RunRecord
+from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.reports.render import requirement_counts
 from tinyworlds_gate.run.journal import events_of
 
@@ -35,13 +35,13 @@ def job_summary(record: RunRecord, missing: Sequence[Missing] = ()) -> str:
     Args:
         missing: the result of `missing_reports`; listed, because it fails the run.
     """
-    verdict, sentence = record.verdict()
+    _, sentence = record.verdict()
     return (
         environment()
         .get_template("job_summary.md.j2")
         .render(
             record=record,
-            verdict=f"{verdict} ({LOOP_ONLY})" if verdict == "PASS" and record.loop_only else verdict,
+            verdict=record.word(),
             sentence=short(sentence[:1].upper() + sentence[1:]),
             required=gate_views.required(record),
             attempts=[_attempt(attempt) for attempt in record.attempts[-SHOWN_ROWS:]],
@@ -52,7 +52,6 @@ def job_summary(record: RunRecord, missing: Sequence[Missing] = ()) -> str:
             next_steps=[short(line) for line in retrospective.next_steps(record)],
             missing=[(key, record_path(record, path), reason) for key, path, reason in missing],
             files=_files(record),
-            NOT_STRICT=retrospective.NOT_STRICT,
             short=short,
             SHOWN_ROWS=SHOWN_ROWS,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tinyworlds_gate.gate.verdict_words import tone, verdict_word, without_word
 from tinyworlds_gate.reports.markdown import duration, number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
@@ -121,6 +122,8 @@ def attempt_row(attempt: Attempt) -> Row:
         "name": attempt.name.capitalize(),
         "before": before,
         "verdict": judged.get("verdict") or "INVALID",
+        "word": verdict_word(judged) if judged.get("verdict") else "INVALID",
+        "tone": tone(judged) if judged.get("verdict") else "INVALID",
         "sentence": judged.get("sentence") or "The attempt has no verdict: the journal ends before it.",
         "mse": measures.get("mse"),
         "copy_last": measures.get("copy_last_mse"),
@@ -240,9 +243,12 @@ def timeline_sentence(event: Event) -> str | None:
             return f"{get('sentence')}"
         case "inference_finished":
             return f"Inference {attempt_name(*attempt_of(event))} ended with exit code {get('exit_code')}."
+        case "probe_started":
+            what = f"{len(get('clips') or [])} clips are generated again without the true future"
+            return f"Probe of {attempt_name(*attempt_of(event))}: {what}."
         case "gate_verdict":
-            sentence = str(get("sentence")).removeprefix(f"{get('verdict')}: ")
-            return f"Inference gate, {attempt_name(*attempt_of(event))}: {get('verdict')}: {sentence}"
+            sentence = without_word(str(get("sentence")))
+            return f"Inference gate, {attempt_name(*attempt_of(event))}: {verdict_word(event)}: {sentence}"
         case "verdict_picture" if get("problem"):
             return f"The picture of that verdict could not be drawn: {get('problem')}"
         case "verdict_expired":

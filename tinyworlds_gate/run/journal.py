@@ -1,4 +1,4 @@
-"""The append-only record of a run: one JSON object a line, flushed and fsynced (docs/journal.md)."""
+"""The append-only record of a run: one JSON object a line, flushed, fsynced and hash-chained (docs/journal.md)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,33 @@ import numbers
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import DiskError, GateError
 from tinyworlds_gate.run.atomic import sync
+from tinyworlds_gate.run.hash_chain import (
+    CHAIN,
+    FIRST,
+    HEAD,
+    JournalState,
+    chained_line,
+    end_problem,
+    head_bytes,
+    read_head,
+    read_lines,
+)
 
 Event = dict[str, Any]
 
 
 class Journal:
-    """The only writer of a journal; opening an existing one continues its ``seq``.
+    """The only writer of a journal; opening an existing one continues its ``seq`` and its hash chain.
 
     A torn last line (the writer was killed, or the disk filled) is moved to ``<journal>.torn`` before the first
     append. Paths inside ``project_root`` are written relative to it. Raises ``GateError`` when another process
-    writes this journal, or when a line before the last one is damaged.
+    writes this journal, when a line before the last one is damaged, or when its hash chain is broken.
     """
 
     def __init__(self, path: Path, *, project_root: Path | None = None) -> None:
@@ -32,22 +44,24 @@ class Journal:
         self._root = None if project_root is None else Path(project_root).resolve()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._head_fd = -1
         try:
             self._lock()
-            self._size = self._next = 0
+            self._size, self._next, self._chain = 0, 0, FIRST
             self._catch_up()
+            self._open_head()
         except BaseException:
-            os.close(self._fd)
+            self.close()
             raise
         sync(self.path.parent)
 
     def append(self, event: str, **fields: object) -> Event:
-        """Write one event and return it as written; it is on the disk when this returns.
+        """Write one event and return it as it will be read back; it is on the disk when this returns.
 
         NaN and infinities become null, paths and dataclasses plain data. Raises ``DiskError`` when the disk refuses
         (the half-written line is removed again) and ``TypeError`` for a value that JSON does not know.
         """
-        reserved = {"seq", "time", "event"} & fields.keys()
+        reserved = {"seq", "time", "event", CHAIN} & fields.keys()
         if reserved:
             raise ValueError(f"{sorted(reserved)} are written by the journal itself")
         if os.fstat(self._fd).st_size != self._size:
@@ -55,7 +69,7 @@ class Journal:
         record: Event = {"seq": self._next, "time": time.time(), "event": event}
         for name, value in fields.items():
             record[name] = self._plain(value, name)
-        line = json.dumps(record, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        line, chain = chained_line(json.dumps(record, allow_nan=False, ensure_ascii=False).encode(), self._chain)
         try:
             _write_all(self._fd, line)
             os.fsync(self._fd)
@@ -65,8 +79,11 @@ class Journal:
                 f"Cannot write the journal {self.path}: {error.strerror}. Free the disk; the run can be resumed "
                 f"from its {self._next} events."
             ) from error
+        # The size last: an interruption before it makes the next append read the file again.
+        self._next, self._chain = self._next + 1, chain
         self._size += len(line)
-        self._next += 1
+        with suppress(OSError):  # the head may lag behind the journal
+            self._write_head()
         return record
 
     def events(self) -> list[Event]:
@@ -74,9 +91,10 @@ class Journal:
         return read_journal(self.path)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in (self._fd, self._head_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._head_fd = -1
 
     def __enter__(self) -> Journal:
         return self
@@ -94,9 +112,24 @@ class Journal:
             ) from error
 
     def _catch_up(self) -> None:
-        events, whole = _parse(self.path, self.path.read_bytes())
-        self._cut_torn_tail(whole)
-        self._size, self._next = whole, len(events)
+        found = read_lines(self.path, self.path.read_bytes(), read_head(self.path))
+        if found.problem is not None:
+            raise GateError(found.problem)
+        self._cut_torn_tail(found.size)
+        self._next, self._chain = len(found.events), found.chains[-1]
+        self._size = found.size
+
+    def _open_head(self) -> None:
+        """Write the head through to the disk once, so that a journal without one lost it afterwards."""
+        path = self.path.with_name(HEAD)
+        self._head_fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DSYNC, 0o644)
+        self._write_head()
+        os.close(self._head_fd)
+        self._head_fd = os.open(path, os.O_WRONLY)
+
+    def _write_head(self) -> None:
+        # In place and of one length: a kill leaves the old head or the new one.
+        os.pwrite(self._head_fd, head_bytes(self._next, self._chain), 0)
 
     def _cut_torn_tail(self, whole: int) -> None:
         tail = self.path.read_bytes()[whole:]
@@ -150,13 +183,29 @@ def _as_text(text: str) -> str:
 def read_journal(path: Path) -> list[Event]:
     """Return all complete events of a journal, in order; a torn last line is dropped.
 
-    Raises ``GateError`` when the file is missing, or when a line before the last one is damaged.
+    Raises ``GateError`` when the file is missing, when a line before the last one is damaged, or when its hash chain
+    is broken. ``inspect_journal`` also compares its end with ``journal.head``.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise GateError(f"No journal at {path}: expected results/<run>/journal.jsonl of a run that started.") from error
-    return _parse(Path(path), content)[0]
+    found = read_lines(Path(path), _content(Path(path)))
+    if found.problem is not None:
+        raise GateError(found.problem)
+    return found.events
+
+
+def inspect_journal(path: Path) -> JournalState:
+    """Return a journal with the first sign that it was changed; a broken hash chain does not end the reading.
+
+    Raises ``GateError`` when the file is missing, or is damaged and has no hash chain.
+    """
+    path = Path(path)
+    shown = Path(*path.parts[-3:]) if path.parent.parent.name == "results" else path
+    head = read_head(path)  # before the journal, which another process may be writing
+    found = read_lines(shown, _content(path), head)
+    if found.problem is not None or found.chained_from is None:
+        return found
+    if head is None:
+        return dataclasses.replace(found, head_missing=True)
+    return dataclasses.replace(found, problem=end_problem(shown, found, head))
 
 
 def events_of(events: Iterable[Event], *names: str, **fields: object) -> list[Event]:
@@ -171,41 +220,13 @@ def last_event(events: Iterable[Event], *names: str, **fields: object) -> Event 
     return found[-1] if found else None
 
 
-def _parse(path: Path, content: bytes) -> tuple[list[Event], int]:
-    """Return the complete events and their length in bytes; what follows is a torn tail."""
-    events: list[Event] = []
-    whole = 0
-    lines = content.split(b"\n")
-    complete, rest = lines[:-1], lines[-1]
-    for number, line in enumerate(complete, start=1):
-        event = as_event(line)
-        if event is None:
-            if number == len(complete) and not rest:
-                break
-            raise GateError(
-                f"The journal {path} is damaged in line {number}: it is no event. Only a last line may be torn; "
-                "restore the file from a copy or start a new run."
-            )
-        if event["seq"] != len(events):
-            raise GateError(
-                f"The journal {path} has seq {event['seq']} in line {number}, expected {len(events)}: lines are "
-                "missing or doubled. Restore the file from a copy or start a new run."
-            )
-        events.append(event)
-        whole += len(line) + 1
-    return events, whole
-
-
-def as_event(line: bytes) -> Event | None:
-    """The event that a line of a journal holds, None for a damaged one."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    usable = isinstance(event, dict) and isinstance(event.get("seq"), int) and isinstance(event.get("event"), str)
-    return event if usable else None
-
-
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise GateError(f"No journal at {path}: expected results/<run>/journal.jsonl of a run that started.") from error

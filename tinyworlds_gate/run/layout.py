@@ -12,6 +12,9 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.disk import DISK_FULL_ERRNOS, write_error
 
+TRAINING_FRAMES = "training_frames.h5"
+"""Codes of the frames that the models of a run were trained on, in its folder."""
+
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -89,6 +92,11 @@ class RunLayout:
     def configs(self) -> Path:
         """The run's own copy of its settings files."""
         return self.root / "configs"
+
+    @property
+    def training_frames(self) -> Path:
+        """Codes of the training frames (``loop/provenance.py``)."""
+        return self.root / TRAINING_FRAMES
 
     @property
     def logs(self) -> Path:

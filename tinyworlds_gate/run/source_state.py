@@ -1,4 +1,4 @@
-"""Record the code of a run: the project's commit, whether tracked files differ from it, package versions."""
+"""Record the code of a run: the project's commit, whether tracked files differ, the harness's files, versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 import platform
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+
+from tinyworlds_gate.run.installation import PACKAGE
 
 RECORDED_PACKAGES = (
     "tinyworlds_gate",
@@ -33,7 +36,21 @@ RECORDED_PACKAGES = (
 def source_state(project_root: Path) -> SourceState:
     """Return the current state; a child process that starts now would use it."""
     commit, dirty = _commit(project_root)
-    return SourceState(commit, dirty, _versions())
+    return SourceState(commit, dirty, _versions(), harness_sha256(PACKAGE))
+
+
+def harness_sha256(package: Path) -> str:
+    """Return one SHA-256 over the names and contents of a package's files, without compiled and hidden ones.
+
+    A wheel and a tree with changes have no commit that names their code.
+    """
+    digest = sha256()
+    for path in sorted(path for path in package.rglob("*") if path.is_file()):
+        name = path.relative_to(package)
+        if path.suffix == ".pyc" or any(part.startswith(".") for part in name.parts):
+            continue
+        digest.update(f"{name.as_posix()}\0{sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:
@@ -102,3 +119,5 @@ class SourceState:
     dirty: bool | None = None
     """Whether tracked files differ from the commit."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    harness_sha256: str | None = None
+    """Of the files of this package."""

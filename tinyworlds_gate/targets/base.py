@@ -77,6 +77,8 @@ class Target:
     stage_scripts: Mapping[str, Path]
     inference_script: Path
     config_dir: Path
+    probe_script: Path | None = None
+    """Generates frames again without the true future (`reference/rollout/probe.py`); None for a checkout."""
     stage_modules: Mapping[str, str] = field(default_factory=dict)
     import_paths: tuple[Path, ...] = ()
     shared_scripts: bool = False

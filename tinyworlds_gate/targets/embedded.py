@@ -32,6 +32,7 @@ def embedded_target(project_root: Path, config_dir: Path) -> Target:
         python=Path(sys.executable),
         stage_scripts={stage: scripts / f"train_{stage}.py" for stage in STAGES},
         inference_script=scripts / "run_inference.py",
+        probe_script=scripts / "run_probe.py",
         config_dir=configs,
         stage_modules={stage: f"{_SCRIPTS_PACKAGE}.train_{stage}" for stage in STAGES},
         import_paths=(root, *package_path()),

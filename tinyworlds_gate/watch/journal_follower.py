@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.run.journal import Event, as_event
+from tinyworlds_gate.run.hash_chain import as_event
+from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.watch.tail import Tail
 
 

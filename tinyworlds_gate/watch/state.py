@@ -124,10 +124,10 @@ class RunState:
                 return state._with_stage(
                     event, done=int(event.get("updates") or 0), verdict=str(event.get("verdict"))
                 )._now(BETWEEN, time)
-            case "inference_started":
+            case "inference_started" | "probe_started":
                 name = attempt_name(*attempt_of(event))
                 return replace(state, inference=name, log=event.get("log"))._now(INFERENCE, time)
-            case "inference_finished":
+            case "inference_finished" | "probe_finished":
                 return replace(state, inference=None, log=None)._now(BETWEEN, time)
             case "gate_verdict":
                 return replace(state, verdict=sentence)

@@ -5,6 +5,7 @@ pytest tests/unit/checkpoints/test_sizes.py
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from tests.helpers.checkpoint_files import FOREIGN_STEPS, copy_foreign, foreign_folder, optimizer_state, write_ours
 from tests.helpers.untrained_checkpoints import write_untrained
-from tinyworlds_gate.checkpoints.agreement import check_agreement
+from tinyworlds_gate.checkpoints.agreement import agreement_text, check_agreement
 from tinyworlds_gate.checkpoints.describe import describe_checkpoint, sizes_of_weights, why_unreadable
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.read import read_model_state, read_state
@@ -20,6 +21,7 @@ from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.rollout.world_models import load_trained
+from tinyworlds_gate.run.journal import Journal
 
 FORK_SIZES = {
     "frame_size": 128,
@@ -170,6 +172,54 @@ def test_a_dynamics_checkpoint_of_ours_that_records_no_hashes_is_reported(tmp_pa
         "tokenizer_sha256",
         "latent_actions_sha256",
     ]
+
+
+def stripped(parent: Path, run: Path) -> tuple[Path, Path, Path]:
+    """Three checkpoints of ours in a run's folder, without manifests and without the word that says who wrote them."""
+    folders = []
+    for ref in three_of_ours(parent):
+        folder = run / ref.stage / "checkpoints" / ref.path.name
+        shutil.copytree(ref.path, folder)
+        (folder / "manifest.json").unlink()
+        state = read_state(folder)
+        del state["written_by"]
+        torch.save({**state, "config": {}}, folder / "state.pt")
+        folders.append(folder)
+    video, latent, dynamics = folders
+    return video, latent, dynamics
+
+
+@pytest.mark.requirement("C4")
+def test_without_manifest_and_recorded_paths_the_lineage_is_unknown_and_does_not_agree(tmp_path: Path) -> None:
+    findings = check_agreement(*stripped(tmp_path / "a", tmp_path / "foreign"))
+    assert failures(findings) == []
+    reasons = [text for _, _, text in findings]
+    assert [text for text in reasons if "unknown" in text] == [
+        f"dynamics_step_3 has no manifest.json and its config names no {stage}, so what it was trained on is unknown"
+        for stage in ("video_tokenizer", "latent_actions")
+    ]
+    assert agreement_text(reasons) == "sizes agree; the checkpoints that dynamics was trained on are unknown"
+
+
+@pytest.mark.requirement("C4")
+@pytest.mark.parametrize("target", ["embedded", "tinyworlds-fork"])
+def test_a_checkpoint_of_a_run_of_ours_needs_its_manifest(target: str, tmp_path: Path) -> None:
+    folders = stripped(tmp_path / "a", tmp_path / "run")
+    with Journal(tmp_path / "run" / "journal.jsonl") as journal:
+        journal.append("run_started", target=target)
+    found = failures(check_agreement(*folders))
+    assert len(found) == (3 if target == "embedded" else 0)
+    assert all("has no manifest.json, so what it was trained on is unknown" in text for text in found)
+
+
+@pytest.mark.requirement("C4")
+def test_only_hashes_show_that_the_lineage_agrees(tmp_path: Path) -> None:
+    ours = [text for _, _, text in check_agreement(*three_of_ours(tmp_path))]
+    assert agreement_text(ours) == "sizes and lineage agree"
+    video, latent, dynamics = (foreign_folder(stage) for stage in FOREIGN_STEPS)
+    named = [text for _, _, text in check_agreement(video, latent, dynamics)]
+    assert agreement_text(named).endswith("are known by name only, not by SHA-256")
+    assert agreement_text([]).endswith("are unknown")
 
 
 @pytest.mark.requirement("C4")

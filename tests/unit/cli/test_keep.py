@@ -18,10 +18,11 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.finished_runs import MEASURED, PAGE, add_picture, finish_run, finished_run, keep, prepare_run
 from tests.helpers.journal_samples import STAMP, SampleRun
+from tests.helpers.journals import lines_of, put_lines, rechain
 from tests.unit.test_repository import MACHINE_PATH
 from tinyworlds_gate.gate.evidence import check_picture
 from tinyworlds_gate.keep.shrink import MAX_FILE_BYTES
-from tinyworlds_gate.run.journal import read_journal
+from tinyworlds_gate.run.journal import inspect_journal, read_journal
 from tinyworlds_gate.run.lock import ProjectLock
 
 
@@ -235,6 +236,40 @@ def test_a_torn_last_line_of_the_journal_is_not_kept(tmp_path: Path) -> None:
     assert "99" not in (kept_folder(run) / "journal.jsonl").read_text().splitlines()[-1][:20]
 
 
+# The hash chain of the journal
+
+
+def chained_run(root: Path) -> SampleRun:
+    run = finished_run(root)
+    rechain(run.folder, lines_of(run.folder))
+    return run
+
+
+def test_a_chained_journal_is_chained_anew_and_the_entry_has_the_chain_of_the_run(tmp_path: Path) -> None:
+    run = chained_run(tmp_path)
+    assert keep(run)[0] == 0
+    own, kept = (inspect_journal(one / "journal.jsonl") for one in (run.folder, kept_folder(run)))
+    assert (kept.problem, kept.chained_from, len(kept.events)) == (None, 0, len(own.events))
+    [entry] = entries(run)
+    assert entry["journal"]["chain"] == own.chains[own.end]
+    assert entry["journal"]["lines"] == own.end < len(own.events)
+    assert own.chains[own.end] in (kept_folder(run) / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_verdict_that_cannot_be_judged_again_is_invalid_and_that_of_an_older_version_as_recorded(
+    tmp_path: Path,
+) -> None:
+    run = chained_run(tmp_path / "new")
+    assert "\nINVALID: The recorded verdict cannot be judged again: " in keep(run)[1]
+    assert entries(run)[0]["judged_again"] is False
+    old = finished_run(tmp_path / "old")
+    assert "\nPASS: " in keep(old)[1]
+    assert entries(old)[0]["journal"]["chain"] is None
+    text = (kept_folder(old) / "README.md").read_text(encoding="utf-8")
+    assert "The verdict is the recorded one; its files were not judged again: " in text
+    assert "The journal has no hash chain: nothing shows whether it was edited." in text
+
+
 # Refusals: one sentence, exit code 2, nothing written.
 
 
@@ -265,6 +300,18 @@ def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
     journal = run.folder / "journal.jsonl"
     journal.write_text("no event\n" + journal.read_text(encoding="utf-8"), encoding="utf-8")
     assert "is damaged in line 1" in refused(run)
+
+
+def test_a_journal_that_was_changed_is_refused_with_its_line(tmp_path: Path) -> None:
+    run = chained_run(tmp_path)
+    lines = lines_of(run.folder)
+    put_lines(run.folder, [line.replace(b"0.0187", b"0.0087") for line in lines])
+    assert "does not continue its hash chain" in refused(run)
+    put_lines(run.folder, lines[:-1])
+    assert f"was cut after line {len(lines) - 1}" in refused(run)
+    put_lines(run.folder, lines)
+    (run.folder / "journal.head").unlink()
+    assert "journal.head is gone" in refused(run)
 
 
 def test_a_run_that_was_not_judged_is_refused(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ DEFAULTS: dict[type[Schema], dict[str, Any]] = {
         "clip_seed": 0,
         "clip_draw": 0,
         "evaluation_file": None,
+        "left_out_clips": "",
         "batch_size": 16,
         "held_out_fraction": 0.1,
         "split_seed": 0,

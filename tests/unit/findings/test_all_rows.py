@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import REPOSITORY
+from tests.helpers.finding_events import good_training
 from tests.helpers.row_cases import ROW_CASES
 from tests.helpers.row_runs import NOTHING_BROKEN, PAGE, Breaks, RowRun
 from tinyworlds_gate.findings.base import Finding
@@ -21,7 +22,7 @@ from tinyworlds_gate.findings.reporting import RunFiles
 from tinyworlds_gate.findings.rows import judge_row, judge_rows, rejudged
 from tinyworlds_gate.reports.requirements import ADDED, REQUIREMENTS
 
-NO_OCCASION = {"T7", "H8"}
+NO_OCCASION = {"T7", "H8", "P3"}
 """What does not happen in the run that the others share."""
 KEPT = REPOSITORY / "docs" / "results" / "longrun"
 
@@ -139,3 +140,39 @@ def test_a_journal_that_lacks_a_fact_and_its_row_says_which() -> None:
     expected = Finding("P3", "NOT-RUN", "the journal does not record the values of the shipped profiles")
     assert judge_row("P3", events) == expected
     assert judge_row("A1", events).reason == "the journal does not record its files"
+
+
+CHUNKS = ("chunk_started", "chunk_finished")
+RETUNES = ("retune", "dynamics_retrain")
+INFERENCE = ("inference_started", "inference_finished", "gate_verdict", "checkpoints_checked")
+OCCASIONS: dict[str, tuple[str, ...]] = {
+    "L1": ("stale_processes",),
+    "L4": ("git_evidence",),
+    "L8": RETUNES,
+    "L9": ("wandb_analysis",),
+    **dict.fromkeys(("C1", "C2", "C3", "P3", "P4"), ("config_checked",)),
+    **dict.fromkeys(("L2", "L3", "L5", "H5", "H6", "P1", "P2", "S4", "M1", "M2", "M3", "H1", "H2", "H7"), CHUNKS),
+    **dict.fromkeys(("S1", "S2", "S3", "S5"), ("stage_gate",)),
+    **dict.fromkeys(("T1", "T2", "T3", "T4", "T5", "T6", "H8", "H9"), RETUNES),
+    **dict.fromkeys(("T7", "L6", "L7", "C4", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "H3", "A7"), INFERENCE),
+}
+"""Requirement → the events of which a run without an occasion has none; the others have files as their occasion."""
+
+
+@pytest.mark.parametrize("id", list(REQUIREMENTS))
+def test_no_row_is_a_pass_without_its_occasion(id: str, made: Callable[[Breaks], RowRun], tmp_path: Path) -> None:
+    run = made(NOTHING_BROKEN)
+    occasion = OCCASIONS.get(id, ())
+    events = [one for one in run.events if one["event"] not in occasion]
+    empty = tmp_path / "results" / run.run
+    empty.mkdir(parents=True)
+    whole, nothing = RunFiles(run.root, run.folder, run.root / PAGE), RunFiles(tmp_path, empty, tmp_path / "page.html")
+    assert judge_row(id, events, whole if occasion else nothing).verdict not in ("PASS", "DEGRADED")
+    alone = judge_row(id, [one for one in run.events if one["event"] == "run_started"], RunFiles(tmp_path, empty))
+    assert alone.verdict not in ("PASS", "DEGRADED"), alone
+
+
+def test_a_run_that_passes_at_once_has_no_pass_for_what_did_not_happen() -> None:
+    rows = {one.id: one for one in judge_rows(good_training())}
+    nothing = {"T1", "T2", "T3", "T4", "T5", "T6", "T7", "L8", "H8", "H9", "P3", "P4", "H4"}
+    assert {id: rows[id].verdict for id in nothing} == dict.fromkeys(nothing, "NOT-RUN")

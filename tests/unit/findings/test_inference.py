@@ -15,6 +15,7 @@ from tinyworlds_gate.findings.inference import (
     gate_passed,
     inference_run,
     objects,
+    past,
     strongest_baseline,
 )
 from tinyworlds_gate.findings.retraining import retraining
@@ -373,10 +374,14 @@ def test_a_condition_that_failed_stays_failed_where_the_journal_contradicts_it_t
     assert {one.verdict for one in gate_conditions(events, 1)} == {"FAIL"}
 
 
-ROWS = {"G6": (objects, "min_object_share", 0.9), "G8": (strongest_baseline, "require_skill_strongest", True)}
+ROWS = {
+    "G6": (objects, "min_object_share", 0.9),
+    "G7": (past, "min_past_ratio", 1.05),
+    "G8": (strongest_baseline, "require_skill_strongest", True),
+}
 
 
-@pytest.mark.requirement("G6", "G8")
+@pytest.mark.requirement("G6", "G7", "G8")
 @pytest.mark.parametrize("id", ROWS)
 def test_a_row_that_a_profile_may_require_is_its_condition_in_the_last_verdict(id: str) -> None:
     row, key, value = ROWS[id]
@@ -399,11 +404,15 @@ def test_a_row_that_a_profile_may_require_is_its_condition_in_the_last_verdict(i
     assert row(journal(*judged("FAIL", ("G2", "G3", "G4")))) == Finding(id, "FAIL", f"{id} FAIL")
 
 
-@pytest.mark.requirement("G6", "G8")
+@pytest.mark.requirement("G6", "G7", "G8")
 def test_a_row_that_the_profile_does_not_require_has_no_occasion_and_shows_what_was_measured() -> None:
-    off = {"min_object_share": None, "require_skill_strongest": False}
-    for row in (objects, strongest_baseline):
-        for measures in (None, {}, {"objects": None, "skill_strongest": None, "skill_strongest_low": 0.1}):
+    off = {"min_object_share": None, "min_past_ratio": None, "require_skill_strongest": False}
+    for row in (objects, past, strongest_baseline):
+        for measures in (
+            None,
+            {},
+            {"objects": None, "past": None, "skill_strongest": None, "skill_strongest_low": 0.1},
+        ):
             found = row(journal(*attempt(1, thresholds=off, measures=measures)))
             holds(found, "NOT-RUN", "^no occasion: the profile does not require it$")
         for older in (attempt(1, thresholds=None), attempt(1, thresholds={})):
@@ -412,6 +421,11 @@ def test_a_row_that_the_profile_does_not_require_has_no_occasion_and_shows_what_
     measured = {"skill_strongest": 0.391, "skill_strongest_low": 0.2, "strongest_baseline": "blend"}
     found = strongest_baseline(journal(*attempt(1, thresholds=off, measures=measured)))
     holds(found, "NOT-RUN", r"require it; measured: skill 0\.39 \(95 % interval from 0\.20\) against the blend$")
+    ignored = {"past": {"no_occasion": None, "ratio": 1.0, "ratio_low": 0.9}}
+    found = past(journal(*attempt(1, thresholds=off, measures=ignored)))
+    holds(found, "NOT-RUN", r"require it; measured: .* typically 1\.00 times the own one \(95 % interval from 0\.90\)$")
+    unseen = {"past": {"no_occasion": "few episodes"}}
+    holds(past(journal(*attempt(1, thresholds=off, measures=unseen))), "NOT-RUN", "require it; few episodes$")
     unseen = {"objects": {"no_occasion": "no object was seen"}}
     found = objects(journal(*attempt(1, thresholds=off, measures=unseen)))
     holds(found, "NOT-RUN", "the profile does not require it; no object was seen$")
@@ -442,6 +456,12 @@ def test_the_agreement_of_the_checkpoints_is_the_recorded_check_of_the_last_atte
         )
 
     passed = journal(checked("FAIL"), checked("PASS", dynamics="d" * 64), *attempt(1))
+    unknown = (
+        r"sizes agree; the checkpoints that dynamics was trained on are unknown \(dynamics dddddddddddd\): embed_dim"
+    )
+    holds(agreement(passed), "PASS", unknown)
+    lineage = [f"d was trained on {one} (SHA-256 eeeeeeeeeeee…)" for one in ("t", "l")]
+    passed[1]["checks"] += [{"id": "C4", "verdict": "PASS", "reason": reason} for reason in lineage]
     holds(agreement(passed), "PASS", r"sizes and lineage agree \(dynamics dddddddddddd\): embed_dim")
     holds(agreement(journal(checked("PASS"), checked("FAIL"), *attempt(1))), "FAIL", "embed_dim")
     apart = {"id": "C4", "verdict": "INVALID", "reason": "another tokenizer"}

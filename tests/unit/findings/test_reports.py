@@ -45,7 +45,21 @@ def test_config_checks_and_the_git_audit_are_taken_as_they_were_made() -> None:
 @pytest.mark.parametrize(("id", "profile", "other"), [("P3", "baseline", "longrun"), ("P4", "longrun", "baseline")])
 def test_the_shipped_profiles_hold_the_numbers_of_the_source(id: str, profile: str, other: str) -> None:
     values = shipped_values(REPOSITORY)
-    holds(profile_values(checked(values), id), "PASS", f"profile {profile}: video_tokenizer .*; dynamics ")
+    own = checked(values, profile)
+    holds(profile_values(own, id), "PASS", f"profile {profile} and this run: video_tokenizer .*; dynamics ")
+    holds(
+        profile_values(checked(values, "smoke"), id),
+        "NOT-RUN",
+        f"^no occasion: this run has the profile smoke, not {profile}$",
+    )
+    of_checkout = [*own, *journal(event("target_described", kind="tinyworlds"))]
+    holds(profile_values(of_checkout, id), "NOT-RUN", "^no occasion: the stages of a checkout are trained with its own")
+    for source, verdict in (("configs/dynamics.yaml", "FAIL"), ("option --init-batch-size", "PASS")):
+        table = {"stages.dynamics.batch_size_per_gpu": {"value": 7, "source": source}}
+        found = profile_values([*own, *journal(event("settings_resolved", settings=table))], id)
+        holds(
+            found, verdict, "batch_size_per_gpu of dynamics is 7 in this run" if verdict == "FAIL" else "and this run"
+        )
     wrong = checked({**values, profile: values[other]})
     holds(profile_values(wrong, id), "FAIL", rf"batch_size_per_gpu of video_tokenizer is \d+ in profile {profile}; the")
     unreadable = checked({**values, profile: {"problem": "profile.yaml is broken"}})
@@ -53,8 +67,8 @@ def test_the_shipped_profiles_hold_the_numbers_of_the_source(id: str, profile: s
     holds(profile_values(NOTHING, id), "NOT-RUN", "the run stopped earlier")
 
 
-def checked(profiles: dict[str, Any]) -> list[Event]:
-    return journal(event("config_checked", checks=[], profiles=profiles))
+def checked(profiles: dict[str, Any], profile: str = "smoke") -> list[Event]:
+    return journal(event("run_started", profile=profile), event("config_checked", checks=[], profiles=profiles))
 
 
 @pytest.mark.requirement("L9", "A3", "A4")
@@ -130,7 +144,7 @@ def test_an_analysis_that_is_switched_off_fails_the_default_and_not_the_step(rep
     assert found["H4"] == Finding("H4", "FAIL", f"A3: {reason}")
     holds(found["L10"], "PASS", "^A1, A2, A5, A6 exist$")
     later = rows_without(reported, "wandb_analysis", **{**off, "reason": "the run stopped earlier"})
-    holds(later["H4"], "PASS", "^A1, A5, A2 exist$")
+    holds(later["H4"], "NOT-RUN", "^no occasion: A3: the run stopped earlier; A1, A5, A2 exist$")
     holds(later["L10"], "PASS", "^A1, A2, A5, A6 exist$")
 
 

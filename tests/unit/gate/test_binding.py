@@ -12,7 +12,7 @@ from tests.helpers.commands import REPOSITORY
 from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.config.thresholds import GateThresholds
-from tinyworlds_gate.gate.binding import Binding, bind, changed_since
+from tinyworlds_gate.gate.binding import OLDER, Binding, bind, changed_evidence, changed_since
 from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.names import ATTEMPTS, FINAL, STAGES
 from tinyworlds_gate.run.source_state import SourceState
@@ -20,6 +20,7 @@ from tinyworlds_gate.run.source_state import SourceState
 WEIGHTS = {stage: str(number) * 64 for number, stage in enumerate(STAGES, start=1)}
 PACKAGES = ("python", "tinyworlds_gate", "torch", "numpy", "h5py", "safetensors", "torchmetrics", "pillow")
 VERSIONS = dict.fromkeys(PACKAGES, "1.0")
+EVIDENCE = {"m.json": "6" * 64, "m_frames.h5": "7" * 64, "p.png": None}
 
 
 def settings() -> Settings:
@@ -27,9 +28,9 @@ def settings() -> Settings:
 
 
 def bound(found: Settings | None = None, draw: int = ATTEMPTS, **changes: Any) -> Binding:
-    source = SourceState("c" * 40, False, {**VERSIONS, "wandb": "9", **changes.pop("versions", {})})
+    source = SourceState("c" * 40, False, {**VERSIONS, "wandb": "9", **changes.pop("versions", {})}, "8" * 64)
     facts: dict[str, Any] = {"checkpoints": WEIGHTS, "clip_digest": "a" * 64, "dataset_sha256": "b" * 64}
-    facts |= changes
+    facts |= {"checkpoint_files": {"d/state.pt": "5" * 64}, "evidence": EVIDENCE, **changes}
     checkpoints = facts.pop("checkpoints")
     return bind(found or settings(), draw, checkpoints, source=facts.pop("source", source), **facts)
 
@@ -82,15 +83,24 @@ CHANGES: list[tuple[Binding, str]] = [
     (bound(with_training(split_seed=1)), "training.split_seed was 0 and is now 1"),
     (bound(with_training(embed_dim=8)), f"training.embed_dim was {settings().training.embed_dim} and is now 8"),
     (
-        bound(source=SourceState("d" * 40, False, VERSIONS)),
+        bound(source=SourceState("d" * 40, False, VERSIONS, "8" * 64)),
         f"the code was at commit {'c' * 12}… and is now at {'d' * 12}…",
     ),
     (
-        bound(source=SourceState("c" * 40, True, VERSIONS)),
+        bound(source=SourceState("c" * 40, True, VERSIONS, "8" * 64)),
         "the code was as committed and is now changed since its commit",
     ),
     (bound(evaluation_sha256="e" * 64), f"the evaluation set had SHA-256 none, now {'e' * 12}…"),
     *((bound(versions={name: "2.0"}), f"{name} was 1.0 and is now 2.0") for name in PACKAGES),
+    (
+        bound(source=SourceState("c" * 40, False, VERSIONS, "9" * 64)),
+        f"the harness's code had SHA-256 {'8' * 12}…, now {'9' * 12}…",
+    ),
+    (bound(evidence={**EVIDENCE, "m.json": "9" * 64}), f"m.json had SHA-256 {'6' * 12}…, now {'9' * 12}…"),
+    (bound(evidence={**EVIDENCE, "m.json": None}), f"m.json had SHA-256 {'6' * 12}…, now none"),
+    (bound(evidence={**EVIDENCE, "p.png": "9" * 64}), f"p.png had SHA-256 none, now {'9' * 12}…"),
+    (bound(checkpoint_files={"d/state.pt": "9" * 64}), f"d/state.pt had SHA-256 {'5' * 12}…, now {'9' * 12}…"),
+    (bound(checkpoint_files={}), f"d/state.pt had SHA-256 {'5' * 12}…, now none"),
 ]
 
 
@@ -141,6 +151,7 @@ UNBOUND = {
     *("use_actions", "use_gt_actions", "use_interactive_mode", "sample_index"),  # the loop fixes them
     *("device", "batch_size", "measures_path"),
     *("clip_draw", "held_out_fraction", "split_seed"),  # taken from the attempt and from training
+    "left_out_clips",  # the clips are bound by their digest
 }
 
 
@@ -232,6 +243,19 @@ def test_settings_that_were_altered_in_the_journal_are_reported() -> None:
     raised["config"]["thresholds.max_mse"] = 0.05
     told = changed_since(raised, bound(with_thresholds(max_mse=0.05)))
     assert told == ["the journal's record of the settings was altered: their SHA-256 is another"]
+
+
+def test_a_verdict_of_an_older_version_is_not_bound_to_files_and_code() -> None:
+    old = journalled(bound())
+    for name in ("harness_sha256", "evidence", "checkpoint_files"):
+        del old[name]
+    assert changed_since(old, bound()) == [OLDER]
+    assert changed_evidence(old, EVIDENCE) == []
+
+
+def test_changed_evidence_is_named_by_itself_too() -> None:
+    now = {**EVIDENCE, "m.json": "9" * 64}
+    assert changed_evidence(journalled(bound()), now) == [f"m.json had SHA-256 {'6' * 12}…, now {'9' * 12}…"]
 
 
 def test_a_verdict_of_a_journal_without_a_binding_does_not_hold() -> None:

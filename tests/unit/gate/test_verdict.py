@@ -29,6 +29,7 @@ STRICT = GateThresholds(
     require_skill=True,
     require_skill_strongest=True,
     min_object_share=0.9,
+    min_past_ratio=1.05,
     require_upper_below_mean_frame=True,
     min_delta_psnr_db=1.0,
     min_action_codes=3,
@@ -47,6 +48,7 @@ ALL_IDS = [
     "G5.mean_frame",
     "G5.skill",
     "G6",
+    "G7",
     "G8",
     "G5.control",
     "G5.codes",
@@ -149,6 +151,18 @@ ALONE: list[tuple[str, str, dict[str, Any], str]] = [
         FAIL,
         {"measures": measures(copy_last=0.0101)},
         r"skill is 0.01 .*, -0\.\d\d, must be above 0",
+    ),
+    (
+        "G7",
+        FAIL,
+        {"measures": measures(past_ratio=1.1)},
+        r"the error is typically 1.10 times the own one \(95 % interval from 1.04\); at least 1.05 is required",
+    ),
+    (
+        "G7",
+        INVALID,
+        {"measures": replace(measures(), past=None)},
+        "no probe generated frames from the context of another clip",
     ),
     (
         "G8",
@@ -263,8 +277,8 @@ def test_invalid_evidence_comes_before_a_failure_and_both_are_reported() -> None
     found = judge_inference(evidence(exit_code=3, measures=None, measures_problem="no file"), ERROR_ONLY)
     assert found.verdict == INVALID
     assert found.sentence == (
-        "INVALID: the error of the rollout is not known: no file. "
-        "Also: the inference command ended with exit code 3, so its work is not done; its log has the reason."
+        "INVALID: the inference command ended with exit code 3, so its work is not done; its log has the reason. "
+        "Follows from it: G5.measures."
     )
 
 
@@ -287,7 +301,9 @@ def test_the_log_may_round_to_eight_decimals() -> None:
 @pytest.mark.requirement("G5")
 def test_a_pass_says_what_was_measured_against_what() -> None:
     found = judge_inference(evidence(), ERROR_ONLY)
-    assert found.sentence.startswith("PASS: the strict autoregressive rollout error 0.0100 (95 % interval 0.0")
+    assert found.sentence.startswith(
+        "PASS: the strict autoregressive (3 steps fed back) rollout error 0.0100 (95 % interval 0.0"
+    )
     assert (
         "on 8 held-out clips is at most 0.03; that is better than copying the last frame (0.0200, skill 0.50), and "
         "better than the strongest prediction without a model, the blend (0.0180, skill 0.44 from 0." in found.sentence
@@ -299,7 +315,7 @@ def test_a_pass_that_is_worse_than_copying_says_so_in_the_same_sentence() -> Non
     assert found.verdict == PASS
     assert (
         "on 8 held-out clips is at most 0.03, but it is worse than copying the last frame (0.0080, skill -0.25): "
-        "the model predicts worse than no motion at all." in found.sentence
+        "the model predicts worse than no motion at all. No statement about the model is made" in found.sentence
     )
 
 
@@ -336,7 +352,7 @@ def test_a_failure_above_the_threshold_does_not_speak_of_being_under_it() -> Non
     poor = measures(mse=0.05, copy_last=0.02)
     assert "no motion at all" not in judge_inference(evidence(measures=poor), ERROR_ONLY).sentence
     found = judge_inference(evidence(measures=poor), error_and(require_skill=True)).sentence
-    assert "Also: copying the last frame scores 0.0200, less than the model's 0.0500; the model predicts worse" in found
+    assert "(copying the last frame scores 0.0200). Follows from it: G5.skill (skill -1.50 from -1." in found
     assert "under" not in found
 
 
@@ -357,7 +373,12 @@ def test_an_error_that_is_no_number_fails_every_condition_it_enters() -> None:
     found = judge_measures(broken, STRICT)
     assert {one.id for one in found.conditions if one.verdict == FAIL} >= {"G5", "G5.interval", "G5.skill"}
     assert "the rollout error is nan, not a finite number: the model generates no pictures" in found.sentence
-    assert "the rollout error is nan, so the skill, which must be above 0, cannot be stated" in found.sentence
+    (skill,) = [one for one in found.conditions if one.id == "G5.skill"]
+    assert skill.reason == "the rollout error is nan, so the skill, which must be above 0, cannot be stated"
+    assert re.search(
+        r"no pictures\. Follows from it: G5\.interval, G5\.mean_frame \(mean frame 0\.0500\), G5\.skill",
+        (found.sentence),
+    )
     assert "nothing moves" not in found.sentence
 
 
@@ -456,6 +477,7 @@ def test_the_long_run_profiles_ask_for_all_that_the_gate_knows() -> None:
         assert (thresholds.require_mse_upper, thresholds.require_skill) == (True, True), name
         assert thresholds.require_skill_strongest, name
         assert thresholds.min_object_share == 0.9, name
+        assert thresholds.min_past_ratio == 1.05, name
         assert (thresholds.min_delta_psnr_db, thresholds.min_action_codes) == (0.5, 3), name
         assert thresholds.describe() == (
             "a rollout error of at most 0.03; the upper end of its 95 % interval at most 0.03 too; "
@@ -463,6 +485,7 @@ def test_the_long_run_profiles_ask_for_all_that_the_gate_knows() -> None:
             "the lower end of the skill's 95 % interval above 0 (better than copying the last frame); "
             "the same against the strongest prediction that needs no model (G8); "
             "at least 90 % of the small moving objects found in their place (G6); "
+            "the context of another clip worse by a factor of at least 1.05 (G7); "
             "random actions worse by at least 0.5 dB; at least 3 action codes in use; clips of at least 20 episodes"
         ), name
 
@@ -542,5 +565,10 @@ def test_a_failed_process_is_reported_with_the_error_that_its_log_shows(tmp_path
 
 @pytest.mark.requirement("G5")
 def test_one_step_feeds_nothing_back_and_is_not_called_strict() -> None:
-    found = judge_inference(evidence(measures=replace(measures(), generation_steps=1)), ERROR_ONLY)
-    assert found.sentence.startswith("PASS: the one-step (no frame is fed back, so it is not strict) rollout error")
+    for one_step in (replace(measures(), generation_steps=1), replace(measures(), prediction_horizon=4)):
+        found = judge_inference(evidence(measures=one_step), ERROR_ONLY)
+        assert found.sentence.startswith("PASS: the one-step (no frame is fed back, so it is not strict) rollout error")
+    two = judge_inference(evidence(measures=replace(measures(), prediction_horizon=2)), ERROR_ONLY)
+    assert two.sentence.startswith("PASS: the strict autoregressive (1 step fed back) rollout error")
+    unknown = judge_inference(evidence(measures=replace(measures(), prediction_horizon=None)), ERROR_ONLY)
+    assert unknown.sentence.startswith("PASS: the rollout error")

@@ -43,10 +43,11 @@ def test_the_summary_of_every_kind_of_run_begins_with_its_verdict_and_its_tables
     tmp_path: Path, sample: str
 ) -> None:
     run = samples.SAMPLES[sample](tmp_path)
-    verdict, sentence = load_record(run.root, run.folder).verdict()
+    record = load_record(run.root, run.folder)
+    word, sentence = record.word(), record.verdict()[1]
     html = as_html(summary_of(run))
     first, second = map(unescape, re.findall(r"<(?:h2|p)>(.*?)</", html, re.DOTALL)[:2])
-    assert (first, second.lower()) == (f"Closed loop: {verdict}", sentence.lower())
+    assert (first, second.lower()) == (f"Closed loop: {word}", sentence.lower())
     assert {len(row) for row in rows(html)} <= {3, 4, 7}
     assert run.run in html
 
@@ -107,7 +108,7 @@ def test_the_command_prints_the_summary_and_writes_nothing(tmp_path: Path, capsy
     before = sorted(tmp_path.rglob("*"))
     assert main(["report", str(run.folder), "--summary"]) == 1
     told = capsys.readouterr().out
-    assert told.startswith("## Closed loop: PASS\n\nMSE 0.0187 &lt;= 0.03")
+    assert told.startswith("## Closed loop: PASS (before G8)\n\nMSE 0.0187 &lt;= 0.03")
     assert "- A1 `docs/action/train-to-inference-report-" in told
     assert sorted(tmp_path.rglob("*")) == before
     write_reports(tmp_path, run.folder)

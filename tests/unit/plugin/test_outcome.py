@@ -10,6 +10,7 @@ import pytest
 
 from tinyworlds_gate.config import requested
 from tinyworlds_gate.findings.base import DESELECTED, UNREACHED, Finding
+from tinyworlds_gate.gate.verdict_words import limit_of
 from tinyworlds_gate.loop.closed_loop import ClosedLoop
 from tinyworlds_gate.plugin.outcome import RunOutcome, decide_outcome, not_run_gaps
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
@@ -99,6 +100,19 @@ def decide(
         not_run_free=not_run_free,
         explicit=explicit or {},
     )
+
+
+def decide_left_out(
+    ended: ClosedLoop,
+    left_out_by: tuple[str, bool],
+    by_test: Mapping[str, list[Finding]] | None = None,
+    *,
+    id: str = "G5",
+) -> RunOutcome:
+    """The outcome of a session whose test of one requirement was left out."""
+    rows = by_test or {"tests::all": [one for one in WHOLE["tests::all"] if one.id != id]}
+    options: dict[str, Any] = {"exitstatus": 0, "page_expected": True, "not_run_free": False, "explicit": {}}
+    return decide_outcome(ended, rows, {id: "t::one"}, {}, left_out_by=left_out_by, **options)
 
 
 def with_finding(id: str, verdict: str) -> dict[str, list[Finding]]:
@@ -262,6 +276,38 @@ def test_the_headline_says_what_was_requested_and_shown(
     found = decide(ended, rows, deselected=deselected, explicit={**given, **explicit}, not_run_free=True)
     assert found.sentence.startswith(start), found.sentence
     assert found.exit_status == 0
+
+
+@pytest.mark.requirement("G8", "H3")
+@pytest.mark.parametrize(
+    ("limit", "explicit", "changes", "start"),
+    [
+        ("loop only", {}, {}, "PASS (loop only): the error"),
+        ("loop only", {"train_stage": "none"}, {}, "PASS (loop only, no training): the error"),
+        ("loop only", {}, {"degraded": True}, "DEGRADED (loop only): the error"),
+        ("before G8", {}, {}, "PASS (before G8): the error"),
+    ],
+)
+def test_the_limit_of_the_gates_pass_is_one_of_the_run(
+    limit: str, explicit: dict[str, Any], changes: dict[str, Any], start: str
+) -> None:
+    ended = loop("PASS", **changes)
+    vars(ended.attempts[-1].verdict)["sentence"] = f"PASS ({limit}): the error is 0.02."
+    given = {f"{short}_checkpoint": "x" for short in ("video", "latent", "dynamics")} if explicit else {}
+    found = decide(ended, explicit={**given, **explicit})
+    assert found.sentence.startswith(start), found.sentence
+    assert found.exit_status == 0
+    assert limit_of(found.sentence) == limit
+    assert limit_of(decide(loop("PASS")).sentence) is None
+
+
+@pytest.mark.requirement("H3")
+def test_a_rollout_that_feeds_nothing_back_is_no_strict_pass() -> None:
+    ended = loop("PASS")
+    vars(ended.attempts[-1].measures).update(generation_steps=2, prediction_horizon=2)
+    assert decide(ended).sentence == "PASS, one-step: not a strict pass. The error is 0.02."
+    vars(ended.attempts[-1].measures).update(prediction_horizon=1)
+    assert decide(ended).sentence == "PASS: the error is 0.02."
 
 
 def test_deselected_and_unreached_requirements_say_so() -> None:

@@ -15,6 +15,8 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tinyworlds_gate.power.broken import broken_things
 from tinyworlds_gate.power.defect import Defect
+from tinyworlds_gate.power.object_world import CONTEXT, FAULTS
+from tinyworlds_gate.power.object_world import play as balls
 from tinyworlds_gate.power.page import RECORD, interval, page, rate_text
 from tinyworlds_gate.power.record import read_record
 from tinyworlds_gate.power.scene import make_scene, try_gate
@@ -22,7 +24,10 @@ from tinyworlds_gate.power.table import DEFECTS, LIMITS
 from tinyworlds_gate.power.trial import Outcome, caught, caught_without, try_defect
 from tinyworlds_gate.power.world import ACTIONS, COLOURS, play
 
-QUICK = "copy-last other-weights truth teacher-forced inf-pixels training-clips channels-swapped exit-1-at-the-end"
+QUICK = (
+    "copy-last other-weights truth teacher-forced inf-pixels training-clips channels-swapped exit-1-at-the-end "
+    "truth-from-second-batch context-ignored"
+)
 """Of every way to break a gate; `-m power` measures all rows."""
 QUICK_DEFECTS = [one for one in DEFECTS if one.id in QUICK.split()]
 OUTCOME = Outcome(
@@ -47,14 +52,28 @@ def test_a_defect_does_not_pass_and_only_its_check_catches_it(defect: Defect, tm
     assert not caught_without(defect, outcome), outcome
 
 
-def test_the_table_has_fifty_defects_or_more_each_with_a_name_of_its_own() -> None:
-    assert len(DEFECTS) >= 50
+def test_the_table_has_130_defects_or_more_each_with_a_name_of_its_own() -> None:
+    assert len(DEFECTS) >= 130
     assert max(Counter(one.id for one in (*DEFECTS, *LIMITS)).values()) == 1
     assert {one.id for one in QUICK_DEFECTS} == set(QUICK.split())
-    assert {one.way for one in DEFECTS} == {"weights", "files", "data", "rollout", "child", "afterwards"}
+    assert {one.way for one in DEFECTS} == {"weights", "files", "data", "rollout", "child", "frames", "afterwards"}
     for one in DEFECTS:
-        assert one.project or one.in_child or one.afterwards, one.id
+        assert one.project or one.in_child or one.afterwards or one.fault, one.id
         assert one.expected_reason, one.id
+
+
+def test_every_fault_of_the_ball_world_has_its_row_and_changes_the_generated_frames_only() -> None:
+    assert {one.fault for one in DEFECTS if one.fault} == set(FAULTS)
+    world = balls(clips=2)
+    true = world.drawn()
+    for fault, generate in FAULTS.items():
+        made = generate(world)
+        assert made.shape == true.shape
+        changed = (made != true).any(axis=(2, 3, 4))[:, CONTEXT:]
+        assert changed.all(), fault
+    assert np.array_equal(balls(clips=2).drawn(), true)
+    moved = np.abs(np.diff(world.places_NTB2, axis=1))
+    assert set(np.unique(moved)) <= {0, 1, 2, 3}
 
 
 def test_nothing_but_the_measurement_of_power_leaves_a_check_out() -> None:

@@ -36,7 +36,7 @@ def test_a_run_that_retried_says_so_and_names_the_clips_and_checkpoints_of_its_v
     lines = lines_of(samples.passing_after_retry(tmp_path))
     assert lines["Tried again"].text == "dynamics retrained 1 time after a failed gate"
     assert "a second draw that no retry has seen" in lines["Measured on"].text
-    assert lines["Measured on"].text.endswith("strict (attempt 2, final draw)")
+    assert lines["Measured on"].text.endswith("strict autoregressive (3 steps fed back) (attempt 2, final draw)")
     assert [name.rpartition("_step_")[0] for name, _ in lines["Checkpoints"].links] == list(samples.STAGES)
     assert lines["Checkpoints"].text == ""
 

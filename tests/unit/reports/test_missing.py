@@ -214,7 +214,7 @@ def test_the_command_writes_the_reports_again_and_names_them(
     assert command.run(parsed(run.folder)) == 0
     out = capsys.readouterr().out
     assert f"A1  {FILES['A1']}" in out
-    assert "PASS: MSE 0.0187 <= 0.03 on 64 held-out clips" in out
+    assert "PASS (before G8): MSE 0.0187 <= 0.03 on 64 held-out clips" in out
 
 
 def test_the_command_exits_1_and_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ Run: pytest tests/unit/reports/test_page.py
 from __future__ import annotations
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.helpers.browser import measure_page
 from tests.helpers.journal_samples import SAMPLES, STAMP, SampleRun
 from tinyworlds_gate.reports import page
 from tinyworlds_gate.reports.model import load_record
+from tinyworlds_gate.reports.summary import job_summary
+from tinyworlds_gate.reports.verdict_picture import figure
+from tinyworlds_gate.reports.verdict_picture.data import verdict_view
 
 VOID = {"img", "br", "meta", "link", "hr"}
 
@@ -59,18 +63,20 @@ def test_the_fragments_of_every_kind_of_run_are_well_formed_and_begin_with_the_v
     tmp_path: Path, sample: str
 ) -> None:
     run = SAMPLES[sample](tmp_path)
-    verdict, sentence = load_record(run.root, run.folder).verdict()
+    record = load_record(run.root, run.folder)
+    word, sentence = record.word(), record.verdict()[1]
     parsed = Balance(page_of(run))
     assert parsed.open == []
     text = " ".join(" ".join(parsed.words).split())
-    assert text.index(f"{verdict}: the run") < text.index(sentence) < text.index("Inference attempts")
+    assert text.index(f"{word}: the run") < text.index(sentence) < text.index("Inference attempts")
 
 
 @pytest.mark.requirement("A8")
 def test_a_failed_attempt_that_was_retrained_keeps_its_row_and_its_verdict(tmp_path: Path) -> None:
     text = page_of(samples.passing_after_retry(tmp_path))
     table = text[text.index("Inference attempts") : text.index("Changes during the run")]
-    assert re.findall(r'class="v ([A-Z-]+)"', table) == ["FAIL", "PASS", "PASS"]
+    words = re.findall(r'class="v ([A-Z-]+)">([^<]+)', table)
+    assert words == [("FAIL", "FAIL"), ("DEGRADED", "PASS (before G8)"), ("DEGRADED", "PASS (before G8)")]
     for shown in ("0.0341", "0.0262", "0.0271", "2, final draw", "on clips that no attempt has seen"):
         assert shown in table
     assert "The gate requires a rollout error of at most 0.03." in table
@@ -93,7 +99,8 @@ def test_the_picture_of_the_last_verdict_comes_first(tmp_path: Path) -> None:
         run.add("verdict_picture", attempt=attempt, draw=1, picture=name, left_out=[], problem=None)
     text = page_of(run.evidence().finish())
     older, newest = (base64.b64encode(f"picture {attempt}".encode()).decode() for attempt in (1, 2))
-    assert text.index("PASS: the run") < text.index(newest) < text.index("Inference attempts") < text.index(older)
+    places = [text.index(one) for one in ("PASS (before G8): the run", newest, "Inference attempts", older)]
+    assert places == sorted(places)
     assert text.count("data:image/png") == text.count("<img ") == 2 + 2 + 11
     assert 'alt="MSE 0.02 &lt;= 0.03 on 64 held-out clips."' in text
 
@@ -143,7 +150,7 @@ def test_the_page_shows_data_checkpoints_and_next_steps(tmp_path: Path) -> None:
 
 def test_requirements_that_did_not_pass_are_shown_before_the_whole_table(tmp_path: Path) -> None:
     text = page_of(samples.failing(tmp_path))
-    first = text[text.index("2 FAIL, 2 NOT-RUN, 54 PASS.") : text.index("<details>")]
+    first = text[text.index("2 FAIL, 2 NOT-RUN, 55 PASS.") : text.index("<details>")]
     assert re.findall(r"<b>([A-Z]\d+)</b>", first) == ["G5", "H3", "L3", "H6"]
     assert text.count("<b>G5</b>") == 2
 
@@ -188,3 +195,25 @@ def test_a_long_run_stays_below_ten_megabytes(tmp_path: Path) -> None:
     text = page_of(run.finish("failed", "The budget is spent."))
     assert 5_000_000 < len(text) < 10_000_000
     assert "too large to embed" in text
+
+
+@pytest.mark.requirement("A8", "G8")
+def test_only_a_model_that_beats_every_prediction_without_a_model_is_shown_in_green(tmp_path: Path) -> None:
+    rule = {"max_mse": 0.03, "require_skill_strongest": False}
+    for low, word, tone in ((0.2, "PASS", "PASS"), (-0.1, "PASS (loop only)", "DEGRADED")):
+        run = SampleRun(tmp_path / word).prepare().train().infer(1, 0.01, skill=0.3, skill_strongest_low=low)
+        event = run.events[-1]
+        event["thresholds"] = rule
+        lines = [json.dumps(one, ensure_ascii=False) for one in run.events]
+        (run.folder / "journal.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        run.evidence().finish("passed", "PASS: the error is 0.01.")
+        text = page_of(run)
+        assert f'class="banner {tone}"' in text
+        assert f"{word}: the run" in text
+        assert f'<span class="v {tone}">{word}</span>' in text[text.index("Inference attempts") :]
+        record = load_record(run.root, run.folder)
+        assert record.word() == word
+        assert job_summary(record).startswith(f"## Closed loop: {word}\n")
+        view = verdict_view(event, "run", "smoke", [], "")
+        drawn = [one.get_text() for one in figure.draw(view, 50).texts]
+        assert ("(loop only)" in drawn) is (tone == "DEGRADED")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinyworlds_gate.run import source_state as module
-from tinyworlds_gate.run.source_state import RECORDED_PACKAGES, source_state
+from tinyworlds_gate.run.source_state import RECORDED_PACKAGES, harness_sha256, source_state
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -39,6 +39,25 @@ def test_a_tracked_file_that_differs_makes_the_state_dirty(tmp_path: Path) -> No
     (tmp_path / "a.py").write_text("a = 2\n")
     state = source_state(tmp_path)
     assert (state.commit, state.dirty) == (commit, True)
+
+
+def test_the_harness_s_files_have_one_digest_whatever_else_lies_there(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    (package / "gate").mkdir(parents=True)
+    (package / "gate" / "verdict.py").write_text("PASS = 1\n")
+    (package / "page.md.j2").write_text("text")
+    before = harness_sha256(package)
+    (package / "gate" / "__pycache__").mkdir()
+    (package / "gate" / "__pycache__" / "verdict.cpython-311.pyc").write_bytes(b"compiled")
+    (package / ".hidden").write_text("x")
+    assert harness_sha256(package) == before
+    (package / "page.md.j2").write_text("texts")
+    edited = harness_sha256(package)
+    (package / "gate" / "verdict.py").rename(package / "verdict.py")
+    moved = harness_sha256(package)
+    (package / "extra.py").write_text("")
+    assert len({before, edited, moved, harness_sha256(package)}) == 4
+    assert source_state(tmp_path).harness_sha256 == harness_sha256(module.PACKAGE)
 
 
 def test_each_recorded_package_has_its_version_or_is_not_installed(

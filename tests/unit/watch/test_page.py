@@ -180,6 +180,8 @@ def test_every_event_of_a_run_has_a_line_or_is_known_to_have_none() -> None:
             "config_checked",
             "checkpoints_checked",
             "inference_finished",
+            "probe_finished",
+            "earlier_verdicts",
             "requirement",
             "report_written",
         ),

@@ -15,8 +15,9 @@ import numpy as np
 from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.intervals import ratio_interval
+from tinyworlds_gate.gate.measures.probe import Probed
 from tinyworlds_gate.gate.measures.recomputed_errors import WHITE, Recomputed
-from tinyworlds_gate.names import FAIL, INVALID, PASS
+from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
 
 BASELINE_AGREEMENT = 1e-3
 """Relative: the process computes in float32."""
@@ -27,6 +28,8 @@ ROUNDING = 0.5 / WHITE + 1e-4
 inequality), float32 by less than the rest."""
 MOST_BELOW = 0.8
 """The share of the tokenizer's reconstruction error that the rollout error must reach."""
+FLOOR_AGREEMENT, LEAST_FLOOR = 0.02, 1e-6
+"""Relative and absolute: a token of the tokenizer that flips, on some GPUs."""
 MOST_CHANGED = 0.01
 """The share of values that a probe may change: a token that flips where two are equally likely, on some GPUs."""
 
@@ -37,6 +40,7 @@ def claim_conditions(
     made: Recomputed | None,
     requested: Mapping[str, Any] | None = None,
     weights: Mapping[str, str] | None = None,
+    probe: Probed | None = None,
 ) -> list[Condition]:
     """The conditions on one measures file.
 
@@ -46,6 +50,7 @@ def claim_conditions(
         made: what its generated frames give; None: they cannot be read, which the caller reports.
         requested: setting → value that the harness requested; None: not compared.
         weights: stage → SHA-256 of the weights to measure; None: not compared.
+        probe: what a fresh process generated again; None: there was none (files of schema 4 and older hold probes).
     """
     conditions = [_clips(raw, facts), _episodes(raw, facts), _baseline(raw, facts), _finite(raw, made)]
     if requested is not None:
@@ -54,11 +59,12 @@ def claim_conditions(
         conditions.append(_weights(raw, weights))
     if made is not None:
         conditions.append(_errors(raw, made))
-        conditions.append(_random_actions(raw, made))
-        conditions.append(_floor(raw, made, facts))
-        conditions.append(_repeated(raw, made))
-        if not raw.get("teacher_forced"):
-            conditions.append(_withheld(made))
+        conditions.append(_random_actions(raw, made, probe))
+        conditions.append(_floor(raw, made, facts, probe))
+        if probe is None:
+            conditions += _older_probes(raw, made)
+    if probe is not None:
+        conditions += _probed(raw, probe)
     return conditions
 
 
@@ -165,20 +171,26 @@ def _apart(raw: Mapping[str, Any], claimed_BS: np.ndarray, mse_BS: np.ndarray, w
     )
 
 
-def _random_actions(raw: Mapping[str, Any], made: Recomputed) -> Condition:
-    """The stated errors of random actions, compared with those of the frames that they generated."""
+def _random_actions(raw: Mapping[str, Any], made: Recomputed, probe: Probed | None) -> Condition:
+    """The stated errors of random actions, compared with those of their frames, and these with the probe's."""
     if made.random_mse_BS is None:
         reason = "the inference run left no frames of random actions, so what they cost cannot be computed"
         return Condition("G5.random", INVALID, f"{reason}; run inference again")
     claimed = np.array([clip["random_action_mse"] for clip in raw["clips"]], np.float64)
     problem = _apart(raw, claimed, made.random_mse_BS, "random actions")
+    if problem is None and probe is not None and (probe.random or 0.0) > MOST_CHANGED:
+        problem = (
+            f"{_share(probe.random or 0.0)} of the values of the frames of random actions are others than these "
+            f"weights generate with these actions ({probe.clips} clips): what random actions cost is not known"
+        )
     return _invalid("G5.random", problem, "the errors with random actions are those of their frames")
 
 
-def _floor(raw: Mapping[str, Any], made: Recomputed, facts: ClipFacts) -> Condition:
+def _floor(raw: Mapping[str, Any], made: Recomputed, facts: ClipFacts, probe: Probed | None) -> Condition:
     """The tokenizer's stated reconstruction error: no model that decodes with it predicts better.
 
-    It is stated for other frames of the same clips, so the rollout error must be distinguishably below it.
+    It is stated for other frames of the same clips, so the rollout error must be distinguishably below it. The probe
+    computes it for the clips that were chosen.
     """
     floor_B = np.array([clip["tokenizer_recon_mse"] for clip in raw["clips"]], np.float64)
     error_B = np.square(np.sqrt(made.mse_BS.mean(axis=1)) + ROUNDING)
@@ -192,28 +204,74 @@ def _floor(raw: Mapping[str, Any], made: Recomputed, facts: ClipFacts) -> Condit
             "reconstruction: the frames were not decoded from predicted tokens, the tokenizer does not encode the true "
             "frames, or the stated error is wrong"
         )
+    elif probe is not None and probe.recon_mse is not None:
+        stated, known = float(floor_B[list(probe.rows)].mean()), float(probe.recon_mse.mean())
+        if not math.isclose(stated, known, rel_tol=FLOOR_AGREEMENT, abs_tol=LEAST_FLOOR):
+            problem = (
+                f"the inference run states a reconstruction error of the tokenizer of {stated:.6f} for {probe.clips} "
+                f"clips, these weights give {known:.6f}"
+            )
     return _invalid("G5.floor", problem, "the rollout error is not below the tokenizer's own reconstruction error")
 
 
-def _withheld(made: Recomputed) -> Condition:
+def _probed(raw: Mapping[str, Any], probe: Probed) -> list[Condition]:
+    """Whether the same frames are generated again without the true future, with either seed."""
+    if probe.not_run:
+        return [Condition("G5.blind", NOT_RUN, probe.not_run)]
+    if probe.problem:
+        reason = f"whether the rollout saw the frames that it is to predict cannot be checked: {probe.problem}"
+        return [Condition("G5.blind", INVALID, reason)]
     problem = (
-        f"{_share(made.withheld_changed)} of the generated values change when the true future is withheld (first "
-        f"{made.probed_clips} clips): the rollout sees the frames that it is to predict, so it is not strict"
+        f"{_share(probe.changed)} of the generated values are others than these weights generate without the true "
+        f"future, from the same context, actions and settings ({probe.changed_clips} of {probe.clips} clips chosen at "
+        "random differ): the rollout saw the frames that it is to predict, used other settings than requested, or its "
+        "frames are not of these weights"
     )
-    reason = "the generated frames stay the same when the true future is withheld"
-    return _invalid("G5.blind", problem if made.withheld_changed > MOST_CHANGED else None, reason)
+    blind = _invalid(
+        "G5.blind",
+        problem if probe.changed > MOST_CHANGED else None,
+        f"without the true future the same frames are generated again ({probe.clips} clips chosen at random)",
+    )
+    return [*_actions(probe), _repeated(raw, probe.repeated, f"{probe.clips} clips chosen at random"), blind]
 
 
-def _repeated(raw: Mapping[str, Any], made: Recomputed) -> Condition:
+def _actions(probe: Probed) -> list[Condition]:
+    """Whether the actions are those that the latent-action model infers; none where the probe inferred none."""
+    if probe.codes is None:
+        return []
+    problem = (
+        f"{_share(probe.codes)} of the action codes are others than these weights infer from the true frames "
+        f"({probe.clips} clips chosen at random): the rollout followed other actions"
+    )
+    reason = "the actions are those that the latent-action model infers from the true frames"
+    return [_invalid("G5.actions", problem if probe.codes > MOST_CHANGED else None, reason)]
+
+
+def _older_probes(raw: Mapping[str, Any], made: Recomputed) -> list[Condition]:
+    """The probes in files of schema 3 and 4, which the inference process made itself."""
+    where, conditions = f"first {made.probed_clips} clips", list[Condition]()
+    if made.repeated_changed is not None:
+        conditions.append(_repeated(raw, made.repeated_changed, where))
+    if made.withheld_changed is not None and not raw.get("teacher_forced"):
+        problem = (
+            f"{_share(made.withheld_changed)} of the generated values change when the true future is withheld "
+            f"({where}): the rollout sees the frames that it is to predict, so it is not strict"
+        )
+        reason = "the generated frames stay the same when the true future is withheld"
+        conditions.append(_invalid("G5.blind", problem if made.withheld_changed > MOST_CHANGED else None, reason))
+    return conditions
+
+
+def _repeated(raw: Mapping[str, Any], changed: float | None, where: str) -> Condition:
     sampled = not math.isclose(float(raw.get("temperature") or 0.0), 0.0)
-    if sampled:
+    if sampled or changed is None:
         return Condition("G5.repeat", PASS, f"tokens are sampled (temperature {raw['temperature']}), as requested")
     problem = (
-        f"{_share(made.repeated_changed)} of the generated values change from one rollout to the next (first "
-        f"{made.probed_clips} clips) although the temperature is 0: another run would give another error"
+        f"{_share(changed)} of the generated values change from one rollout to the next ({where}) although the "
+        "temperature is 0: another run would give another error"
     )
     reason = "a second rollout with another seed gives the same frames"
-    return _invalid("G5.repeat", problem if made.repeated_changed > MOST_CHANGED else None, reason)
+    return _invalid("G5.repeat", problem if changed > MOST_CHANGED else None, reason)
 
 
 def _share(value: float) -> str:

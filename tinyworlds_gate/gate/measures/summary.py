@@ -75,6 +75,8 @@ class GateMeasures:
     teacher_forced_mse_by_step: list[float] | None = None
     delta_psnr_low_db: float | None = None
     delta_psnr_high_db: float | None = None
+    prediction_horizon: int | None = 1
+    """Frames that a step generates; None: not known (frames of another program)."""
     rollout: str | None = None
     """``tokens`` or ``pixels``: what is fed back."""
     memory_window: int | None = None
@@ -113,6 +115,8 @@ class GateMeasures:
     skill_strongest_high: float | None = None
     objects: dict[str, Any] | None = None
     """Recall, precision, place and kind of small moving objects (`objects/`, G6); None: no generated frames to read."""
+    past: dict[str, Any] | None = None
+    """The error with the context of another clip against the own one (`probe.py`, G7); None: there was no probe."""
     motion_ratio: float | None = None
     """Change from frame to frame over that of the true frames."""
     sharpness: float | None = None
@@ -186,6 +190,7 @@ def summarise(raw: dict[str, Any], facts: ClipFacts | None = None) -> GateMeasur
         teacher_forced_mse_by_step=steps.get("teacher_forced_mse"),
         delta_psnr_low_db=delta_low,
         delta_psnr_high_db=delta_high,
+        prediction_horizon=int(raw.get("prediction_horizon") or 1),
         rollout=raw.get("rollout"),
         memory_window=raw.get("memory_window"),
         token_choice=raw.get("token_choice"),

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from tinyworlds_gate.power.broken.registry import BROKEN, Broken
 
-PARTS = ("rollouts", "clips", "measures", "output", "statements")
+PARTS = ("rollouts", "clips", "measures", "output", "statements", "probes", "poor_models")
 """Modules that register their defects on import."""
 
 
@@ -23,6 +23,18 @@ def run(name: str) -> None:
         KeyError: no defect has that name.
     """
     from tinyworlds_gate.reference.rollout.inference import main
+
+    with broken_things()[name]():
+        main()
+
+
+def run_probe(name: str) -> None:
+    """Run the probe of the inference gate with one defect.
+
+    Raises:
+        KeyError: no defect has that name.
+    """
+    from tinyworlds_gate.reference.rollout.probe import main
 
     with broken_things()[name]():
         main()

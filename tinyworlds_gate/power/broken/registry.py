@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 Broken = Callable[[], AbstractContextManager[None]]
@@ -33,12 +33,17 @@ def patched(module: Any, function: str, make: Callable[[Any], Any]) -> Iterator[
 
 
 def replaces(name: str, module: Any, function: str, broken: Callable[..., Any]) -> None:
-    """Register a defect in which a call of the function is ``broken(old, *arguments)``."""
+    """Register a defect in which a call of the function is ``broken(old, *arguments)``; ``module``: one or a tuple."""
 
     def make(old: Any) -> Any:
         return lambda *arguments, **options: broken(old, *arguments, **options)
 
-    BROKEN[name] = lambda: patched(module, function, make)
+    @defect(name)
+    def _replaced() -> Iterator[None]:
+        with ExitStack() as stack:
+            for one in module if isinstance(module, tuple) else (module,):
+                stack.enter_context(patched(one, function, make))
+            yield
 
 
 def changes_result(name: str, module: Any, function: str, change: Callable[[Any], Any]) -> None:

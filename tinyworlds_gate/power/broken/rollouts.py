@@ -8,10 +8,13 @@ from typing import Any
 import torch
 
 from tinyworlds_gate.power.broken.registry import changes_result, replaces
+from tinyworlds_gate.power.world import COLOURS
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
-from tinyworlds_gate.reference.rollout import measure
+from tinyworlds_gate.reference.rollout import measure, probe
 from tinyworlds_gate.reference.rollout.rollout import RolloutOutput
 
+PROCESSES = (measure, probe)
+"""Where rollouts are called: in the inference process, and in the probe of a defect that is everywhere."""
 Frames = Callable[[torch.Tensor, torch.Tensor, dict[str, Any]], torch.Tensor]
 
 
@@ -24,7 +27,7 @@ def _frames_are(name: str, change: Frames) -> None:
         bad = ~made.isfinite() | output.non_finite_BTCHW
         return output._replace(predicted_BTCHW=made.clamp(-1, 1), non_finite_BTCHW=bad)
 
-    replaces(name, measure, "rollout", broken)
+    replaces(name, PROCESSES, "rollout", broken)
 
 
 def _last_context(predicted: torch.Tensor, frames: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
@@ -53,9 +56,20 @@ def _noisy(predicted: torch.Tensor, frames: torch.Tensor, arguments: dict[str, A
     return predicted + 0.1 * torch.randn(predicted.shape, generator=arguments["generator"])
 
 
+def _mean_picture(predicted: torch.Tensor, frames: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
+    """Return the mean colour of the game in every pixel."""
+    colour = torch.from_numpy(COLOURS.mean(axis=(0, 1))).float() / 127.5 - 1
+    return colour[:, None, None].expand_as(predicted)
+
+
+def _same_noise(predicted: torch.Tensor, frames: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
+    noise = torch.rand(predicted.shape[1:], generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return noise.expand_as(predicted)
+
+
 _frames_are("copy-last", _last_context)
-_frames_are("mean-picture", lambda p, f, a: f[:, : a["context"]].mean(dim=(0, 1), keepdim=True).expand_as(p))
-_frames_are("noise", lambda p, f, a: torch.rand(p.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+_frames_are("mean-picture", _mean_picture)
+_frames_are("noise", _same_noise)
 _frames_are("black", lambda p, f, a: torch.full_like(p, -1.0))
 _frames_are("truth", _truth)
 _frames_are("half-truth", lambda p, f, a: (p + _truth(p, f, a)) / 2)
@@ -76,19 +90,21 @@ def _argument_is(name: str, **changes: Any) -> None:
 
 _argument_is("teacher-forced", teacher_forced=True)
 _argument_is("temperature", temperature=1.0)
+_argument_is("decode-steps", decode_steps=1)
+_argument_is("pixels-fed-back", space="pixels")
 
 
 def _actions_are(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """Register a defect that changes the inferred actions ``[B, S, K, A]`` before the rollout uses them."""
     changes_result(
-        name, measure, "inferred_actions", lambda actions: list(change(torch.stack(actions, dim=1)).unbind(1))
+        name, PROCESSES, "inferred_actions", lambda actions: list(change(torch.stack(actions, dim=1)).unbind(1))
     )
 
 
 _actions_are("actions-one-step-late", lambda actions: actions.roll(1, dims=1))
 _actions_are("actions-one-step-early", lambda actions: actions.roll(-1, dims=1))
 _actions_are("actions-of-another-clip", lambda actions: actions.roll(1, dims=0))
-_actions_are("actions-constant", lambda actions: actions[:1, :1].expand_as(actions).contiguous())
+_actions_are("actions-constant", torch.ones_like)
 _actions_are("actions-negated", lambda actions: -actions)
 
 
@@ -104,5 +120,5 @@ def _float16_overflow(frames: torch.Tensor) -> torch.Tensor:
     return ((half * loud + loud * half.sign()) / (loud + loud.sign())).float()
 
 
-replaces("seed-ignored", measure, "rollout", _seed_ignored)
+replaces("seed-ignored", PROCESSES, "rollout", _seed_ignored)
 changes_result("float16-overflow", VideoTokenizer, "decode", _float16_overflow)

@@ -13,7 +13,7 @@ import torch
 
 from tinyworlds_gate.power.broken.registry import BROKEN, changes_result, defect, patched, replaces
 from tinyworlds_gate.reference.data.frames_file import load_frames
-from tinyworlds_gate.reference.rollout import inference, measure
+from tinyworlds_gate.reference.rollout import inference, measure, probe
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet, cut_clips
 
 
@@ -38,6 +38,7 @@ _clips_state("mean-frame-of-two-steps", lambda clip, number: clip["mean_frame_ms
 _clips_state("random-actions-overstated", _times(4, "random_action_mse"))
 _clips_state("random-actions-made-up", lambda clip, number: clip.update(random_action_mse=[0.25] * 6))
 _clips_state("floor-overstated", lambda clip, number: clip.update(tokenizer_recon_mse=0.5))
+_clips_state("floor-understated", lambda clip, number: clip.update(tokenizer_recon_mse=0.0))
 _clips_state("floor-negative", lambda clip, number: clip.update(tokenizer_recon_mse=-0.01))
 _clips_state("floor-nan", lambda clip, number: clip.update(tokenizer_recon_mse=float("nan")))
 _clips_state("episodes-numbered", lambda clip, number: clip.update(episode=number))
@@ -109,4 +110,4 @@ def _half_and_half(old: Any, models: Any, frames: torch.Tensor, **arguments: Any
     return output._replace(predicted_BTCHW=blend.expand_as(output.predicted_BTCHW))
 
 
-replaces("half-last-half-mean", measure, "rollout", _half_and_half)
+replaces("half-last-half-mean", (measure, probe), "rollout", _half_and_half)

@@ -21,7 +21,8 @@ TOO_FAR = "is above the limit 0.03: the generated frames are too far from the tr
 NO_CONTROL = "random actions cost .* the actions hardly steer what the model predicts"
 NOT_CLIPS = "clips were measured instead of the 64 held-out clips"
 NOT_ERRORS = "what it states is not the error of these frames"
-NOT_STRICT = "of the generated values change when the true future is withheld"
+NOT_STRICT = "of the generated values are others than these weights generate without the true future"
+NOT_INFERRED = "of the action codes are others than these weights infer from the true frames"
 BY_CHANCE = "of the generated values change from one rollout to the next"
 SCALED = "its frames were scaled, cut or mixed up before they were compared"
 LINEAGE = "dynamics_step_799 was trained on a .* with SHA-256 .*, but .* has"
@@ -47,8 +48,12 @@ def swap(stage: str, source: str) -> Defect:
     return Defect(id, f"{what} this run's", "weights", "INVALID", "C4", LINEAGE, project=swapped(stage, source))
 
 
-def rollout(id: str, what: str, verdict: Verdict, check: str, expected_reason: str) -> Defect:
-    return Defect(id, what, "rollout", verdict, check, expected_reason, in_child=id)
+def rollout(
+    id: str, what: str, verdict: Verdict, check: str, expected_reason: str, *, everywhere: bool | None = None
+) -> Defect:
+    """Return a defect of the rollout; one that is to FAIL stands for a bad model, which the probe runs too."""
+    everywhere = verdict == "FAIL" if everywhere is None else everywhere
+    return Defect(id, what, "rollout", verdict, check, expected_reason, in_child=id, everywhere=everywhere)
 
 
 def data(id: str, what: str, check: str, expected_reason: str) -> Defect:

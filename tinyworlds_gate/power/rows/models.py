@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from tinyworlds_gate.power.defect import Defect
 from tinyworlds_gate.power.rows.build import (
     ACTIONS,
     DYNAMICS,
     NO_CONTROL,
     NO_SKILL,
-    NOT_FINITE,
+    NOT_STRICT,
     OTHER_WEIGHTS,
     TOKENIZER,
     TOO_FAR,
     child,
     rollout,
+    setting,
     swap,
     weights,
 )
@@ -25,7 +27,7 @@ MODELS = (
     rollout("black", "a model that predicts black frames", "FAIL", "G5", TOO_FAR),
     rollout("frozen", "a model that generates one frame and repeats it", "FAIL", "G5.control", NO_CONTROL),
     rollout("reversed-time", "the generated frames in reversed order", "FAIL", "G5.skill", NO_SKILL),
-    rollout("other-clip", "each clip gets the generated frames of another", "FAIL", "G5.skill", NO_SKILL),
+    rollout("other-clip", "each clip gets the generated frames of another", "INVALID", "G5.blind", NOT_STRICT),
     weights("dynamics-untrained", "dynamics with new random weights", "G5", TOO_FAR, DYNAMICS, initialised),
     weights("dynamics-noisy", "dynamics with strong noise on its weights", "G5", TOO_FAR, DYNAMICS, noisy(2.0)),
     weights(
@@ -80,10 +82,30 @@ MODELS = (
     weights(
         "decoder-loud",
         "a decoder whose sums overflow",
-        "G5.finite",
-        NOT_FINITE,
+        "G5.floor",
+        "states a reconstruction error of the tokenizer of nan",
         TOKENIZER,
         scaled("decoder.latent_embed", 1e30),
+        "INVALID",
+    ),
+)
+NO_MODEL = "strongest prediction without a model"
+UPPER_END = "the upper end .* of the error's 95 % interval is not within the limit 0.03"
+LUCK = (
+    rollout("context-mean", "a model that predicts the mean of its context", "FAIL", "G8", NO_MODEL),
+    rollout("best-blend", "the best blend of last frame, context mean and mean frame", "FAIL", "G8", NO_MODEL),
+    rollout("half-last-half-mean", "half the last frame plus half the context's mean", "FAIL", "G8", NO_MODEL),
+    rollout("bad-in-few-rooms", "a model that is bad in a few episodes only", "FAIL", "G5.interval", UPPER_END),
+    Defect(
+        "good-in-few-rooms",
+        "five clips, of which a few are lucky and the others above the limit",
+        "rollout",
+        "FAIL",
+        "G5.interval",
+        UPPER_END,
+        project=setting("inference", clips=5),
+        in_child="good-in-few-rooms",
+        everywhere=True,
     ),
 )
 SWAPS = (

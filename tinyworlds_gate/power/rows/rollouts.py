@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from tinyworlds_gate.power.rows.build import BY_CHANCE, NO_CONTROL, NOT_FINITE, NOT_STRICT, WORSE, rollout
+from tinyworlds_gate.power.rows.build import BY_CHANCE, NO_CONTROL, NOT_FINITE, NOT_INFERRED, NOT_STRICT, WORSE, rollout
 
 ROLLOUT = (
     rollout("truth", "the true frames are returned as generated ones", "INVALID", "G5.blind", NOT_STRICT),
     rollout("half-truth", "generated frames are averaged with the true ones", "INVALID", "G5.blind", NOT_STRICT),
     rollout("last-step-true", "the last generated frame is the true one", "INVALID", "G5.blind", NOT_STRICT),
     rollout("teacher-forced", "teacher forcing, reported as strict", "INVALID", "G5.blind", NOT_STRICT),
-    rollout("temperature", "tokens are sampled, but temperature 0 is reported", "INVALID", "G5.repeat", BY_CHANCE),
-    rollout("seed-ignored", "the seed is ignored and tokens are sampled", "INVALID", "G5.repeat", BY_CHANCE),
-    rollout("sampling-noise", "noise is added to the generated frames", "INVALID", "G5.repeat", BY_CHANCE),
+    rollout("temperature", "tokens are sampled, but temperature 0 is reported", "INVALID", "G5.blind", NOT_STRICT),
+    rollout(
+        "seed-ignored",
+        "the seed is ignored and tokens are sampled",
+        "INVALID",
+        "G5.repeat",
+        BY_CHANCE,
+        everywhere=True,
+    ),
+    rollout(
+        "sampling-noise",
+        "noise is added to the generated frames",
+        "INVALID",
+        "G5.repeat",
+        BY_CHANCE,
+        everywhere=True,
+    ),
     rollout("actions-one-step-late", "each step uses the action of the previous step", "FAIL", "G5.skill", WORSE),
     rollout("actions-one-step-early", "each step uses the action of the next step", "FAIL", "G5.skill", WORSE),
-    rollout("actions-of-another-clip", "each clip uses the actions of another", "FAIL", "G5.control", NO_CONTROL),
+    rollout("actions-of-another-clip", "each clip uses the actions of another", "INVALID", "G5.actions", NOT_INFERRED),
     rollout("actions-constant", "all clips use one and the same action", "FAIL", "G5.codes", "1 action code is in use"),
     rollout("actions-negated", "every action bit is flipped", "FAIL", "G5.control", NO_CONTROL),
     rollout("nan-pixels", "a few pixels are NaN", "FAIL", "G5.finite", NOT_FINITE),

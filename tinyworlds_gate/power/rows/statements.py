@@ -1,4 +1,4 @@
-"""Defects of stated numbers that the harness computes itself, and a model that is no better than no model (G8)."""
+"""Defects of stated numbers that the harness computes itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.power.defect import Defect
-from tinyworlds_gate.power.rows.build import SCALED, child, rollout
+from tinyworlds_gate.power.rows.build import SCALED, child
 from tinyworlds_gate.power.world import EPISODE_FRAMES, EPISODES, FPS, GAME, play
 
 STRIDE = 2
@@ -17,7 +17,6 @@ NOT_RANDOM = "is not the error of random actions"
 BELOW_FLOOR = "the stated error of the tokenizer's own reconstruction"
 NO_FLOOR = "states a reconstruction error of the tokenizer of .*, which is no error"
 EPISODE = r"states episode .*, in lamps_frames\.h5 it is"
-NO_MODEL = "strongest prediction without a model"
 SMALL = "a picture of a rollout has at least"
 
 
@@ -98,5 +97,4 @@ STATEMENTS = (
     ),
     child("picture-of-one-pixel", "the picture has one pixel", "FAIL", "G4", SMALL),
     child("picture-of-one-colour", "the picture has a single colour", "FAIL", "G4", "is of a single colour"),
-    rollout("half-last-half-mean", "half the last frame plus half the context's mean", "FAIL", "G8", NO_MODEL),
 )

@@ -84,6 +84,7 @@ def draw_held_out(config: InferenceConfig, project_root: Path, trained: TrainedM
         seed=config.clip_seed,
         draw=config.clip_draw,
     )
+    drawn = _without(drawn, config.left_out_clips)
     # A file without training episodes uses the mean of its own frames, which is the stronger baseline.
     mean_frame = _mean_frame(data, split.train or split.held_out)
     return cut_clips(data, drawn, length, context=context, data_sha256=digest, mean_over=mean_frame)
@@ -113,9 +114,13 @@ def _evaluation_clips(
             f"evaluation_file={config.evaluation_file}: {trained.references[stage].path.name} was trained on this "
             "file, but the verdict needs frames without training; set evaluation_file to another file"
         )
-    starts = unseen_part(evaluation, training, length=length).evaluation.starts
+    starts = _without(unseen_part(evaluation, training, length=length).evaluation.starts, config.left_out_clips)
     data = load_frames(path, frame_size=size)
     return cut_clips(data, starts, length, context=context, data_sha256=digest, mean_over=mean_frame)
+
+
+def _without(starts: np.ndarray, left_out: str) -> np.ndarray:
+    return starts[~np.isin(starts, [int(one) for one in left_out.split(",") if one])]
 
 
 def cut_clips(

@@ -1,15 +1,13 @@
 """The generated frames of a rollout as uint8, from which the harness recomputes the errors.
 
-In addition to the measured rollout there are two probes, rollouts of the first clips that must give the same frames:
-
-- ``withheld``: noise replaces the true future, while the actions stay those inferred before. A strict rollout never
-  reads that future, so a difference means that the true frames leak into the prediction.
-- ``repeated``: uses another random seed. At temperature 0 a rollout draws nothing.
-
 ``random`` are the frames that random actions generate for the same clips, and ``non_finite`` marks the values of
-``predicted`` that were NaN or infinite before clamping, as packed bits.
+``predicted`` that were NaN or infinite before clamping, as packed bits. ``codes`` are the action codes that each step
+followed, with which a probe (`probe.py`) generates the same frames again.
 
-Axes: B clips, K clips of the first batch, S generated frames, H height, W width, C colours.
+Files of schema 3 and 4 hold two probes of the first clips instead: ``withheld`` (noise in place of the true future) and
+``repeated`` (another random seed).
+
+Axes: B clips, K clips of the first batch, S generated frames, G steps, N transitions, H height, W width, C colours.
 """
 
 from __future__ import annotations
@@ -23,29 +21,35 @@ import numpy as np
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.run.atomic import atomic_path
 
-DATASETS = ("predicted", "withheld", "repeated")
-OPTIONAL_DATASETS = ("random", "non_finite")
-"""Files of schema 3 do not have them."""
+PREDICTED = "predicted"
+OPTIONAL_DATASETS = ("withheld", "repeated", "random", "non_finite", "codes")
+"""Not in files of every schema."""
+AXES = {"non_finite": 3, "codes": 3}
+TYPES = {"codes": np.int16}
+NO_CODE = -1
+"""Fills ``codes`` up where a step follows fewer transitions than others."""
 
 
 @dataclass(frozen=True)
 class GeneratedFrames:
     """All uint8: ``predicted`` and ``random`` [B, S, H, W, C]; ``withheld`` and ``repeated`` [K, S, H, W, C].
 
-    ``non_finite`` [B, S, bytes] has a bit for each value of a frame.
+    ``non_finite`` [B, S, bytes] has a bit for each value of a frame. ``codes`` [B, G, N], int16, ends in ``NO_CODE``
+    where a step follows fewer transitions.
     """
 
     predicted: np.ndarray
-    withheld: np.ndarray
-    repeated: np.ndarray
+    withheld: np.ndarray | None = None
+    repeated: np.ndarray | None = None
     random: np.ndarray | None = None
     non_finite: np.ndarray | None = None
+    codes: np.ndarray | None = None
 
 
 def write_generated(path: Path, frames: GeneratedFrames) -> None:
     """Write the frames, compressed a clip at a time; the file appears in full or not at all."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name in (*DATASETS, *OPTIONAL_DATASETS):
+        for name in (PREDICTED, *OPTIONAL_DATASETS):
             table: np.ndarray | None = getattr(frames, name)
             if table is None:
                 continue
@@ -60,7 +64,7 @@ def read_generated(path: Path) -> GeneratedFrames:
     """
     try:
         with h5py.File(path, "r") as file:
-            names = (*DATASETS, *(name for name in OPTIONAL_DATASETS if name in file))
+            names = (PREDICTED, *(name for name in OPTIONAL_DATASETS if name in file))
             tables = {name: file[name][()] for name in names}
     except FileNotFoundError as error:
         raise DataError(f"{path}: the inference run wrote no generated frames; run inference again") from error
@@ -69,7 +73,7 @@ def read_generated(path: Path) -> GeneratedFrames:
             f"{path}: the generated frames cannot be read ({type(error).__name__}: {error}); run inference again"
         ) from error
     for name, table in tables.items():
-        axes = 3 if name == "non_finite" else 5
-        if not isinstance(table, np.ndarray) or table.dtype != np.uint8 or table.ndim != axes:
-            raise DataError(f"{path}: {name} must be uint8 with {axes} axes; run inference again")
+        axes, dtype = AXES.get(name, 5), np.dtype(TYPES.get(name, np.uint8))
+        if not isinstance(table, np.ndarray) or table.dtype != dtype or table.ndim != axes:
+            raise DataError(f"{path}: {name} must be {dtype} with {axes} axes; run inference again")
     return GeneratedFrames(**tables)

@@ -22,6 +22,7 @@ from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.reference.rollout.clip_set import draw_held_out
 from tinyworlds_gate.reference.rollout.generated_frames import write_generated
 from tinyworlds_gate.reference.rollout.measure import MeasureSettings, measure_clips
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.reference.rollout.picture import save_rollout_picture
 from tinyworlds_gate.reference.rollout.world_models import load_trained
 from tinyworlds_gate.reference.training.distributed import choose_device
@@ -95,7 +96,7 @@ def run_inference(config: InferenceConfig, project_root: Path, run_root: str | N
         frames = path.with_name(f"{path.stem}_frames.h5")
         write_generated(frames, measured.generated)
         _write_measures(path, measures | {"generated_frames": frames.name})
-    _print_stats(measures, config)
+    _print_stats(measures)
 
 
 def _checkpoint_paths(config: InferenceConfig, run_root: str | None) -> dict[str, Path]:
@@ -125,15 +126,14 @@ def _write_measures(path: Path, measures: dict[str, Any]) -> None:
     atomic_write(path, json.dumps(measures, indent=1, allow_nan=True) + "\n")
 
 
-def _print_stats(measures: dict[str, Any], config: InferenceConfig) -> None:
+def _print_stats(measures: dict[str, Any]) -> None:
     def mean(key: str) -> float:
         return float(np.mean([clip[key] for clip in measures["clips"]]))
 
     steps = np.array([clip["rollout_mse"] for clip in measures["clips"]]).mean(axis=0)
     print("\nInference stats:")
     print(f"Total frames generated: {len(measures['clips']) * len(steps)}")
-    mode = "teacher-forced" if config.teacher_forced else "strict autoregressive"
-    print(f"Mode: {mode}, actions inferred from the true frames")
+    print(f"Mode: {mode_text(measures)}, actions inferred from the true frames")
     print(f"Mean Squared Error (GT vs Pred): {mean('rollout_mse'):.8f}")
     print("Mean Squared Error by step: " + " ".join(f"{value:.6f}" for value in steps))
     print(f"Copy-last MSE: {mean('copy_last_mse'):.8f}")

@@ -18,7 +18,7 @@ from tinyworlds_gate.reference.models.maskgit import token_chooser
 from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout import errors_by_step as errors
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
-from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
+from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE, GeneratedFrames
 from tinyworlds_gate.reference.rollout.rollout import (
     Space,
     actions_from_codes,
@@ -30,12 +30,9 @@ from tinyworlds_gate.reference.rollout.rollout import (
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
-MEASURES_SCHEMA = 4
+MEASURES_SCHEMA = 5
 """2 added SSIM, both strict and teacher-forced errors, and token counts; 3 added the generated frames and probes; 4 the
-frames of random actions and the non-finite values."""
-
-PROBE_SEED_OFFSET = 1_000_003
-"""Difference between the seeds of the measured rollout and its repetition."""
+frames of random actions and the non-finite values; 5 the action codes of every step, in place of the probes."""
 
 
 @dataclass(frozen=True)
@@ -78,24 +75,18 @@ def measure_clips(
     """Roll out all clips and measure every generated frame.
 
     Each clip is rolled out three times: in the configured mode (strict or teacher-forced), in the other mode, and with
-    random actions. The first batch is rolled out twice more, for the probes of `generated_frames.py`. ``on_progress``
-    is called before each step of the first rollout with the 0-based step, the 1-based number of the batch, and the
-    number of batches.
+    random actions. ``on_progress`` is called before each step of the first rollout with the 0-based step, the 1-based
+    number of the batch, and the number of batches.
     """
     batches = errors.in_batches(len(clips.starts), settings.batch_size)
     n_actions = models.latent_actions.sizes.n_actions
-    transitions = clips.context + settings.new_frames - 1
-    # Drawn for all clips at once on the CPU, so that they do not depend on batch size or device.
-    random_codes = torch.randint(
-        n_actions, (len(clips.starts), transitions), generator=torch.Generator().manual_seed(settings.seed)
-    )
+    random_codes = draw_codes(n_actions, len(clips.starts), clips.context + settings.new_frames - 1, settings.seed)
     tables: dict[str, list[Tensor]] = {}
     frames: dict[str, list[np.ndarray]] = {}
     vocabulary = models.dynamics.sizes.vocabulary
     counts = {key: torch.zeros(vocabulary, dtype=torch.int64, device=device) for key in ("token", "generated_token")}
     non_finite = 0
-    choose = token_chooser(settings.token_choice, models.tokenizer.quantizer)
-    steps: Steps = GraphedSteps(models, choose=choose) if device.type == "cuda" else EagerSteps(models, choose)
+    steps = steps_on(models, settings, device)
     windows = step_windows(clips.context, settings.generation_steps, settings.prediction_horizon, settings.memory)
     for number, batch in enumerate(batches):
 
@@ -114,12 +105,12 @@ def measure_clips(
             counts,
             on_step,
             steps,
-            with_probes=number == 0,
         )
         for key, table in found.tables.items():
             tables.setdefault(key, []).append(table)
         for key, batch_BSCHW in found.frames.items():
-            frames.setdefault(key, []).append(_as_bytes(batch_BSCHW))
+            frames.setdefault(key, []).append(as_bytes(batch_BSCHW))
+        frames.setdefault("codes", []).append(found.codes)
         frames.setdefault("non_finite", []).append(np.packbits(found.non_finite.flatten(2).cpu().numpy(), axis=-1))
         non_finite += int(found.non_finite.sum())
     columns = {key: torch.cat(parts).cpu().tolist() for key, parts in tables.items()}
@@ -153,6 +144,20 @@ def measure_clips(
     return Measurement(raw, GeneratedFrames(**{key: np.concatenate(parts) for key, parts in frames.items()}))
 
 
+def draw_codes(n_actions: int, clips: int, transitions: int, seed: int) -> Tensor:
+    """Return uniform action codes ``[clips, transitions]``.
+
+    Drawn for all clips at once on the CPU, so that they do not depend on batch size or device.
+    """
+    return torch.randint(n_actions, (clips, transitions), generator=torch.Generator().manual_seed(seed))
+
+
+def steps_on(models: WorldModels, settings: MeasureSettings, device: torch.device) -> Steps:
+    """Return the implementation of a rollout's steps for a device."""
+    choose = token_chooser(settings.token_choice, models.tokenizer.quantizer)
+    return GraphedSteps(models, choose=choose) if device.type == "cuda" else EagerSteps(models, choose)
+
+
 @torch.no_grad()
 def reconstruction(tokenizer: VideoTokenizer, frames_BTCHW: Tensor) -> tuple[Tensor, Tensor]:
     """Return the latents of the frames and their reconstruction error ``[B]``, on frames in [0, 1]."""
@@ -165,6 +170,7 @@ class _MeasuredBatch(NamedTuple):
     tables: dict[str, Tensor]
     frames: dict[str, Tensor]
     non_finite: Tensor
+    codes: np.ndarray
 
 
 def _measure_batch(
@@ -178,8 +184,6 @@ def _measure_batch(
     counts: dict[str, Tensor],
     on_step: Callable[[int], None],
     steps: Steps,
-    *,
-    with_probes: bool,
 ) -> _MeasuredBatch:
     """Measure one batch of clips and add its token counts to ``counts``."""
     context = clips.context
@@ -206,14 +210,6 @@ def _measure_batch(
     other = rollout(models, frames, actions=actions, teacher_forced=not forced, generator=seeded(seed), **shared)
     random = rollout(models, frames, actions=random_actions, teacher_forced=forced, generator=seeded(seed), **shared)
     shown = {"predicted": judged.predicted_BTCHW, "random": random.predicted_BTCHW}
-    if with_probes:
-        withheld = frames.clone()
-        unseen = frames[:, context:].shape
-        withheld[:, context:] = torch.rand(unseen, generator=seeded(seed), device=frames.device) * 2 - 1
-        probes = {"withheld": (withheld, seed), "repeated": (frames, seed + PROBE_SEED_OFFSET)}
-        for name, (seen, number) in probes.items():
-            again = rollout(models, seen, actions=actions, teacher_forced=forced, generator=seeded(number), **shared)
-            shown[name] = again.predicted_BTCHW
     latents, recon_mse = reconstruction(models.tokenizer, frames[:, : context + 1])
     for key, tokens in (
         ("token", models.tokenizer.quantizer.indices_from_latents(latents)),
@@ -235,10 +231,19 @@ def _measure_batch(
     }
     ssim = errors.ssim_by_clip_and_step(judged.predicted_BTCHW, true)
     tables = found if ssim is None else found | {"rollout_ssim": ssim}
-    return _MeasuredBatch(tables, shown, judged.non_finite_BTCHW)
+    return _MeasuredBatch(tables, shown, judged.non_finite_BTCHW, codes_of_steps(models, actions))
 
 
-def _as_bytes(frames_BSCHW: Tensor) -> np.ndarray:
+def codes_of_steps(models: WorldModels, actions: Sequence[Tensor]) -> np.ndarray:
+    """Return the codes ``[B, G, N]`` of the actions of each step, int16; shorter steps end in ``NO_CODE``."""
+    codes = [models.latent_actions.action_indices(one).cpu().numpy() for one in actions]
+    table = np.full((len(codes[0]), len(codes), max(one.shape[1] for one in codes)), NO_CODE, np.int16)
+    for step, one in enumerate(codes):
+        table[:, step, : one.shape[1]] = one
+    return table
+
+
+def as_bytes(frames_BSCHW: Tensor) -> np.ndarray:
     """Convert frames to uint8 [B, S, H, W, C]; non-finite values become black (``non_finite`` counts them)."""
     unit = errors.unit_range(frames_BSCHW).nan_to_num(0.0)
     table: np.ndarray = (unit * 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).cpu().numpy()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.run.atomic import atomic_path
 from tinyworlds_gate.run.paths import unused_path
 from tinyworlds_gate.run.timestamps import timestamp
@@ -51,9 +52,8 @@ def _headline(measures: dict[str, Any], clip: int) -> str:
     mse = np.mean([row["rollout_mse"] for row in measures["clips"]])
     copy = np.mean([row["copy_last_mse"] for row in measures["clips"]])
     own = np.mean(measures["clips"][clip]["rollout_mse"])
-    mode = "teacher-forced" if measures["teacher_forced"] else "strict"
     return (
-        f"{mode} rollout on {len(measures['clips'])} held-out clips: MSE {mse:.4f} "
+        f"{mode_text(measures)} rollout on {len(measures['clips'])} held-out clips: MSE {mse:.4f} "
         f"(copying the last frame: {copy:.4f})\nshown: the median clip, MSE {own:.4f}"
     )
 

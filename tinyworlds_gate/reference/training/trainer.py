@@ -8,6 +8,7 @@ Run through the stage scripts, for example:
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 from collections import deque
@@ -18,8 +19,8 @@ from typing import Any
 import torch
 
 from tinyworlds_gate.checkpoints.durable import require_room
-from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
-from tinyworlds_gate.checkpoints.layout import list_checkpoints
+from tinyworlds_gate.checkpoints.integrity import sha256_of, verify_checkpoint
+from tinyworlds_gate.checkpoints.layout import MANIFEST_FILE, list_checkpoints
 from tinyworlds_gate.checkpoints.retention import Retention
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError, TrainingError
@@ -46,6 +47,7 @@ from tinyworlds_gate.reference.training.resume import restore_training, training
 from tinyworlds_gate.reference.training.schedule import Schedule
 from tinyworlds_gate.reference.training.updates import LOSS, EagerUpdates, StartedUpdate, Updates
 from tinyworlds_gate.run.heartbeat import Heartbeat, gpu_uuid
+from tinyworlds_gate.run.layout import TRAINING_FRAMES
 
 PICTURE_CLIPS = 3
 
@@ -304,7 +306,16 @@ class Trainer:
             print(f"[{self.stage}] warning: {error}", flush=True)
 
     def _lineage(self) -> dict[str, Any]:
-        lineage: dict[str, Any] = {"data_sha256": self.batches.data_digest, "run": self.run_root.name}
+        own = self.batches.data_digest
+        lineage: dict[str, Any] = {"data_sha256": own, "run": self.run_root.name}
+        codes = self.run_root / TRAINING_FRAMES
+        if codes.is_file():
+            lineage["training_frames_sha256"] = sha256_of(codes)
+        if self.job.resume_path:
+            manifest = self.job.resume_path / MANIFEST_FILE
+            before = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+            if before.get("data_sha256") != own or before.get("other_data"):
+                lineage["other_data"] = True  # loop/provenance.py reads it
         for key, setting in (
             ("tokenizer_sha256", "video_tokenizer_path"),
             ("latent_actions_sha256", "latent_actions_path"),

@@ -15,7 +15,10 @@ from tinyworlds_gate.gate.conditions import MOST_DIGITS, apart
 from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
 from tinyworlds_gate.gate.measures.information import used_share
 from tinyworlds_gate.gate.object_rule import meets, of_precision, percent
-from tinyworlds_gate.names import EVALUATION, FAIL, FINALS, INVALID, PASS
+from tinyworlds_gate.gate.past_rule import meets_past
+from tinyworlds_gate.gate.verdict_words import without_word
+from tinyworlds_gate.names import EVALUATION, FAIL, FINALS, INVALID, NOT_RUN, PASS
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.redact import redact
@@ -26,7 +29,7 @@ it, and it meets the strict thresholds; ``warns``: not required, and it does not
 
 NO_NUMBER = "no number"
 NOT_REQUIRED = "not required"
-NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G6", "G8", "G5.control", "G5.codes")
+NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G6", "G7", "G8", "G5.control", "G5.codes")
 """The conditions on the size of a number; each has its card."""
 Measures = Mapping[str, Any]
 
@@ -56,7 +59,7 @@ def mse_text(value: float | None) -> str:
 
 def reasons(event: Event) -> list[str]:
     """The verdict's sentence, a line for each of its reasons, without the verdict itself."""
-    sentence = plain(event.get("sentence") or "no sentence was recorded").removeprefix(f"{event.get('verdict')}: ")
+    sentence = without_word(plain(event.get("sentence") or "no sentence was recorded"))
     return [part[:1].upper() + part[1:] for part in sentence.split(" Also: ")]
 
 
@@ -66,12 +69,11 @@ def subtitle(event: Event, run: str, profile: str | None) -> str:
     parts = [run, f"profile {profile}" if profile else "", attempt_name(number, draw)]
     measures: Measures = event.get("measures") or {}
     if measures:
-        mode = "teacher-forced (not strict)" if measures.get("teacher_forced") else "strict autoregressive"
         which = "clips of the evaluation set," if draw == EVALUATION else "held-out clips of"
         unseen = ", which no attempt has seen" if draw in FINALS else ""
         parts += [
             f"{measures['clips']} {which} {measures['episodes']} episodes{unseen}",
-            f"{mode} rollout, {measures['generation_steps']} frames from {measures['context']}",
+            f"{mode_text(measures)} rollout, {measures['generation_steps']} frames from {measures['context']}".strip(),
         ]
     return plain(" · ".join(part for part in parts if part))
 
@@ -87,6 +89,7 @@ def cards(event: Event) -> list[Card]:
         _interval(event, measures, thresholds),
         _skill(event, measures),
         *_objects(event, measures),
+        *_past(event, measures),
         *_strongest(event, measures),
         _control(event, measures, thresholds),
         _codes(event, measures, thresholds),
@@ -170,6 +173,21 @@ def _moving(measures: Measures) -> str:
     return f"motion {_signed(motion)}, sharpness {_signed(sharp)} of the true frames"
 
 
+def _past(event: Event, measures: Measures) -> list[Card]:
+    """The card of G7; none for a journal of an older version."""
+    record = measures.get("past")
+    if record is None:
+        return []
+    least = (recorded_thresholds(event) or GateThresholds()).min_past_ratio
+    limit = NOT_REQUIRED if least is None else f"at least {least:g}"
+    if record["no_occasion"]:
+        return [Card("foreign context costs", "no occasion", (limit,), SHOWN)]
+    state = _state(event, meets_past(record, STRICT_THRESHOLDS.min_past_ratio or 0.0), "G7")
+    ends = f"from {_signed(record['ratio_low'])}; {limit}"
+    errors = f"{mse_text(record['foreign_mse'])} against {mse_text(record['own_mse'])}"
+    return [Card("foreign context costs", f"× {_signed(record['ratio'])}", (ends, errors), state)]
+
+
 def _strongest(event: Event, measures: Measures) -> list[Card]:
     """The card of G8; none for a journal of an older version."""
     if measures.get("strongest_baseline") is None:
@@ -209,6 +227,7 @@ def _evidence(event: Event) -> Card:
     """All conditions that are about evidence, not about the size of a number."""
     custom = [f"G5.{record['name']}" for record in event.get("custom_metrics") or []]
     others = [one for one in event.get("conditions") or [] if one["id"] not in (*NUMBERS, *custom)]
+    others = [one for one in others if one["verdict"] != NOT_RUN]
     broken = [str(one["id"]) for one in others if one["verdict"] in (FAIL, INVALID)]
     which = f"not {', '.join(broken)}" if broken else "log, clips, weights, picture"
     value = f"{len(others) - len(broken)} of {len(others)}"

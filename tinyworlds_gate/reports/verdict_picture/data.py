@@ -21,13 +21,17 @@ from tinyworlds_gate.gate.measures.claims import ROUNDING
 from tinyworlds_gate.gate.measures.clip_facts import ORIGIN_KEYS
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.recomputed_errors import WHITE, recomputed
+from tinyworlds_gate.gate.verdict_words import pass_limit, tone
+from tinyworlds_gate.names import PASS
 from tinyworlds_gate.reference.data.clip_reader import read_clips
 from tinyworlds_gate.reference.rollout.generated_frames import read_generated
+from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.reports.verdict_picture import captions
 from tinyworlds_gate.run.journal import Event
 
 MOST_STEPS = 8
 """Steps of a film strip."""
+OTHER_MODE = ("teacher_forced", "teacher-forced")
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,10 @@ class VerdictView:
     strips: tuple[Strip, ...]
     clips: int
     left_out: tuple[str, ...]
-    judges_model: bool = True
-    """False: no error can be above max_mse (frames are in [0, 1]), so that a pass says nothing about the model."""
+    limit: str | None = None
+    """What a pass is limited to: `loop only`."""
+    tone: str | None = None
+    """The verdict whose colour it has; None: its own."""
 
 
 def verdict_view(event: Event, run: str, profile: str | None, strips: Sequence[Strip], problem: str) -> VerdictView:
@@ -120,14 +126,16 @@ def verdict_view(event: Event, run: str, profile: str | None, strips: Sequence[S
         strips=tuple(strips),
         clips=int(measures.get("clips") or 0),
         left_out=tuple(left_out),
-        judges_model=(event.get("thresholds") or {}).get("max_mse", 0.0) < 1.0,
+        limit=pass_limit(measures, event.get("thresholds")) if event.get("verdict") == PASS else None,
+        tone=tone(event),
     )
 
 
 def _chart(event: Event, measures: Mapping[str, Any]) -> Chart:
     steps = int(measures["generation_steps"])
     forced = bool(measures.get("teacher_forced"))
-    other = ("strict", "strict") if forced else ("teacher_forced", "teacher-forced")
+    strict = mode_text({**measures, "teacher_forced": False})
+    other = ("strict", strict.replace("strict autoregressive", "strict")) if forced else OTHER_MODE
     named = (
         ("model", "this model, teacher-forced" if forced else "this model", "mse"),
         ("copy_last", "copy the last frame", "copy_last_mse"),

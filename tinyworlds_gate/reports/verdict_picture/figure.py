@@ -142,10 +142,13 @@ def sentence_lines(reasons: list[str]) -> list[str]:
 def _draw_banner(
     page: Page, view: VerdictView, lines: list[str], left: float, top: float, width: float, height: float
 ) -> None:
-    ground, ink = COLOURS[view.verdict if view.judges_model or view.verdict != PASS else DEGRADED]
+    ground, ink = COLOURS[view.tone or view.verdict]
     page.box(left, top, width, height, ground, edge=ink)
     word = f"{MARKS[view.verdict]} {view.verdict}"
-    page.text(left + 0.2, top + height / 2, word, size=24 if len(word) < 8 else 18, colour=ink, weight="bold")
+    middle = top + height / 2
+    page.text(left + 0.2, middle, word, size=24 if len(word) < 8 else 18, colour=ink, weight="bold")
+    if view.limit:
+        page.text(left + 0.55, middle + 0.24, f"({view.limit})", size=10, colour=ink, weight="bold")
     first = top + height / 2 - LINE_IN * (len(lines) - 1) / 2
     for number, line in enumerate(lines):
         page.text(left + 1.75, first + LINE_IN * number, line, size=10, colour=ink)

@@ -80,7 +80,7 @@ def test_the_log_shows_the_checkpoints_the_steps_and_the_statistics(project: Tin
     assert "Inferring frame 3/3 (batch 3/3)" in standard.output
     assert standard.log.has_stats
     assert "Total frames generated: 27" in standard.output
-    assert "Mode: strict autoregressive, actions inferred from the true frames" in standard.output
+    assert "Mode: strict autoregressive (2 steps fed back), actions inferred from the true frames" in standard.output
 
 
 @pytest.mark.requirement("G5", "L6")
@@ -90,7 +90,7 @@ def test_every_statistic_in_the_log_is_the_mean_over_the_clips_of_the_measures(s
     shown = standard.output.split("Inference stats:\n")[1].splitlines()
     assert shown == [
         "Total frames generated: 27",
-        "Mode: strict autoregressive, actions inferred from the true frames",
+        "Mode: strict autoregressive (2 steps fed back), actions inferred from the true frames",
         f"Mean Squared Error (GT vs Pred): {means['rollout_mse']:.8f}",
         "Mean Squared Error by step: " + " ".join(f"{value:.6f}" for value in by_step),
         f"Copy-last MSE: {means['copy_last_mse']:.8f}",
@@ -389,4 +389,4 @@ def test_a_damaged_checkpoint_is_refused(project: TinyStages, tmp_path: Path) ->
 
 def test_the_measures_are_plain_json(project: TinyStages, standard: Run) -> None:
     content = json.loads((project.root / "standard.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert content["schema"] == 4
+    assert content["schema"] == 5

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tests.helpers.small_models import SMALL, frames, world_models
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
+from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE
 from tinyworlds_gate.reference.rollout.measure import MEASURES_SCHEMA, MeasureSettings, measure_clips
 from tinyworlds_gate.reference.rollout.rollout import actions_from_codes, inferred_actions, rollout, step_windows
 
@@ -131,14 +132,17 @@ def test_progress_is_reported_before_each_step_of_the_first_rollout_of_each_batc
 
 
 @pytest.mark.requirement("G5")
-def test_the_generated_frames_are_those_measured_and_the_probes_are_of_the_first_batch() -> None:
-    found = measure_clips(world_models(), clip_set(), SETTINGS, CPU)
+def test_the_generated_frames_are_those_measured_and_the_codes_those_followed() -> None:
+    models = world_models()
+    found = measure_clips(models, clip_set(), replace(SETTINGS, memory=3), CPU)
     generated = found.generated
     assert generated.random is not None
+    assert generated.codes is not None
     assert generated.predicted.shape == generated.random.shape == (CLIPS, 2, 16, 16, 3)
-    assert generated.withheld is not None
-    assert generated.repeated is not None
-    assert generated.withheld.shape == generated.repeated.shape == (2, 2, 16, 16, 3)
+    followed = inferred_actions(models, clip_set().frames_BTCHW, step_windows(2, 2, 1, 3))
+    first, second = (models.latent_actions.action_indices(one).numpy() for one in followed)
+    assert np.array_equal(generated.codes[:, 0], np.pad(first, ((0, 0), (0, 1)), constant_values=NO_CODE))
+    assert np.array_equal(generated.codes[:, 1], second)
     true = (clip_set().frames_BTCHW[:, 2:4].permute(0, 1, 3, 4, 2) + 1) / 2
     shown = torch.from_numpy(generated.predicted).float() / 255
     again = (shown - true).square().mean(dim=(2, 3, 4))

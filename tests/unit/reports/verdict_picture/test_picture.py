@@ -46,6 +46,7 @@ STRICT = GateThresholds(
     require_skill=True,
     require_skill_strongest=True,
     min_object_share=0.9,
+    min_past_ratio=1.05,
     require_upper_below_mean_frame=True,
     min_delta_psnr_db=0.5,
     min_action_codes=3,
@@ -83,6 +84,7 @@ def test_each_number_of_the_rule_has_a_card_with_its_limit(tmp_path: Path) -> No
             "from 97 % and 98 %; lower ends at least 90 % and 80 %",
             "motion 0.90, sharpness 0.80 of the true frames",
         ),
+        "foreign context costs": ("× 2.40", "from 2.28; at least 1.05", "0.0240 against 0.0100"),
         "skill against no model": ("0.44", "from 0.36; to be above 0", "blend scores 0.0180"),
         "random actions cost": ("6.02 dB", "at least 0.5 dB"),
         "action codes in use": ("4 of 4", "at least 3"),
@@ -102,7 +104,7 @@ def test_each_condition_and_metric_of_the_project_has_a_card_and_the_picture_gro
         CustomResult(ClipMetric("sixth", repr), 1.0),
     )
     event, plain = judged(tmp_path, STRICT, custom=results), judged(tmp_path, STRICT)
-    assert [(one.value, one.against, one.state) for one in captions.cards(event)[8:]] == [
+    assert [(one.value, one.against, one.state) for one in captions.cards(event)[9:]] == [
         ("0.0301", ("at most 0.02", "95 % 0.02 to 0.04"), captions.FAILS),
         ("2 dB", ("at least 1 dB",), captions.UNPROVEN),
         ("no number", ("at least 1", "its measure raised KeyError: 'x'"), captions.FAILS),
@@ -110,7 +112,7 @@ def test_each_condition_and_metric_of_the_project_has_a_card_and_the_picture_gro
         ("no number", ("not required", "its measure raised"), captions.WARNS),
         ("1", ("not required",), captions.SHOWN),
     ]
-    assert captions.cards(event)[7] == captions.cards(plain)[7], "they are no checks of the evidence"
+    assert captions.cards(event)[8] == captions.cards(plain)[8], "they are no checks of the evidence"
     heights = []
     for number, one in enumerate((event, plain)):
         figure.save_picture(verdict_view(one, "a_run", None, (), ""), tmp_path / f"{number}.png")
@@ -185,9 +187,9 @@ def test_the_effect_of_actions_is_described_in_words(cost: float | None, heading
 
 
 def test_every_reason_of_a_sentence_has_a_line_and_none_is_lost(tmp_path: Path) -> None:
-    event = judged(tmp_path, STRICT, measures=measures(mse=0.2, random_actions=0.2))
+    event = judged(tmp_path, STRICT, measures=measures(codes=1, mean_frame=0.0101, random_actions=0.0101))
     reasons = captions.reasons(event)
-    assert len(reasons) == 6
+    assert len(reasons) == 2
     assert event["sentence"] == f"FAIL: {' Also: '.join(one[0].lower() + one[1:] for one in reasons)}"
     lines = figure.sentence_lines(reasons)
     assert " ".join(" ".join(lines).replace("– ", "").split()) == " ".join(reasons)
@@ -204,7 +206,7 @@ def test_the_line_below_the_sentence_names_run_attempt_and_clips(tmp_path: Path)
     subtitle = captions.subtitle(judged(tmp_path, LENIENT, draw=2), "smoke_1", "smoke")
     assert subtitle == (
         "smoke_1 · profile smoke · attempt 2, final draw · 8 held-out clips of 4 episodes, which no attempt has seen · "
-        "strict autoregressive rollout, 4 frames from 2"
+        "strict autoregressive (3 steps fed back) rollout, 4 frames from 2"
     )
 
 
@@ -383,7 +385,8 @@ def test_values_that_are_not_numbers_and_characters_without_a_glyph_are_drawn(tm
     view = verdict_view(event, "run_$_x", "smoke", [], "")
     assert view.reasons[0].endswith("api_key=[redacted]")
     assert "\x1b" not in view.reasons[0]
-    assert {card.value for card in view.cards[:5] if card.name != "objects found / right"} == {captions.NO_NUMBER}
+    of_frames = ("objects found / right", "foreign context costs")
+    assert {card.value for card in view.cards[:6] if card.name not in of_frames} == {captions.NO_NUMBER}
     assert drawn(view, tmp_path).shape[1] == 1650
 
 

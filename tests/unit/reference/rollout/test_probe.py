@@ -1,0 +1,161 @@
+"""The probe generates the measured frames again from context and codes alone, and other frames where anything differs.
+
+pytest tests/unit/reference/rollout/test_probe.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.small_models import world_models
+from tests.unit.reference.rollout.test_measure import CLIPS, CPU, SETTINGS, clip_set
+from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.gate.measures.probe_plan import FOREIGN, PREDICTED, RANDOM, REPEATED, plan_probe
+from tinyworlds_gate.reference.rollout.clip_set import ClipSet
+from tinyworlds_gate.reference.rollout.measure import Measurement, MeasureSettings, measure_clips
+from tinyworlds_gate.reference.rollout.probe import generate, infer
+from tinyworlds_gate.reference.rollout.probe_files import (
+    ProbeRequest,
+    ProbeResult,
+    read_request,
+    read_result,
+    read_true_clips,
+    write_request,
+    write_result,
+    write_true_clips,
+)
+
+
+def bytes_of(clips: ClipSet) -> ClipSet:
+    """Return clips whose frames are exactly those of uint8."""
+    shown = ((clips.frames_BTCHW + 1) * 127.5).round()
+    return replace(clips, frames_BTCHW=shown / 127.5 - 1)
+
+
+def context_bytes(clips: ClipSet) -> np.ndarray:
+    shown = ((clips.frames_BTCHW[:, : clips.context] + 1) * 127.5).round().to(torch.uint8)
+    table: np.ndarray = shown.permute(0, 1, 3, 4, 2).numpy()
+    return table
+
+
+def asked(found: Measurement, clips: ClipSet, settings: MeasureSettings, path: Path) -> ProbeRequest:
+    """Return the request of the gate for a measurement, through its file."""
+    plan = plan_probe(
+        found.raw, found.generated, context_bytes(clips), clips.episodes, asdict(settings), np.random.default_rng(0)
+    )
+    write_request(path, ProbeRequest(plan.groups, asdict(settings), CLIPS, {}, "cpu"))
+    return read_request(path)
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"space": "pixels"},
+        {"memory": 3},
+        {"prediction_horizon": 2},
+        {"token_choice": "nearest_mean"},
+        {"temperature": 1.0},
+        {"generation_steps": 1},
+    ],
+    ids=str,
+)
+def test_the_same_frames_come_out_of_context_and_codes_alone(changes: dict[str, Any], tmp_path: Path) -> None:
+    models, clips, settings = world_models(), bytes_of(clip_set()), replace(SETTINGS, **changes)
+    found = measure_clips(models, clips, settings, CPU)
+    request = asked(found, clips, settings, tmp_path / "request.h5")
+    made = generate(models, request, CPU)
+    rows = request.groups[PREDICTED].rows
+    assert found.generated.random is not None
+    assert np.array_equal(made[PREDICTED], found.generated.predicted[rows])
+    assert np.array_equal(made[RANDOM], found.generated.random[rows])
+    assert (REPEATED in made) is (settings.temperature == 0)
+    if REPEATED in made:
+        assert np.array_equal(made[REPEATED], made[PREDICTED])
+    assert not np.array_equal(made[FOREIGN], found.generated.predicted[request.groups[FOREIGN].rows])
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("changes", [{}, {"memory": 3, "prediction_horizon": 1}, {"batch_size": 1}], ids=str)
+def test_actions_and_reconstruction_errors_are_those_measured(changes: dict[str, Any], tmp_path: Path) -> None:
+    models, clips, settings = world_models(), bytes_of(clip_set()), replace(SETTINGS, **changes)
+    found = measure_clips(models, clips, settings, CPU)
+    true = ((clips.frames_BTCHW + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
+    write_true_clips(tmp_path / "clips.h5", true)
+    codes, recon_mse = infer(models, read_true_clips(tmp_path / "clips.h5"), clips.context, settings, CPU)
+    assert found.generated.codes is not None
+    assert np.array_equal(codes, found.generated.codes)
+    assert recon_mse == pytest.approx([clip["tokenizer_recon_mse"] for clip in found.raw["clips"]], rel=1e-5)
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    "measured_with",
+    [
+        {"teacher_forced": True},
+        {"decode_steps": 1},
+        {"space": "pixels"},
+        {"temperature": 1.0},
+        {"token_choice": "mean"},
+    ],
+    ids=str,
+)
+def test_frames_of_other_settings_than_requested_differ(measured_with: dict[str, Any], tmp_path: Path) -> None:
+    models, clips = world_models(), bytes_of(clip_set())
+    found = measure_clips(models, clips, replace(SETTINGS, **measured_with), CPU)
+    made = generate(models, asked(found, clips, SETTINGS, tmp_path / "request.h5"), CPU)
+    assert (made[PREDICTED] != found.generated.predicted).mean() > 0.01
+
+
+@pytest.mark.requirement("G5")
+def test_the_request_holds_context_frames_and_codes_and_nothing_of_the_future(tmp_path: Path) -> None:
+    models, clips = world_models(), bytes_of(clip_set())
+    found = measure_clips(models, clips, SETTINGS, CPU)
+    asked(found, clips, SETTINGS, tmp_path / "request.h5")
+    with h5py.File(tmp_path / "request.h5") as file:
+        assert set(file) == {PREDICTED, REPEATED, RANDOM, FOREIGN}
+        for name, group in file.items():
+            assert set(group) == {"context", "rows"} | ({"codes"} if name != RANDOM else set())
+            assert group["context"].shape[1] == clips.context
+            if name == FOREIGN:
+                assert not np.array_equal(group["context"], context_bytes(clips)[group["rows"][:]])
+            else:
+                assert np.array_equal(group["context"], context_bytes(clips)[group["rows"][:]])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no HDF5 at all"])
+def test_files_that_are_missing_or_damaged_are_reported(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "probe.h5"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match="run inference again"):
+        read_request(path)
+    with pytest.raises(DataError, match="run inference again"):
+        read_result(path)
+    with pytest.raises(DataError, match="run inference again"):
+        read_true_clips(path)
+
+
+def test_frames_of_another_type_are_no_result(tmp_path: Path) -> None:
+    frames = np.zeros((2, 3, 4, 4, 3), np.uint8)
+    codes, recon_mse = np.ones((2, 3, 1), np.int16), np.array([0.1, 0.2])
+    write_result(tmp_path / "probe.h5", ProbeResult({"predicted": frames}, {"dynamics": "d"}, codes, recon_mse))
+    found = read_result(tmp_path / "probe.h5")
+    assert set(found.frames) == {"predicted"}
+    assert found.codes is not None
+    assert np.array_equal(found.codes, codes)
+    assert found.recon_mse is not None
+    assert np.array_equal(found.recon_mse, recon_mse)
+    assert (found.checkpoints, found.frames["predicted"].shape) == ({"dynamics": "d"}, frames.shape)
+    with h5py.File(tmp_path / "probe.h5", "r+") as file:
+        file["random"] = frames.astype(np.float32)
+    with pytest.raises(DataError, match="random must be uint8 with 5 axes"):
+        read_result(tmp_path / "probe.h5")

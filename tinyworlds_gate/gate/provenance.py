@@ -1,0 +1,67 @@
+"""Conditions on the training of the measured models: whose frames they have seen, and what earlier runs found.
+
+Both are read from the journal of the run, at the attempt and when its verdict is judged again (pure).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tinyworlds_gate.gate.conditions import Condition
+from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
+from tinyworlds_gate.run.journal import Event, last_event
+
+UNSEEN, EARLIER = "G5.unseen", "G5.earlier"
+
+
+def recorded_conditions(events: Sequence[Event], attempt: int, draw: int) -> tuple[Condition, ...]:
+    """The conditions of one attempt; none of what journals of older versions do not have."""
+    ready = last_event(list(events), "dataset_ready") or {}
+    earlier = last_event(list(events), "earlier_verdicts", attempt=attempt, draw=draw)
+    started = last_event(list(events), "run_started") or {}
+    found = []
+    if ready.get("provenance") is not None:
+        found.append(_unseen(ready["provenance"], draw, longrun=started.get("kind") == "longrun"))
+    if earlier is not None:
+        found.append(_earlier(earlier))
+    return tuple(found)
+
+
+def unknown_text(unknown: Mapping[str, str], unchecked: str = "") -> str:
+    """Why it is not known whether the clips were trained on."""
+    stages = "; ".join(f"{stage} ({why})" for stage, why in unknown.items())
+    parts = [f"the training frames of these models are not known: {stages}"] if stages else []
+    return "; ".join([*parts, unchecked] if unchecked else parts)
+
+
+def _unseen(provenance: Mapping[str, object], draw: int, *, longrun: bool) -> Condition:
+    """No measured clip, or near copy of it, is in the training frames; the preparation left those out."""
+    unknown, left_out = provenance["unknown"], provenance["left_out"]
+    assert isinstance(unknown, Mapping)
+    assert isinstance(left_out, Mapping)
+    unchecked = str(provenance["unchecked"])
+    if not unknown and not unchecked and not provenance["frames"]:
+        unchecked = "no checkpoint was named before the run, so that its training frames are not known"
+    if unknown or unchecked:
+        return Condition(UNSEEN, INVALID if longrun else NOT_RUN, unknown_text(unknown, unchecked))
+    files = provenance["files"]
+    assert isinstance(files, Sequence)
+    out = len(left_out.get(str(draw), ()))
+    reason = (
+        f"no measured clip, and no near copy of one, is in the {provenance['frames']} training frames of these models "
+        f"({', '.join(map(str, files))})"
+    )
+    return Condition(UNSEEN, PASS, reason + (f"; {out} of the drawn clips left out" if out else ""))
+
+
+def _earlier(event: Event) -> Condition:
+    """These weights have not failed on other clips."""
+    failures = event["failures"]
+    if not failures:
+        return Condition(EARLIER, PASS, "no earlier run of this project failed these weights by the same rules")
+    newest = failures[-1]
+    reason = (
+        f"the same weights failed in {newest['run']} ({newest['attempt']}) by the same rules, on other clips: "
+        f"{newest['sentence']} A pass on other clips does not replace it; train the model further"
+    )
+    return Condition(EARLIER, FAIL, reason)

@@ -1,0 +1,116 @@
+"""The ball world: small balls that roll over a floor under a changing light, and a perfect simulator with one fault.
+
+The light changes the whole frame and the balls a few pixels: a model that predicts the light satisfies every limit on
+errors, whatever it does with the balls. Only G6 can tell.
+
+Axes: N clips, T frames, S generated frames, B balls, H height, W width, C colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+SIZE_PX, BALL_PX = 64, 5
+CLIPS, CONTEXT, STEPS = 40, 4, 8
+KINDS = np.array([[235, 60, 50], [60, 90, 235]], np.float32)
+BALLS = len(KINDS) * 2
+GREEN = np.array([40, 200, 60], np.float32)
+LIGHT = (0.55, 1.05)
+
+
+@dataclass(frozen=True)
+class Balls:
+    """What the simulator knows: the floor ``[H, W, C]``, the light ``[N, T]`` and the places ``[N, T, B, 2]``."""
+
+    floor_HWC: np.ndarray
+    light_NT: np.ndarray
+    places_NTB2: np.ndarray
+    kinds_B: np.ndarray
+
+    def drawn(
+        self,
+        places_NTB2: np.ndarray | None = None,
+        *,
+        shown: np.ndarray | None = None,
+        size_px: int = BALL_PX,
+        colours: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return the frames uint8 ``[N, T, H, W, C]`` with balls at other places, of another size or colour.
+
+        ``shown``: for each ball whether it is drawn; ``colours``: of each ball, ``[B, C]``.
+        """
+        places = self.places_NTB2 if places_NTB2 is None else places_NTB2
+        colours = KINDS[self.kinds_B] if colours is None else colours
+        shown = np.ones(BALLS, bool) if shown is None else shown
+        frames = np.broadcast_to(self.floor_HWC, (*places.shape[:2], *self.floor_HWC.shape)).copy()
+        edge = (BALL_PX - size_px) // 2
+        for clip, step, ball in np.argwhere(np.broadcast_to(shown, places.shape[:3])):
+            top, left = places[clip, step, ball] + edge
+            frames[clip, step, max(0, top) : top + size_px, max(0, left) : left + size_px] = colours[ball]
+        lit = frames * self.light_NT[:, :, None, None, None]
+        return np.rint(lit.clip(0, 255)).astype(np.uint8)
+
+
+def play(seed: int = 0, clips: int = CLIPS) -> Balls:
+    """Return clips in which every ball rolls straight ahead and bounces off the edges."""
+    rng = np.random.default_rng(seed)
+    tiles = rng.uniform(90, 150, (8, 8, 1)) * np.array([1.0, 0.95, 0.9])
+    floor = tiles.repeat(SIZE_PX // 8, axis=0).repeat(SIZE_PX // 8, axis=1).astype(np.float32)
+    frames, most = CONTEXT + STEPS, SIZE_PX - BALL_PX
+    begin = rng.integers(0, most + 1, (clips, 1, BALLS, 2))
+    speed = rng.integers(2, 4, (clips, 1, BALLS, 2)) * rng.choice([-1, 1], (clips, 1, BALLS, 2))
+    run = begin + speed * np.arange(frames)[None, :, None, None]
+    places = most - np.abs(run % (2 * most) - most)
+    return Balls(floor, rng.uniform(*LIGHT, (clips, frames)), places, np.arange(BALLS) % len(KINDS))
+
+
+def _frozen(world: Balls) -> np.ndarray:
+    places = world.places_NTB2.copy()
+    places[:, CONTEXT:] = places[:, CONTEXT - 1 : CONTEXT]
+    return world.drawn(places)
+
+
+def _duplicated(world: Balls) -> np.ndarray:
+    beside = (world.places_NTB2 + np.array([SIZE_PX // 3, SIZE_PX // 4])) % (SIZE_PX - BALL_PX)
+    doubled = Balls(world.floor_HWC, np.ones_like(world.light_NT), world.places_NTB2, world.kinds_B)
+    twice = doubled.drawn(beside).astype(np.float32)
+    own = doubled.drawn().astype(np.float32)
+    moved = np.where(own != world.floor_HWC.round(), own, twice)
+    return np.rint((moved * world.light_NT[:, :, None, None, None]).clip(0, 255)).astype(np.uint8)
+
+
+def _late(world: Balls) -> np.ndarray:
+    places = world.places_NTB2.copy()
+    places[:, CONTEXT:] = world.places_NTB2[:, CONTEXT - 2 : -2]
+    return world.drawn(places)
+
+
+FAULTS: dict[str, Callable[[Balls], np.ndarray]] = {
+    "missing": lambda world: world.drawn(shown=np.zeros(BALLS, bool)),
+    "one-kind-missing": lambda world: world.drawn(shown=world.kinds_B == 0),
+    "frozen": _frozen,
+    "recoloured": lambda world: world.drawn(colours=np.broadcast_to(GREEN, (BALLS, 3))),
+    "kinds-swapped": lambda world: world.drawn(colours=KINDS[1 - world.kinds_B]),
+    "duplicated": _duplicated,
+    "shifted": lambda world: world.drawn((world.places_NTB2 + 9) % (SIZE_PX - BALL_PX)),
+    "shrunk": lambda world: world.drawn(size_px=2),
+    "two-frames-late": _late,
+}
+"""Fault → the generated frames, with the context before them."""
+
+
+def write_frames(path: Path, fault: str | None = None, seed: int = 0) -> Path:
+    """Write what `tinyworlds-gate score --frames` reads: context, true and generated frames, and episodes."""
+    world = play(seed)
+    true = world.drawn()
+    made = true if fault is None else FAULTS[fault](world)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["context"], file["true"], file["generated"] = true[:, :CONTEXT], true[:, CONTEXT:], made[:, CONTEXT:]
+        file["episode"] = np.arange(len(true)) // 2
+    return path

@@ -1,0 +1,21 @@
+"""Defects of small moving objects, in frames of a perfect simulator that satisfy every limit on errors (G6)."""
+
+from __future__ import annotations
+
+from tinyworlds_gate.power.defect import Defect
+
+WHAT = {
+    "missing": ("the balls are not generated", "1[0-9]{3} are missing"),
+    "one-kind-missing": ("the balls of one colour are not generated", "[0-9]+ are missing"),
+    "frozen": ("the balls stay where the context left them", "[0-9]+ are missing, [0-9]+ are elsewhere"),
+    "recoloured": ("all balls are green", "are replaced by something else"),
+    "kinds-swapped": ("the two colours of balls are swapped", "are replaced by something else"),
+    "duplicated": ("each ball is generated twice", "times something stands where the true frames show nothing like it"),
+    "shifted": ("each ball is generated 9 px away", "are elsewhere"),
+    "shrunk": ("the balls are 2 px large instead of 5", "are missing"),
+    "two-frames-late": ("the balls are generated where they were two frames ago", "are elsewhere"),
+}
+OBJECTS = tuple(
+    Defect(f"balls-{fault}", what, "frames", "FAIL", "G6", f"objects: .*{reason}", fault=fault)
+    for fault, (what, reason) in WHAT.items()
+)
