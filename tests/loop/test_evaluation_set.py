@@ -67,6 +67,7 @@ def run(evaluated: Session, tmp_path: Path) -> Path:
 WHOLE = [(1, 1, "PASS"), (1, 3, "PASS")]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("L7", "G5", "H3")
 def test_an_attempt_that_passes_is_followed_by_the_verdict_on_the_evaluation_set(evaluated: Session) -> None:
     assert evaluated.exit_status == 0, evaluated.output
@@ -83,6 +84,7 @@ def test_an_attempt_that_passes_is_followed_by_the_verdict_on_the_evaluation_set
     assert final["sentence"].removeprefix("PASS: ") in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H3")
 def test_the_verdict_is_bound_to_the_evaluation_set_and_to_its_clips(evaluated: Session) -> None:
     attempt, final = (event["binding"] for event in evaluated.events("gate_verdict"))
@@ -95,6 +97,7 @@ def test_the_verdict_is_bound_to_the_evaluation_set_and_to_its_clips(evaluated: 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("G5")
 def test_only_the_last_inference_process_gets_the_path_of_the_evaluation_set(evaluated: Session) -> None:
     first, second = (" ".join(event["command"]) for event in evaluated.events("inference_started"))
@@ -102,6 +105,7 @@ def test_only_the_last_inference_process_gets_the_path_of_the_evaluation_set(eva
     assert f"evaluation_file={evaluated.project / SET}" in second
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("A1", "A5", "A7", "A8")
 def test_reports_page_pictures_and_terminal_show_both_verdicts(evaluated: Session) -> None:
     report, story = evaluated.report("A1"), evaluated.report("A5")
@@ -123,6 +127,7 @@ def test_reports_page_pictures_and_terminal_show_both_verdicts(evaluated: Sessio
     assert "and on the evaluation set: PASS (error 0.0" in evaluated.found("L8")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H3")
 def test_the_verdict_holds_while_nothing_changes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verdict", str(run), "--json"]) == 0, verdict_now(run).changes
@@ -150,6 +155,7 @@ CHANGES: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H3")
 @pytest.mark.parametrize(("change", "said"), CHANGES, ids=[said[:40] for _, said in CHANGES])
 def test_a_verdict_does_not_hold_once_the_evaluation_set_is_another(
@@ -175,6 +181,7 @@ def test_a_run_killed_before_its_evaluation_set_takes_it_on_resume(evaluated: Se
     assert loop.final_problem is None
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H7")
 def test_a_resumed_run_whose_verdict_holds_measures_the_evaluation_set_no_second_time(run: Path) -> None:
     cut_after(run, 1, 3)
@@ -183,6 +190,7 @@ def test_a_resumed_run_whose_verdict_holds_measures_the_evaluation_set_no_second
     assert loop.final_problem is None
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H3", "L8", "T5")
 def test_a_model_that_fails_on_the_evaluation_set_fails(run: Path) -> None:
     cut_after(run, 1, 1)
@@ -192,6 +200,7 @@ def test_a_model_that_fails_on_the_evaluation_set_fails(run: Path) -> None:
     assert sentence.startswith("FAIL: on clips of the evaluation set, which no training and no retry has seen, the inf")
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H7")
 def test_a_run_does_not_go_on_with_another_evaluation_set(run: Path) -> None:
     cut_after(run, 1, 1)
@@ -200,6 +209,7 @@ def test_a_run_does_not_go_on_with_another_evaluation_set(run: Path) -> None:
         resumed(run)
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H3", "L8")
 def test_a_journal_that_claims_a_pass_without_the_evaluation_set_is_invalid(run: Path) -> None:
     cut_after(run, 1, 1)

@@ -12,6 +12,7 @@ from tests.loop.test_retrained_loop import GATE_TEST
 ATTEMPT = r"attempt {number} \(dynamics checkpoint dynamics_step_{step}\): FAIL: the rollout error 0\.\d+ is above the"
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("T5", "H3")
 def test_a_spent_budget_makes_pytest_exit_1(spent: Session) -> None:
     assert spent.exit_status == 1, spent.output
@@ -21,6 +22,7 @@ def test_a_spent_budget_makes_pytest_exit_1(spent: Session) -> None:
     assert spent.found("H3")[0] == spent.found("L8")[0] == spent.found("G5")[0] == "FAIL"
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("T5")
 def test_the_failure_message_holds_every_attempt_and_the_log(spent: Session) -> None:
     (case,) = [case for case in spent.cases() if case.get("name") == GATE_TEST]
@@ -32,6 +34,7 @@ def test_the_failure_message_holds_every_attempt_and_the_log(spent: Session) -> 
         assert "logs/inference_03.log" in where
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("T5")
 def test_the_learning_rate_decays_from_retry_to_retry(spent: Session) -> None:
     retries = spent.events("dynamics_retrain")
@@ -39,6 +42,7 @@ def test_the_learning_rate_decays_from_retry_to_retry(spent: Session) -> None:
     assert [event["learning_rate"] for event in retries] == pytest.approx([2e-3, 1.4e-3])
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("H4", "L10")
 def test_the_reports_of_a_failed_run_are_written_and_say_fail(spent: Session) -> None:
     for id in ("A1", "A5"):
@@ -47,11 +51,13 @@ def test_the_reports_of_a_failed_run_are_written_and_say_fail(spent: Session) ->
     assert "is missing" not in spent.output
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("A8")
 def test_the_page_shows_two_retrained_rows_and_one_failed(spent: Session) -> None:
     assert [result for result, _ in spent.page_rows(GATE_TEST)] == ["Rerun", "Rerun", "Failed"]
 
 
+@pytest.mark.slow
 def test_models_of_checkpoint_options_are_used_and_only_dynamics_is_trained(spent: Session, passing: Session) -> None:
     assert {chunk["stage"] for chunk in spent.events("chunk_started")} == {"dynamics"}
     given = passing.events("inference_finished")[0]["checkpoints"]
@@ -63,5 +69,6 @@ def test_models_of_checkpoint_options_are_used_and_only_dynamics_is_trained(spen
     assert spent.found("S1") == ("NOT-RUN", reason)
 
 
+@pytest.mark.slow
 def test_the_same_reason_is_not_reported_twice_in_a_line(spent: Session) -> None:
     assert "FAIL: FAIL" not in spent.output

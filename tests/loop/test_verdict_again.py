@@ -204,9 +204,15 @@ CHANGES: list[tuple[Callable[[Path], object], str]] = [
     ),
 ]
 
+QUICK = ("the frames file had SHA-256 ", "now give another verdict: INVALID: ", "the code was at commit ")
+"""Each row judges a run again, which takes 6 s."""
+
 
 @pytest.mark.requirement("H3", "S5")
-@pytest.mark.parametrize(("change", "said"), CHANGES, ids=[said[:40] for _, said in CHANGES])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [pytest.param(*one, id=one[1][:40], marks=() if one[1] in QUICK else pytest.mark.slow) for one in CHANGES],
+)
 def test_a_verdict_does_not_hold_once_anything_that_it_is_bound_to_is_another(
     run: Path, change: Callable[[Path], object], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -377,7 +383,7 @@ def test_a_run_whose_verdict_was_edited_is_not_resumed(run: Path, change: Callab
     assert (run / "journal.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("command", ["keep", "report"])
+@pytest.mark.parametrize("command", [pytest.param("keep", marks=pytest.mark.slow), "report"])
 @pytest.mark.parametrize(
     ("change", "codes", "said"),
     [

@@ -127,7 +127,7 @@ def bind_attempt(
         evaluation_sha256=evaluation_sha256(events, draw),
         source=source,
         custom=job.custom,
-        checkpoint_files=checkpoint_digests(job.layout.project_root, [one.path for one in checkpoints.values()]),
+        checkpoint_files=checkpoint_digests([one.path for one in checkpoints.values()]),
         evidence=file_digests(job.layout.project_root, evidence_paths(job.layout.project_root, events, number, draw)),
     )
 
@@ -162,10 +162,15 @@ def file_digests(root: Path, paths: Iterable[str]) -> dict[str, str | None]:
     return {path: sha256_of(root / path) if (root / path).is_file() else None for path in sorted(paths)}
 
 
-def checkpoint_digests(root: Path, folders: Iterable[Path]) -> dict[str, str | None]:
-    """The same of state and manifest in these checkpoint folders; the digests of the weights are bound by stage."""
-    paths = [folder / name for folder in folders for name in (STATE_FILE, MANIFEST_FILE)]
-    return file_digests(root, [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in paths])
+def checkpoint_digests(folders: Iterable[Path]) -> dict[str, str | None]:
+    """The same of state and manifest in these checkpoint folders, as `dynamics_step_119/state.pt`.
+
+    The digests of the weights are bound by stage. No path: a moved project has the same checkpoints.
+    """
+    names = (STATE_FILE, MANIFEST_FILE)
+    return {
+        f"{folder.name}/{name}": digest for folder in folders for name, digest in file_digests(folder, names).items()
+    }
 
 
 # Rebuild an attempt from the journal on resume, and check that its verdict still holds.

@@ -126,7 +126,7 @@ class AttemptAgain:
                 source=source_state(self.root if self.target is None else self.target.root),
                 custom=self.custom,
                 checkpoint_files=checkpoint_digests(
-                    self.root, [self.root / one["path"] for one in self.finished["checkpoints"].values()]
+                    [self.root / one["path"] for one in self.finished["checkpoints"].values()]
                 ),
                 evidence=digests,
             )

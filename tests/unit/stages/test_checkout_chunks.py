@@ -74,6 +74,7 @@ def test_a_fork_without_a_final_save_is_caught_and_its_description_mends_it(tmp_
     assert train(mended).verdict == "PASS"
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("S4")
 def test_the_empty_state_of_another_rank_does_not_replace_the_checkpoint(tmp_path: Path) -> None:
     context = checkout_run(tmp_path, "tinyworlds", "empty_state", workers=2, latent_target_updates=6)
@@ -131,6 +132,7 @@ def test_workers_that_hang_in_sessions_of_their_own_are_ended_with_term_and_kill
     assert processes_of(context.target.root) == []
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("S4", "M3")
 def test_a_resumed_chunk_shorter_than_its_log_interval_draws_a_picture_and_has_a_rate(tmp_path: Path) -> None:
     """Hazard 12: the fork draws where the interval divides the step, and its final save draws none."""

@@ -129,7 +129,7 @@ def test_an_average_of_futures_moves_less_and_is_less_sharp() -> None:
 
 
 @pytest.mark.requirement("G6")
-@pytest.mark.parametrize("game", ["crafter", "pong"])
+@pytest.mark.parametrize("game", [pytest.param("crafter", marks=pytest.mark.slow), "pong"])
 def test_of_the_oracles_only_the_exact_one_passes_and_the_others_are_named(game: str) -> None:
     path = ORACLES / f"{game}_oracles.h5"
     if not path.exists():
