@@ -79,7 +79,7 @@ def _rates(record: Record) -> str:
         ("trainings", "lamp-world trainings from other initial weights (strict rule)"),
         ("smoke_trainings", "smoke trainings from other initial weights"),
         ("variants", "the healthy model on episodes of other seeds (strict rule)"),
-        ("simulations", "perfect simulations of the ball world from other seeds (strict rule)"),
+        ("simulations", "perfect simulations from other seeds (strict rule)"),
     ):
         trained = record.get(key) or {}
         if trained:
