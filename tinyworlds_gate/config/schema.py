@@ -182,6 +182,8 @@ class LatentActionsConfig(StageConfig):
     """Ours: an action depends only on the frames before and after it; training uses pairs. TinyWorlds: false."""
     antisymmetric_dims: Annotated[int, Field(ge=0)] = 0
     """Ours, with frame_pairs: number of action dims that change sign if the two frames are swapped."""
+    match_patches: bool = False
+    """Ours: the encoder's patches carry the offset of their best match in the frame before. TinyWorlds: false."""
     translation_weight: Annotated[float, Field(ge=0.0)] = 0.0
     """Ours: weight of the loss for misclassifying the translation that explains most of a pair's change."""
     film_std: PositiveFloat = 1e-3

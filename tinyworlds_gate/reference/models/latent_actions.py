@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
+from tinyworlds_gate.reference.models.matches import matched_offsets
 from tinyworlds_gate.reference.models.norms import FILM_STD, ConditionedNorm, NormedLinear
 from tinyworlds_gate.reference.models.patches import PatchEmbedding, patches_to_frames
+from tinyworlds_gate.reference.models.positions import spatial_code
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.models.transformer import SpaceTimeTransformer
 from tinyworlds_gate.reference.models.translation import explained_translation
@@ -37,8 +39,12 @@ class LatentActionOutput(NamedTuple):
 class ActionEncoder(nn.Module):
     """Encodes pairs of consecutive frames as action values before quantisation."""
 
-    def __init__(self, sizes: ModelSizes) -> None:
+    offset_codes: Tensor
+
+    def __init__(self, sizes: ModelSizes, *, match_patches: bool = False) -> None:
         super().__init__()
+        self.patch_size, self.match_patches = sizes.patch_size, match_patches
+        self.register_buffer("offset_codes", spatial_code(3, sizes.embed_dim), persistent=False)  # [9, E]
         pair_dim, action_dim = 2 * sizes.embed_dim, sizes.action_dim
         self.patch_embed = PatchEmbedding(sizes)
         self.transformer = SpaceTimeTransformer(sizes)
@@ -51,7 +57,10 @@ class ActionEncoder(nn.Module):
 
     def forward(self, frames_BTCHW: Tensor) -> Tensor:
         """Map frames `[B, T, C, H, W]` to `[B, T-1, A]`."""
-        pooled_BTE = self.transformer(self.patch_embed(frames_BTCHW)).mean(dim=2)
+        x_BTPE = self.patch_embed(frames_BTCHW)
+        if self.match_patches:
+            x_BTPE = x_BTPE + matched_offsets(frames_BTCHW, self.patch_size, self.offset_codes).to(x_BTPE.dtype)
+        pooled_BTE = self.transformer(x_BTPE).mean(dim=2)
         pairs = torch.cat((pooled_BTE[:, :-1], pooled_BTE[:, 1:]), dim=-1)  # [B, T-1, 2E]
         actions: Tensor = self.action_head(pairs)
         return actions
@@ -90,6 +99,8 @@ class LatentActionModel(nn.Module):
         frame_pairs: infer each action from its two frames alone, independent of the rest of the clip.
         antisymmetric_dims: with ``frame_pairs``, this many leading action dims change sign when the two frames are
             swapped, and the others stay equal, so content common to both frames cannot become an action.
+        match_patches: the encoder's patches carry the offset of their best match in the frame before
+            (`matched_offsets`).
         film_std: standard deviation of the decoder's initial FiLM weights.
         translation_weight: weight of a loss that aligns the first three action dims with the image translation
             between the two frames (`explained_translation`).
@@ -103,6 +114,7 @@ class LatentActionModel(nn.Module):
         *,
         frame_pairs: bool = False,
         antisymmetric_dims: int = 0,
+        match_patches: bool = False,
         film_std: float = FILM_STD,
         translation_weight: float = 0.0,
         code_entropy_floor: float = 0.0,
@@ -113,7 +125,7 @@ class LatentActionModel(nn.Module):
         self.frame_pairs, self.antisymmetric_dims = frame_pairs, antisymmetric_dims
         self.translation_weight = translation_weight
         self.code_entropy_floor, self.code_entropy_weight = code_entropy_floor, code_entropy_weight
-        self.encoder = ActionEncoder(sizes)
+        self.encoder = ActionEncoder(sizes, match_patches=match_patches)
         self.quantizer = FiniteScalarQuantizer(sizes.action_dim, ACTION_LEVELS)
         self.decoder = ActionDecoder(sizes)
         if film_std != FILM_STD:

@@ -9,7 +9,7 @@ from tinyworlds_gate.errors import CheckpointError
 
 MODEL_OPTIONS: Mapping[str, Mapping[str, bool | int]] = {
     "video_tokenizer": {"frame_by_frame": False},
-    "latent_actions": {"frame_pairs": False, "antisymmetric_dims": 0},
+    "latent_actions": {"frame_pairs": False, "antisymmetric_dims": 0, "match_patches": False},
     "dynamics": {},
 }
 """Stage → config keys that are keyword arguments of its model, with their value in TinyWorlds."""

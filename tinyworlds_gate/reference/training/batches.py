@@ -54,7 +54,7 @@ class BatchSource:
             seed=training.seed,
         )
         self.batch_size = job.stage.batch_size_per_gpu
-        self.device = worker.device
+        self.worker, self.device = worker, worker.device
         self._with_frames = False
         self.frames_on_device: Tensor | None = None
         """All frames as uint8 on the GPU, so that a batch is one gather; None on a CPU or when they do not fit."""
@@ -69,7 +69,7 @@ class BatchSource:
     ) -> None:
         """Tokenise all frames now; from then on batches are tokens, with or without their frames."""
         frames = self.frames_on_device if self.frames_on_device is not None else torch.from_numpy(self.data.frames)
-        self.tokens = tokenize_all(tokenizer, latent_actions, frames, self.device, autocast=autocast)
+        self.tokens = tokenize_all(tokenizer, latent_actions, frames, self.worker, autocast=autocast)
         self._with_frames = with_frames
 
     @property

@@ -38,13 +38,17 @@ class Worker:
         dist.all_gather_object(values, value)
         return values
 
-    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the mean of a tensor over all ranks."""
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the sum of a tensor over all ranks."""
         if self.world_size == 1:
             return tensor
         summed = tensor.detach().clone()
         dist.all_reduce(summed)
-        return summed / self.world_size
+        return summed
+
+    def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the mean of a tensor over all ranks."""
+        return self.sum(tensor) / self.world_size
 
     def barrier(self) -> None:
         """Wait until every rank has called this."""

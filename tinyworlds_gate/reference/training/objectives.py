@@ -19,6 +19,7 @@ from tinyworlds_gate.reference.training.token_clips import TokenClips
 LATENT_ACTION_KEYS = (
     "frame_pairs",
     "antisymmetric_dims",
+    "match_patches",
     "film_std",
     "translation_weight",
     "code_entropy_floor",

@@ -61,12 +61,15 @@ def _print_error(stage: str, sentence: str) -> None:
 
 def _train(stage: str, config: StageRunConfig) -> None:
     from tinyworlds_gate.reference.training.distributed import worker_session
+    from tinyworlds_gate.reference.training.heap import keep_freed_memory
 
     faulthandler.enable()
     distributed = config.training.distributed
     # FSDP needs the process group too; a single process does not shard.
     grouped = distributed.use_ddp or (distributed.use_fsdp and "RANK" in os.environ)
     with worker_session(use_ddp=grouped, device_setting=config.training.device) as worker:
+        if worker.device.type == "cpu":
+            keep_freed_memory()
         # A separate function, so that nothing references model and group when the session ends.
         _train_as(worker, stage, config)
 

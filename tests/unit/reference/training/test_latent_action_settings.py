@@ -8,6 +8,7 @@ import torch
 from tests.unit.reference.training.test_next_frame import SIZES
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.reference.models.latent_actions import LatentActionModel
+from tinyworlds_gate.reference.models.matches import OFFSETS, SCALE, matched_offsets
 from tinyworlds_gate.reference.models.model_options import model_options
 from tinyworlds_gate.reference.models.translation import candidate_steps, explained_translation
 
@@ -51,6 +52,29 @@ def test_a_creature_that_walks_and_a_new_picture_are_no_translation() -> None:
         assert explained_translation(torch.stack((before, after), dim=1)).tolist() == [[0, 0, -1]]
 
 
+@pytest.mark.parametrize(("dy", "dx"), [(0, 1), (-1, 0), (1, 1), (0, 0)])
+def test_a_changed_patch_carries_the_offset_at_which_it_was(dy: int, dx: int) -> None:
+    before = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    after = torch.roll(before, (-4 * dy, -4 * dx), dims=(2, 3))
+    codes = torch.eye(9)
+    found = matched_offsets(torch.stack((before, after), dim=1), 4, codes)
+    assert found.shape == (2, 2, 16, 9)
+    assert not found[:, 0].any()  # nothing is before the first frame
+    inner = found[:, 1].view(2, 4, 4, 9)[:, 1:3, 1:3]  # rolled in from the other side at the edges
+    expected = SCALE * codes[OFFSETS.index((dy, dx))] if (dy, dx) != (0, 0) else torch.zeros(9)
+    torch.testing.assert_close(inner, expected.expand(2, 2, 2, 9), atol=0.2, rtol=0)
+
+
+def test_matched_patches_change_the_actions_and_no_weights() -> None:
+    torch.manual_seed(0)
+    plain = LatentActionModel(SIZES, frame_pairs=True, antisymmetric_dims=2).eval()
+    matched = LatentActionModel(SIZES, frame_pairs=True, antisymmetric_dims=2, match_patches=True).eval()
+    matched.load_state_dict(plain.state_dict())
+    pairs = torch.rand(4, 2, 3, 16, 16) * 2 - 1
+    assert (plain._prequant(pairs) - matched._prequant(pairs)).abs().amax() > 1e-3
+    torch.testing.assert_close(matched._prequant(pairs)[..., :2], -matched._prequant(pairs.flip(1))[..., :2])
+
+
 def test_candidate_translations_reach_a_tile_of_every_frame_size() -> None:
     assert candidate_steps(128)[0] == 4
     assert 14 in candidate_steps(128)
@@ -84,6 +108,7 @@ def test_the_manner_of_a_checkpoint_is_read_from_its_config_and_checked() -> Non
     assert model_options("latent_actions", {"frame_pairs": True, "antisymmetric_dims": 2, "seed": 0}) == {
         "frame_pairs": True,
         "antisymmetric_dims": 2,
+        "match_patches": False,
     }
     assert model_options("dynamics", {"frame_pairs": True}) == {}
     for wrong in ({"frame_pairs": 1}, {"antisymmetric_dims": -1}, {"antisymmetric_dims": True}):

@@ -19,6 +19,7 @@ from tinyworlds_gate.reference.rollout.rollout import rollout
 from tinyworlds_gate.reference.rollout.steps import EagerSteps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 from tinyworlds_gate.reference.training import token_clips
+from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
 from tinyworlds_gate.reference.training.token_clips import cacheable, tokenize_all
 
@@ -262,11 +263,11 @@ def test_a_table_of_tokens_gives_the_same_inputs_as_the_frames_do(
     monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """Also across the edge of two windows that are tokenised one after the other."""
-    monkeypatch.setattr(token_clips, "FRAMES_AT_ONCE", at_once)
+    monkeypatch.setattr(token_clips, "FRAMES_AT_ONCE_ON_CPU", at_once)
     stage = with_contrast(objective())
     tokenizer, latent_actions = stage._frozen
     pixels = torch.randint(0, 256, (9, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(6))
-    table = tokenize_all(tokenizer, latent_actions, pixels, torch.device("cpu"), autocast=False)
+    table = tokenize_all(tokenizer, latent_actions, pixels, Worker(0, 1, torch.device("cpu")), autocast=False)
     starts = torch.tensor([0, 4])
     frames = to_model_range(pixels[starts[:, None] + torch.arange(5)])
     from_tokens, from_frames = stage.prepare(table.clips(starts, 5)), stage.prepare(frames)
