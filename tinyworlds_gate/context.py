@@ -13,6 +13,7 @@ from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.launch.nodes import Nodes
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.lock import ProjectLock
 from tinyworlds_gate.targets.base import Target
 
 
@@ -42,6 +43,8 @@ class RunContext:
     gpus: int
     say: Callable[[str], None]
     show_progress: Callable[[str, int, int, int, float], None]
+    lock: ProjectLock | None = None
+    """The project's lock; set by the preparation."""
     clips: ClipPlan = field(default_factory=ClipPlan)
     """The frames file and the clips that are measured; set by the preparation."""
     nodes: Nodes | None = None

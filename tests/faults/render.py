@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
+from tests.crash_points.table import crash_section
 from tests.faults.fault import NOTHING, Fault
 from tests.faults.record import Tests, read_record, verdict_of
 from tests.faults.table import FAULTS, SECTIONS
@@ -54,7 +55,8 @@ def page(record: Mapping[str, Tests]) -> str:
     for section in SECTIONS:
         parts += [f"\n## {section.title}"]
         parts += [_entry(record.get(row.id, {}), row) for row in section.rows]
-    return "\n".join(parts) + "\n"
+    parts += [crash_section()]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _entry(tests: Tests, row: Fault) -> str:

@@ -73,6 +73,17 @@ ROWS: tuple[Fault, ...] = (
         requirements=("S4", "H7"),
     ),
     Fault(
+        id="run-folder-moved-loop",
+        title="The run's folder is renamed during a whole loop, and back.",
+        injected="`results/<run>` is renamed while the tokenizer trains, and renamed back after the session has ended.",
+        loop="The run stops with exit status 1 after the chunk, without halving the batch. `--resume-run` passes, "
+        "bit-identical to an undisturbed loop.",
+        report="On the terminal: `The run's folder … was renamed, removed or replaced while the run is going on.`",
+        requirements=("H7", "S4"),
+        lost="the updates of the chunk since its last checkpoint; they are trained again",
+        slow=True,
+    ),
+    Fault(
         id="dataset-deleted-loop",
         title="The frames file is moved away during a whole loop, and back.",
         injected="It is renamed while the tokenizer trains, and renamed back after the run has stopped.",

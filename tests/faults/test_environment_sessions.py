@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 from pathlib import Path
 
@@ -168,6 +169,35 @@ def test_a_whole_loop_whose_settings_files_are_edited_goes_on_with_its_own(
     message = "configs/profiles/smoke/dynamics.yaml, configs/profiles/smoke/inference.yaml were changed during the run"
     assert message in disturbed.output
     assert message in " ".join(disturbed.report("A5").split())
+
+
+@pytest.mark.slow
+@pytest.mark.fault("run-folder-moved-loop")
+@pytest.mark.requirement("H7", "S4")
+def test_a_whole_loop_whose_folder_was_renamed_says_so_and_goes_on_once_it_is_back(
+    tmp_path: Path, scene: BeginScene, passing: Session
+) -> None:
+    project = make_project(tmp_path / "project")
+    held = scene(project, project / STAGE_FILE)
+    away = tmp_path / "away"
+    with started(project, "validation", "-m", "smoke") as process:
+        wait_until(lambda: any(project.glob("results/*/heartbeats/*/*")), process, "the first update")
+        (run,) = runs(project)
+        os.rename(run, away)
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert f"The run's folder {run} was renamed, removed or replaced while the run is going on. Put it back" in output
+    assert "INTERNALERROR" not in output
+    assert "Traceback" not in output
+    shutil.rmtree(run, ignore_errors=True)  # what the stage wrote under the old name
+    os.rename(away, run)
+    held.hold()
+    session = Session(project, process.returncode, output, 0.0, run)
+    assert session.events("retune") == []
+    assert [event["event"] for event in session.events()].count("chunk_finished") == 0
+    ended = resume(project, run)
+    assert ended.exit_status == 0, ended.output
+    assert outcome_of(ended.run) == outcome_of(passing.run)
 
 
 @pytest.mark.slow

@@ -271,7 +271,7 @@ def test_a_lock_file_that_is_removed_while_it_is_taken_binds_nobody_to_the_remov
         "from tinyworlds_gate.run.lock import ProjectLock\n"
         "lock, removals = ProjectLock(Path(sys.argv[1])), []\n"
         "def remove(event, arguments):\n"
-        "    if event == 'fcntl.flock' and len(removals) < 3:\n"
+        "    if event == 'fcntl.flock' and len(removals) < 3 and lock.path.exists():\n"
         "        removals.append(lock.path.unlink())\n"
         "sys.addaudithook(remove)\n"
         "with lock:\n"

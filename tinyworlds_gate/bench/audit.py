@@ -10,7 +10,6 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from tinyworlds_gate.config.cli_values import parse_positive_int
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.evidence.git_audit.audit import audit
 from tinyworlds_gate.evidence.git_audit.paths import MODES
+from tinyworlds_gate.run.git import GitError, NoGit, run_in_own_folder
 from tinyworlds_gate.run.machine import usable_cpus
 
 YEAR = 2025
@@ -87,22 +87,15 @@ def make_history(folder: Path, commits: int) -> None:
         GateError: git is not there, or refused.
     """
     try:
-        subprocess.run(["git", "init", "-q", "-b", "main", str(folder)], check=True, capture_output=True)
-        with subprocess.Popen(
-            ["git", "-C", str(folder), "fast-import", "--quiet"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as importer:
-            assert importer.stdin is not None
-            assert importer.stderr is not None
-            for part in history_stream(commits):
-                importer.stdin.write(part)
-            importer.stdin.close()
-            errors = importer.stderr.read().decode("utf-8", "replace")
-    except (OSError, subprocess.CalledProcessError) as error:
+        folder.mkdir(exist_ok=True)
+        run_in_own_folder(folder, "init", "-q", "-b", "main", ".")
+        run_in_own_folder(folder, "fast-import", "--quiet", content=history_stream(commits))
+    except NoGit as error:
         raise GateError(
-            f"git could not make the repository to measure on: {error}. Install git and run again."
+            f"git could not make the repository to measure on: {error} Install git and run again."
         ) from None
-    if importer.returncode:
-        raise GateError(f"git fast-import refused the generated history: {' '.join(errors.split())[:300]}")
+    except GitError as error:
+        raise GateError(f"git refused the generated history: {' '.join(str(error).split())[:300]}") from None
 
 
 def history_stream(commits: int) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.atomic import atomic_write
+from tinyworlds_gate.run.plain_json import load_json
 
 ALLOWED_LOSS = 0.15
 """A ratio that is lower by more than this part is a regression."""
@@ -55,7 +56,7 @@ def write_speeds(path: Path, record: Mapping[str, Any], command: str) -> None:
 def read_speeds(path: Path) -> dict[str, Any]:
     """Read the file; ``GateError`` when it is no JSON object."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = load_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GateError(
             f"{path}: no file of stored speeds ({error}); write one with `bench train --write {path}`"

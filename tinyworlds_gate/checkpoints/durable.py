@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from tinyworlds_gate.run.atomic import sync, write_all
+from tinyworlds_gate.run.atomic import write_all
 from tinyworlds_gate.run.formats import size_text
 
 BUFFER_BYTES = 2**20
@@ -68,14 +68,6 @@ class SyncedFile:
             write_all(self._file, data)
         except OSError as error:
             self._error = self._error or error
-
-
-def make_synced_folder(folder: Path) -> None:
-    """Make a folder and those above it, each brought to the disk in the one above."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        sync(path.parent)
 
 
 def require_room(folder: Path, needed: int) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 from tinyworlds_gate.checkpoints.integrity import stage_of_names, verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import MODEL_FILE, OPTIM_FILE, STATE_FILE, CheckpointRef, folder_name
 from tinyworlds_gate.checkpoints.read import without_wrappers
-from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder
 from tinyworlds_gate.checkpoints.unpickle import load_plain
 from tinyworlds_gate.checkpoints.write import write_tensors
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.atomic import sync
+from tinyworlds_gate.run.unfinished import UnfinishedFolder
 
 CONVERTED = "converted_checkpoints"
 """Folder beside a single file that holds its checkpoint folder."""
@@ -107,7 +108,9 @@ def convert_published(file: Path, parent: Path) -> CheckpointRef:
         with UnfinishedFolder(final) as temporary:
             for name, content in contents.items():
                 write_tensors(temporary / name, content)
+            sync(temporary)
             temporary.rename(final)
+            sync(parent)
     except OSError as error:
         raise CheckpointError(
             f"{final} was not written: {error.strerror or error}. Convert {file} into another folder with "

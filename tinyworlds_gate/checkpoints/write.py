@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from tinyworlds_gate.checkpoints.durable import SyncedFile, make_synced_folder, require_room
+from tinyworlds_gate.checkpoints.durable import SyncedFile, require_room
 from tinyworlds_gate.checkpoints.integrity import MANIFEST_SCHEMA, WRITTEN_BY, parameter_count, verify_checkpoint
 from tinyworlds_gate.checkpoints.layout import (
     MANIFEST_FILE,
@@ -23,10 +23,11 @@ from tinyworlds_gate.checkpoints.layout import (
     folder_name,
 )
 from tinyworlds_gate.checkpoints.plain import on_cpu, require_plain, tensor_bytes
-from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
+from tinyworlds_gate.checkpoints.unfinished import remove_leftovers
 from tinyworlds_gate.errors import CheckpointError
-from tinyworlds_gate.run.atomic import sync, write_synced
+from tinyworlds_gate.run.atomic import make_synced_folder, sync, write_synced
 from tinyworlds_gate.run.paths import set_aside
+from tinyworlds_gate.run.unfinished import UnfinishedFolder
 
 if TYPE_CHECKING:
     from torch import Tensor

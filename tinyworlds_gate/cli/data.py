@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tinyworlds_gate.config.cli_values import parse_whole
 from tinyworlds_gate.errors import DataError
 
 DEFAULT_FRAME_SIZE = 128
@@ -30,13 +31,20 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 
 def _add_make(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("game", choices=["crafter"], help="the game to play")
-    parser.add_argument("--frame-size", type=int, default=DEFAULT_FRAME_SIZE, help="pixels (default: %(default)s)")
-    parser.add_argument("--num-frames", type=int, default=DEFAULT_NUM_FRAMES, help="default: %(default)s")
     parser.add_argument(
-        "--episode-length", type=int, default=DEFAULT_EPISODE_LENGTH, help="frames of an episode (default: %(default)s)"
+        "--frame-size", type=parse_whole, default=DEFAULT_FRAME_SIZE, help="pixels (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="0 to 49999 (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=None, help="processes, default: the CPUs; same bytes with any")
+    parser.add_argument("--num-frames", type=parse_whole, default=DEFAULT_NUM_FRAMES, help="default: %(default)s")
+    parser.add_argument(
+        "--episode-length",
+        type=parse_whole,
+        default=DEFAULT_EPISODE_LENGTH,
+        help="frames of an episode (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=parse_whole, default=0, help="0 to 49999 (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=parse_whole, default=None, help="processes, default: the CPUs; same bytes with any"
+    )
     parser.add_argument("--output", type=Path, default=None, help="default: data/crafter_<size>px_frames.h5")
     _add_root(parser)
     parser.set_defaults(data_run=_make)
@@ -54,7 +62,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="dataset name; the file becomes data/<name>_frames.h5")
     parser.add_argument(
         "--frame-size",
-        type=int,
+        type=parse_whole,
         default=DEFAULT_FRAME_SIZE,
         help="pixels; frames are first cropped to their central square (default: %(default)s)",
     )
@@ -70,17 +78,24 @@ def _add_hold_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="new file: frames for training")
     parser.add_argument("--held-out", type=Path, required=True, metavar="FILE", help="new file: held-out frames")
     parser.add_argument("--fraction", type=float, default=0.1, help="held-out fraction (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of episodes (default: 0)")
+    parser.add_argument("--seed", type=parse_whole, default=0, help="seed of the choice of episodes (default: 0)")
     parser.add_argument(
-        "--spans", type=int, default=50, help="spans to split into, if FILE has no episodes (default: %(default)s)"
+        "--spans",
+        type=parse_whole,
+        default=50,
+        help="spans to split into, if FILE has no episodes (default: %(default)s)",
     )
     parser.set_defaults(data_run=_hold_out)
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="FILE|NAME", help="a frames file, or a dataset's name such as CRAFTER")
-    parser.add_argument("--frame-size", type=int, default=None, help="show at this size; selects the file of CRAFTER")
-    parser.add_argument("--stride", type=int, default=1, help="show every n-th frame (ZELDA trains at 4; default: 1)")
+    parser.add_argument(
+        "--frame-size", type=parse_whole, default=None, help="show at this size; selects the file of CRAFTER"
+    )
+    parser.add_argument(
+        "--stride", type=parse_whole, default=1, help="show every n-th frame (ZELDA trains at 4; default: 1)"
+    )
     parser.add_argument("--output", type=Path, default=None, help="PNG (default: <file>_contact_sheet.png beside it)")
     _add_root(parser)
     parser.set_defaults(data_run=_show)

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from tinyworlds_gate.config.cli_values import parse_whole
 from tinyworlds_gate.launch.devices.concurrency import judge_dual_gpu
 from tinyworlds_gate.launch.devices.samples_file import read_samples
 from tinyworlds_gate.run.heartbeat import HeartbeatReader
@@ -14,10 +15,12 @@ from tinyworlds_gate.run.heartbeat import HeartbeatReader
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("samples", type=Path, metavar="SAMPLES.jsonl", help="results/RUN/devices/chunk_….jsonl")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="workers of the launcher (default: 2)")
+    parser.add_argument(
+        "--workers", type=parse_whole, default=2, metavar="N", help="workers of the launcher (default: 2)"
+    )
     parser.add_argument("--heartbeats", type=Path, metavar="FOLDER", help="the chunk's heartbeats, if any")
     parser.add_argument("--gpu-util-threshold", type=float, default=1.0, metavar="PCT", help="default: %(default)s")
-    parser.add_argument("--gpu-required-samples", type=int, default=2, metavar="N", help="default: %(default)s")
+    parser.add_argument("--gpu-required-samples", type=parse_whole, default=2, metavar="N", help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

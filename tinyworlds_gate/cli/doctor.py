@@ -13,19 +13,19 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tinyworlds_gate.cli.doctor_folders import Check, existing_parent, folders, project_lock
 from tinyworlds_gate.errors import ConfigError, GateError
 from tinyworlds_gate.evidence.git_audit.paths import has_relevant_file
 from tinyworlds_gate.run.bytecode import has_bytecode, torch_source
+from tinyworlds_gate.run.git import GitError, NoRepository, Repository
 from tinyworlds_gate.run.installation import is_checkout, shipped_folder
 from tinyworlds_gate.run.machine import GIB, usable_cpus
-from tinyworlds_gate.run.source_state import open_repository
+from tinyworlds_gate.run.redact import redact
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -36,19 +36,8 @@ if TYPE_CHECKING:
 OLDEST_PYTHON = (3, 11)
 DISK_FAIL_GIB, DISK_WARN_GIB = 1.0, 10.0
 MEMORY_WARN_GIB = 4.0
-OUTPUT_FOLDERS = ("results", "Logs", "inference_results", "docs/action", "data")
 NO_DRIVER = re.compile(r"shared library|driver not loaded|lists no GPU|leaves no GPU", re.IGNORECASE)
 """Errors of NVML on a machine without NVIDIA GPUs; any other error means that a GPU cannot be read."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """A result of the report; ``fix`` is what to do, or empty."""
-
-    status: Literal["OK", "WARN", "FAIL"]
-    name: str
-    found: str
-    fix: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--project-root {args.project_root} is not a folder; name the folder of a project")
     for check in all_checks(args.profile, root):
         checks.append(check)
-        print(f"{check.status:<4}  {check.name:<12}  {as_typed(check.found)}", flush=True)
+        print(f"{check.status:<4}  {check.name:<12}  {redact(as_typed(check.found))}", flush=True)
         if check.fix:
-            print(f"{'':<4}  {'':<12}  fix: {as_typed(check.fix)}", flush=True)
+            print(f"{'':<4}  {'':<12}  fix: {redact(as_typed(check.fix))}", flush=True)
     failed, warned = (sum(check.status == status for check in checks) for status in ("FAIL", "WARN"))
     ready = "not ready" if failed else "ready"
     print(f"{len(checks)} checks: {failed} failed, {warned} warned; {ready} for `{run_command(args.profile, root)}`")
@@ -133,6 +122,7 @@ def all_checks(profile: str, project_root: Path) -> Iterator[Check]:
     yield from packages(own_requirements(), installed_version)
     yield from repository(project_root, shutil.which, kind)
     yield from folders(project_root)
+    yield project_lock(project_root)
     yield disk_space(shutil.disk_usage(existing_parent(project_root)).free / GIB)
     yield cpus(usable_cpus(), os.getloadavg()[0])
     yield memory()
@@ -212,22 +202,26 @@ def repository(project_root: Path, which: Callable[[str], str | None], kind: str
     if which("git") is None:
         yield Check(status, "git", f"the program git is not on PATH, so no history is audited: {audit}", "install git")
         return
-    import git
-
     try:
-        repo = open_repository(project_root)
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+        with Repository(project_root) as repo:
+            commit, is_shallow = repo.head(), bool(repo.shallow_commits())
+    except NoRepository:
         fix = f"{in_project(project_root, 'init')} && {start_commit(project_root)}"
         yield Check(status, "git", f"{project_root} is not in a git repository: {audit}", fix)
         return
-    if not repo.head.is_valid():
+    except GitError as error:
+        yield Check(
+            status, "git", f"git does not read the repository: {' '.join(str(error).split())[:300]}: {audit}", ""
+        )
+        return
+    if commit is None:
         found = f"the repository has no commit, so there is no history: {audit}"
         yield Check(status, "git", found, start_commit(project_root))
-    elif (Path(repo.common_dir) / "shallow").is_file():
+    elif is_shallow:
         fix = in_project(project_root, "fetch", "--unshallow")
         yield Check("WARN", "git", "a shallow clone; the audit (L4) sees only part of it", fix)
     else:
-        yield Check("OK", "git", f"repository at commit {repo.head.commit.hexsha[:10]}")
+        yield Check("OK", "git", f"repository at commit {commit[:10]}")
 
 
 def in_project(project_root: Path, *words: str) -> str:
@@ -239,27 +233,6 @@ def in_project(project_root: Path, *words: str) -> str:
 def start_commit(project_root: Path) -> str:
     """Return the commands of a first commit."""
     return f"{in_project(project_root, 'add', '.')} && {in_project(project_root, 'commit', '-m', 'Start')}"
-
-
-def existing_parent(path: Path) -> Path:
-    """Return the folder, or its nearest parent that exists."""
-    return next(folder for folder in (path, *path.parents) if folder.exists())
-
-
-def folders(project_root: Path) -> Iterator[Check]:
-    """Check that a run can write to its output folders, by creating a temporary file."""
-    refused = 0
-    for name in OUTPUT_FOLDERS:
-        parent = existing_parent(project_root / name)
-        try:
-            with tempfile.TemporaryFile(dir=parent):
-                pass
-        except OSError as error:
-            refused += 1
-            fix = f"make {parent} writable (chmod u+rwx), or free the name if it is a file"
-            yield Check("FAIL", "folders", f"{name}/ cannot be written: {error.strerror}", fix)
-    if not refused:
-        yield Check("OK", "folders", f"writable: {', '.join(f'{name}/' for name in OUTPUT_FOLDERS)}")
 
 
 def disk_space(free_gib: float) -> Check:

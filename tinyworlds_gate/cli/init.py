@@ -9,6 +9,7 @@ the installed package. A file that exists with other contents is overwritten onl
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from tinyworlds_gate import __version__
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.installation import shipped_folder
+from tinyworlds_gate.run.owned import open_owned, owned_folder
 
 TEMPLATES = Path(__file__).parent / "init_files"
 PLUGIN = 'pytest_plugins = ["tinyworlds_gate.plugin"]'
@@ -40,11 +42,11 @@ def run(args: argparse.Namespace) -> int:
     unasked = []
     try:
         for name, text in project_files().items():
-            outcome = _write(args.folder / name, text, force=args.force)
+            outcome = _write(args.folder, args.folder / name, text, force=args.force)
             print(f"{outcome:<9}  {name}")
             if outcome == "kept" and not sys.stdin.isatty():
                 unasked.append(str(name))
-        print(f"{_ignore(args.folder / '.gitignore'):<9}  .gitignore")
+        print(f"{_ignore(args.folder, args.folder / '.gitignore'):<9}  .gitignore")
     except OSError as error:
         raise GateError(
             f"{error.filename} cannot be written ({error.strerror}); make the folder writable, or name another one: "
@@ -84,7 +86,7 @@ def next_steps(folder: Path) -> str:
     return "Next:\n" + "\n".join(f"  {command}" + (f"  # {why}" if why else "") for command, why in steps)
 
 
-def _write(path: Path, text: str, *, force: bool) -> str:
+def _write(folder: Path, path: Path, text: str, *, force: bool) -> str:
     """Write one file unless it is the user's own; return ``wrote``, ``unchanged`` or ``kept``."""
     if path.exists():
         found = path.read_text(encoding="utf-8", errors="replace")
@@ -94,8 +96,10 @@ def _write(path: Path, text: str, *, force: bool) -> str:
             if path.name == "conftest.py":
                 print(f"           to use the fixtures in tests of your own, add to {path}: {PLUGIN}")
             return "kept"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    owned_folder(folder, path.parent)
+    descriptor = open_owned(folder, path.relative_to(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
     return "wrote"
 
 
@@ -110,13 +114,14 @@ def _confirmed(path: Path) -> bool:
         return False
 
 
-def _ignore(path: Path) -> str:
+def _ignore(folder: Path, path: Path) -> str:
     """Append the missing lines to .gitignore; return ``wrote`` or ``unchanged``."""
     found = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     missing = [line for line in IGNORED if line not in found.splitlines()]
     if not missing:
         return "unchanged"
     separator = "" if not found or found.endswith("\n") else "\n"
-    with path.open("a", encoding="utf-8") as file:
+    descriptor = open_owned(folder, path.relative_to(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         file.write(separator + "\n".join(["# written by runs of tinyworlds_gate", *missing]) + "\n")
     return "wrote"

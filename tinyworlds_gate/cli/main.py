@@ -7,16 +7,20 @@ input error with a one-sentence message, 130 interrupted. `watch` exits with 0 w
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, NoReturn
 
 from tinyworlds_gate import __version__
 from tinyworlds_gate.errors import GateError
 
 PROGRAM = "tinyworlds-gate"
+_LONG_WORD = re.compile(r"(\S{80})\S{120,}?([:;,.'\")]*)(?=\s|$)")
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
@@ -45,13 +49,17 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit code; argparse itself exits with 0 for help and 2 for a usage error."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file name that is not UTF-8 is printed with escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         args = _parser(arguments).parse_args(arguments)
+        _require_working_folder()
         code: int = _module(args.command).run(args)
         sys.stdout.flush()
         return code
     except GateError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {_shown(str(error))}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
@@ -60,11 +68,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has closed the pipe; Python's flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename is not None else ""
+        print(f"{PROGRAM}: {_shown(f'{named}{error.strerror or error}')}.{_fix(error)}", file=sys.stderr)
+        return EXIT_MISTAKE
+
+
+def _require_working_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise GateError("The working folder was removed. Change to a folder that exists (`cd`).") from None
+
+
+def _fix(error: OSError) -> str:
+    fixes = {
+        errno.EMFILE: " Raise the limit of open files (`ulimit -n 1024`).",
+        errno.ENFILE: " Close other programs: the machine has no file handles left.",
+        errno.ENAMETOOLONG: " Name a file or folder with at most 255 bytes.",
+        errno.ENOSPC: " Free the disk.",
+        errno.EACCES: " Make it readable and writable, or name another one.",
+    }
+    return fixes.get(error.errno or 0, "")
+
+
+def _shown(message: str) -> str:
+    """Return a message without secrets, in which words of more than 200 characters are cut."""
+    from tinyworlds_gate.run.redact import redact
+
+    text = redact(message)
+    return _LONG_WORD.sub(lambda word: f"{word[1]}… ({len(word[0]):,} characters){word[2]}", text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake without secrets, and long values cut."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_shown(message))
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser with all subcommands; only the module of the one that is called is imported."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Validation of TinyWorlds world models. The closed loop is pytest: "
         "`pytest --pyargs tinyworlds_gate.validation -m smoke`, or `pytest validation/ -m smoke` in a checkout.",

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.config.cli_values import parse_whole
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import PASS
 from tinyworlds_gate.run.atomic import atomic_write
@@ -25,16 +26,22 @@ from tinyworlds_gate.run.atomic import atomic_write
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--only", metavar="ID,ID", help="only these rows (default: all)")
-    parser.add_argument("--jobs", type=int, default=2, help="inference processes at once (default: %(default)s)")
-    parser.add_argument("--trainings", type=int, default=0, metavar="N", help="train N models instead, which must pass")
+    parser.add_argument(
+        "--jobs", type=parse_whole, default=2, help="inference processes at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--trainings", type=parse_whole, default=0, metavar="N", help="train N models instead, which must pass"
+    )
     parser.add_argument(
         "--variants",
-        type=int,
+        type=parse_whole,
         default=0,
         metavar="N",
         help="measure the healthy model on N other sets of episodes and N perfect simulations instead; all must pass",
     )
-    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first training (default: %(default)s)")
+    parser.add_argument(
+        "--first-seed", type=parse_whole, default=0, help="seed of the first training (default: %(default)s)"
+    )
     parser.add_argument(
         "--runs", type=Path, nargs="+", metavar="results/RUN", help="add finished runs of the smoke profile instead"
     )

@@ -17,6 +17,7 @@ from tinyworlds_gate.reports.render import write_reports
 from tinyworlds_gate.reports.summary import job_summary
 from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.run.layout import project_of_run
+from tinyworlds_gate.run.redact import redact
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
     words = {"disputed": record.disputed, "unconfirmed": record.unconfirmed}
     for key, path in write_reports(root, folder, record.judged, **words).items():
         print(f"{key}  {path.relative_to(root).as_posix()}")
-    print(f"{record.word()}: {record.verdict()[1]}")
+    print(redact(f"{record.word()}: {record.verdict()[1]}"))
     problems = missing_reports(root, folder)
     for key, path, reason in problems:
-        print(f"missing {key}: {path.relative_to(root).as_posix()}: {reason}")
+        print(redact(f"missing {key}: {path.relative_to(root).as_posix()}: {reason}"))
     return 1 if problems or _is_changed(record) else 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyworlds_gate.config.cli_values import parse_count, parse_positive_int
+from tinyworlds_gate.config.cli_values import parse_count, parse_positive_int, parse_whole
 from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.names import EVERYTHING
 from tinyworlds_gate.reference.data.clip_reader import require_whole_clips
@@ -45,7 +45,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip-seed", type=parse_count, help="which clips are drawn (default: 0)")
     parser.add_argument(
         "--clip-draw",
-        type=int,
+        type=parse_whole,
         choices=(0, 1, 2),
         help="over which held-out episodes: 0 all, 1 the half that a run's attempts measure, 2 the half of its final "
         "verdict, as clip_draw of inference.yaml (default: 0)",

@@ -9,6 +9,7 @@ from typing import Any
 
 from tinyworlds_gate.config.cli_options import OPTIONS
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.run.redact import redact_tree
 
 DEFAULT_PROFILE = "smoke"
 
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("\n".join(problems))
     root = Path(explicit.get("project_root", ".")).resolve()
     settings, _ = resolve_run(explicit.get("profile", DEFAULT_PROFILE), explicit, root)
-    table = {key: row for key, row in settings.table().items() if args.part in key}
+    table = {key: redact_tree(row) for key, row in settings.table().items() if args.part in key}
     if not table:
         raise ConfigError(
             f"no setting's name contains {args.part!r}; `tinyworlds-gate show-config` without it prints all of them"

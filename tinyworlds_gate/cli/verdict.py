@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tinyworlds_gate.gate.extension import load_conftest
 from tinyworlds_gate.loop.recheck import VerdictNow, verdict_now
+from tinyworlds_gate.run.redact import redact, redact_tree
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         GateError: the folder is not a run, its journal cannot be read, or ``--conftest`` is wrong.
     """
     found = verdict_now(args.run, custom=load_conftest(args.conftest) if args.conftest else ())
-    print(_as_json(found) if args.json else verdict_text(found))
+    print(_as_json(found) if args.json else redact(verdict_text(found)))
     return 0 if found.passed else 1
 
 
@@ -54,18 +55,20 @@ def verdict_text(found: VerdictNow) -> str:
 
 def _as_json(found: VerdictNow) -> str:
     return json.dumps(
-        {
-            "run": found.run,
-            "verdict": found.now,
-            "holds": found.holds,
-            "changes": found.changes,
-            "recorded": {
-                "verdict": found.verdict,
-                "sentence": found.sentence,
-                "attempt": found.attempt,
-                "binding": found.binding,
-            },
-        },
+        redact_tree(
+            {
+                "run": found.run,
+                "verdict": found.now,
+                "holds": found.holds,
+                "changes": found.changes,
+                "recorded": {
+                    "verdict": found.verdict,
+                    "sentence": found.sentence,
+                    "attempt": found.attempt,
+                    "binding": found.binding,
+                },
+            }
+        ),
         ensure_ascii=False,
         indent=1,
     )

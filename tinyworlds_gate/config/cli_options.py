@@ -362,3 +362,9 @@ OPTION_NAMED: dict[str, Option] = {option.name: option for option in OPTIONS}
 TARGET_OPTIONS: tuple[str, ...] = tuple(option.name for option in OPTIONS if option.of_target)
 """Options that select the checkout to validate, or set how to run it (`loop/checkout.py`)."""
 TARGET_PATHS: tuple[str, ...] = tuple(name for name in TARGET_OPTIONS if OPTION_NAMED[name].unit == "path")
+PLACES: tuple[str, ...] = tuple(
+    option.name
+    for option in OPTIONS
+    if option.name != "project_root" and option.unit in ("path", "file", "path or name", "name or folder")
+)
+"""Options whose value can be a path outside the project."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
@@ -17,6 +18,17 @@ def parse_bool(text: str) -> bool:
     return values[text.lower()]
 
 
+LARGEST = 10**12
+"""Largest whole number of an option; more updates, frames or steps fit on no disk."""
+_SHOWN = 60
+_LONGEST_NAME = 255
+_LONGEST_PATH = 4000
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:20]}… ({len(text):,} characters)"
+
+
 def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
     allowed = f"a whole number from {low}" + ("" if high is None else f" to {high}")
 
@@ -24,9 +36,11 @@ def _whole(low: int, high: int | None = None) -> Callable[[str], int]:
         try:
             value = int(text)
         except ValueError:
-            raise ArgumentTypeError(f"{text!r} is not a whole number; give {allowed}") from None
+            raise ArgumentTypeError(f"{_shown(text)!r} is not a whole number; give {allowed}") from None
         if value < low or (high is not None and value > high):
-            raise ArgumentTypeError(f"{text} is not allowed; give {allowed}")
+            raise ArgumentTypeError(f"{_shown(text)} is not allowed; give {allowed}")
+        if value > LARGEST:
+            raise ArgumentTypeError(f"{_shown(text)} is not allowed; give a whole number from {low} to {LARGEST}")
         return value
 
     return parse
@@ -37,14 +51,16 @@ def _number(allowed: str, holds: Callable[[float], bool]) -> Callable[[str], flo
         try:
             value = float(text)
         except ValueError:
-            raise ArgumentTypeError(f"{text!r} is not a number; give a number {allowed}") from None
+            raise ArgumentTypeError(f"{_shown(text)!r} is not a number; give a number {allowed}") from None
         if not math.isfinite(value) or not holds(value):
-            raise ArgumentTypeError(f"{text} is not allowed; give a number {allowed}")
+            raise ArgumentTypeError(f"{_shown(text)} is not allowed; give a number {allowed}")
         return value
 
     return parse
 
 
+parse_whole = _whole(-LARGEST, LARGEST)
+"""Any whole number; what it may be, the command says."""
 parse_positive_int = _whole(1)
 parse_count = _whole(0)
 parse_seed = _whole(0, 2**32 - 1)
@@ -60,6 +76,12 @@ def parse_text(text: str) -> str:
     """Parse a path or a name; it must not be empty."""
     if not text.strip():
         raise ArgumentTypeError("the value is empty; give a path or a name, or leave the option out")
+    if "\0" in text:
+        raise ArgumentTypeError("the value has a NUL character; give a path or a name without it")
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in text.split("/")) or len(text) > _LONGEST_PATH:
+        raise ArgumentTypeError(
+            f"{_shown(text)!r} is too long; a name may have {_LONGEST_NAME} bytes, a path {_LONGEST_PATH} characters"
+        )
     return text
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.config.profile_files import SETTINGS_FILES, display_path, file_digests
 from tinyworlds_gate.errors import ConfigError
-from tinyworlds_gate.run.atomic import atomic_write, sync
+from tinyworlds_gate.run.publish_folder import published_folder
 
 CHECKOUT_CONFIGS = "checkout"
 """Subfolder of a run's copy: the settings files of the validated checkout."""
@@ -21,26 +20,7 @@ def copy_settings(settings: Settings, copy: Path) -> Path:
     Raises:
         ConfigError: a file was edited since it was read, or the copy cannot be written.
     """
-    edited = edited_settings(settings)
-    if edited:
-        were = "was" if len(edited) == 1 else "were"
-        raise ConfigError(
-            f"{', '.join(edited)} {were} changed between reading the settings and the start of the run. Start again."
-        )
-    partial = copy.with_name(f".{copy.name}.{os.getpid()}.part")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        for name in settings.file_digests:
-            atomic_write(partial / name, settings.settings_files[name].read_bytes())
-        # Atomic: a partial copy of a killed harness never has the final name.
-        partial.rename(copy)
-        sync(copy.parent)
-    except OSError as error:
-        raise ConfigError(
-            f"The run's copy of its settings files cannot be written to {copy}: {error.strerror}. Make the folder "
-            "writable, or free disk space."
-        ) from error
-    return copy
+    return _publish_copy(settings, copy, {})
 
 
 def copy_checkout_settings(settings: Settings, copy: Path) -> Path:
@@ -51,12 +31,30 @@ def copy_checkout_settings(settings: Settings, copy: Path) -> Path:
     Raises:
         ConfigError: a file was edited since it was read, or the copy cannot be written.
     """
-    copy_settings(settings, copy / CHECKOUT_CONFIGS)
+    return _publish_copy(settings, copy, {name: settings.profile_path.parent / name for name in SETTINGS_FILES})
+
+
+def _publish_copy(settings: Settings, copy: Path, profile: Mapping[str, Path]) -> Path:
+    """Copy the settings files into ``copy``, or below it where ``profile`` has the files of ``copy`` itself."""
+    edited = edited_settings(settings)
+    if edited:
+        were = "was" if len(edited) == 1 else "were"
+        raise ConfigError(
+            f"{', '.join(edited)} {were} changed between reading the settings and the start of the run. Start again."
+        )
     try:
-        for name in SETTINGS_FILES:
-            atomic_write(copy / name, (settings.profile_path.parent / name).read_bytes())
+        with published_folder(copy) as partial:
+            below = partial / CHECKOUT_CONFIGS if profile else partial
+            below.mkdir(exist_ok=True)
+            for name in settings.file_digests:
+                (below / name).write_bytes(settings.settings_files[name].read_bytes())
+            for name, path in profile.items():
+                (partial / name).write_bytes(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"The run's copy of its settings cannot be written to {copy}: {error.strerror}.") from error
+        raise ConfigError(
+            f"The run's copy of its settings files cannot be written to {copy}: {error.strerror}. Make the folder "
+            "writable, or free disk space."
+        ) from error
     return copy
 
 

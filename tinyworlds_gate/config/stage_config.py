@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tinyworlds_gate.config.schema import STAGE_SCHEMAS, InferenceConfig, StageConfig, TrainingConfig
+from tinyworlds_gate.config.strict_yaml import problem_text
 from tinyworlds_gate.config.yaml_io import (
     did_you_mean,
     field_paths,
@@ -177,7 +178,9 @@ def parse_overrides(arguments: Sequence[str], known: list[str]) -> dict[str, Any
         try:
             value = parse_value(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"`{argument}`: the value is not valid YAML ({error}). Quote it.") from error
+            raise ConfigError(
+                f"`{argument}`: the value is not valid YAML ({problem_text(error)}). Quote it."
+            ) from error
         for dotted, leaf in flatten({key: value}):
             problem = _key_problem(dotted, known)
             if problem:

@@ -1,8 +1,9 @@
-"""Strict YAML settings: one mapping per file, no duplicate keys, ``1e-3`` is a number."""
+"""Settings files: one mapping per file, dotted keys, and their validation against a schema."""
 
 from __future__ import annotations
 
-import re
+import reprlib
+import stat
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,43 +12,23 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tinyworlds_gate.config.strict_yaml import LARGEST_BYTES, parse_yaml, problem_text
 from tinyworlds_gate.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that also reads ``1e-3`` as a float (YAML 1.2) and rejects duplicate keys."""
-
-
-# YAML 1.1 requires a dot in a float, so `learning_rate: 1e-3` would be read as a string.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[str, Any]:
-    seen: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str):
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} is not a string", problem_mark=key_node.start_mark)
-        if key in seen:
-            raise yaml.MarkedYAMLError(problem=f"the key {key!r} appears twice", problem_mark=key_node.start_mark)
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 300
+_SHORT.maxlist = _SHORT.maxdict = 10
 
 
 def parse_value(text: str) -> Any:
     """Parse one YAML value: ``false`` → bool, ``3e-4`` → float, ``null`` → None, ``a b`` → str.
 
     Raises:
-        yaml.YAMLError: the text is not valid YAML.
+        yaml.YAMLError: the text is not valid YAML, or no value that all YAML readers read alike (`strict_yaml.py`).
     """
-    return yaml.load(text, Loader=_StrictLoader)
+    return parse_yaml(text)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -57,17 +38,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, unreadable, not YAML, or not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        value = parse_yaml(_text_of(path))
     except FileNotFoundError:
         raise ConfigError(f"The settings file {path} does not exist. Create it or choose another folder.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The settings file {path} cannot be read ({error}). Make it a readable text file."
-        ) from error
-    try:
-        value = parse_value(text)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"The settings file {path} cannot be read ({why}). Make it a readable text file.") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"The settings file {path} is not valid YAML: {error}. Correct that line.") from error
+        raise ConfigError(
+            f"The settings file {path} is not valid YAML: {problem_text(error)}. Correct that line."
+        ) from error
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -75,6 +55,21 @@ def read_mapping(path: Path) -> dict[str, Any]:
             f"The settings file {path} contains a {type(value).__name__}; it must contain `key: value` lines."
         )
     return value
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a regular file in UTF-8; one that is too large is read up to a byte beyond the limit."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        data = file.read(LARGEST_BYTES + 1)
+    if len(data) > LARGEST_BYTES:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {LARGEST_BYTES:,} are allowed")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not UTF-8: it has the byte 0x{data[error.start]:02x}") from None
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -146,5 +141,7 @@ def validate_tree(model: type[Model], tree: Mapping[str, Any], where: str) -> Mo
                 problems.append(f"{item['msg'].removeprefix('Value error, ')}.")
             else:
                 message = item["msg"].removeprefix("Value error, ")
-                problems.append(f"`{dotted}` is {item['input']!r}; {message[0].lower()}{message[1:]}.")
+                if item["type"] == "bool_type" and str(item["input"]).lower() in ("yes", "no", "on", "off"):
+                    message = "Write true or false"
+                problems.append(f"`{dotted}` is {_SHORT.repr(item['input'])}; {message[0].lower()}{message[1:]}.")
         raise ConfigError(f"{where}: " + " ".join(problems)) from None

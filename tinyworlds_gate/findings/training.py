@@ -123,14 +123,15 @@ def chunk_checkpoints(events: Events) -> Finding:
     if not chunks:
         return not_run("S4", NOTHING_TRAINED)
     gated = {gate["chunk"] for gate in events_of(events, "stage_gate")}
+    started = {str(event["chunk"]): event for event in events_of(events, "chunk_started")}
     problems = []
     for chunk in chunks:
         if chunk["chunk"] not in gated:
             continue
         if chunk.get("exit_code") != 0:
             problems.append(f"{chunk_name(chunk)} reached its gate with exit code {chunk.get('exit_code')}")
-        started = events_of(events, "chunk_started", chunk=chunk["chunk"])
-        expected = started[-1]["end_update"] - 1 if started else None
+        start = started.get(str(chunk["chunk"]))
+        expected = None if start is None else start["end_update"] - 1
         found = (chunk.get("checkpoint") or {}).get("step")
         if found != expected:
             problems.append(f"{chunk_name(chunk)} reached its gate with checkpoint update {found}, expected {expected}")

@@ -121,7 +121,8 @@ def target_arguments(
 
 def pictures_in(target: Target) -> dict[Path, int]:
     """The inference pictures of a checkout with their times of change (ns)."""
-    return {path: path.stat().st_mtime_ns for path in target.root.glob(target.layout.pictures)}
+    found = target.root.glob(target.layout.pictures)
+    return {path: path.stat().st_mtime_ns for path in found if not path.is_symlink()}
 
 
 def _new_picture(target: Target, results: Path, before: Mapping[Path, int]) -> PictureCheck:

@@ -18,6 +18,7 @@ from tinyworlds_gate.gate.conditions import measured_conditions
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.names import FAIL, INVALID
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
+from tinyworlds_gate.run.hash_chain import LONGEST_LINE
 from tinyworlds_gate.run.journal import Event, events_of, read_journal
 
 NO_RULES = ("tf32", "seed", "clips", "clip_seed")
@@ -64,14 +65,20 @@ def _verdicts(results: Path, run: str, weights: Mapping[str, str]) -> Iterator[t
     for journal in results.glob("*/journal.jsonl"):
         name = journal.parent.name
         try:
-            if name == run or weights["dynamics"] not in journal.read_text(encoding="utf-8"):
+            if name == run or not _mentions(journal, weights["dynamics"]):
                 continue
             events = read_journal(journal)
-        except (GateError, OSError, UnicodeDecodeError):
+        except (GateError, OSError):
             continue
         for verdict in events_of(events, "gate_verdict"):
             if ((verdict.get("binding") or {}).get("checkpoints") or {}) == dict(weights):
                 yield name, verdict
+
+
+def _mentions(journal: Path, word: str) -> bool:
+    """Whether a line of the journal has the word; of a longer line only its parts are looked at."""
+    with journal.open("rb") as file:
+        return any(word.encode() in line for line in iter(lambda: file.readline(LONGEST_LINE), b""))
 
 
 def _same_rules(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -15,6 +15,8 @@ from tinyworlds_gate.keep.shrink import MAX_READ_BYTES, PICTURE_SUFFIXES, Shrunk
 from tinyworlds_gate.run.formats import size_text
 from tinyworlds_gate.run.hash_chain import chained_lines
 from tinyworlds_gate.run.journal import Event
+from tinyworlds_gate.run.owned import read_owned
+from tinyworlds_gate.run.redact import redact_tree
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _read(
         size = path.stat().st_size
         if size > MAX_READ_BYTES:
             return LeftOut(one.what, source, size, f"it has {size_text(size)}, too much even when compressed")
-        content = journal if one.name == JOURNAL else path.read_bytes()
+        content = journal if one.name == JOURNAL else read_owned(root, one.source, MAX_READ_BYTES)
     except OSError as error:
         return LeftOut(one.what, source, None, f"it cannot be read: {error.strerror}")
     found = shrink_file(one.name, content, names, pictures)
@@ -105,6 +107,6 @@ def _read(
 
 
 def _journal_text(events: list[Event], names: MachineNames, chained_from: int | None) -> bytes:
-    text = "\n".join(json.dumps(event, ensure_ascii=False) for event in events)
+    text = "\n".join(json.dumps(redact_tree(event), ensure_ascii=False) for event in events)
     bodies = without_machine(text.encode("utf-8", "backslashreplace").decode("utf-8"), names).encode("utf-8")
     return chained_lines(bodies.split(b"\n"), chained_from)[0]

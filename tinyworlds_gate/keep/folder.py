@@ -1,10 +1,9 @@
-"""Write the folder of a kept run: to a temporary folder, then renamed; only files of this command are replaced."""
+"""Write the folder of a kept run in one step; only files of this command are replaced."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,20 @@ from typing import Any
 from tinyworlds_gate import __version__
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.keep.collect import Collected
+from tinyworlds_gate.run.publish_folder import published_folder, recover_folder
 
 MARKER, README = "keep.json", "README.md"
 WRITER = "tinyworlds-gate keep"
 
 
 def require_own_folder(folder: Path) -> None:
-    """Require that the folder is absent or has only files of an earlier keep.
+    """Require that the folder is absent or has only files of an earlier keep; completes or undoes a killed keep.
 
     Raises:
         GateError: it has other files.
     """
     try:
+        recover_folder(folder)
         if not os.path.lexists(folder):
             return
         if folder.is_symlink() or not folder.is_dir():
@@ -54,36 +55,17 @@ def write_folder(folder: Path, collected: Collected, readme: str, about: Mapping
     Raises:
         GateError: the folder cannot be written; an earlier keep is unchanged.
     """
-    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{part}") for part in ("part", "old"))
     try:
-        shutil.rmtree(new, ignore_errors=True)
-        try:
+        with published_folder(folder) as new:
             for kept in collected.kept:
                 _write(new / kept.file.name, kept.file.content)
             _write(new / README, readme.encode("utf-8"))
             _write(new / MARKER, _marker_text(collected, about).encode("utf-8"))
-            _swap(new, folder, old)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise GateError(
             f"Cannot write the kept run to {folder}: {error.strerror}. Make the folder around it writable or free the "
             "disk; what was kept there before stays."
         ) from error
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _swap(new: Path, folder: Path, old: Path) -> None:
-    if not folder.exists():
-        new.rename(folder)
-        return
-    shutil.rmtree(old, ignore_errors=True)
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -36,7 +36,8 @@ _SYSTEM = frozenset(("bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys",
 """The same on every machine, so they are not replaced."""
 _PEOPLE = ("home", "Users", "users")
 _NO_HOSTS = frozenset(("localhost", "unknown host", ""))
-_EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+)")
+EMBEDDED = re.compile(r"(data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+)")
+"""A picture in a page."""
 _TOP_FOLDER = re.compile(r"/([A-Za-z0-9][\w.+-]*)/")
 _ESCAPE = re.compile(r"\\[nrt]|\[\d{1,2}m")
 _GLUED = r"(?<=\\[nrt])|(?<=\[\dm)|(?<=\[\d\dm)|(?<=[\s\"',]-\w)|(?<=file://)"
@@ -80,7 +81,7 @@ def machine_names(events: Sequence[Event], roots: Iterable[Path | str] = ()) -> 
 
 def without_machine(text: str, names: MachineNames) -> str:
     """Return `text` with all `names` replaced (idempotent)."""
-    parts = _EMBEDDED.split(text)
+    parts = EMBEDDED.split(text)
     hosts = names.hosts | _hashed_hosts(parts[::2], names.host_hashes)
     return "".join(part if number % 2 else _cleaned(part, names, hosts) for number, part in enumerate(parts))
 

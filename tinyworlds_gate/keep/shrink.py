@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
 
-from tinyworlds_gate.keep.machine_names import MachineNames, without_machine
+from tinyworlds_gate.keep.machine_names import EMBEDDED, MachineNames, without_machine
 from tinyworlds_gate.run.formats import size_text
+from tinyworlds_gate.run.redact import redact
 
 MAX_FILE_BYTES = 2 * 2**20
 """Limit for one file in the folder, which is committed."""
@@ -21,6 +22,10 @@ MAX_READ_BYTES = 32 * MAX_FILE_BYTES
 PICTURE_SUFFIXES = (".png",)
 
 _EMBEDDED_PICTURE = re.compile(r'src="data:image/png;base64,([A-Za-z0-9+/=]+)"')
+
+
+_REDACTED_BEFORE = (".json", ".jsonl", ".csv")
+"""Their texts are redacted one by one when they are written; a history holds numbers only."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ def shrink_file(name: str, content: bytes, names: MachineNames, pictures: Mappin
     if name.endswith(PICTURE_SUFFIXES):
         return ShrunkFile(name, content) if len(content) <= MAX_FILE_BYTES else _over(len(content))
     text = without_machine(content.decode("utf-8", "backslashreplace"), names)
+    if not name.endswith(_REDACTED_BEFORE):
+        text = "".join(part if number % 2 else redact(part) for number, part in enumerate(EMBEDDED.split(text)))
     clean = text.encode("utf-8")
     if len(clean) <= MAX_FILE_BYTES:
         return ShrunkFile(name, clean)

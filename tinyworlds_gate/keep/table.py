@@ -10,6 +10,7 @@ from typing import Any
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.keep.entry import Entry
 from tinyworlds_gate.run.atomic import atomic_write
+from tinyworlds_gate.run.plain_json import load_json
 
 ABOUT = "One entry a profile and seed, written by `tinyworlds-gate keep`; the keys: docs/results.md."
 
@@ -27,7 +28,7 @@ def read_table(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise GateError(f"The table {path} cannot be read: {error}. Name another file with --json.") from error
     try:
-        table = json.loads(text)
+        table = load_json(text)
     except ValueError:
         table = None
     entries = table.get("entries") if isinstance(table, dict) else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+
+from tinyworlds_gate.run.plain_json import load_json
+from tinyworlds_gate.run.redact import redact
 
 OK = "ok"
 OUT_OF_MEMORY = "out_of_memory"
@@ -22,7 +24,7 @@ OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MEMORY_EXCEPTION = re.compile(
     r"(?m)^(?:\[?\w*rank\d*\]?:\s*)?(?:E\s+)?(?:torch\.(?:cuda\.)?OutOfMemoryError|OutOfMemoryError|MemoryError"
     r"|numpy\.(?:_?core\._exceptions\.)?_ArrayMemoryError)\b"
-    r"|(?:RuntimeError|AcceleratorError): (?:\[enforce fail at .*\] )?.*"
+    r"|(?:RuntimeError|AcceleratorError): .*"
     r"(?:out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED|not enough memory|std::bad_alloc)"
     r"|^OSError: \[Errno 12\]"
     # Libraries that end the process themselves (OpenBLAS, the C++ runtime, OpenMP), and NCCL's report of a CUDA error.
@@ -30,7 +32,11 @@ _MEMORY_EXCEPTION = re.compile(
     r"|^Cuda failure (?:\d+ )?'out of memory'"
 )
 # Output of torchrun and its workers in torch 2.11 to 2.13 (torch/distributed/elastic).
-_WORKER_EXIT = re.compile(r"(?m)^(?:\s*rank\s*:\s*(\d+)[^\n]*\n)?\s*exitcode\s*:\s*(-?\d+)(?:\s*\(pid:\s*(\d+)\))?")
+_WORKER_EXIT = re.compile(
+    r"(?m)^(?:[ \t]*rank[ \t]*:[ \t]*(\d+)[^\n]*\n)?[ \t]*exitcode[ \t]*:[ \t]*(-?\d+)"
+    r"(?:\s*\(pid:\s*(\d+)\))?"
+)
+_LONGEST_ERROR_FILE = 2**20
 _ROOT_CAUSE = "Root Cause (first observed failure):"
 _CLOSED_BY_TORCHRUN = re.compile(r"Sending process (\d+) closing signal")
 _LAUNCHER_SIGNALLED = re.compile(r"SignalException: Process \d+ got signal: (?:Signals\.)?(\w+)")
@@ -131,18 +137,19 @@ def _signal_number(name: str) -> int:
 
 
 def read_error_file(path: Path) -> str | None:
-    """Return the failure that torchrun recorded (message and traceback), or None without the file.
+    """Return the failure that torchrun recorded (message and traceback), redacted; None without the file.
 
     Source: ``torch.distributed.elastic.multiprocessing.errors`` writes ``{"message": {"message", "extraInfo"}}``.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(_LONGEST_ERROR_FILE)
     except FileNotFoundError:
         return None
     try:
-        message = json.loads(text)["message"]
-        if isinstance(message, str):
-            return message
-        return f"{message['message']}\n{message.get('extraInfo', {}).get('py_callstack', '')}"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return text
+        message = load_json(text)["message"]
+        if not isinstance(message, str):
+            message = f"{message['message']}\n{message.get('extraInfo', {}).get('py_callstack', '')}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        message = text
+    return redact(message)

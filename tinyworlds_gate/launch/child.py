@@ -20,16 +20,19 @@ from tinyworlds_gate.launch.processes.end import EndedProcess, end_launch
 from tinyworlds_gate.launch.processes.find import find_launch
 from tinyworlds_gate.launch.processes.guard import MAX_INTERVAL_S, LauncherGuard
 from tinyworlds_gate.launch.processes.interrupts import attach_ended, defer_interrupts, raise_on_termination
+from tinyworlds_gate.launch.processes.owner import OWNER_VARIABLE, owner_mark
 from tinyworlds_gate.launch.processes.tether import Tether
 from tinyworlds_gate.launch.processes.watchdog_clock import WatchdogClock
 from tinyworlds_gate.run.disk import reporting_full_disk
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
+from tinyworlds_gate.run.owned import append_to
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.targets.base import Target
 
 LOG_TAIL_LINES = 50
 POLL_S = 0.2
 _TAIL_BYTES = 256 * 1024
+_CUT_BYTES = 4 * 1024
 _SETTLE_S = 1.0
 REAP_S = 5.0
 
@@ -132,12 +135,12 @@ class ChildProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         try:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.log_path, "ab") as log:
+            with append_to(self.log_path) as log:
                 self.log_start = log.tell()
                 process = subprocess.Popen(
                     list(self.command),
                     cwd=self.cwd,
-                    env={**self.env, LAUNCH_VARIABLE: self.token},
+                    env={**self.env, LAUNCH_VARIABLE: self.token, OWNER_VARIABLE: owner_mark()},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -207,10 +210,14 @@ def run_child(
 def log_tail(path: Path, *, start: int = 0, lines: int | None = LOG_TAIL_LINES) -> list[str]:
     """Return the last lines of a log from byte ``start`` on, redacted; of a progress bar only its last state."""
     with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(start, size - _TAIL_BYTES))
-        content = file.read().decode("utf-8", errors="replace")
-    found = [redact(line.rstrip("\r").rpartition("\r")[2]) for line in content.rstrip("\n").split("\n")]
+        begin = max(start, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+        file.seek(begin)
+        data = file.read(_TAIL_BYTES)
+    if begin > start:  # the first line is cut: a secret of which the start is missing would not be recognised
+        data = data[data.find(b"\n", 0, -1) + 1 or _CUT_BYTES :]
+    content = data.decode("utf-8", errors="replace").rstrip("\n")
+    shown = (line.rstrip("\r").rpartition("\r")[2] for line in content.split("\n"))
+    found = redact("\n".join(shown)).split("\n")
     return (found if lines is None else found[-lines:]) if content.strip() else []
 
 

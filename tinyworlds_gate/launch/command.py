@@ -14,6 +14,7 @@ import yaml
 from tinyworlds_gate.config.rendezvous import NODE_VARIABLE, Rendezvous
 from tinyworlds_gate.config.yaml_io import parse_value
 from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.reference.training.wandb_mode import wandb_mode
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.targets.base import Target
 
@@ -133,11 +134,12 @@ def stage_environment(
 def checkout_environment(target: Target, files: LaunchFiles, inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that only a checkout's processes get: W&B offline beside the run, no bytecode files.
 
-    A ``WANDB_MODE`` of the user stays; the ``--target-file`` takes precedence.
+    A ``WANDB_MODE`` of the user stays, ``WANDB_DISABLED`` counts before it; the ``--target-file`` takes precedence.
     """
     output_root = files.run_root.parents[1]
+    mode = inherited.get("WANDB_MODE") or "offline"
     own = {
-        "WANDB_MODE": inherited.get("WANDB_MODE") or "offline",
+        "WANDB_MODE": "disabled" if wandb_mode({**inherited, "WANDB_MODE": mode}) == "disabled" else mode,
         "WANDB_DIR": str(output_root),
         "PYTHONDONTWRITEBYTECODE": "1",
         TERM_AND_KILL_VARIABLE: "1",
@@ -178,8 +180,8 @@ def _yaml_text(key: str, text: str) -> str:
     if any(ord(letter) < 32 for letter in text):
         raise LaunchError(f"Override {key}={text!r}: control characters are not allowed.")
     try:
-        if parse_value(text) == text:
+        if parse_value(text) == text and yaml.safe_load(text) == text:  # a checkout reads YAML 1.1
             return text
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         pass
     return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")

@@ -12,8 +12,8 @@ from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.launch.raised import Raised
 from tinyworlds_gate.run.redact import redact_command
 
-_STAGE_ERROR = re.compile(r"(?m)^\s*\[\w+\] error: (.+)$")
-_EXCEPTION = re.compile(r"(?m)^\s*(?:\[?rank\d+\]?:\s*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$")
+_STAGE_ERROR = re.compile(r"(?m)^[ \t]*\[\w+\] error: (.+)$")
+_EXCEPTION = re.compile(r"(?m)^[ \t]*(?:\[?rank\d+\]?:[ \t]*)?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$")
 _LAUNCHER_ERRORS = ("ChildFailedError", "SignalException")
 _LONGEST = 300
 _SHOWN_LINES = 3

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.identity import host_name
+from tinyworlds_gate.run.plain_json import load_json
 
 INTERVAL_S = 1.0
 PAUSE_S = 10.0
@@ -140,7 +141,7 @@ class NodeTable:
 def read_status(folder: Path, node: int) -> NodeStatus | None:
     """Return a node's status from its file; None if the file is missing or incomplete."""
     try:
-        record = json.loads(_file_of(folder, node).read_text(encoding="utf-8"))
+        record = load_json(_file_of(folder, node).read_text(encoding="utf-8"))
         return NodeStatus(**{one.name: record[one.name] for one in fields(NodeStatus)})
     except (OSError, ValueError, KeyError, TypeError):
         return None

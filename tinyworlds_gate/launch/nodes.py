@@ -6,7 +6,6 @@ runs, and `merge` joins the evidence of all nodes. The harness of another node r
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from tinyworlds_gate.launch.node_table import CLOSING, LEFT, REFUSED, RUNNING, W
 from tinyworlds_gate.run.disk import DISK_FULL
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.plain_json import load_json
 
 _POLL_S = 0.1
 _GATHER_S = 60.0
@@ -231,6 +231,6 @@ def evidence_file(layout: RunLayout, chunk: int, node: int) -> Path:
 def read_evidence(layout: RunLayout, chunk: int, node: int) -> NodeEnd | None:
     """Return another node's evidence for a chunk; None if the file is missing or incomplete."""
     try:
-        return NodeEnd(**json.loads(evidence_file(layout, chunk, node).read_text(encoding="utf-8")))
+        return NodeEnd(**load_json(evidence_file(layout, chunk, node).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None

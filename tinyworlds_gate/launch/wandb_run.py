@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinyworlds_gate.config.schema import TrainingConfig
-from tinyworlds_gate.reference.training.history import WandbMode, key_source, wandb_mode
+from tinyworlds_gate.reference.training.wandb_mode import WandbMode, key_source, wandb_mode
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,16 @@ class WandbRun:
     mode: WandbMode
 
 
-def wandb_configured(environment: Mapping[str, str]) -> str | None:
+def wandb_configured(environment: Mapping[str, str], *folders: Path) -> str | None:
     """Return what configures W&B here, as the source of `use_wandb`: a key or an offline folder; None without either.
 
-    ``WANDB_MODE=disabled`` turns W&B off whatever else is set.
+    What disables W&B (``WANDB_MODE``, ``WANDB_DISABLED``, ``wandb disabled``) turns it off whatever else is set.
+
+    Args:
+        folders: as for `wandb_mode`.
     """
     mode = environment.get("WANDB_MODE")
-    if mode == "disabled":
+    if wandb_mode(environment, *folders) == "disabled":
         return None
     if (key := key_source(environment)) is not None:
         return f"W&B is configured: a key in {key}"
@@ -38,9 +42,9 @@ def wandb_configured(environment: Mapping[str, str]) -> str | None:
     return f"W&B is configured: WANDB_MODE={mode}" if mode else None
 
 
-def plan_wandb_run(training: TrainingConfig, environment: Mapping[str, str]) -> WandbRun | None:
+def plan_wandb_run(training: TrainingConfig, environment: Mapping[str, str], *folders: Path) -> WandbRun | None:
     """Return a W&B run with a new ID for the next chunk; None if nothing is logged to W&B."""
-    mode = wandb_mode(environment)
+    mode = wandb_mode(environment, *folders)
     if not training.use_wandb or mode == "disabled":
         return None
     return WandbRun(uuid.uuid4().hex[:12], training.wandb_project, environment.get("WANDB_ENTITY") or None, mode)

@@ -19,8 +19,10 @@ from tinyworlds_gate.context import CheckoutRun, RunContext, runs_on_cpu
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
 from tinyworlds_gate.names import BACKBONE_KEYS, SHORT_NAMES, STAGES
+from tinyworlds_gate.reference.training.wandb_mode import restriction
 from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.disk import write_error
+from tinyworlds_gate.run.owned import owned_folder
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.checkout import MAY_CHANGE, added_words, checkout_target, choose_python
 from tinyworlds_gate.targets.dependencies import (
@@ -249,10 +251,11 @@ def _refuse_useless(explicit: Mapping[str, Any], target: Target) -> None:
                 f"{option_flag(name)} {explicit[name]} cannot be honoured by a {target.kind} checkout: {why}. Leave "
                 "it out."
             )
-    if os.environ.get("WANDB_MODE") == "disabled" and not target.can.writes_history:
+    off = restriction({name: value for name, value in os.environ.items() if name in ("WANDB_MODE", "WANDB_DISABLED")})
+    if off is not None and off[0] == "disabled" and "=" in off[1] and not target.can.writes_history:
         raise ConfigError(
-            "WANDB_MODE=disabled: the history of a checkout is read from its W&B files, and so none would be there. "
-            "Unset it, or set it to offline."
+            f"{off[1]}: the history of a checkout is read from its W&B files, and so none would be there. "
+            f"Unset it{', or set it to offline' if off[1].startswith('WANDB_MODE') else ''}."
         )
 
 
@@ -314,7 +317,7 @@ def require_ready(context: RunContext) -> None:
     """
     target, layout = context.target, context.layout
     for folder in written_folders(target, layout.project_root):
-        _require_writable(folder)
+        _require_writable(target.root if folder.is_relative_to(target.root) else layout.project_root, folder)
     interpreter = probe_checkout(target, layout.root, on_cpu=context.on_cpu)
     context.journal.append(
         "target_preflight",
@@ -358,9 +361,9 @@ def require_devices(settings: Settings, target: Target, interpreter: Interpreter
         require_same_gpus(ours, gpus, device)
 
 
-def _require_writable(folder: Path) -> None:
+def _require_writable(root: Path, folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        owned_folder(root, folder)
         problem = write_error(folder)
     except OSError as error:
         problem = error

@@ -228,7 +228,8 @@ class InferenceGate:
         try:
             job = inference_job(self.context)
             self._check_agreement(number, draw)
-            attempt = run_attempt(job, number, self.training.checkpoints, draw=draw, source=source)
+            with self.context.journal.in_place():
+                attempt = run_attempt(job, number, self.training.checkpoints, draw=draw, source=source)
         except GateError as error:
             self.stopped = str(error)
             self.context.say(f"inference was stopped: {error}")

@@ -38,6 +38,8 @@ from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.owned import owned_folder
+from tinyworlds_gate.run.plain_json import load_json
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.embedded import embedded_target
 
@@ -65,7 +67,7 @@ def open_nodes(context: RunContext, rendezvous: Rendezvous) -> None:
     table = NodeTable(layout.nodes, 0, rendezvous.nnodes)
     table.start()
     pointer = pointer_file(layout.project_root, rendezvous.id)
-    pointer.parent.mkdir(parents=True, exist_ok=True)
+    owned_folder(layout.project_root, pointer.parent)
     atomic_write(pointer, json.dumps({"run": layout.run, "session": table.session}))
     context.nodes = Nodes(rendezvous, table, layout, watchdog.node_silence_s, watchdog.node_wait_s, context.say)
 
@@ -300,6 +302,6 @@ class _LeaderWatch:
 
 def _read_pointer(path: Path) -> str | None:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["run"])
+        return str(load_json(path.read_text(encoding="utf-8"))["run"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

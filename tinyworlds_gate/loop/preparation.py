@@ -49,6 +49,7 @@ class Preparation:
 
     def _prepare(self) -> None:
         self._lock.acquire()
+        self.context.lock = self._lock
         if (dead := self._lock.taken_over) is not None:
             self.context.say(f"took over the lock of a run that died: {dead.describe()}")
         self._end_stale("before")

@@ -14,6 +14,7 @@ from tinyworlds_gate.run.attempts import attempt_of
 from tinyworlds_gate.run.hash_chain import require_intact
 from tinyworlds_gate.run.journal import Event, events_of, inspect_journal, last_event
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.timestamps import is_plain_stamp
 
 RESUMABLE_OPTIONS = ("resume_run", "project_root", "node_rank", "rdzv_endpoint", "rdzv_id")
 """Options that name the run and where its nodes meet now; all others come from the run itself."""
@@ -222,4 +223,9 @@ def find_run(project_root: Path, given: str, base: Path) -> ResumedRun:
     events = state.events
     if not events or events[0]["event"] != "run_started":
         raise GateError(f"--resume-run {given}: its journal does not begin with a started run; start a new one.")
+    if not is_plain_stamp(events[0].get("timestamp", "none")):
+        raise GateError(
+            f"--resume-run {given}: its journal has the timestamp {str(events[0]['timestamp'])[:80]!r}, which this "
+            "program did not write; start a new one."
+        )
     return ResumedRun(folder, events)

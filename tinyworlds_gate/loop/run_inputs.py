@@ -19,9 +19,14 @@ def check_inputs(context: RunContext) -> None:
     """Report, once, which settings files were edited (the run reads its own copy); stop when the data changed.
 
     Raises:
+        GateError: the run's folder is no longer in its place.
+        LaunchError: the lock file was removed or replaced, so another run may have begun.
         DataError: the checkout, the frames file or the evaluation set is gone or was changed; the run would mix two
             versions of it.
     """
+    context.journal.require_in_place()
+    if context.lock is not None:
+        context.lock.confirm()
     events, layout = context.journal.events(), context.layout
     if context.checkout is None:
         edited = edited_settings(context.settings)

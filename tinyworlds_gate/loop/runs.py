@@ -15,7 +15,8 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.loop.resume import RESUMABLE_OPTIONS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.journal import Event, last_event, read_journal
-from tinyworlds_gate.run.lock import LockHolder, live_holder
+from tinyworlds_gate.run.lock import live_holder
+from tinyworlds_gate.run.lock_holder import LockHolder
 
 UNFINISHED = "unfinished"
 """The word for `--resume-run`; a folder of this name can be given as `./unfinished`."""
@@ -104,6 +105,11 @@ def known_runs(project_root: Path) -> tuple[list[KnownRun], list[str]]:
             runs.append(_known_run(journal.parent, read_journal(journal), holder))
         except (GateError, OSError) as error:
             problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - a journal that another program wrote hides no other run
+            problems.append(
+                f"The journal of {journal.parent.name} has an event that this version cannot read "
+                f"({type(error).__name__}: {error}); restore the file from a copy or remove that folder."
+            )
     return sorted(runs, key=lambda run: (run.started_at, run.name), reverse=True), problems
 
 

@@ -150,7 +150,9 @@ class StageController:
             target=progress.target,
             schedule_start=progress.schedule_start,
             reason=progress.reason,
-            wandb=plan_wandb_run(context.settings.training, context.wandb_environment(os.environ)),
+            wandb=plan_wandb_run(
+                context.settings.training, context.wandb_environment(os.environ), context.layout.project_root
+            ),
         )
         command = chunk_command(
             context.target,
@@ -167,16 +169,17 @@ class StageController:
             context.say(f"{self.stage}: a checkpoint of a try that did not count was set aside as {folder.name}")
         pictures = pictures_before(context.target, layout, self.stage)
         began = time.time()
-        result = launch_chunk(
-            context.target,
-            layout,
-            context.settings,
-            chunk,
-            command,
-            on_cpu=context.on_cpu,
-            nodes=context.nodes,
-            progress=context.progress_of(chunk.stage, chunk.start, chunk.end),
-        )
+        with context.journal.in_place():  # else nothing of the chunk is found, and the model would be blamed
+            result = launch_chunk(
+                context.target,
+                layout,
+                context.settings,
+                chunk,
+                command,
+                on_cpu=context.on_cpu,
+                nodes=context.nodes,
+                progress=context.progress_of(chunk.stage, chunk.start, chunk.end),
+            )
         evidence = evidence_of_chunk(
             context.target, layout, context.settings, chunk, pictures, self._copy_history(chunk, began)
         )

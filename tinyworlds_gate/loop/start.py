@@ -85,13 +85,13 @@ def resolve_run(
 def with_wandb(
     settings: Settings, environment: Mapping[str, str], recorded: Mapping[str, Any] | None = None
 ) -> Settings:
-    """New settings that log to W&B where it is configured and neither an option nor a file decides (pure).
+    """New settings that log to W&B where it is configured and neither an option nor a file decides.
 
     ``recorded`` is the value and the source in a resumed run's journal, which stay.
     """
     if settings.provenance["training.use_wandb"] != DEFAULT_SOURCE:
         return settings
-    source = wandb_configured(environment)
+    source = wandb_configured(environment, settings.project_root)
     use, source = (source is not None, source) if recorded is None else (recorded["value"], str(recorded["source"]))
     training = settings.training.model_copy(update={"use_wandb": use})
     provenance = {**settings.provenance, "training.use_wandb": source or DEFAULT_SOURCE}

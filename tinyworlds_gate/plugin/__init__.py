@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from tinyworlds_gate.autoload import pytest_addhooks
+from tinyworlds_gate.autoload.option_values import OptionValues
+from tinyworlds_gate.config.cli_options import option_flag
 from tinyworlds_gate.plugin import ending, html_page, options, terminal
 from tinyworlds_gate.plugin.console import outlive_the_terminal
 from tinyworlds_gate.plugin.defaults import leave_out_power_tests, register_markers
@@ -31,10 +33,12 @@ from tinyworlds_gate.plugin.interruption import INTERRUPTION, Interruption
 from tinyworlds_gate.plugin.junit import JUNIT, JUnitProperties
 from tinyworlds_gate.plugin.node_follower import follow_if_asked
 from tinyworlds_gate.plugin.other_plugins import add_refused_option, drop_idle_hypothesis, is_parallel, refuse_parallel
+from tinyworlds_gate.plugin.report_texts import without_secrets
 from tinyworlds_gate.plugin.retrain import RERUN, run_with_retraining
 from tinyworlds_gate.plugin.session import SESSION, GateSession
 from tinyworlds_gate.plugin.terminal import append_summary
 from tinyworlds_gate.plugin.validation_tests import is_validation, requirement_ids
+from tinyworlds_gate.run.redact import redact
 
 __all__ = [
     "closed_loop",
@@ -58,6 +62,10 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """On another node than node 0 no test runs: it takes part in node 0's run. `--target-dry-run` prints the commands
     and ends, before anything is collected or written."""
+    given = options.explicit_options(config)
+    values = OptionValues(config, [f"{option_flag(name)}={value}" for name, value in given.items()])
+    values.refuse_loaded()
+    config.pluginmanager.register(values, "tinyworlds-gate-option-values")
     if (status := follow_if_asked(config)) is not None:
         return status
     if not options.is_dry_run(config) or config.option.help:
@@ -65,9 +73,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     try:
         text, stops = GateSession(config).dry_run()
     except pytest.UsageError as error:
-        print(f"ERROR: {error}", file=sys.stderr)
+        print(f"ERROR: {redact(str(error))}", file=sys.stderr)
         return int(pytest.ExitCode.USAGE_ERROR)
-    print(text)
+    print(redact(text))
     return int(pytest.ExitCode.TESTS_FAILED if stops else pytest.ExitCode.OK)
 
 
@@ -145,6 +153,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.config.stash[SESSION].note_attempt(item)
     report = yield
     report.requirements = requirement_ids(item)
+    if is_validation(item):
+        without_secrets(report)
     item.config.stash[SESSION].note_report(item, report)
     return report
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tinyworlds_gate.run.redact import redact
+
 PLAIN_INTERVAL_S = 15.0
 SHORTEST_S = 1.0
 """A rate over less than this is not shown."""
@@ -91,6 +93,7 @@ class Voice:
 
 
 def _write_line(reporter: Any, text: str) -> None:
+    text = redact(text)
     if reporter is None:
         print(text)
     else:
@@ -99,7 +102,10 @@ def _write_line(reporter: Any, text: str) -> None:
 
 
 def outlive_the_terminal(config: pytest.Config) -> None:
-    """From here on, what pytest writes after the terminal took no more is dropped; reports and journal have it all."""
+    """From here on, secrets are removed from what pytest writes, and what it writes to a lost terminal is dropped.
+
+    Reports and journal have what was dropped.
+    """
     writer = config.get_terminal_writer()
     lost = False
 
@@ -117,7 +123,8 @@ def outlive_the_terminal(config: pytest.Config) -> None:
         return call
 
     # As pytest's own pastebin plugin does it; a writer's other methods all end in these two.
-    writer.write = guarded(writer.write)  # type: ignore[method-assign]
+    write = writer.write
+    writer.write = guarded(lambda text, **markup: write(redact(text), **markup))  # type: ignore[method-assign]
     writer.flush = guarded(writer.flush)  # type: ignore[method-assign]
 
 

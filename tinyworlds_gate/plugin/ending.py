@@ -56,6 +56,7 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
     session.exitstatus = gate.outcome.exit_status
     try:
         _record(gate, gate.outcome)
+        context.journal.require_in_place()
         gate.written = write_reports(context.layout.project_root, context.layout.root)
     except (GateError, OSError) as error:
         # A full disk must not hide the verdict: the terminal shows it, and a resumed run writes the rest.
@@ -77,6 +78,7 @@ def judge_again(gate: GateSession, session: pytest.Session) -> bool:
     assert gate.loop is not None
     layout = gate.loop.context.layout
     try:
+        gate.loop.context.journal.require_in_place()
         write_reports(layout.project_root, layout.root)
         gate.write_draft_page()
         rows = {one.id: one for one in judge_rows(gate.loop.context.journal.events(), gate.run_files())}

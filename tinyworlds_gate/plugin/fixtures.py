@@ -58,9 +58,13 @@ def reports(closed_loop: ClosedLoop) -> Mapping[str, Path]:
 
     if closed_loop.problem is not None:
         pytest.skip(f"{NOT_RUN_PREFIX}the preparation failed: {closed_loop.problem}")
-    closed_loop.inference()
-    closed_loop.analyse()
-    return write_reports(closed_loop.context.layout.project_root, closed_loop.context.layout.root)
+    try:
+        closed_loop.inference()
+        closed_loop.analyse()
+        closed_loop.context.journal.require_in_place()
+        return write_reports(closed_loop.context.layout.project_root, closed_loop.context.layout.root)
+    except (GateError, OSError) as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture
@@ -107,6 +111,10 @@ def row_holds(
         from tinyworlds_gate.findings.rows import judge_row
 
         files = pytestconfig.stash[SESSION].run_files()
-        findings_of(judge_row(id, closed_loop.context.journal.events(), files), history=history)
+        try:
+            row = judge_row(id, closed_loop.context.journal.events(), files)
+        except GateError as error:
+            pytest.fail(str(error), pytrace=False)
+        findings_of(row, history=history)
 
     return settle

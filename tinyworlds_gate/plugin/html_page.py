@@ -10,6 +10,7 @@ import pytest
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.owned import owned_folder
 
 COLUMN = 2
 """The place of the requirement column: after the result and the test's name."""
@@ -30,13 +31,15 @@ def enable(config: pytest.Config, project_root: Path, stamp: str) -> tuple[Path 
     if ours:
         folder = project_root / "docs" / "action"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            owned_folder(project_root, folder)
         except OSError as error:
             raise pytest.UsageError(
                 f"the reports go to {folder}, which cannot be made ({error.strerror}); make it writable, or name "
                 "another project with --project-root"
             ) from error
         page = Path(os.path.abspath(folder / f"validation-{stamp}.html"))
+        if page.is_symlink():
+            raise pytest.UsageError(f"the page {page} is a symbolic link to {os.readlink(page)}; remove it")
         # Relative where a folder is named like `$NAME`, because pytest-html expands that.
         short = page.is_relative_to(Path.cwd()) or "$" in str(page)
         config.option.htmlpath = os.path.relpath(page) if short else str(page)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tinyworlds_gate.config.cli_options import OPTIONS, TARGET_PATHS, Option
+from tinyworlds_gate.config.cli_options import OPTIONS, TARGET_PATHS, Option, option_flag
 from tinyworlds_gate.config.cli_rules import validate
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.owned import require_place_for_outputs
 
 if TYPE_CHECKING:
     from tinyworlds_gate.loop.resume import ResumedRun
@@ -115,12 +116,25 @@ def _names(markers: str, kind: str) -> bool:
 
 def project_root(config: pytest.Config) -> Path:
     """``--project-root`` from the folder pytest was started in, or pytest's rootdir; with ``--target-repo`` the folder
-    that its outputs go to."""
+    that its outputs go to.
+
+    Raises:
+        pytest.UsageError: an option names a folder of the system, or the home folder.
+    """
     given: str | None = config.getoption(_dest("project_root"))
     placed = placed_options(config)
-    if "target_repo" in placed and given is None:
-        return Path(str(placed.get("output_root", placed["target_repo"]))).resolve()
-    return config.rootpath if given is None else (config.invocation_params.dir / given).resolve()
+    if given is not None:
+        option, root = "project_root", config.invocation_params.dir / given
+    elif "target_repo" in placed:
+        option = "output_root" if "output_root" in placed else "target_repo"
+        root = Path(str(placed[option]))
+    else:
+        return config.rootpath
+    try:
+        require_place_for_outputs(root, option_flag(option))
+    except GateError as error:
+        raise pytest.UsageError(str(error)) from error
+    return root.resolve()
 
 
 def require_valid(options: Mapping[str, Any]) -> None:

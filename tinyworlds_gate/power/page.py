@@ -16,6 +16,7 @@ from tinyworlds_gate.power.defect import Defect
 from tinyworlds_gate.power.record import Record, read_record
 from tinyworlds_gate.power.table import GROUPS, LIMITS
 from tinyworlds_gate.reports.markdown import escape
+from tinyworlds_gate.run.atomic import atomic_write
 
 PAGE = Path("docs/gate-power.md")
 RECORD = Path("docs/results/gate-power.json")
@@ -223,4 +224,4 @@ def _root(rising: Callable[[float], float]) -> float:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(read_record(RECORD)), encoding="utf-8")
+    atomic_write(PAGE, page(read_record(RECORD)))

@@ -23,6 +23,7 @@ from tinyworlds_gate.names import FAIL, INVALID
 from tinyworlds_gate.power.defect import Defect
 from tinyworlds_gate.power.object_world import write_frames
 from tinyworlds_gate.power.scene import healthy, make_scene, scene_with, try_gate
+from tinyworlds_gate.run.git import run_in_own_folder
 from tinyworlds_gate.run.installation import shipped_folder
 
 SESSION_S = 300
@@ -146,7 +147,7 @@ def finished_scene(root: Path) -> Path:
     (root / ".gitignore").write_text("*\n", encoding="utf-8")
     author = ["-c", "user.name=Power", "-c", "user.email=power@example.org", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "A scene"]):
-        subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, timeout=60)
+        run_in_own_folder(root, *words)
     stages = {"video": "video_tokenizer", "latent": "latent_actions", "dynamics": "dynamics"}
     given = [f"--{short}-checkpoint={healthy(root, stage).relative_to(root)}" for short, stage in stages.items()]
     words = ["-m", "smoke", "--profile", "./settings", "--train-stage", "none", *given, "-p", "no:cacheprovider"]

@@ -103,7 +103,10 @@ def clock(unix_s: object) -> str:
     """Format Unix seconds as UTC date and time."""
     if not isinstance(unix_s, int | float) or isinstance(unix_s, bool):
         return MISSING
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # no year that a calendar has
+        return MISSING
 
 
 def short_hash(value: object) -> Safe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tinyworlds_gate.reports.artifact_names import report_paths
 from tinyworlds_gate.reports.markdown import plain
 from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.reports.page_check import is_whole_png, page_problem
+from tinyworlds_gate.run.plain_json import load_json
 
 Missing = tuple[str, Path, str]
 VERDICT_LINE = re.compile(rf"^\*\*Verdict: ({'|'.join(VERDICTS)})(?: \([^)]*\))?\*\* — (\S.*)$", re.MULTILINE)
@@ -85,7 +85,7 @@ def _json_problem(record: RunRecord, path: Path) -> str | None:
     if text is None:
         return "the file does not exist"
     try:
-        data = json.loads(text)
+        data = load_json(text)
     except ValueError:
         return "it is not JSON"
     if not isinstance(data, dict) or data.get("run") != record.run:
@@ -109,7 +109,7 @@ def _picture_problems(record: RunRecord) -> list[Missing]:
 def _read(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise GateError(f"Cannot read the report {path}: {error.strerror}. Check its permissions.") from error

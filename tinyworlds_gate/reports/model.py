@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,6 +17,9 @@ from tinyworlds_gate.reports.requirements import ADDED, REQUIREMENTS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of, final_problems
 from tinyworlds_gate.run.hash_chain import JournalState
 from tinyworlds_gate.run.journal import Event, inspect_journal, last_event
+from tinyworlds_gate.run.owned import read_owned
+from tinyworlds_gate.run.plain_json import load_json
+from tinyworlds_gate.run.timestamps import is_plain_stamp
 
 HEADLINE = re.compile(r"(?P<verdict>[A-Z-]+)(?: \((?P<scope>[^)]*)\))?(?:, (?P<forced>teacher-forced|one-step))?: ")
 """How the sentence of a run begins: its verdict, and what a run that passed was limited to."""
@@ -28,6 +30,8 @@ NOT_STRICT = {
     ONE_STEP: "This is a one-step result, not a strict one: no generated frame was fed back, so errors could not add "
     "up.",
 }
+MOST_JSON_BYTES = 64 * 1024**2
+"""Of a file that the journal names as evidence; of a longer one the cut JSON is refused."""
 SCHEMA = 1
 VERDICT_OF_STATUS = {
     "passed": "PASS",
@@ -338,6 +342,11 @@ def build_record(project_root: Path, run_folder: Path, events: list[Event]) -> R
             f"The journal in {run_folder.name} does not start with `run_started` and its timestamp, so no report can "
             "be written from it. Give the folder of a run that was started by this program: results/<run>."
         )
+    if not is_plain_stamp(first["timestamp"]):
+        raise GateError(
+            f"The journal in {run_folder.name} has the timestamp {first['timestamp'][:80]!r}, which no report can be "
+            "named after: letters, digits, '_' and '-' are allowed. This program did not write it."
+        )
     if first.get("schema") != SCHEMA:
         raise GateError(
             f"The journal in {run_folder.name} has schema {first.get('schema')!r}; this version reads schema {SCHEMA}. "
@@ -383,12 +392,14 @@ def _ended(event: Event) -> list[tuple[str, Any]]:
 
 def _chunks(events: Iterable[Event]) -> list[Chunk]:
     chunks: list[Chunk] = []
+    newest: dict[str, Chunk] = {}
     for event in events:
         if event["event"] == "chunk_started":
             chunks.append(Chunk(event))
+            newest[str(event.get("chunk"))] = chunks[-1]
             continue
         slot = {"chunk_finished": "finished", "stage_gate": "gate", "retune": "retune"}.get(event["event"])
-        owner = next((chunk for chunk in reversed(chunks) if chunk.started.get("chunk") == event.get("chunk")), None)
+        owner = newest.get(str(event.get("chunk")))
         if slot is not None and owner is not None:
             setattr(owner, slot, event)
     return chunks
@@ -427,7 +438,7 @@ def read_named_json(record: RunRecord, event: Event | None, needed: Iterable[str
     if not name:
         return None
     try:
-        data = json.loads((record.project_root / name).read_text(encoding="utf-8"))
+        data = load_json(read_owned(record.project_root, str(name), MOST_JSON_BYTES))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) and all(key in data for key in needed) else None

@@ -7,6 +7,7 @@ the pictures are embedded, so that the page is one file.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,10 @@ from tinyworlds_gate.reports.markdown import MISSING, clean, clock, duration, nu
 from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.reports.render import requirement_counts
 from tinyworlds_gate.reports.verdict_picture.captions import mse_text
+from tinyworlds_gate.run.owned import read_owned
 from tinyworlds_gate.run.redact import redact_command
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PICTURE_BYTES = 1_500_000
 MAX_ALL_PICTURES_BYTES = 6_000_000
 """Limits that keep the page under 10 MB (base64 adds a third); larger pictures are linked instead."""
@@ -50,6 +53,18 @@ LIMIT_PHRASES = {
 }
 
 
+def read_picture(root: Path, path: str) -> bytes:
+    """Return the content of a PNG file below ``root``; of a file that is too large to embed, more than the limit.
+
+    Raises:
+        OSError: it is absent, outside ``root``, behind a link, or no PNG file. A journal may name any path.
+    """
+    content = read_owned(root, path, MAX_PICTURE_BYTES)
+    if not content.startswith(PNG_SIGNATURE):
+        raise OSError(errno.EINVAL, "it is no PNG image", path)
+    return content
+
+
 class Pictures:
     """Embed PNG files until the page's size budget is used up."""
 
@@ -63,9 +78,11 @@ class Pictures:
         if not path:
             return {**shown, "why": "no picture was recorded", "path": None}
         try:
-            content = (self._root / path).read_bytes()
-        except OSError:
+            content = read_picture(self._root, path)
+        except (FileNotFoundError, NotADirectoryError):
             return {**shown, "why": "the file is no longer there"}
+        except OSError as error:
+            return {**shown, "why": f"it is not embedded: {error.strerror}"}
         if len(content) > min(MAX_PICTURE_BYTES, self._left):
             return {**shown, "why": "too large to embed"}
         self._left -= len(content)

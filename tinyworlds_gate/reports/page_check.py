@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from tinyworlds_gate.reports.model import RunRecord
-from tinyworlds_gate.reports.page import MAX_PICTURE_BYTES
+from tinyworlds_gate.reports.page import MAX_PICTURE_BYTES, read_picture
 
 PNG = "data:image/png;base64,"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -32,7 +32,7 @@ def page_problem(record: RunRecord, page: Path) -> str | None:
     """
     try:
         text = page.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "the page does not exist"
     found = _parse(text)
     if not {"html", "/html"} <= found.tags:
@@ -52,13 +52,19 @@ def page_problem(record: RunRecord, page: Path) -> str | None:
 
 
 def expected_pictures(record: RunRecord) -> list[str]:
-    """Return the pictures of the last attempt that the page must embed: those that exist and are not too large."""
+    """Return the pictures of the last attempt that the page must embed: PNG files that are not too large."""
     if not record.attempts:
         return []
     last = record.attempts[-1]
     named = [(last.drawn or {}).get("picture"), (last.finished or {}).get("picture")]
-    paths = [str(path) for path in named if path and (record.project_root / str(path)).is_file()]
-    return [path for path in paths if (record.project_root / path).stat().st_size <= MAX_PICTURE_BYTES]
+    return [str(path) for path in named if path and _fits(record, str(path))]
+
+
+def _fits(record: RunRecord, path: str) -> bool:
+    try:
+        return len(read_picture(record.project_root, path)) <= MAX_PICTURE_BYTES
+    except OSError:
+        return False
 
 
 def _decoded(target: str) -> bytes | None:

@@ -22,7 +22,8 @@ from tinyworlds_gate.reports.markdown import MISSING, environment
 from tinyworlds_gate.reports.model import SCHEMA, RunRecord, load_record, read_named_json
 from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.journal import Event
-from tinyworlds_gate.run.redact import redact, redact_command
+from tinyworlds_gate.run.owned import owned_folder
+from tinyworlds_gate.run.redact import redact_command, redact_tree
 
 AUDIT_MODES = {
     "strict": "a commit counts when it touches a training or inference path and adds or removes a line with ZELDA.",
@@ -63,7 +64,7 @@ def write_reports(
     written = {}
     for key, (text, data) in render_all(record, rendered_at).items():
         try:
-            paths[key].parent.mkdir(parents=True, exist_ok=True)
+            owned_folder(record.project_root, paths[key].parent)
             atomic_write(paths[key], text)
             atomic_write(paths[key].with_suffix(".json"), as_json(data))
         except OSError as error:
@@ -88,17 +89,18 @@ def render_all(record: RunRecord, rendered_at: str) -> dict[str, tuple[str, dict
 
 def as_json(data: dict[str, Any]) -> str:
     """Return JSON text with every string redacted."""
-    return json.dumps(_redacted(data), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    return (
+        json.dumps(redact_tree(_commands_as_text(data)), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        + "\n"
+    )
 
 
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
+def _commands_as_text(value: Any) -> Any:
     if isinstance(value, dict):
-        if "command" in value and isinstance(value["command"], list):
+        if isinstance(value.get("command"), list):
             value = {**value, "command": redact_command([str(word) for word in value["command"]])}
-        return {str(key): _redacted(item) for key, item in value.items()}
-    return [_redacted(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _commands_as_text(item) for key, item in value.items()}
+    return [_commands_as_text(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _render(

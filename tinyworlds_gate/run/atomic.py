@@ -24,6 +24,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        temporary.unlink(missing_ok=True)  # a link that waits there would be followed
         yield temporary
         publish(temporary, path, durable=durable)
     finally:
@@ -67,3 +68,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_synced_folder(folder: Path) -> None:
+    """Make a folder and those above it, each brought to the disk in the one above."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync(path.parent)

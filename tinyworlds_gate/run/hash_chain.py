@@ -8,15 +8,15 @@ journal and never leads (docs/journal.md).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.plain_json import parse_json
 
 Event = dict[str, Any]
 Head = tuple[int, str]
@@ -27,7 +27,11 @@ HEAD = "journal.head"
 HARNESS = "harness_sha256"
 """Field of `run_started` and of a verdict's `binding`; only versions that chain their journals write it."""
 
+LONGEST_LINE = 16 * 2**20
+"""Bytes of a line of a journal; the longest of a long run has 21 KB."""
+LONGEST_JOURNAL = 512 * 2**20
 _CHAINED = re.compile(rb', "chain": "([0-9a-f]{64})"\}$')
+_CHAIN_FIELD = 80
 _HEAD = re.compile(rb" *([0-9]+) ([0-9a-f]{64})\n")
 _FIX = "restore the file from a copy or start a new run."
 
@@ -86,41 +90,71 @@ def require_intact(state: JournalState, path: Path) -> None:
         )
 
 
-def read_lines(path: Path, content: bytes, head: Head | None = None) -> JournalState:
-    """Return the events of a journal's content, and follow its chain from the first line that has one.
+def read_lines(path: Path, file: BinaryIO, head: Head | None = None) -> JournalState:
+    """Return the events of an open journal, and follow its chain from the first line that has one.
+
+    The lines are read one by one.
 
     Args:
         path: as sentences name it.
         head: of `journal.head`, to recognise a journal whose chain was removed; ``end_problem`` compares the end.
 
     Raises:
-        GateError: a line before the last one is damaged or missing, in a journal without a chain.
+        GateError: a line before the last one is damaged or missing, in a journal without a chain; a line, or the
+            journal, is longer than any that this program writes.
     """
-    *complete, rest = content.split(b"\n")
-    events = [as_event(line) for line in complete]
-    if complete and events[-1] is None and not rest:
-        rest = complete.pop()
-        events.pop()
-    matches = [_CHAINED.search(line) for line in complete]
-    begins = next((number for number, match in enumerate(matches) if match), None)
-    size = _length(complete)
-    if begins is None and not any(map(_is_newer, events)) and not _contradicts(head, complete):
-        for number, event in enumerate(events):
-            if problem := _damage(path, number, event):
-                raise GateError(problem)
-        chains = ["" for _ in complete] + [_sha256(content[:size])]
-        return JournalState([one for one in events if one is not None], chains, None, None, size, bool(rest))
-    start = begins or 0
-    chains, problem = [""] * start + [_sha256(content[: _length(complete[:start])])], None
-    for number, (line, event, match) in enumerate(zip(complete, events, matches, strict=True)):
-        if number < start:
-            problem = problem or _damage(path, number, event) or (_broken(path, number) if _is_newer(event) else None)
-            continue
-        chain = _next_chain(chains[-1], line if match is None else line[: match.start()] + b"}")
-        recorded = None if match is None else match[1].decode()
-        problem = problem or _damage(path, number, event) or (_broken(path, number) if recorded != chain else None)
-        chains.append(recorded or chain)
-    return JournalState([one for one in events if one is not None], chains, start, problem, size, bool(rest))
+    events: list[Event] = []
+    chains: list[str] = []
+    start: int | None = None  # lines before the chain begins
+    damage = problem = newer = None
+    begun = sha256()  # of the lines before the chain
+    at_head = FIRST
+    size = number = 0
+    line = _next_line(path, file, 1, 0)
+    while line.endswith(b"\n"):
+        following = _next_line(path, file, number + 2, size + len(line))
+        event = as_event(line)
+        if event is None and not following:
+            break  # torn
+        match = _CHAINED.search(line, max(0, len(line) - _CHAIN_FIELD), len(line) - 1)
+        damage = damage or _damage(path, number, event)
+        if start is None and match is None:
+            chains.append("")
+            begun.update(line)
+            newer = newer or (_broken(path, number) if _is_newer(event) else None)
+            if head is not None and head[0] == number + 1:
+                at_head = begun.hexdigest()
+        else:
+            if start is None:
+                start, problem = number, damage or newer
+                chains.append(begun.hexdigest())
+            chain = _next_chain(chains[-1], line[:-1] if match is None else line[: match.start()] + b"}")
+            recorded = None if match is None else match[1].decode()
+            problem = problem or damage or (_broken(path, number) if recorded != chain else None)
+            chains.append(recorded or chain)
+        if event is not None:
+            events.append(event)
+        size, number, line = size + len(line), number + 1, following
+    torn = bool(line)
+    if start is not None:
+        return JournalState(events, chains, start, problem, size, torn)
+    chains.append(begun.hexdigest())
+    if newer is None and (head is None or (head[0] <= number and head[1] == at_head)):
+        if damage:
+            raise GateError(damage)
+        return JournalState(events, chains, None, None, size, torn)
+    # Its chain was removed: the first line already lacks it.
+    return JournalState(events, chains, 0, (damage or _broken(path, 0)) if number else None, size, torn)
+
+
+def _next_line(path: Path, file: BinaryIO, number: int, size: int) -> bytes:
+    line = file.readline(LONGEST_LINE + 1)
+    if len(line) > LONGEST_LINE or size + len(line) > LONGEST_JOURNAL:
+        what = f"line {number} has more than {LONGEST_LINE // 2**20} MiB"
+        if len(line) <= LONGEST_LINE:
+            what = f"it has more than {LONGEST_JOURNAL // 2**20} MiB"
+        raise GateError(f"The journal {path} cannot be read: {what}, which no run writes; {_FIX}")
+    return line
 
 
 def end_problem(path: Path, found: JournalState, head: Head) -> str | None:
@@ -176,11 +210,13 @@ def read_head(path: Path) -> Head | None:
 
 def as_event(line: bytes) -> Event | None:
     """Return the event that a line of a journal holds, without its chain; None for a damaged line."""
+    if len(line) > LONGEST_LINE:
+        return None
     try:
-        event = json.loads(line)
+        event = parse_json(line)
     except ValueError:
         return None
-    if not (isinstance(event, dict) and isinstance(event.get("seq"), int) and isinstance(event.get("event"), str)):
+    if not (isinstance(event, dict) and type(event.get("seq")) is int and isinstance(event.get("event"), str)):
         return None
     event.pop(CHAIN, None)
     return event
@@ -211,21 +247,6 @@ def _is_newer(event: Event | None) -> bool:
     """Whether a version that chains its journals wrote this event."""
     bound = (event or {}).get("binding")
     return HARNESS in (event or {}) or (isinstance(bound, Mapping) and HARNESS in bound)
-
-
-def _contradicts(head: Head | None, lines: Sequence[bytes]) -> bool:
-    """Whether a head is of other lines than these, which have no chain.
-
-    Where a new version opens a journal of an older one, the head has the SHA-256 of the old lines.
-    """
-    if head is None:
-        return False
-    count, chain = head
-    return count > len(lines) or chain != _sha256(b"".join(line + b"\n" for line in lines[:count]))
-
-
-def _length(lines: Sequence[bytes]) -> int:
-    return sum(len(line) + 1 for line in lines)
 
 
 def _next_chain(before: str, body: bytes) -> str:

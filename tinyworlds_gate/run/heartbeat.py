@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from tinyworlds_gate.run.identity import host_name, own_identity
+from tinyworlds_gate.run.owned import append_text_to
 
 ENVIRONMENT_VARIABLE = "TINYWORLDS_GATE_HEARTBEATS"
 DENSE_INTERVAL_S = 0.2
@@ -62,7 +63,7 @@ class Heartbeat:
         self._host = host_name()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] = open(folder / f"rank_{rank}_{self._identity.pid}.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+        self._file: IO[str] = append_text_to(folder / f"rank_{rank}_{self._identity.pid}.jsonl")
         self._began = time.monotonic()
         self._last = self._began
         self._unwritten: int | None = None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import math
 import numbers
 import os
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tinyworlds_gate.errors import DiskError, GateError
 from tinyworlds_gate.run.atomic import sync
+from tinyworlds_gate.run.flock import is_still_at, try_flock
 from tinyworlds_gate.run.hash_chain import (
     CHAIN,
     FIRST,
@@ -27,6 +27,8 @@ from tinyworlds_gate.run.hash_chain import (
     read_head,
     read_lines,
 )
+from tinyworlds_gate.run.owned import append_to, open_without_link
+from tinyworlds_gate.run.redact import redact_field
 
 Event = dict[str, Any]
 
@@ -35,31 +37,39 @@ class Journal:
     """The only writer of a journal; opening an existing one continues its ``seq`` and its hash chain.
 
     A torn last line (the writer was killed, or the disk filled) is moved to ``<journal>.torn`` before the first
-    append. Paths inside ``project_root`` are written relative to it. Raises ``GateError`` when another process
-    writes this journal, when a line before the last one is damaged, or when its hash chain is broken.
+    append. Paths inside ``project_root`` are written relative to it. Raises ``GateError`` when the disk refuses, when
+    another process writes this journal, when a line before the last one is damaged, or when its hash chain is broken.
     """
 
     def __init__(self, path: Path, *, project_root: Path | None = None) -> None:
         self.path = Path(path)
         self._root = None if project_root is None else Path(project_root).resolve()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._head_fd = -1
+        self._fd = self._head_fd = -1
+        self._moved: list[Event] | None = None
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = open_without_link(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             self._lock()
             self._size, self._next, self._chain = 0, 0, FIRST
             self._catch_up()
             self._open_head()
+            sync(self.path.parent)
+        except OSError as error:
+            self.close()
+            raise DiskError(
+                f"Cannot open the journal {self.path}: {error.strerror or error}. Make the run's folder writable and "
+                "free its disk; the events in it are unchanged."
+            ) from error
         except BaseException:
             self.close()
             raise
-        sync(self.path.parent)
 
     def append(self, event: str, **fields: object) -> Event:
         """Write one event and return it as it will be read back; it is on the disk when this returns.
 
-        NaN and infinities become null, paths and dataclasses plain data. Raises ``DiskError`` when the disk refuses
-        (the half-written line is removed again) and ``TypeError`` for a value that JSON does not know.
+        NaN and infinities become null, paths and dataclasses plain data; secrets are removed. Raises ``DiskError``
+        when the disk refuses (the half-written line is removed again) and ``TypeError`` for a value that JSON does
+        not know.
         """
         reserved = {"seq", "time", "event", CHAIN} & fields.keys()
         if reserved:
@@ -68,13 +78,14 @@ class Journal:
             self._catch_up()  # a signal (Ctrl-C) interrupted the append before
         record: Event = {"seq": self._next, "time": time.time(), "event": event}
         for name, value in fields.items():
-            record[name] = self._plain(value, name)
+            record[name] = redact_field(name, self._plain(value, name))
         line, chain = chained_line(json.dumps(record, allow_nan=False, ensure_ascii=False).encode(), self._chain)
         try:
             _write_all(self._fd, line)
             os.fsync(self._fd)
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
+            with suppress(OSError):  # then the next append, or a resumed run, removes the torn line
+                os.ftruncate(self._fd, self._size)
             raise DiskError(
                 f"Cannot write the journal {self.path}: {error.strerror}. Free the disk; the run can be resumed "
                 f"from its {self._next} events."
@@ -86,11 +97,50 @@ class Journal:
             self._write_head()
         return record
 
+    def require_in_place(self) -> None:
+        """Raise ``GateError`` when the run's folder was renamed, removed or replaced since the journal was opened."""
+        if self._fd >= 0 and not is_still_at(self._fd, self.path):
+            raise GateError(
+                f"The run's folder {self.path.parent} was renamed, removed or replaced while the run is going on. Put "
+                "it back in its place and go on with --resume-run; what was trained before is in that folder."
+            )
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Require, when the block ends, that the run's folder is in its place.
+
+        Raises:
+            GateError: it is not, or a file of the run that the block needs is gone.
+        """
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self.require_in_place()
+            raise GateError(
+                f"{error.filename} is gone: a folder of the run was renamed or removed while the run is going on. Put "
+                "it back in its place and go on with --resume-run; the other files of the run are unchanged."
+            ) from error
+        self.require_in_place()
+
     def events(self) -> list[Event]:
-        """Everything written so far, as read back from the file."""
-        return read_journal(self.path)
+        """Everything written so far, as read back from the file, also when its folder was renamed."""
+        if self._moved is not None:
+            return list(self._moved)
+        with self._reader() as file:
+            return _events(read_lines(self.path, file))
+
+    def _reader(self) -> BinaryIO:
+        if self._fd < 0:
+            return _open(self.path)
+        file = os.fdopen(os.dup(self._fd), "rb")
+        file.seek(0)
+        return file
 
     def close(self) -> None:
+        """Close the file; its events stay readable, also when its folder was renamed."""
+        if self._fd >= 0 and not is_still_at(self._fd, self.path):
+            with suppress(GateError):
+                self._moved = self.events()
         for fd in (self._fd, self._head_fd):
             if fd >= 0:
                 os.close(fd)
@@ -104,7 +154,7 @@ class Journal:
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_flock(self._fd)  # without locks, the project's lock alone keeps other runs out
         except BlockingIOError as error:
             raise GateError(
                 f"The journal {self.path} is being written by another process: one run has one writer. "
@@ -112,9 +162,9 @@ class Journal:
             ) from error
 
     def _catch_up(self) -> None:
-        found = read_lines(self.path, self.path.read_bytes(), read_head(self.path))
-        if found.problem is not None:
-            raise GateError(found.problem)
+        with self._reader() as file:
+            found = read_lines(self.path, file, read_head(self.path))
+        _events(found)
         self._cut_torn_tail(found.size)
         self._next, self._chain = len(found.events), found.chains[-1]
         self._size = found.size
@@ -122,20 +172,22 @@ class Journal:
     def _open_head(self) -> None:
         """Write the head through to the disk once, so that a journal without one lost it afterwards."""
         path = self.path.with_name(HEAD)
-        self._head_fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DSYNC, 0o644)
+        self._head_fd = open_without_link(path, os.O_WRONLY | os.O_CREAT | os.O_DSYNC)
         self._write_head()
         os.close(self._head_fd)
-        self._head_fd = os.open(path, os.O_WRONLY)
+        self._head_fd = open_without_link(path, os.O_WRONLY)
 
     def _write_head(self) -> None:
         # In place and of one length: a kill leaves the old head or the new one.
         os.pwrite(self._head_fd, head_bytes(self._next, self._chain), 0)
 
     def _cut_torn_tail(self, whole: int) -> None:
-        tail = self.path.read_bytes()[whole:]
+        with _open(self.path) as file:
+            file.seek(whole)
+            tail = file.read()
         if not tail:
             return
-        with open(self.path.with_name(self.path.name + ".torn"), "ab") as side:
+        with append_to(self.path.with_name(self.path.name + ".torn")) as side:
             side.write(tail if tail.endswith(b"\n") else tail + b"\n")
             side.flush()
             os.fsync(side.fileno())
@@ -186,7 +238,11 @@ def read_journal(path: Path) -> list[Event]:
     Raises ``GateError`` when the file is missing, when a line before the last one is damaged, or when its hash chain
     is broken. ``inspect_journal`` also compares its end with ``journal.head``.
     """
-    found = read_lines(Path(path), _content(Path(path)))
+    with _open(Path(path)) as file:
+        return _events(read_lines(Path(path), file))
+
+
+def _events(found: JournalState) -> list[Event]:
     if found.problem is not None:
         raise GateError(found.problem)
     return found.events
@@ -200,7 +256,8 @@ def inspect_journal(path: Path) -> JournalState:
     path = Path(path)
     shown = Path(*path.parts[-3:]) if path.parent.parent.name == "results" else path
     head = read_head(path)  # before the journal, which another process may be writing
-    found = read_lines(shown, _content(path), head)
+    with _open(path) as file:
+        found = read_lines(shown, file, head)
     if found.problem is not None or found.chained_from is None:
         return found
     if head is None:
@@ -225,8 +282,8 @@ def _write_all(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _content(path: Path) -> bytes:
+def _open(path: Path) -> BinaryIO:
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except FileNotFoundError as error:
         raise GateError(f"No journal at {path}: expected results/<run>/journal.jsonl of a run that started.") from error

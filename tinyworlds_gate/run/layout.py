@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.run.disk import DISK_FULL_ERRNOS, write_error
+from tinyworlds_gate.run.owned import link_out_of, owned_folder
 
 TRAINING_FRAMES = "training_frames.h5"
 """Codes of the frames that the models of a run were trained on, in its folder."""
@@ -53,6 +55,13 @@ def project_of_run(folder: Path, shown: Path) -> Path:
     Raises:
         GateError: it is not a folder ``<project>/results/<run>``.
     """
+    named = Path(os.path.abspath(shown))
+    link = next((path for path in (named, named.parent) if path.is_symlink()), None)
+    if link is not None and shown.name not in ("", ".."):
+        raise GateError(
+            f"{link} is a symbolic link to {os.readlink(link)}; name the run by the folder where it is, "
+            f"{folder if folder.is_dir() else '<project>/results/<run>'}."
+        )
     if folder.parent.name != "results" or not folder.is_dir():
         raise GateError(
             f"{shown} is not a run's folder: expected <project>/results/<run> with a journal.jsonl in it. "
@@ -168,8 +177,10 @@ class RunLayout:
         folders = [self.root, self.logs, self.heartbeats, self.devices, self.histories, self.inference_results]
         for folder in [*folders, self.actions]:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                owned_folder(self.project_root, folder)
             except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise _link_refusal(Path(error.filename)) from None
                 raise GateError(
                     f"Cannot create the output folder {folder}: {error.strerror}. Make it writable or free the disk, "
                     "or run in another project folder."
@@ -185,7 +196,18 @@ class RunLayout:
                     f"The output folder {folder} is not writable: {error_found.strerror}. {fix}, or run in another "
                     "project folder."
                 )
+        for folder in (self.root, self.histories, self.inference_results):
+            if (link := link_out_of(folder)) is not None:
+                raise _link_refusal(link)
         return self
+
+
+def _link_refusal(link: Path) -> GateError:
+    return GateError(
+        f"{link} is a symbolic link to {os.readlink(link)}, and a run writes through no link in its project. Remove "
+        "it. For storage elsewhere, move the whole project there, or name a folder there with --output-root (a link to "
+        "it is fine)."
+    )
 
 
 def _of_node(node: int) -> str:

@@ -1,50 +1,35 @@
-"""Allow one harness run per project: an flock, which the kernel drops when its holder dies, with the holder's PID."""
+"""Allow one harness run per project: flocks, which the kernel drops when their holder dies, and the holder's record.
+
+The rule. A run holds an flock on the project's folder and one on its lock file; the file also has its record. The
+folder's lock keeps a second run out if the file is removed or replaced.
+
+- On a file system of this machine alone, the locks decide: once nobody holds them, the holder is dead.
+- Elsewhere (NFS, Lustre, FUSE), flock may be missing or known to this machine only, so the record decides too. A holder
+  of this boot and PID namespace is alive if its process is. Any other holder counts as alive until a person removes
+  the lock file.
+"""
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.run.identity import ProcessIdentity, host_name, own_identity
-from tinyworlds_gate.run.timestamps import timestamp
+from tinyworlds_gate.run.file_system import file_system, is_local
+from tinyworlds_gate.run.flock import is_still_at, try_flock
+from tinyworlds_gate.run.lock_holder import LockHolder, read_holder
+from tinyworlds_gate.run.owned import owned_folder
 
-_NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _READ_TRIES = 20
 _POLL_S = 0.02
 _RELEASE_WAIT_S = 3.0
-_LONGEST_RECORD = 65536
-_LATEST_TIME_S = 1e11
-"""Unix seconds; a later time in the lock file is invalid."""
-
-
-@dataclass(frozen=True)
-class LockHolder:
-    """Who holds a project: written into the lock file."""
-
-    pid: int
-    start: float
-    host: str
-    since: float
-    run: str | None
-
-    def describe(self) -> str:
-        """``PID 77 on host, started 2026_01_02_03_04_05, run a``."""
-        run = f", run {self.run}" if self.run else ""
-        return f"PID {self.pid} on {self.host}, started {timestamp(self.since)}{run}"
-
-    def is_alive(self) -> bool:
-        return self.host == host_name() and ProcessIdentity(self.pid, self.start).is_alive()
-
-    def is_dead(self) -> bool:
-        """Known to be gone: it was a process of this machine."""
-        return self.host == host_name() and not self.is_alive()
+_PROBE_WAIT_S = 0.2
+"""`live_holder` may hold a lock for a moment."""
 
 
 class ProjectLock:
@@ -59,48 +44,61 @@ class ProjectLock:
         self.path = self.project_root / "results" / ".tinyworlds_gate.lock"
         self.run = run
         self.taken_over: LockHolder | None = None
-        self._fd = -1
+        self._fd = self._folder_fd = -1
+        self._folder_locked = False
 
     def acquire(self) -> ProjectLock:
         """Take the lock or raise ``LaunchError`` naming its holder."""
         if self._fd >= 0:
             raise LaunchError(f"This process already holds the project {self.project_root}.")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            owned_folder(self.project_root, self.path.parent)
+            self._folder_fd = os.open(self.project_root, os.O_RDONLY | os.O_DIRECTORY)
             while self._fd < 0:
                 self._fd = self._try()
         except OSError as error:
+            self._close()
             raise LaunchError(
                 f"Cannot write the lock file {self.path}: {error.strerror}. Make the results folder writable and free "
                 "its disk, or remove the file that is there."
             ) from error
-        os.register_at_fork(after_in_child=self._forget_in_child)
+        except BaseException:
+            self._close()
+            raise
+        os.register_at_fork(after_in_child=self._close)
         return self
 
-    def _try(self) -> int:
-        """Return the descriptor with the lock held, or -1 when the file was removed meanwhile."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            supported = self._flock(fd)
-            if not is_still_at(fd, self.path):
-                os.close(fd)
-                return -1
-            holder = _read_holder(fd)
-            if not supported and holder is not None and holder.is_alive():
-                raise self._refusal(holder)
-            self.taken_over = holder
-            self._write_holder(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
+    def confirm(self) -> None:
+        """Check that the lock file is still the one that this process holds; write a removed one again.
+
+        Raises:
+            LaunchError: it was removed or replaced, and no other lock keeps a second run out.
+        """
+        if self._fd < 0 or is_still_at(self._fd, self.path):
+            return
+        if self._folder_locked and self.path.parent.is_dir():
+            try:
+                descriptor = self._open()
+                if try_flock(descriptor):
+                    self._write_holder(descriptor)
+                    os.close(self._fd)
+                    self._fd = descriptor
+                    return
+                os.close(descriptor)
+            except OSError:
+                pass
+        raise LaunchError(
+            f"The lock file {self.path} was removed or replaced while this run holds it, so another run of the project "
+            "may have begun. Nothing more is started. Go on with --resume-run once no other run is active "
+            "(`tinyworlds-gate runs` lists them)."
+        )
 
     def release(self) -> None:
         """Give the project back; the emptied lock file stays (removing it would race with the next run)."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
-            os.close(self._fd)
-            self._fd = -1
+            with suppress(OSError):  # a record that stays names a process without a lock, which soon ends
+                os.ftruncate(self._fd, 0)
+            self._close()
 
     def __enter__(self) -> ProjectLock:
         return self.acquire()
@@ -108,30 +106,53 @@ class ProjectLock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def _flock(self, fd: int) -> bool:
-        """True with the lock held, False where the file system has no locks (then PID and start decide alone)."""
-        deadline = time.monotonic() + _RELEASE_WAIT_S
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+
+    def _try(self) -> int:
+        """Return the descriptor with the locks held, or -1 when the file was removed meanwhile."""
+        descriptor = self._open()
+        try:
+            self._folder_locked = self._flock(self._folder_fd, descriptor)
+            locked = self._flock(descriptor, descriptor)
+            if not is_still_at(descriptor, self.path):
+                os.close(descriptor)
+                return -1
+            holder = read_holder(descriptor)
+            if holder is not None and holder.is_alive() and not holder.is_this_process:
+                decided = holder.is_foreign and locked and is_local(self.path)
+                if not decided:
+                    raise self._refusal(holder)
+            self._write_holder(descriptor)
+            self.taken_over = holder
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _flock(self, target: int, lock_file: int) -> bool:
+        """True with the lock held, False where the file system has no locks (then the record alone decides)."""
+        began = time.monotonic()
         while True:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
+                return try_flock(target)
             except BlockingIOError as error:
-                holder = _wait_for_holder(fd)
+                holder = _wait_for_holder(lock_file)
+                replaced = target == self._folder_fd and _is_free(lock_file)
                 # A child that a dead holder had just forked may keep the lock for another moment.
-                if holder is None or not holder.is_dead() or time.monotonic() >= deadline:
-                    raise self._refusal(holder) from error
+                if replaced or (holder is not None and holder.is_foreign):
+                    patience = _PROBE_WAIT_S
+                else:
+                    patience = _RELEASE_WAIT_S if holder is not None and holder.is_dead() else 0.0
+                if time.monotonic() - began >= patience:
+                    raise (self._refusal_without_record() if replaced else self._refusal(holder)) from error
                 time.sleep(_POLL_S)
-            except OSError as error:
-                if error.errno not in _NO_FLOCK:
-                    raise
-                return False
 
-    def _write_holder(self, fd: int) -> None:
-        me = own_identity()
-        holder = LockHolder(pid=me.pid, start=me.start, host=host_name(), since=time.time(), run=self.run)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(asdict(holder)).encode(), 0)
-        os.fsync(fd)
+    def _write_holder(self, descriptor: int) -> None:
+        record = json.dumps(asdict(LockHolder.of_this_process(time.time(), self.run))).encode()
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, record, 0)
+        os.fsync(descriptor)
 
     def _refusal(self, holder: LockHolder | None) -> LaunchError:
         if holder is None:
@@ -139,57 +160,64 @@ class ProjectLock:
         elif holder.is_dead():
             who = f"by a process that {holder.describe()}, had started before it died"
             fix = f"Find it with `fuser {self.path}` and end it."
+        elif holder.is_foreign:
+            who = f"by {holder.describe()}, of another machine, boot or PID namespace"
+            fix = (
+                f"Whether it lives cannot be seen from here (file system: {file_system(self.path) or 'unknown'}). End "
+                f"it there; if it is gone, remove {self.path} and start again."
+            )
         else:
             who = f"by {holder.describe()}"
             fix = f"Wait until it ends, or end it with: kill {holder.pid}"
         return LaunchError(f"Another run of the project {self.project_root} is active, {who}. {fix}")
 
-    def _forget_in_child(self) -> None:
-        """A forked child must not keep the lock alive after its parent died."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    def _refusal_without_record(self) -> LaunchError:
+        return LaunchError(
+            f"Another run of the project {self.project_root} is active, and its lock file {self.path} was removed or "
+            f"replaced. Find it with `fuser {self.project_root}` or `tinyworlds-gate runs`; wait until it ends, or end "
+            "it."
+        )
+
+    def _close(self) -> None:
+        """Close both descriptors; in a forked child, so that it does not keep the lock after its parent died."""
+        for descriptor in (self._fd, self._folder_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._fd = self._folder_fd = -1
 
 
 def live_holder(project_root: Path) -> LockHolder | None:
-    """Return who runs in the project now, by its lock file; the lock itself is not touched."""
+    """Return who runs in the project now, by its lock file and, for a holder from elsewhere, by the file's lock."""
+    path = ProjectLock(project_root).path
     try:
-        fd = os.open(ProjectLock(project_root).path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        holder = _read_holder(fd)
+        holder = read_holder(descriptor)
+        if holder is None or not holder.is_alive():
+            return None
+        return None if holder.is_foreign and is_local(path) and _is_free(descriptor) else holder
     finally:
-        os.close(fd)
-    return holder if holder is not None and holder.is_alive() else None
+        os.close(descriptor)
 
 
-def _wait_for_holder(fd: int) -> LockHolder | None:
+def _is_free(descriptor: int) -> bool:
+    """Whether nobody holds the lock of this file; False where there are no locks."""
+    try:
+        free = try_flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    if free:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return free
+
+
+def _wait_for_holder(descriptor: int) -> LockHolder | None:
     """Return the holder, which is written a moment after the lock was taken."""
     for _ in range(_READ_TRIES):
-        holder = _read_holder(fd)
+        holder = read_holder(descriptor)
         if holder is not None:
             return holder
         time.sleep(_POLL_S)
     return None
-
-
-def _read_holder(fd: int) -> LockHolder | None:
-    """Return the holder in the file; None for an empty or invalid one."""
-    try:
-        record: Any = json.loads(os.pread(fd, _LONGEST_RECORD, 0))
-    except (ValueError, RecursionError):
-        return None
-    kinds = {"pid": int, "start": float | int, "host": str, "since": float | int, "run": str | None}
-    if not isinstance(record, dict) or record.keys() != kinds.keys():
-        return None
-    right = all(isinstance(record[name], kind) for name, kind in kinds.items())
-    return LockHolder(**record) if right and 0 <= record["since"] < _LATEST_TIME_S else None
-
-
-def is_still_at(fd: int, path: Path) -> bool:
-    """Return whether an open file or folder is the one at the path now."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
-        return False

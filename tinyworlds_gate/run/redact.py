@@ -1,57 +1,112 @@
-"""Remove secrets from text and command lines before they are shown or recorded."""
+"""Remove secrets from text and command lines before they are shown or recorded.
+
+A secret is what the environment of this process holds under a secret name or in a secret shape
+(`secret_values.py`), the value of a secret name in the text (`secret_assignments.py`), and a key of a known shape
+(`secret_shapes.py`). Time and memory grow with the length of the text.
+"""
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
-REDACTED = "[redacted]"
+from tinyworlds_gate.run.secret_assignments import REDACTED, assignment_spans
+from tinyworlds_gate.run.secret_names import secret_kind
+from tinyworlds_gate.run.secret_shapes import Span, shape_spans
+from tinyworlds_gate.run.secret_values import environment_now, value_spans
 
-_SECRET_WORDS = {"token", "secret", "password", "passwd", "pwd", "credential", "credentials", "auth", "authorization"}
-_SECRET_PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"), ("apikey",), ("accesskey",)}
-_ASSIGNMENT = re.compile(r"(?P<name>-{0,2}[A-Za-z][\w.-]*)(?P<sep>=|:\s*)(?P<quote>['\"]?)(?P<value>[^\s'\"]+)")
-_OPTION = re.compile(r"(?<!\S)(?P<name>--?[A-Za-z][\w-]*)(?P<sep>\s+)(?P<quote>['\"]?)(?P<value>[^\s'\"]+)")
-_KNOWN_SHAPES = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}"
-    r"|glpat-[\w-]{16,}|AKIA[0-9A-Z]{16}|wandb_v\d_\w{16,})"
-)
-_LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
-_BEARER = re.compile(r"(?i)\b(?P<scheme>bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
-_LONG_KEY = re.compile(r"[A-Za-z0-9_\-+/]{32,}={0,2}")
+__all__ = ["REDACTED", "redact", "redact_command", "redact_field", "redact_tree"]
+
+_SHORTEST = 6
+_OFTEN_REPEATED = 300
+"""Texts of up to this length are remembered: the rows of a report repeat most of them."""
 
 
 def redact(text: str) -> str:
-    """``text`` with the values of secret names, known token shapes and logins in URLs replaced by ``[redacted]``."""
-    text = _LOGIN_IN_URL.sub(REDACTED, text)
-    text = _BEARER.sub(lambda found: f"{found['scheme']} {REDACTED}", text)
-    text = _KNOWN_SHAPES.sub(REDACTED, text)
-    text = _ASSIGNMENT.sub(_hide_value, text)
-    return _OPTION.sub(_hide_value, text)
+    """Return ``text`` with its secrets replaced by ``[redacted]``."""
+    if len(text) < _SHORTEST:
+        return text
+    if len(text) <= _OFTEN_REPEATED:
+        return _redact_again(text, environment_now())
+    return _redact(text)
+
+
+@lru_cache(maxsize=4096)
+def _redact_again(text: str, _environment: frozenset[tuple[bytes, bytes]]) -> str:
+    return _redact(text)
+
+
+def _redact(text: str) -> str:
+    return _without(text, [*value_spans(text), *shape_spans(text), *assignment_spans(text)])
 
 
 def redact_command(argv: Sequence[str]) -> str:
-    """A command line as one shell-quoted text without its secrets."""
+    """Return a command line as one shell-quoted text without its secrets."""
     hidden: list[str] = []
+    plain = " ".join(argv)
+    starts, at = [], 0
+    for word in argv:
+        starts.append(at)
+        at += len(word) + 1
+    across = _merged(shape_spans(plain))
     for index, word in enumerate(argv):
         before = argv[index - 1] if index else ""
-        follows_secret_option = before.startswith("-") and "=" not in before and _is_secret(before, word)
-        hidden.append(REDACTED if follows_secret_option and not word.startswith("-") else redact(word))
+        start, end = starts[index], starts[index] + len(word)
+        spans = [(max(a, start) - start, min(b, end) - start) for a, b in across if a < end and b > start]
+        if _names_next(before) and word and not word.startswith("-") and not word.startswith(REDACTED):
+            hidden.append(REDACTED)
+        else:
+            hidden.append(_without(word, [*spans, *value_spans(word), *shape_spans(word), *assignment_spans(word)]))
     return shlex.join(hidden)
 
 
-def _hide_value(found: re.Match[str]) -> str:
-    if not _is_secret(found["name"], found["value"]) or found["value"].startswith(REDACTED):
-        return found[0]
-    return f"{found['name']}{found['sep']}{found['quote']}{REDACTED}"
+def redact_tree(value: Any) -> Any:
+    """Return plain data (mappings, lists, texts) with the secrets of every text and key removed."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(key)): redact_field(str(key), item) for key, item in value.items()}
+    return [redact_tree(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _is_secret(name: str, value: str) -> bool:
-    """By the words of the name (``video_tokenizer_path``, ``num_tokens`` are none), or ``…key`` with a long value."""
-    words = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
-    if _SECRET_WORDS.intersection(words):
-        return True
-    neighbours = {tuple(words[at : at + size]) for size in (1, 2) for at in range(len(words))}
-    if _SECRET_PAIRS & neighbours:
-        return True
-    return bool(words) and words[-1] in ("key", "keys") and _LONG_KEY.fullmatch(value) is not None
+def redact_field(name: str, value: Any) -> Any:
+    """Return the plain data of the field ``name`` without secrets; of the field `command`, also of its options."""
+    if name == "command" and isinstance(value, list):
+        return shlex.split(redact_command([str(word) for word in value]))
+    if isinstance(value, str) and len(value) < 4096 and _names_text(name, value):
+        return REDACTED
+    return redact_tree(value)
+
+
+def _names_text(name: str, value: str) -> bool:
+    return secret_kind(name) is not None and any(True for _ in assignment_spans(f'{{"{name}": "{value}"}}'))
+
+
+def _names_next(word: str) -> bool:
+    """Whether the argument after this one is a secret."""
+    if word.startswith("-"):
+        return "=" not in word and secret_kind(word) is not None
+    return word.isidentifier() and word.isupper() and secret_kind(word) is not None
+
+
+def _without(text: str, spans: Iterable[Span]) -> str:
+    parts, at = [], 0
+    for start, end in _merged(spans):
+        parts += [text[at:start], REDACTED]
+        at = end
+    return "".join([*parts, text[at:]]) if parts else text
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """Return the spans in order; those that touch or overlap become one."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if start >= end:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import git
-
-
-import platform
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from tinyworlds_gate.run.git import GitError, Repository
 from tinyworlds_gate.run.installation import PACKAGE
 
 RECORDED_PACKAGES = (
@@ -66,48 +60,11 @@ def _versions() -> dict[str, str]:
 def _commit(project_root: Path) -> tuple[str | None, bool | None]:
     """The commit of the validated project and whether tracked files differ from it; None where git cannot say."""
     try:
-        import git
-    except ImportError:  # raised by GitPython when there is no git program
+        with Repository(project_root) as repository:
+            commit = repository.head()
+            return commit, None if commit is None else repository.is_dirty()
+    except GitError:
         return None, None
-    try:
-        repository = open_repository(project_root)
-        return repository.head.commit.hexsha, repository.is_dirty(untracked_files=False)
-    except (git.GitError, ValueError):
-        return None, None
-
-
-def open_repository(path: Path) -> git.Repo:
-    """Open the repository that contains ``path``, also inside a git hook, whose environment names another one.
-
-    A ``$NAME`` in the path is taken literally; GitPython would expand it.
-
-    Raises:
-        ImportError: the git program was not found.
-        git.InvalidGitRepositoryError, git.NoSuchPathError: there is none.
-    """
-    import git
-
-    class ExactGit(git.Git):
-        """Runs git in the folder as it is called; only text is expanded, a path is not."""
-
-        def __init__(self, working_dir: str | Path | None = None) -> None:
-            super().__init__(None if working_dir is None else Path(working_dir))
-
-    class ExactRepository(git.Repo):
-        GitCommandWrapperType = ExactGit  # type: ignore[assignment]
-
-    repo = ExactRepository(path, search_parent_directories=True, expand_vars=False)
-    own = {
-        "GIT_DIR": repo.git_dir,
-        "GIT_WORK_TREE": repo.working_tree_dir or "",
-        "GIT_INDEX_FILE": os.path.join(repo.git_dir, "index"),
-        "GIT_OBJECT_DIRECTORY": os.path.join(repo.common_dir, "objects"),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": "",
-        "GIT_NAMESPACE": "",
-    }
-    # Set only where a hook set them: with GIT_DIR git does not ask who owns the repository.
-    repo.git.update_environment(**{name: str(value) for name, value in own.items() if name in os.environ})
-    return repo
 
 
 @dataclass(frozen=True)

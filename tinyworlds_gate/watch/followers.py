@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.run.plain_json import load_json
 from tinyworlds_gate.watch.curve import Curve
 from tinyworlds_gate.watch.facts import Arrivals, DeviceReading, GpuReading, Losses, WorkerBeat
 from tinyworlds_gate.watch.tail import Tail
@@ -169,7 +169,7 @@ def modified_s(path: Path) -> float | None:
 
 def _beat(line: bytes) -> WorkerBeat | None:
     try:
-        record = json.loads(line)
+        record = load_json(line)
         return WorkerBeat(**{name: kind(record[name]) for name, kind in BEAT_KINDS.items()})
     except (ValueError, KeyError, TypeError):
         return None
@@ -177,7 +177,7 @@ def _beat(line: bytes) -> WorkerBeat | None:
 
 def _device_reading(line: bytes) -> DeviceReading | None:
     try:
-        record: dict[str, Any] = json.loads(line)
+        record: dict[str, Any] = load_json(line)
         tree = {str(pid) for pid in record["tree"]}
         gpus = tuple(
             GpuReading(

@@ -16,6 +16,7 @@ from typing import IO
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.owned import owned_folder
 from tinyworlds_gate.run.timestamps import timestamp
 from tinyworlds_gate.watch.plain import NOTE, STATUS, Line, info_lines
 from tinyworlds_gate.watch.view import View
@@ -37,7 +38,7 @@ class WatchRecord:
         self._layout, self._duration = layout, duration
         self._began = time.time()
         self.problem: str | None = None
-        self.log, self._file = _new_log(layout.histories, self._began)
+        self.log, self._file = _new_log(layout.project_root, layout.histories, self._began)
         self.write([Line(self._began, NOTE, HEAD.format(run=layout.run, duration=duration))])
 
     def write(self, lines: Iterable[Line]) -> None:
@@ -77,10 +78,10 @@ class WatchRecord:
         self.problem = f"{self._layout.relative(path)} cannot be written: {error.strerror or error}"
 
 
-def _new_log(folder: Path, moment: float) -> tuple[Path, IO[str]]:
+def _new_log(root: Path, folder: Path, moment: float) -> tuple[Path, IO[str]]:
     """Create a new log; if another watch took this second's name, use the next second."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        owned_folder(root, folder)
         while True:
             path = folder / LOG_NAME.format(stamp=timestamp(moment))
             try:

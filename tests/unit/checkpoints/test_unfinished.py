@@ -20,10 +20,11 @@ from tests.helpers.checkpoint_files import names_in, optimizer_state, write_ours
 from tests.helpers.required_tools import without
 from tinyworlds_gate.checkpoints.integrity import verify_checkpoint
 from tinyworlds_gate.checkpoints.plain import tensor_bytes
-from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder, remove_leftovers
+from tinyworlds_gate.checkpoints.unfinished import remove_leftovers
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.run.disk import full_disk
+from tinyworlds_gate.run.unfinished import UnfinishedFolder
 
 STAGE = "dynamics"
 
@@ -31,7 +32,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from tinyworlds_gate.checkpoints.plain import tensor_bytes
-from tinyworlds_gate.checkpoints.unfinished import UnfinishedFolder
+from tinyworlds_gate.run.unfinished import UnfinishedFolder
 
 final = Path(sys.argv[1])
 with UnfinishedFolder(final) as folder:

@@ -5,6 +5,9 @@ python -m pytest tests/unit/cli/test_doctor.py
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import re
 import shlex
 import shutil
@@ -18,8 +21,8 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.config_files import copy_profile, set_values
 from tests.helpers.data_files import write_h5
-from tinyworlds_gate.cli import doctor
-from tinyworlds_gate.cli.doctor import Check
+from tinyworlds_gate.cli import doctor, doctor_folders
+from tinyworlds_gate.cli.doctor_folders import Check, folders, project_lock
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.launch.devices.nvml import GpuInfo
@@ -127,13 +130,38 @@ def test_a_folder_with_nothing_to_audit_warns_that_a_long_run_needs_a_history(tm
 
 def test_a_file_where_an_output_folder_belongs_fails(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("in the way")
-    checks = list(doctor.folders(tmp_path))
+    checks = list(folders(tmp_path))
     assert _statuses(checks) == [("FAIL", "folders")]
     assert checks[0].found.startswith("results/ cannot be written")
 
 
 def test_checking_the_output_folders_leaves_no_file(tmp_path: Path) -> None:
-    assert _statuses(list(doctor.folders(tmp_path))) == [("OK", "folders")]
+    assert _statuses(list(folders(tmp_path))) == [("OK", "folders")]
+
+
+@pytest.mark.parametrize(
+    ("number", "local", "found"),
+    [
+        (None, True, ("OK", "flock works in results/")),
+        (None, False, ("WARN", "whose flock may not reach other machines")),
+        (errno.ENOLCK, False, ("WARN", "which has no flock")),
+        (errno.ENOSYS, False, ("WARN", "which has no flock")),
+        (errno.EOPNOTSUPP, True, ("WARN", "which has no flock")),
+        (errno.EIO, True, ("FAIL", "results/ takes no lock: Input/output error")),
+    ],
+)
+def test_the_lock_of_the_results_folder_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, local: bool, found: tuple[str, str]
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        if number is not None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(doctor_folders, "is_local", lambda path: local)
+    check = project_lock(tmp_path)
+    assert (check.status, check.name) == (found[0], "lock")
+    assert found[1] in check.found
     assert list(tmp_path.iterdir()) == []
 
 

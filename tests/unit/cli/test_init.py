@@ -121,3 +121,15 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_with_its_fix(
     (tmp_path / "configs").write_text("a file")
     assert main(["init", str(tmp_path)]) == 2
     assert "configs/profiles/smoke cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["conftest.py", ".gitignore", "configs", ".github"])
+def test_no_file_is_written_through_a_link(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    project.mkdir()
+    outside.mkdir()
+    (outside / "file").write_text("theirs\n")
+    (project / name).symlink_to(outside / "file" if "." in name[1:] or name == ".gitignore" else outside)
+    assert main(["init", str(project), "--force"]) == 2
+    assert "a symbolic link is on the way" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("file", "theirs\n")]

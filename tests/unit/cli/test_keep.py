@@ -22,6 +22,7 @@ from tests.helpers.journals import lines_of, put_lines, rechain
 from tests.unit.test_repository import MACHINE_PATH
 from tinyworlds_gate.gate.evidence import check_picture
 from tinyworlds_gate.keep.shrink import MAX_FILE_BYTES
+from tinyworlds_gate.run import publish_folder
 from tinyworlds_gate.run.journal import inspect_journal, read_journal
 from tinyworlds_gate.run.lock import ProjectLock
 
@@ -373,14 +374,11 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_keep_that_fails_leaves_the_earlier_copy_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished_run(tmp_path)
     keep(run)
-    rename = Path.rename
 
-    def no_room(path: Path, target: Path) -> Path:
-        if path.name.endswith(".part"):
-            raise OSError(28, "No space left on device")
-        return rename(path, target)
+    def no_room(one: Path, other: Path) -> bool:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "rename", no_room)
+    monkeypatch.setattr(publish_folder, "exchange", no_room)
     assert "No space left on device" in refused(run)
 
 

@@ -131,11 +131,15 @@ def test_a_checkpoint_of_a_stage_that_is_not_trained_is_not_a_start(original: Pa
     assert settings_of(original, train_stage="dynamics", video_checkpoint="x").options.video_checkpoint == "x"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "fix"),
+    [("WANDB_MODE", "disabled", "Unset it, or set it to offline"), ("WANDB_DISABLED", "true", "Unset it")],
+)
 def test_wandb_that_is_disabled_is_refused_since_the_history_would_be_lost(
-    fork: Path, monkeypatch: pytest.MonkeyPatch
+    fork: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, fix: str
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    with pytest.raises(ConfigError, match=r"WANDB_MODE=disabled: .*Unset it, or set it to offline"):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=rf"{name}={value}: .*{fix}"):
         settings_of(fork)
 
 

@@ -18,6 +18,7 @@ from tests.helpers.browser import measure_page
 from tests.helpers.journal_samples import SAMPLES, STAMP, SampleRun
 from tinyworlds_gate.reports import page
 from tinyworlds_gate.reports.model import load_record
+from tinyworlds_gate.reports.page import PNG_SIGNATURE
 from tinyworlds_gate.reports.summary import job_summary
 from tinyworlds_gate.reports.verdict_picture import figure
 from tinyworlds_gate.reports.verdict_picture.data import verdict_view
@@ -95,10 +96,10 @@ def test_the_picture_of_the_last_verdict_comes_first(tmp_path: Path) -> None:
     for attempt in (1, 2):
         name = f"inference_results/gate_verdict_0{attempt}_{run.run}.png"
         run.infer(attempt, 0.05 if attempt == 1 else 0.02)
-        (tmp_path / name).write_bytes(f"picture {attempt}".encode())
+        (tmp_path / name).write_bytes(PNG_SIGNATURE + f"picture {attempt}".encode())
         run.add("verdict_picture", attempt=attempt, draw=1, picture=name, left_out=[], problem=None)
     text = page_of(run.evidence().finish())
-    older, newest = (base64.b64encode(f"picture {attempt}".encode()).decode() for attempt in (1, 2))
+    older, newest = (base64.b64encode(PNG_SIGNATURE + f"picture {attempt}".encode()).decode() for attempt in (1, 2))
     places = [text.index(one) for one in ("PASS (before G8): the run", newest, "Inference attempts", older)]
     assert places == sorted(places)
     assert text.count("data:image/png") == text.count("<img ") == 2 + 2 + 11

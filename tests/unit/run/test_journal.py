@@ -5,18 +5,22 @@ pytest tests/unit/run/test_journal.py
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.errors import DiskError, GateError
 from tinyworlds_gate.run.journal import Journal, events_of, last_event, read_journal
 
 
@@ -256,3 +260,51 @@ def test_a_signal_at_any_moment_of_an_append_leaves_a_whole_journal(path: Path) 
         [sys.executable, "-c", HARASSED, str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_journal_whose_folder_was_renamed_says_so_and_keeps_its_events(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "run"
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.append("a")
+        journal.require_in_place()
+        folder.rename(tmp_path / "away")
+        said = re.escape(f"The run's folder {folder} was renamed, removed or replaced while the run is going on.")
+        with pytest.raises(GateError, match=said), journal.in_place():
+            (folder / "log").read_bytes()
+        journal.append("b")
+    assert [event["event"] for event in journal.events()] == ["a", "b"]
+    assert [event["event"] for event in read_journal(tmp_path / "away" / "journal.jsonl")] == ["a", "b"]
+
+
+def test_a_file_of_the_run_that_is_gone_is_named(tmp_path: Path) -> None:
+    with (
+        Journal(tmp_path / "journal.jsonl") as journal,
+        pytest.raises(GateError, match=r"logs/chunk\.log is gone: a folder of the run was renamed or removed"),
+        journal.in_place(),
+    ):
+        (tmp_path / "logs" / "chunk.log").read_bytes()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_journal_is_written_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append("a")
+    assert len(read_journal(tmp_path / "journal.jsonl")) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ENOSPC])
+def test_a_journal_that_cannot_be_opened_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*arguments: Any, **keywords: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(DiskError, match=re.escape(f"Cannot open the journal {tmp_path / 'j'}: {os.strerror(number)}")):
+        Journal(tmp_path / "j")

@@ -1,32 +1,25 @@
 """Audits a project's git history for one year: which commits changed the ZELDA training and inference path (L4, A2).
 
 A fixed number of git processes whatever the number of commits: one lists every commit with its date, one streams the
-year's diffs, and one or two small ones ask for HEAD and its files.
+year's diffs, and a few small ones locate the repository (`run/git.py`).
 `tinyworlds-gate audit REPO --year 2025 --mode strict --json` runs it alone; docs/git-audit.md has the rules.
 """
 
 from __future__ import annotations
 
 import calendar
-import os
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
 from tinyworlds_gate.evidence.git_audit import sentences
 from tinyworlds_gate.evidence.git_audit.log import LOG_CONFIG, LOG_OPTIONS, CommitDiff, read_commits
 from tinyworlds_gate.evidence.git_audit.paths import MODES, WATCHED_KEYS, has_relevant_file, is_relevant
 from tinyworlds_gate.evidence.git_audit.result import GitEvidence, KeyChange, SelectedCommit
-from tinyworlds_gate.run.source_state import open_repository
-
-if TYPE_CHECKING:
-    import git
-
+from tinyworlds_gate.run.git import GitError, NoGit, NoRepository, Repository
 
 REPLACEMENT = "\ufffd"
 """Stands for bytes that are not UTF-8."""
@@ -50,23 +43,23 @@ def audit(repo_path: Path | str, year: int, mode: str = "strict") -> GitEvidence
     if mode not in MODES:
         raise ValueError(f"audit mode {mode!r} is unknown; allowed: {', '.join(MODES)}")
     path = Path(repo_path)
+    if not path.is_dir():
+        reason = f"The folder {path} does not exist, so there is no history to audit."
+        return GitEvidence("INVALID", reason, year, mode)
+    partial = False
     try:
-        import git
-    except ImportError:
+        with Repository(path) as repo:
+            partial = repo.is_partial()
+            return _audit(repo, path, year, mode)
+    except NoGit:
         if any((folder / ".git").exists() for folder in (path.absolute(), *path.absolute().parents)):
             return GitEvidence("INVALID", sentences.NO_GIT, year, mode)
         return _no_history(path, sentences.NO_GIT, year, mode)
-    try:
-        with open_repository(path) as repo:
-            return _audit(repo, path, year, mode)
-    except git.NoSuchPathError:
-        reason = f"The folder {path} does not exist, so there is no history to audit."
-    except git.InvalidGitRepositoryError:
+    except NoRepository:
         reason = f"{path.resolve().name or path} is not in a git repository, so there is no history to audit."
         return _no_history(path, reason, year, mode)
-    except git.GitCommandError as error:
-        reason = sentences.refusal(str(error.stderr or error))
-    return GitEvidence("INVALID", reason, year, mode)
+    except GitError as error:
+        return GitEvidence("INVALID", sentences.refusal(str(error), is_partial=partial), year, mode)
 
 
 def _no_history(project: Path, reason: str, year: int, mode: str, head: str | None = None) -> GitEvidence:
@@ -86,19 +79,18 @@ class _Year:
     """(path, hash) of relevant files that are binary to git."""
 
 
-def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
-    _as_recorded(repo)
-    head = _head(repo)
+def _audit(repo: Repository, project: Path, year: int, mode: str) -> GitEvidence:
+    head = repo.head()
     if head is None:
         return _no_history(project, sentences.NO_COMMIT, year, mode)
     folder, notes = _folder_in_repository(repo, project)
-    if folder and not repo.git.ls_tree(head, folder, name_only=True, full_tree=True):
+    if folder and not repo.read("ls-tree", "--name-only", "--full-tree", head, folder):
         return _no_history(project, sentences.untracked(folder), year, mode, head)
     first = calendar.timegm((year, 1, 1, 0, 0, 0))
     end = first + (366 if calendar.isleap(year) else 365) * 86_400
     dates = _dates(repo, head)
     hashes = [sha for sha, when in dates.items() if first <= when < end]
-    cut = _shallow_commits(repo)
+    cut = repo.shallow_commits()
     hidden = sorted(sha for sha in cut & dates.keys() if dates[sha] >= first)
     found = _Year()
     for commit in _stream(repo, hashes):
@@ -122,28 +114,12 @@ def _audit(repo: git.Repo, project: Path, year: int, mode: str) -> GitEvidence:
     )
 
 
-def _as_recorded(repo: git.Repo) -> None:
-    """Let git show the commits as they were made, whatever this machine's environment and the clone say.
-
-    Switched off: replaced and grafted commits, the width of diffs, attributes of the system, and any fetching.
-    """
-    repo.git.update_environment(
-        GIT_NO_REPLACE_OBJECTS="1",
-        GIT_GRAFT_FILE=os.devnull,
-        GIT_DIFF_OPTS="",
-        GIT_ATTR_NOSYSTEM="1",
-        GIT_LITERAL_PATHSPECS="1",
-        GIT_NO_LAZY_FETCH="1",
-        GIT_TERMINAL_PROMPT="0",
-    )
-
-
-def _folder_in_repository(repo: git.Repo, project: Path) -> tuple[str, list[str]]:
+def _folder_in_repository(repo: Repository, project: Path) -> tuple[str, list[str]]:
     """Where the project lies in its repository, `game/` or empty, and a sentence when that is not its root."""
-    if repo.working_tree_dir is None:
+    if repo.top is None:
         return "", ["The repository is bare."]
-    inside, root = project.resolve(), Path(repo.working_tree_dir).resolve()
-    if inside == root or not inside.is_relative_to(root) or inside.is_relative_to(Path(repo.git_dir).resolve()):
+    inside, root = project.resolve(), repo.top.resolve()
+    if inside == root or not inside.is_relative_to(root) or inside.is_relative_to(repo.git_dir.resolve()):
         return "", []
     folder = inside.relative_to(root).as_posix() + "/"
     return folder, [f"The project is the folder {folder} of a larger repository; relevant paths are taken inside it."]
@@ -173,55 +149,29 @@ def _take(commit: CommitDiff, found: _Year, mode: str, folder: str, *, is_cut: b
         found.selected.append(SelectedCommit(commit.sha, date, commit.subject, every, tuple(relevant), renamed))
 
 
-def _head(repo: git.Repo) -> str | None:
-    """The commit of HEAD; raises ``GitCommandError`` when git refuses to say (another owner, a damaged file)."""
-    import git
-
-    try:
-        return str(repo.git.rev_parse("HEAD", verify=True))
-    except git.GitCommandError as error:
-        if "single revision" not in str(error.stderr):
-            raise
-        return None
-
-
-def _dates(repo: git.Repo, head: str) -> dict[str, int]:
+def _dates(repo: Repository, head: str) -> dict[str, int]:
     """Every reachable commit's committer time in Unix seconds, newest first.
 
     Not `--since`: that stops walking at a commit with a skewed clock.
     """
-    pairs = (line.split() for line in repo.git.rev_list(head, "--timestamp").splitlines())
+    pairs = (line.split() for line in repo.read("rev-list", head, "--timestamp").splitlines())
     return {sha: int(when) for when, sha in pairs}
 
 
-def _shallow_commits(repo: git.Repo) -> set[str]:
-    marker = Path(repo.common_dir) / "shallow"
-    return set(marker.read_text(encoding="ascii").split()) if marker.is_file() else set()
-
-
-def _stream(repo: git.Repo, hashes: list[str]) -> Iterator[CommitDiff]:
+def _stream(repo: Repository, hashes: list[str]) -> Iterator[CommitDiff]:
     """The diffs of `hashes` from one git process, read as they come.
 
     Raises:
-        git.GitCommandError: git stopped with an error (a missing object, for one).
+        GitError: git stopped with an error (a missing object, for one).
     """
     if not hashes:
         return
     with tempfile.TemporaryFile() as wanted:
         wanted.write("".join(f"{sha}\n" for sha in hashes).encode())
         wanted.seek(0)
-        log = repo.git(c=list(LOG_CONFIG)).log
-        process = log("--no-walk=unsorted", "--stdin", *LOG_OPTIONS, istream=wanted, as_process=True)
-        errors: list[bytes] = []
-        drain = threading.Thread(target=_drain, args=(process.stderr, errors), daemon=True)
-        drain.start()
-        yield from read_commits(process.stdout, sentences.WORD.encode(), WATCHED_KEYS)
-        drain.join()
-        process.wait(stderr=b"".join(errors))
-
-
-def _drain(stream: IO[bytes], into: list[bytes]) -> None:
-    into.append(stream.read())
+        settings = (word for one in LOG_CONFIG for word in ("-c", one))
+        with repo.stream(*settings, "log", "--no-walk=unsorted", "--stdin", *LOG_OPTIONS, stdin=wanted) as output:
+            yield from read_commits(output, sentences.WORD.encode(), WATCHED_KEYS)
 
 
 def _utc(seconds: int) -> str:

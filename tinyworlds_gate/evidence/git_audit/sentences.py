@@ -34,10 +34,10 @@ def result(year: int, mode: str, commits: int, selected: int, touches: int, *, c
     )
 
 
-def refusal(notes: str) -> str:
+def refusal(notes: str, *, is_partial: bool) -> str:
     """What git said when it did not read the history, and the fix where it is known."""
-    text = redact(" ".join(notes.replace("stderr:", "").split()).strip("'"))
-    if "promisor remote" in text:
+    text = redact(" ".join(notes.split()))
+    if is_partial:
         return (
             "This is a partial clone: git left out contents that the audit must read, and an audit fetches nothing. "
             "Get them with `git fetch --refetch --no-filter` and run again."

@@ -30,6 +30,7 @@ from tinyworlds_gate.evidence.metrics.sources import ORDERS, SOURCE_NAMES, Found
 from tinyworlds_gate.evidence.metrics.wandb_reader import Patience
 from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.owned import owned_folder
 
 SCHEMA = 1
 NO_SOURCE = "none"
@@ -168,7 +169,8 @@ def _analysis(layout: RunLayout, timestamp: str, order: str, found: Sequence[Fou
         if one.history is not None and one.source is not None:
             stages.append(analyse_stage(one.history, layout.relative(one.history.path), one.source, one.wandb_runs))
             if one.history.points(LOSS)[1]:
-                plots += [layout.relative(plot) for plot in draw_stage(one.history, layout.plots(timestamp))]
+                folder = owned_folder(layout.project_root, layout.plots(timestamp))
+                plots += [layout.relative(plot) for plot in draw_stage(one.history, folder)]
     problems = [f"{one.stage}: {one.problem}" for one in found if one.problem]
     sources = ", ".join(dict.fromkeys(one.source for one in stages)) or NO_SOURCE
     return WandbAnalysis(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.evidence.metrics.history import History, Row, history_of_rows, number, whole_number
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.plain_json import load_json
 
 
 def local_histories(project_root: Path, run: str, stages: tuple[str, ...] = STAGES) -> dict[str, Path]:
@@ -73,7 +73,7 @@ def _csv_rows(file: Iterable[str]) -> Iterable[Mapping[str, Any] | None]:
 
 def _json_rows(text: str) -> Iterable[Mapping[str, Any] | None]:
     try:
-        whole = json.loads(text)
+        whole = load_json(text)
         rows = whole if isinstance(whole, list) else [whole]
     except ValueError:
         rows = [_parsed(line) for line in text.splitlines() if line.strip()]
@@ -82,6 +82,6 @@ def _json_rows(text: str) -> Iterable[Mapping[str, Any] | None]:
 
 def _parsed(line: str) -> object:
     try:
-        return json.loads(line)
+        return load_json(line)
     except ValueError:
         return None

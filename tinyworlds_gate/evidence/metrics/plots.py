@@ -17,6 +17,7 @@ from tinyworlds_gate.evidence.metrics.history import (
     centred_mean,
     first_and_last_tenth,
 )
+from tinyworlds_gate.run.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +96,8 @@ def _over_updates(title: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, format="png")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
     return path
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tinyworlds_gate.evidence.metrics.history import History, history_of_rows, write_history
 from tinyworlds_gate.evidence.metrics.inputs import StageInput, history_problem, merge_rows
 from tinyworlds_gate.evidence.metrics.local import read_history
 from tinyworlds_gate.evidence.metrics.wandb_reader import Answered, Patience, WandbSource, ask
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun
+from tinyworlds_gate.reference.training.wandb_mode import restriction
 from tinyworlds_gate.run.layout import RunLayout
 
 API, LOCAL, OFFLINE = "api", "local", "offline"
@@ -81,7 +83,7 @@ def _ask(
         case "local":
             return [(one.stage, _local(one, layout)) for one in inputs]
         case "api":
-            why_not = _offline_on_purpose(environment)
+            why_not = _offline_on_purpose(environment, layout.project_root)
             reader: WandbSource = "api"
         case _:
             why_not, reader = None, "offline"
@@ -135,6 +137,10 @@ def _short(sentences: Sequence[str]) -> str:
     return "; ".join(sentences[:2]) + more
 
 
-def _offline_on_purpose(environment: Mapping[str, str]) -> str | None:
-    mode = environment.get("WANDB_MODE", "")
-    return f"WANDB_MODE={mode} is set, so no server is contacted" if mode in ("offline", "dryrun", "disabled") else None
+def _offline_on_purpose(environment: Mapping[str, str], project_root: Path) -> str | None:
+    found = restriction(environment, project_root)
+    if found is None:
+        return None
+    mode, source = found
+    what = f"{source} is set" if "=" in source else f"W&B is {mode} by {source}"
+    return f"{what}, so no server is contacted"

@@ -5,7 +5,6 @@ The reader reads as much as it can: rows that a killed run had not written are m
 
 from __future__ import annotations
 
-import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from tinyworlds_gate.evidence.metrics.history import Row
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun, RunAnswer, rows_between
+from tinyworlds_gate.run.plain_json import load_json
 
 
 def find_files(folders: Sequence[Path], run_id: str) -> list[Path]:
@@ -83,7 +83,7 @@ def _history(lines: Iterable[bytes], run_id: str, beat: Callable[[], None]) -> I
         if b"history" not in line and b"run_id" not in line:
             continue
         try:
-            record = json.loads(line)
+            record = load_json(line)
         except ValueError:
             continue
         if record.get("type") == "run":

@@ -15,6 +15,7 @@ from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.evidence.metrics.wandb_rows import LoggedRun, RunAnswer
 from tinyworlds_gate.launch.child import run_child
 from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.plain_json import load_json
 from tinyworlds_gate.targets.embedded import package_path
 
 WandbSource = Literal["api", "offline"]
@@ -129,7 +130,7 @@ def _read(path: Path) -> tuple[dict[str, RunAnswer], str | None]:
     problem: str | None = None
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     for line in text[: text.rfind("\n") + 1].splitlines():
-        data = json.loads(line)
+        data = load_json(line)
         if "run" in data:
             found[data["run"]] = RunAnswer.from_data(data)
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.plain_json import load_json
 
 PER_STEP_KEYS = ("rollout_mse", "random_action_mse", "copy_last_mse", "mean_frame_mse")
 OPTIONAL_PER_STEP_KEYS = ("strict_mse", "teacher_forced_mse", "rollout_ssim")
@@ -28,7 +29,7 @@ def read_raw(path: Path) -> dict[str, Any]:
         MeasuresError: the file is missing, is not JSON, or a clip lacks a value.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = load_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MeasuresError(f"{path}: the inference run left no measures; read its log for the reason") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from typing import IO
 import psutil
 
 from tinyworlds_gate.launch.devices.nvml import DeviceSample, GpuInfo, Nvml
+from tinyworlds_gate.run.owned import append_text_to
 from tinyworlds_gate.run.process_stat import HAS_PROC, process_stat
 
 DENSE_INTERVAL_S = 0.2
@@ -81,7 +82,7 @@ class DeviceMonitor:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.samples: list[DeviceSample] = []
         self._nvml = nvml
-        self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
+        self._file: IO[str] = append_text_to(self.path)
 
     def __enter__(self) -> DeviceMonitor:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.launch.devices.nvml import DeviceSample
 from tinyworlds_gate.run.heartbeat import Beat
+from tinyworlds_gate.run.plain_json import load_json
 
 _SAMPLE, _BEAT = TypeAdapter(DeviceSample), TypeAdapter(Beat)
 LONGEST_PROBLEM = 300
@@ -44,7 +44,7 @@ def read_samples(path: Path) -> RecordedSamples:
         raise DataError(f"{path} cannot be read: {error}; {fix}") from error
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            record = json.loads(line)
+            record = load_json(line)
             if record.get("kind", "sample") == "sample":
                 samples.append(_SAMPLE.validate_python(record))
             else:

@@ -22,6 +22,7 @@ from tinyworlds_gate.launch.processes.find import (
     parents_first,
     tree_of,
 )
+from tinyworlds_gate.launch.processes.owner import live_owner
 from tinyworlds_gate.run.identity import ProcessIdentity, process_start
 from tinyworlds_gate.targets.base import Target
 
@@ -73,12 +74,24 @@ def end_processes(
 
 
 def end_stale(target: Target, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
-    """End every training process of this project, and leftovers of earlier harness runs (L1)."""
+    """End every training process of this project, and leftovers of earlier harness runs (L1).
+
+    Raises:
+        LaunchError: another harness that is alive started one of them; nothing is ended.
+    """
 
     def stale() -> list[ProcessFacts]:
         return [*find_stage_processes(target), *find_leftovers(target)]
 
-    return end_processes(stale(), grace_s=grace_s, more=stale)
+    found = stale()
+    for one in found:
+        if (owner := live_owner(one.pid)) is not None:
+            raise LaunchError(
+                f"Another run of this project is active: PID {owner.pid} on {owner.host} trains with PID {one.pid} "
+                f"({one.cmdline}); its lock file was removed or replaced. Wait until it ends, or end it with: "
+                f"kill {owner.pid}"
+            )
+    return end_processes(found, grace_s=grace_s, more=stale)
 
 
 def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: float = GRACE_S) -> list[EndedProcess]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE
 from tinyworlds_gate.launch.processes.end import EndedProcess, end_launch
 from tinyworlds_gate.run.identity import ProcessIdentity, own_identity
+from tinyworlds_gate.run.owned import append_text_to
 from tinyworlds_gate.targets.embedded import package_path
 
 _RELEASE = b"ended\n"
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     token, log, pid, start = sys.argv[1:] if argv is None else argv
     if _harness_died(ProcessIdentity(int(pid), float(start))):
         ended = end_launch(token)
-        with suppress(OSError), open(log, "a", encoding="utf-8") as file:
+        with suppress(OSError), append_text_to(Path(log)) as file:
             file.write(_log_line(int(pid), ended))
 
 

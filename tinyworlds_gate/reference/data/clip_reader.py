@@ -22,6 +22,7 @@ from tinyworlds_gate.reference.data.frames_file import (
     resize_frames,
     strided_indices,
 )
+from tinyworlds_gate.reference.data.frames_reader import read_rows
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def read_clips(path: Path, starts: np.ndarray, length: int, *, frame_size: int, 
         actions = file["actions"][:][keep][index] if "actions" in file and stride == 1 else None
         position = file["player_position"][:][keep][index] if "player_position" in file else None
         scale = frame_size / file["frames"].shape[1]
-        objects = objects_of_clips(file["objects"][:], keep[index], scale) if "objects" in file else None
+        objects = objects_of_clips(read_rows(file["objects"]), keep[index], scale) if "objects" in file else None
     if frames.shape[2] != frame_size:
         flat = resize_frames(frames.reshape(-1, *frames.shape[2:]), frame_size)
         frames = flat.reshape(len(index), length, *flat.shape[1:])
@@ -69,7 +70,7 @@ def read_frames(path: Path, index: np.ndarray, *, frame_size: int, stride: int =
         raise DataError(f"{path}: no frame is to be read, so nothing can be computed of them; fix: use more episodes")
     with open_frames(path, fix) as file:
         keep, _ = _strided_episodes(file, path, fix, stride)
-        frames: np.ndarray = file["frames"][keep[index]]
+        frames = np.concatenate([read_rows(file["frames"], at, at + 1) for at in keep[index].tolist()])
     return frames if frames.shape[1] == frame_size else resize_frames(frames, frame_size)
 
 
@@ -112,5 +113,4 @@ def require_whole_clips(path: Path, episode: np.ndarray, starts: np.ndarray, len
 def _read(frames: h5py.Dataset, indices: np.ndarray) -> np.ndarray:
     """Return the rows ``indices`` (ascending) of an HDF5 dataset, read as one contiguous block."""
     low, high = int(indices[0]), int(indices[-1]) + 1
-    block: np.ndarray = frames[low:high]
-    return block[indices - low]
+    return read_rows(frames, low, high)[indices - low]

@@ -26,11 +26,14 @@ from tinyworlds_gate.reference.data.crafter_world import (
     play_episode,
     world_seed,
 )
-from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, write_lock
+from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, require_room, write_lock
+from tinyworlds_gate.reference.data.memory_limit import frames_bytes, require_memory
 from tinyworlds_gate.reference.data.progress import Progress
 from tinyworlds_gate.run.machine import usable_cpus
 
 MIN_EPISODE_LENGTH = 2
+_LEAST_COMPRESSED = 0.05
+"""Share of the uncompressed bytes that Crafter's frames take, at least; 0.067 at 72 px, 0.11 at 32 px."""
 
 
 def make_crafter(
@@ -75,6 +78,7 @@ def write_crafter(
 ) -> None:
     """Like ``make_crafter``, for a caller that already holds the lock of ``path``."""
     _check(num_frames, frame_size, episode_length, seed, workers)
+    require_room(path, int(num_frames * frame_size**2 * 3 * _LEAST_COMPRESSED), f"{num_frames} frames")
     with new_frames_file(path) as writer:
         writer.set_attrs(
             {"game": "crafter", "seed": seed, "frame_size": frame_size, "episode_length": episode_length}
@@ -121,6 +125,13 @@ def _check(num_frames: int, frame_size: int, episode_length: int, seed: int, wor
         )
     if workers is not None and workers < 1:
         raise DataError(f"workers: {workers} is not allowed; at least 1 is needed")
+    processes = min(workers or usable_cpus(), -(-num_frames // episode_length))
+    # An episode exists as a list of frames, as an array, and while it is handed over to this process.
+    require_memory(
+        frames_bytes(3 * processes * episode_length, frame_size),
+        f"frame size {frame_size} px with episodes of {episode_length} frames in {processes} processes",
+        "a smaller --frame-size, such as 128",
+    )
 
 
 def _episodes(seed: int, length: int, frame_size: int, processes: int) -> Iterator[Episode]:

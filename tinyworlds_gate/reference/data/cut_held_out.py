@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import h5py
@@ -23,11 +23,15 @@ from tinyworlds_gate.reference.data.frames_file import (
     run_starts,
     strided_indices,
 )
-from tinyworlds_gate.reference.data.frames_writer import FramesWriter, new_frames_file, refuse_existing, write_lock
+from tinyworlds_gate.reference.data.frames_reader import read_rows
+from tinyworlds_gate.reference.data.frames_writer import FramesWriter, new_frames_file, refuse_existing, require_room
+from tinyworlds_gate.reference.data.publish_together import complete_earlier, publish_together, set_ready, write_locks
 from tinyworlds_gate.reference.data.split import split_episodes
 
 DEFAULT_FRACTION, DEFAULT_SPANS = 0.1, 50
 _READ_FRAMES = 512
+_LEAST_COMPRESSED = 0.01
+"""Share of the uncompressed bytes that frames of any game take, at least."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,34 @@ def hold_out(
 
     Raises:
         DataError: the source is missing or damaged, an output exists, or a number is not allowed.
+
+    A killed call leaves both files, or none, or the next call with the same arguments completes them.
     """
     if not 0.0 < fraction < 1.0:
         raise DataError(
             f"--fraction {fraction:g} is not allowed; it must lie between 0 and 1 (fix: {DEFAULT_FRACTION:g})"
         )
-    for path in (train, held_out):
+    outputs = (train, held_out)
+    if train.resolve() == held_out.resolve():
+        raise DataError(f"--train and --held-out are both {train}; fix: name two files")
+    size = source.stat().st_size if source.is_file() else None
+    arguments: dict[str, object] = {
+        "source": source.name,
+        "bytes": size,
+        "fraction": fraction,
+        "seed": seed,
+        "spans": spans,
+    }
+    with write_locks(outputs):
+        if (about := complete_earlier(outputs)) is not None and about["arguments"] == arguments:
+            return HeldOutCut(**about["cut"])
+        return _cut(source, outputs, fraction, seed, spans, arguments)
+
+
+def _cut(
+    source: Path, outputs: tuple[Path, Path], fraction: float, seed: int, spans: int, arguments: dict[str, object]
+) -> HeldOutCut:
+    for path in outputs:
         refuse_existing(path)
     with open_frames(source, remedy(source)) as file:
         info = check_open_file(file, source, remedy(source))
@@ -68,12 +94,26 @@ def hold_out(
         sides = _choose_sides(info.num_frames, episode, fraction, seed, spans)
         ids = sides.piece if episode is None else episode
         attrs = {key: value for key, value in info.attrs.items() if isinstance(value, int | float | str)}
-        for path, side in ((train, ~sides.held_out), (held_out, sides.held_out)):
-            with write_lock(path), new_frames_file(path) as writer:
+        chosen = tuple(zip(outputs, (~sides.held_out, sides.held_out), strict=True))
+        for path, _ in chosen:
+            here = [side for other, side in chosen if other.parent.stat().st_dev == path.parent.stat().st_dev]
+            count = sum(int(side.sum()) for side in here)
+            require_room(path, int(_least_bytes(file["frames"]) * count / info.num_frames), f"{count} frames")
+        for path, side in chosen:
+            with new_frames_file(path, set_ready) as writer:
                 writer.set_attrs({**attrs, "cut_from": source.name, "held_out": int(side is sides.held_out)})
                 _copy(file, writer, np.flatnonzero(side), ids)
     cut = sides.held_out
-    return HeldOutCut(int((~cut).sum()), int(cut.sum()), len(np.unique(ids[cut])))
+    found = HeldOutCut(int((~cut).sum()), int(cut.sum()), len(np.unique(ids[cut])))
+    publish_together(outputs, {"arguments": arguments, "cut": asdict(found)})
+    return found
+
+
+def _least_bytes(frames: h5py.Dataset) -> int:
+    """Return what the frames of a file take when they are compressed anew, at least."""
+    if frames.compression == "gzip":
+        return int(0.8 * frames.id.get_storage_size())
+    return int(frames.nbytes * _LEAST_COMPRESSED)
 
 
 @dataclass(frozen=True)
@@ -107,9 +147,10 @@ def _copy(file: h5py.File, writer: FramesWriter, index: np.ndarray, episode: np.
             continue
         local = index[first:last] - low
         blocks = {name: file[name][low : low + _READ_FRAMES][local] for name in extra}
-        writer.append(file["frames"][low : low + _READ_FRAMES][local], episode=episode[index[first:last]], **blocks)
+        frames = read_rows(file["frames"], low, low + _READ_FRAMES)[local]
+        writer.append(frames, episode=episode[index[first:last]], **blocks)
     if "objects" in file:
-        writer.append_objects(objects_of_frames(file["objects"][:], index))
+        writer.append_objects(objects_of_frames(read_rows(file["objects"]), index))
 
 
 def seen_clips(training: Path, held_out: Path, starts: Iterable[int], length: int, *, stride: int) -> list[int]:
@@ -122,6 +163,7 @@ def seen_clips(training: Path, held_out: Path, starts: Iterable[int], length: in
     with open_frames(held_out, remedy(held_out)) as file:
         info = check_open_file(file, held_out, remedy(held_out))
         with open_frames(training, remedy(training)) as other:
+            check_open_file(other, training, remedy(training))
             shape = other["frames"].shape[1:]
         if shape != file["frames"].shape[1:]:
             raise DataError(
@@ -134,7 +176,7 @@ def seen_clips(training: Path, held_out: Path, starts: Iterable[int], length: in
 
         def digest(index: int) -> bytes:
             if index not in cache:
-                cache[index] = hashlib.blake2b(frames[index].tobytes(), digest_size=16).digest()
+                cache[index] = hashlib.blake2b(read_rows(frames, index, index + 1).tobytes(), digest_size=16).digest()
             return cache[index]
 
         places: dict[bytes, list[int]] = {}
@@ -162,6 +204,6 @@ def _digests(path: Path) -> list[bytes]:
         check_open_file(file, path, remedy(path))
         frames, found = file["frames"], list[bytes]()
         for low in range(0, frames.shape[0], _READ_FRAMES):
-            block = frames[low : low + _READ_FRAMES]
+            block = read_rows(frames, low, low + _READ_FRAMES)
             found += [hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in block]
     return found

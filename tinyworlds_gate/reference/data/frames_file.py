@@ -8,6 +8,7 @@ was found, what is allowed and the command that fixes it. Existing files are nev
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,11 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
 from tinyworlds_gate.reference.data.frames_reader import iter_blocks, read_all
+from tinyworlds_gate.reference.data.hdf5_chunks import check_chunks, storage_problem
+from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
+from tinyworlds_gate.reference.data.memory_limit import require_memory
 
 PSEUDO_EPISODE_FRAMES = 256
 """Frames of a pseudo-episode, for files that do not record episodes."""
@@ -94,26 +99,8 @@ def stride_from_fps(fps: int) -> int:
 @contextmanager
 def open_frames(path: Path, fix: str) -> Iterator[h5py.File]:
     """Open a frames file for reading; an unreadable file raises ``DataError``."""
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is no such file"
-        raise DataError(f"{path}: {found}; a frames file (HDF5) is needed; {fix}")
-    size = path.stat().st_size
-    if size == 0:
-        raise DataError(f"{path} is empty (0 bytes); a frames file (HDF5) is needed; {fix}")
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except OSError as error:
-        raise DataError(f"{path} {_fault(error, size)}; a whole frames file (HDF5) is needed; {fix}") from error
-
-
-def _fault(error: OSError, size: int) -> str:
-    truncated = re.search(r"truncated file.*stored_eof = (\d+)", str(error))
-    if truncated:
-        return f"is truncated: {size} of {truncated[1]} bytes are there"
-    if "signature not found" in str(error):
-        return f"is not an HDF5 file ({size} bytes)"
-    return f"cannot be read ({str(error).splitlines()[0]})"
+    with open_hdf5(path, fix) as file:
+        yield file
 
 
 def check_frames_file(path: Path, fix: str | None = None) -> FramesFileInfo:
@@ -129,9 +116,9 @@ def check_frames_file(path: Path, fix: str | None = None) -> FramesFileInfo:
 
 def check_open_file(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
     """Like ``check_frames_file``, for an open file."""
-    frames = file.get("frames")
-    if not isinstance(frames, h5py.Dataset):
+    if not isinstance(file.get("frames"), h5py.Dataset):
         raise DataError(f"{path} holds {sorted(file) or 'nothing'} and no dataset `frames`; {fix}")
+    frames = require_stored(file, "frames", path, fix)
     if frames.dtype != np.uint8:
         raise DataError(f"{path}: `frames` has type {frames.dtype}; uint8 (0 to 255) is needed; {fix}")
     if frames.ndim != 4 or frames.shape[3] != 3 or min(frames.shape[1:3]) == 0:
@@ -140,21 +127,60 @@ def check_open_file(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
     if count == 0:
         raise DataError(f"{path}: `frames` holds 0 frames; at least one is needed; {fix}")
     for name, rest in _PER_FRAME_SHAPES.items():
-        if name in file and file[name].shape != (count, *rest):
+        if name in file and _table(file, name, path, fix).shape != (count, *rest):
             raise DataError(
                 f"{path}: `{name}` has shape {list(file[name].shape)}; {[count, *rest]} is needed, one entry for each "
                 f"of the {count} frames; {fix}"
             )
-    if "episode" not in file and "episode_starts" in file:
-        _check_starts(file["episode_starts"], path, count, fix)
-    attrs = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
+    if "clip_starts" in file:
+        _table(file, "clip_starts", path, fix)
+    if "episode_starts" in file:
+        starts = _table(file, "episode_starts", path, fix)
+        if "episode" not in file:
+            _check_starts(starts, path, count, fix)
+    if "objects" in file:
+        objects = require_stored(file, "objects", path, fix)
+        if objects.ndim != 1 or not set(OBJECT_IN_FRAME.names or ()) <= set(objects.dtype.names or ()):
+            raise DataError(
+                f"{path}: `objects` has shape {list(objects.shape)} and type {objects.dtype}; a table [M] with the "
+                f"fields {', '.join(OBJECT_IN_FRAME.names or ())} is needed; {fix}"
+            )
+    attrs = _attributes(file, path, fix)
     return FramesFileInfo(
         count, int(frames.shape[1]), int(frames.shape[2]), "episode" in file or "episode_starts" in file, attrs
     )
 
 
+def require_stored(file: h5py.Group, name: str, path: Path, fix: str) -> h5py.Dataset:
+    """Return a dataset whose values are all in the file itself; ``DataError`` when it is none."""
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise DataError(f"{path}: `{name}` is no dataset; {fix}")
+    problem = storage_problem(dataset)
+    if problem is not None:
+        raise DataError(f"{path}: `{name}` {problem}; {fix}")
+    return dataset
+
+
+def _table(file: h5py.File, name: str, path: Path, fix: str) -> h5py.Dataset:
+    """Return a dataset of whole numbers with whole chunks."""
+    table = require_stored(file, name, path, fix)
+    if table.dtype.kind not in "iu" and not (name == "player_position" and table.dtype.kind == "f"):
+        raise DataError(f"{path}: `{name}` has type {table.dtype}; whole numbers are needed; {fix}")
+    check_chunks(table)
+    return table
+
+
+def _attributes(file: h5py.File, path: Path, fix: str) -> dict[str, Any]:
+    attrs = {key: value.item() if isinstance(value, np.generic) else value for key, value in file.attrs.items()}
+    fps = attrs.get("fps", 1.0)
+    if not isinstance(fps, int | float) or not 0 < fps < math.inf:
+        raise DataError(f"{path}: its attribute `fps` is {fps!r}; frames per second, more than 0, are needed; {fix}")
+    return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in attrs.items()}
+
+
 def _check_starts(starts: h5py.Dataset, path: Path, count: int, fix: str) -> None:
-    values = starts[:]
+    values = starts[()]
     if values.ndim != 1 or not len(values) or values[0] != 0 or (np.diff(values) <= 0).any() or values[-1] >= count:
         raise DataError(
             f"{path}: `episode_starts` is {values.tolist()[:8]}; ascending frame indices are needed, the first 0 and "
@@ -194,6 +220,12 @@ def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -
             )
         episode = episode_of_frames(file)
         keep = strided_indices(info.num_frames, stride, episode)
+        height, width = (frame_size, frame_size) if frame_size is not None else (info.height, info.width)
+        require_memory(
+            len(keep) * height * width * 3,
+            f"{path}: {len(keep)} frames of {height} x {width} pixels",
+            "a smaller frame size, a larger stride, or fewer frames",
+        )
         frames = _read_kept(file["frames"], keep, frame_size)
         actions = file["actions"][:] if "actions" in file and stride == 1 else None
         position = file["player_position"][:][keep] if "player_position" in file else None

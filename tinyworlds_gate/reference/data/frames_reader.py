@@ -2,7 +2,8 @@
 
 HDF5 decompresses one chunk after the other, which delays every start of a training stage. Here the raw chunks of a
 block are read first, and zlib, which releases the interpreter lock, decompresses them in parallel. Datasets with other
-filters or chunk shapes, and damaged chunks, are read by HDF5 itself, which reports what is wrong.
+filters or chunk shapes, and damaged chunks, are read by HDF5 itself, which reports what is wrong. A chunk that
+decompresses to less than its size is refused first: HDF5 would show uninitialised memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import h5py
 import numpy as np
 
+from tinyworlds_gate.reference.data.hdf5_chunks import check_chunks, require_chunk_size
 from tinyworlds_gate.run.machine import usable_cpus
 
 MOST_THREADS = 16
@@ -29,6 +31,13 @@ def read_all(frames: h5py.Dataset, *, threads: int | None = None) -> np.ndarray:
         for low, high in _spans(frames):
             _read_span(frames, low, whole[low:high], pool)
     return whole
+
+
+def read_rows(dataset: h5py.Dataset, low: int = 0, high: int | None = None) -> np.ndarray:
+    """Return rows ``low`` to ``high`` of a dataset (default: all). Raises OSError when a chunk is not whole."""
+    check_chunks(dataset, low, high)
+    rows: np.ndarray = dataset[low:high]
+    return rows
 
 
 def iter_blocks(frames: h5py.Dataset, *, threads: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -58,7 +67,7 @@ def _spans(frames: h5py.Dataset) -> Iterator[tuple[int, int]]:
 def _read_span(frames: h5py.Dataset, low: int, into: np.ndarray, pool: ThreadPoolExecutor) -> None:
     """Fill ``into`` with the frames from index ``low`` on."""
     if not (_plain_gzip(frames) and _unpack(frames, low, into, pool)):
-        into[:] = frames[low : low + len(into)]
+        into[:] = read_rows(frames, low, low + len(into))
 
 
 def _plain_gzip(frames: h5py.Dataset) -> bool:
@@ -76,7 +85,9 @@ def _unpack(frames: h5py.Dataset, low: int, into: np.ndarray, pool: ThreadPoolEx
 
     def unpack(start: int, stored: bytes) -> None:
         # The last chunk is stored in full size, although the frames end within it.
-        chunk = np.frombuffer(zlib.decompress(stored, bufsize=unpacked_bytes), np.uint8).reshape(frames.chunks)
+        unpacked = zlib.decompress(stored, bufsize=unpacked_bytes)
+        require_chunk_size(frames, (start, 0, 0, 0), len(unpacked))
+        chunk = np.frombuffer(unpacked, np.uint8).reshape(frames.chunks)
         first, last = max(low, start), min(high, start + size)
         into[first - low : last - low] = chunk[first - start : last - start]
 

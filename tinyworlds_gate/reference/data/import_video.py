@@ -11,7 +11,8 @@ import numpy as np
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
 from tinyworlds_gate.reference.data.frames_file import resize_frames
-from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, write_lock
+from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, require_room, write_lock
+from tinyworlds_gate.reference.data.memory_limit import frames_bytes, require_memory
 from tinyworlds_gate.reference.data.progress import Progress
 
 DEFAULT_FPS = 15
@@ -19,6 +20,8 @@ DEFAULT_FPS = 15
 
 MIN_FRAME_SIZE = 8
 _BATCH = 64
+_LEAST_COMPRESSED = 0.01
+"""Share of the uncompressed bytes that frames of any game take, at least."""
 
 
 def import_video(
@@ -42,11 +45,18 @@ def import_video(
     path = dataset_path(project_root, name, frame_size)
     if frame_size < MIN_FRAME_SIZE:
         raise DataError(f"--frame-size {frame_size} is not allowed; at least {MIN_FRAME_SIZE} pixels (fix: 128)")
+    require_memory(
+        frames_bytes(2 * _BATCH, frame_size),
+        f"--frame-size {frame_size} with {_BATCH} frames at once",
+        "a smaller --frame-size, such as 128",
+    )
     if not video.is_file():
         raise DataError(f"{video}: there is no such video file; fix: check the path")
     refuse_existing(path)
     with write_lock(path), _open_video(video) as container:
         stream, rate = _stream_and_rate(container, video, fps)
+        count = max(0, container.duration or 0) * rate // 1_000_000
+        require_room(path, int(count * frames_bytes(1, frame_size) * _LEAST_COMPRESSED), f"{count:.0f} frames")
         with new_frames_file(path) as writer:
             writer.set_attrs({"game": name.lower(), "fps": rate, "frame_size": frame_size, "source": video.name})
             for batch in _batches(_kept_frames(container, stream, rate, video), frame_size):

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.hdf5_output import new_hdf5
 from tinyworlds_gate.run.atomic import atomic_path
 
 PREDICTED = "predicted"
@@ -48,7 +49,8 @@ class GeneratedFrames:
 
 def write_generated(path: Path, frames: GeneratedFrames) -> None:
     """Write the frames, compressed a clip at a time; the file appears in full or not at all."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as output:
+        file = output.file
         for name in (PREDICTED, *OPTIONAL_DATASETS):
             table: np.ndarray | None = getattr(frames, name)
             if table is None:

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.hdf5_output import new_hdf5
 from tinyworlds_gate.run.atomic import atomic_path
 
 REQUEST, CHECKPOINTS = "request", "checkpoints"
@@ -73,7 +74,8 @@ def write_request(path: Path, request: ProbeRequest) -> None:
         "device": request.device,
         "tf32": request.tf32,
     }
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as output:
+        file = output.file
         file.attrs[REQUEST] = json.dumps(plain)
         for name, group in request.groups.items():
             folder = file.create_group(name)
@@ -109,7 +111,8 @@ def read_request(path: Path) -> ProbeRequest:
 
 def write_true_clips(path: Path, frames_KTHWC: np.ndarray) -> None:
     """Write whole true clips, uint8, which a probe reads after it has generated its frames."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as output:
+        file = output.file
         _write(file, TRUE_CLIPS, frames_KTHWC)
 
 
@@ -129,7 +132,8 @@ def read_true_clips(path: Path) -> np.ndarray:
 
 def write_result(path: Path, result: ProbeResult) -> None:
     """Write the generated frames; the file appears in full or not at all."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as output:
+        file = output.file
         file.attrs[CHECKPOINTS] = json.dumps(dict(result.checkpoints))
         for name, frames in result.frames.items():
             _write(file, name, frames)

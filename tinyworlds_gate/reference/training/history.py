@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import csv
-import netrc
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 from tinyworlds_gate.errors import TrainingError
+from tinyworlds_gate.reference.training.wandb_mode import wandb_mode
 from tinyworlds_gate.run.atomic import atomic_path
-
-WandbMode = Literal["online", "offline", "disabled"]
-PUBLIC_SERVER = "https://api.wandb.ai"
-"""W&B's server where `WANDB_BASE_URL` names none."""
+from tinyworlds_gate.run.owned import append_text_to
+from tinyworlds_gate.run.redact import redact_tree
 
 HELD_OUT_LOSS = "held_out/loss"
 
@@ -53,7 +50,7 @@ class HistoryFile:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows(kept)
-        self._file = path.open("a", newline="", encoding="utf-8")
+        self._file = append_text_to(path)
         self._writer = csv.writer(self._file)
         # Times advance with the monotonic clock, so that setting the system clock does not change updates per second.
         self._clock_at_zero = time.time() - time.monotonic()
@@ -79,25 +76,6 @@ class HistoryFile:
             self._file.close()
 
 
-def wandb_mode(environment: Mapping[str, str]) -> WandbMode:
-    """Return `WANDB_MODE` where it is set, else online with an API key (`key_source`) and offline without."""
-    mode = environment.get("WANDB_MODE") or ("online" if key_source(environment) else "offline")
-    return "online" if mode == "online" else "disabled" if mode == "disabled" else "offline"
-
-
-def key_source(environment: Mapping[str, str]) -> str | None:
-    """Return where W&B's client finds an API key: `WANDB_API_KEY` or the netrc file (`wandb login`); None without."""
-    if environment.get("WANDB_API_KEY"):
-        return "WANDB_API_KEY"
-    home = environment.get("HOME")
-    path = environment.get("NETRC") or (f"{home}/.netrc" if home else None)
-    host = urlsplit(environment.get("WANDB_BASE_URL") or PUBLIC_SERVER).hostname
-    try:
-        return ".netrc" if path and host in netrc.netrc(path).hosts else None
-    except (OSError, netrc.NetrcParseError):
-        return None
-
-
 class WandbLog:
     """Logs the same rows to a W&B run: online with an API key, else an offline run under `wandb/`.
 
@@ -107,10 +85,10 @@ class WandbLog:
     def __init__(self, *, project: str, name: str, stage: str, config: Mapping[str, Any], directory: Path) -> None:
         import wandb
 
-        mode = wandb_mode(os.environ)
+        mode = wandb_mode(os.environ, directory)
         try:
             self._run = wandb.init(
-                project=project, name=name, group=stage, config=dict(config), dir=str(directory), mode=mode
+                project=project, name=name, group=stage, config=redact_tree(dict(config)), dir=str(directory), mode=mode
             )
         except (wandb.errors.Error, OSError) as error:
             raise TrainingError(

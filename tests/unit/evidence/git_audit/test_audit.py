@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import git
@@ -272,7 +271,7 @@ def test_without_git_only_a_folder_outside_any_repository_has_nothing_to_audit(
     empty, inside = tmp_path / "empty", history.path / "inside"
     empty.mkdir()
     inside.mkdir()
-    monkeypatch.setitem(sys.modules, "git", None)  # what GitPython's absence of a program looks like: ImportError
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert (audit(empty, 2025).verdict, audit(inside, 2025).verdict) == ("NOT-RUN", "INVALID")
 
 

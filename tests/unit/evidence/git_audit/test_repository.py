@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.tiny_project import commit
 from tinyworlds_gate.evidence.git_audit.audit import audit
-from tinyworlds_gate.run.source_state import open_repository
+from tinyworlds_gate.run.git import Repository
 
 
 def repository(folder: Path) -> Path:
@@ -27,10 +27,10 @@ def repository(folder: Path) -> Path:
 @pytest.mark.parametrize("name", ["$HOME", 'it\'s 100% "ours" #1', "~", "[a]*?", "${PATH}", "Zürich"])
 def test_a_repository_is_found_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
     root = repository(tmp_path / name)
-    opened = open_repository(root)
-    assert Path(str(opened.working_tree_dir)) == root.resolve()
-    assert len(opened.head.commit.hexsha) == 40
-    assert not opened.is_dirty(untracked_files=False)
+    with Repository(root) as opened:
+        assert opened.top == root.resolve()
+        assert len(opened.head() or "") == 40
+        assert not opened.is_dirty()
     assert audit(root, 2025, "strict").verdict == "PASS"
 
 

@@ -7,6 +7,7 @@ pytest tests/unit/launch/processes/test_guard.py
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -47,8 +48,9 @@ from tinyworlds_gate.launch.processes.find import (
     parents_first,
     tree_of,
 )
+from tinyworlds_gate.launch.processes.owner import OWNER_VARIABLE, owner_mark
 from tinyworlds_gate.launch.processes.tree import descendants
-from tinyworlds_gate.run.identity import ProcessIdentity, identify
+from tinyworlds_gate.run.identity import ProcessIdentity, identify, process_start
 from tinyworlds_gate.targets.base import Target
 
 
@@ -234,6 +236,24 @@ def test_an_orphan_of_a_dead_launcher_is_found_by_the_marker_of_its_launch(tmp_p
         (record,) = end_launch("launch-7", launcher)
     assert (record.pid, record.outcome) == (orphan, ENDED)
     assert not is_running(orphan)
+
+
+@pytest.mark.requirement("L1", "L2")
+@pytest.mark.parametrize("owner", ["alive", "dead", "of another PID namespace"])
+def test_the_workers_of_another_live_harness_are_not_ended(tmp_path: Path, owner: str) -> None:
+    target = make_project(tmp_path)
+    parent = os.getppid()
+    mark = json.loads(owner_mark())
+    mark[:2] = [parent, process_start(parent) if owner == "alive" else 1.0]
+    mark[4] = 7 if owner == "of another PID namespace" else mark[4]
+    env = {**os.environ, PROJECT_VARIABLE: str(target.root), OWNER_VARIABLE: json.dumps(mark)}
+    with stage_running(target, env=env) as process:
+        if owner == "dead":
+            assert [record.pid for record in end_stale(target)] == [process.pid]
+            return
+        with pytest.raises(LaunchError, match=rf"Another run of this project is active: PID {parent} on .* kill"):
+            end_stale(target)
+        assert is_running(process.pid)
 
 
 def test_nothing_stale_is_an_empty_record(tmp_path: Path) -> None:

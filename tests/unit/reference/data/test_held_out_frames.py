@@ -5,6 +5,8 @@ pytest tests/unit/reference/data/test_held_out_frames.py
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import h5py
@@ -53,6 +55,39 @@ def test_a_file_without_episodes_is_cut_at_the_ends_of_spans_which_become_episod
     everything = frames_of(source).reshape(10, 40, 4, 4, 3)
     assert np.array_equal(frames_of(tmp_path / "out.h5"), everything[:, 32:].reshape(-1, 4, 4, 3))
     assert np.array_equal(frames_of(tmp_path / "train.h5"), everything[:, :32].reshape(-1, 4, 4, 3))
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_a_cut_that_was_killed_between_its_files_is_completed_by_the_next_call(tmp_path: Path, renamed: int) -> None:
+    source, outputs = plain_frames(tmp_path / "all.h5"), (tmp_path / "train.h5", tmp_path / "out.h5")
+    child = os.fork()
+    if child == 0:
+        replace, done = os.replace, list[Path]()
+
+        def killed(old: Path, new: Path) -> None:
+            if Path(new) in outputs:
+                if len(done) == renamed:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                done.append(Path(new))
+            replace(old, new)
+
+        setattr(os, "replace", killed)  # noqa: B010
+        hold_out(source, *outputs)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert [path.exists() for path in outputs] == [renamed > 0, False]
+    cut = hold_out(source, *outputs)
+    assert cut.train_frames == len(frames_of(outputs[0]))
+    assert cut.held_out_frames == len(frames_of(outputs[1]))
+    left = {path.name for path in tmp_path.iterdir()} - {"all.h5", "train.h5", "out.h5"}
+    assert left == {".train.h5.lock", ".out.h5.lock"}
+    with pytest.raises(DataError, match=r"train\.h5 exists already and is never overwritten"):
+        hold_out(source, *outputs)
+
+
+def test_one_name_for_both_files_of_a_cut_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--train and --held-out are both .*a\.h5; fix: name two files"):
+        hold_out(plain_frames(tmp_path / "all.h5"), tmp_path / "a.h5", tmp_path / "a.h5")
 
 
 def test_nothing_is_overwritten_and_numbers_are_checked(tmp_path: Path) -> None:

@@ -1,0 +1,207 @@
+"""Files are opened and made only inside the folders that a run owns. Run: pytest tests/unit/run/test_owned.py"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tinyworlds_gate.errors import GateError
+from tinyworlds_gate.run.atomic import atomic_path, atomic_write
+from tinyworlds_gate.run.heartbeat import Heartbeat
+from tinyworlds_gate.run.journal import Journal
+from tinyworlds_gate.run.layout import RunLayout
+from tinyworlds_gate.run.lock import ProjectLock
+from tinyworlds_gate.run.owned import (
+    append_to,
+    link_out_of,
+    open_owned,
+    owned_folder,
+    read_owned,
+    require_place_for_outputs,
+)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "private").write_text("private")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def is_untouched(outside: Path) -> bool:
+    return [path.name for path in outside.rglob("*")] == ["private"] and (outside / "private").read_text() == "private"
+
+
+def test_folders_are_made_below_the_root_only(root: Path, outside: Path) -> None:
+    assert owned_folder(root, root / "a" / "b").is_dir()
+    assert owned_folder(root, root / "a" / "b") == root / "a" / "b"
+    for path in (outside, root / ".." / "outside" / "new", root.parent, Path("/")):
+        with pytest.raises(OSError, match="outside the folder"):
+            owned_folder(root, path)
+    for link, below in (("link", "link"), ("deep/link", "deep/link/more")):
+        (root / link).parent.mkdir(exist_ok=True)
+        (root / link).symlink_to(outside)
+        with pytest.raises(OSError, match="a symbolic link is on the way"):
+            owned_folder(root, root / below)
+    (root / "inner").symlink_to(root / "a")
+    with pytest.raises(OSError, match="a symbolic link is on the way"):
+        owned_folder(root, root / "inner" / "c")
+    assert is_untouched(outside)
+
+
+def test_a_root_that_the_user_names_through_a_link_is_usable(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "named").symlink_to(root)
+    owned_folder(tmp_path / "named", tmp_path / "named" / "results")
+    assert (root / "results").is_dir()
+
+
+def test_a_file_in_place_of_a_folder_is_reported_as_such(root: Path) -> None:
+    (root / "results").write_text("")
+    with pytest.raises(NotADirectoryError):
+        owned_folder(root, root / "results" / "run")
+
+
+@pytest.mark.parametrize(
+    "name", ["link", "folder/link", "through/private", "../outside/private", "/outside", "absent/.."]
+)
+def test_reading_stays_inside_and_follows_no_link(root: Path, outside: Path, name: str) -> None:
+    (root / "folder").mkdir()
+    (root / "link").symlink_to(outside / "private")
+    (root / "folder" / "link").symlink_to("../../outside/private")
+    (root / "through").symlink_to(outside)
+    with pytest.raises(OSError):
+        read_owned(root, str(outside / "private") if name == "/outside" else name, 100)
+
+
+def test_reading_is_bounded_and_waits_for_nobody(root: Path) -> None:
+    (root / "file").write_bytes(b"12345")
+    assert read_owned(root, "file", 3) == b"1234"
+    assert read_owned(root, root / "file", 10) == b"12345"
+    os.mkfifo(root / "pipe")
+    for name in ("pipe", "."):
+        with pytest.raises(OSError, match="no regular file"):
+            read_owned(root, name, 3)
+    with pytest.raises(OSError) as raised:
+        open_owned(root, "pipe", os.O_WRONLY)
+    assert raised.value.errno in (errno.ENXIO, errno.EINVAL)
+
+
+def test_nothing_is_appended_through_a_link(root: Path, outside: Path) -> None:
+    (root / "log").symlink_to(outside / "private")
+    (root / "new").symlink_to(outside / "made")
+    for name in ("log", "new"):
+        with pytest.raises(OSError, match="a symbolic link is on the way"):
+            append_to(root / name)
+    assert is_untouched(outside)
+
+
+def test_a_waiting_temporary_link_is_not_written_through(root: Path, outside: Path) -> None:
+    temporary = root / f".page.{os.getpid()}.part"
+    temporary.symlink_to(outside / "private")
+    atomic_write(root / "page", "new")
+    assert (root / "page").read_text() == "new"
+    temporary.symlink_to(outside / "private")
+    with atomic_path(root / "page") as path:
+        path.write_text("newer")
+    (root / "target").symlink_to(outside / "private")
+    atomic_write(root / "target", "a file")
+    assert not (root / "target").is_symlink()
+    assert is_untouched(outside)
+
+
+@pytest.mark.parametrize("name", ["results", "results/run", "Logs", "inference_results", "docs", "docs/action"])
+def test_a_run_is_not_made_through_a_planted_folder(root: Path, outside: Path, name: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).symlink_to(outside)
+    with pytest.raises(GateError, match=r"is a symbolic link to .*outside, and a run writes through no link"):
+        RunLayout(root, "run").create()
+    assert is_untouched(outside)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("results/run/logs", "results/run/logs/chunk_001_dynamics.log", "results/run/journal.jsonl"),
+        *("results/run/nodes", "results/run/dynamics", "results/run/status.json", "results/run/journal.head"),
+        "Logs/dynamics_history_run.csv",
+    ],
+)
+def test_a_resumed_run_with_a_link_that_leads_out_is_refused(root: Path, outside: Path, name: str) -> None:
+    RunLayout(root, "run").create()
+    if (root / name).is_dir():
+        (root / name).rmdir()
+    (root / name).symlink_to(outside if "." not in name else outside / "private")
+    with pytest.raises(GateError, match="is a symbolic link to"):
+        RunLayout(root, "run").create()
+    assert is_untouched(outside)
+
+
+def test_links_that_stay_inside_a_run_and_links_to_checkpoints_are_fine(root: Path) -> None:
+    layout = RunLayout(root, "run").create()
+    (layout.logs / "chunk.log").write_text("")
+    (layout.logs / "latest").symlink_to("chunk.log")
+    layout.checkpoints("dynamics").mkdir(parents=True)
+    layout.checkpoint("dynamics", 8).symlink_to(root.parent)
+    assert RunLayout(root, "run").create() == layout
+    assert link_out_of(layout.root) is None
+
+
+def test_data_may_be_a_link_to_storage_elsewhere(root: Path, outside: Path) -> None:
+    (root / "data").symlink_to(outside)
+    RunLayout(root, "run").create()
+    assert is_untouched(outside)
+
+
+@pytest.mark.parametrize("name", ["results", "results/.tinyworlds_gate.lock"])
+def test_the_lock_is_taken_through_no_link(root: Path, outside: Path, name: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).symlink_to(outside if name == "results" else outside / "private")
+    with pytest.raises(GateError, match="lock"):
+        ProjectLock(root).acquire()
+    assert is_untouched(outside)
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "journal.head"])
+def test_the_journal_is_written_through_no_link(root: Path, outside: Path, name: str) -> None:
+    (root / name).symlink_to(outside / "private")
+    with pytest.raises(GateError, match="a symbolic link is on the way"):
+        Journal(root / "journal.jsonl")
+    assert is_untouched(outside)
+
+
+def test_heartbeats_are_written_through_no_link(root: Path, outside: Path) -> None:
+    (root / f"rank_0_{os.getpid()}.jsonl").symlink_to(outside / "private")
+    with pytest.raises(OSError, match="a symbolic link is on the way"):
+        Heartbeat(root, 0)
+    assert is_untouched(outside)
+
+
+SYSTEM = "/ // /etc /etc/x /usr /usr/bin /usr/local /var /tmp /home /proc/self /dev /bin/x /lib /sys/x /boot /root"
+
+
+@pytest.mark.parametrize("folder", [*SYSTEM.split(), "~"])
+def test_outputs_do_not_go_to_the_system_or_the_home_folder(folder: str, tmp_path: Path) -> None:
+    path = Path(folder).expanduser()
+    (tmp_path / "link").symlink_to(path)
+    for named in (path, tmp_path / "link"):
+        with pytest.raises(GateError, match=r"--output-root .* is your home folder or a folder of the system"):
+            require_place_for_outputs(named, "--output-root")
+
+
+@pytest.mark.parametrize("folder", ["~/runs", "/data", "/mnt/disk", "/srv/runs", "/usr/src/app", "/dev/shm/a"])
+def test_other_folders_can_hold_outputs(folder: str, tmp_path: Path) -> None:
+    require_place_for_outputs(Path(folder).expanduser(), "--output-root")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    require_place_for_outputs(tmp_path / "link", "--output-root")
