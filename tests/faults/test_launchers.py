@@ -66,7 +66,7 @@ def prepared(project: FakeProject) -> ClosedLoop:
     episodes, length, side = 120, 20, training.frame_size
     with h5py.File(path, "w") as file:
         shape = (episodes * length, side, side, 3)
-        file.create_dataset("frames", shape=shape, dtype="uint8", chunks=(1, side, side, 3), fillvalue=0)
+        file.create_dataset("frames", data=np.zeros(shape, np.uint8), chunks=(64, side, side, 3), compression="gzip")
         file.create_dataset("episode", data=np.repeat(np.arange(episodes), length))
     loop = ClosedLoop(context, STAMP)
     loop.prepare()

@@ -109,12 +109,12 @@ def _of_names() -> Iterator[tuple[str, str, tuple[str, ...]]]:
             f"{name}: {key}",
             f"  {name} = {key}  # mine",
             f'{{"a": 1, "{name}": "{key}", "b": 2}}',
-            f"environ({{'HOME': '/home/a', '{name}': '{key}'}})",
+            f"environ({{'HOME': '/folder/a', '{name}': '{key}'}})",
             f"{{b'{name}': b'{key}'}}",
             json.dumps(json.dumps({name: key})),
             f'os.environ["{name}"] = "{key}"',
             f"?{name}={key}&step=3",
-            f"[('HOME', '/home/a'), ('{name}', '{key}')]",
+            f"[('HOME', '/folder/a'), ('{name}', '{key}')]",
             f"<{name}>{key}</{name}>",
             f"Traceback\\n{name}={key}\\nend",
         ):
@@ -236,6 +236,6 @@ def harmless() -> Iterator[str]:
         "the options --max-mse 0.03 --nproc-per-node 2 and -p no:cacheprovider",
         "docker run -p 8080:80 image; mkdir -p results/a",
         'chunk 3 of dynamics: {"learning_rate": 0.0005, "key_frames": 4, "secrets_removed": 0}',
-        "PWD=/home/a/project TOKENIZERS_PARALLELISM=false SSH_AUTH_SOCK=/run/user/1000/ssh",
-        "HF_TOKEN_PATH=/home/a/.cache/token GOOGLE_APPLICATION_CREDENTIALS_FILE=/etc/a.json",
+        "PWD=/folder/a/project TOKENIZERS_PARALLELISM=false SSH_AUTH_SOCK=/run/user/1000/ssh",
+        "HF_TOKEN_PATH=/folder/a/.cache/token GOOGLE_APPLICATION_CREDENTIALS_FILE=/etc/a.json",
     )

@@ -93,7 +93,7 @@ def _tracked_texts() -> dict[str, str]:
 
 
 def _targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 @pytest.mark.parametrize("dependency", _dependencies())
@@ -154,7 +154,7 @@ def test_the_markers_are_declared_strict_and_explained() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_command_of_the_documents_exists(document: str) -> None:
     text = (REPOSITORY / document).read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:`|^ *)make ([a-z]+)", text, re.MULTILINE))
+    named = set(re.findall(r"(?:`|^ *)make ([a-z-]+)", text, re.MULTILINE))
     assert named <= _targets()
     if document == "README.md":
         assert {"smoke", "test", "longrun", "lint", "bench", "clean"} <= named

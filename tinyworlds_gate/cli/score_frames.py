@@ -24,11 +24,13 @@ from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.gate.conditions import Condition
 from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.gate.measures.baselines import baselines
+from tinyworlds_gate.gate.measures.clip_copies import find_copies
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.custom import measure_custom
 from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.recomputed_errors import frame_errors
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
-from tinyworlds_gate.gate.verdict import judge_measures
+from tinyworlds_gate.gate.verdict import UNCHECKED, judge_measures
 from tinyworlds_gate.names import EVERYTHING, NOT_RUN
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_CLIP
 from tinyworlds_gate.reference.data.split import clip_digest
@@ -84,7 +86,7 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
     require_only_frames(args)
     path, group = split_name(args.frames)
     began = time.monotonic()
-    given = read_given_frames(path, group)
+    given, notes = _distinct(read_given_frames(path, group))
     facts, raw = _facts(path, given)
     measures = _without_actions(summarise(raw, facts))
     measures = with_frame_measures(measures, facts, given.generated)
@@ -100,8 +102,9 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
     others = [Condition(f"G5.{name}", NOT_RUN, NO_ACTIONS) for name in ("control", "codes")]
     others.append(Condition("G7", NOT_RUN, NO_WEIGHTS))
     frames = GeneratedFrames(given.generated)
-    verdict = judge_measures(measures, thresholds, others, measure_custom(custom, facts, frames, ""))
-    notes = [] if given.has_episodes else ["the file has no `episode`: each clip counts as an episode of its own"]
+    verdict = judge_measures(measures, thresholds, others, measure_custom(custom, facts, frames, ""), draw=UNCHECKED)
+    if not given.has_episodes:
+        notes.append("the file has no `episode`: each clip counts as an episode of its own")
     result = {
         "schema": FRAMES_SCHEMA,
         "summary": measures.as_dict(),
@@ -167,6 +170,32 @@ def _read(path: Path, file: h5py.File, group: str) -> GivenFrames:
     episodes = np.arange(len(true)) if "episode" not in home else _episodes(where, home["episode"], len(true))
     objects = None if "objects" not in home else _objects(where, home["objects"], true.shape[:2])
     return GivenFrames(context, true, made, episodes, objects, "episode" in home)
+
+
+def _distinct(given: GivenFrames) -> tuple[GivenFrames, list[str]]:
+    """Count a clip that the file repeats once, with its worst generated frames; and what was left out, as sentences."""
+    copies, notes = find_copies(given.context, given.true, given.episodes), list[str]()
+    mse_N = frame_errors(given.generated, given.true).mean(axis=1)
+    worst = {int(first): int(clip) for clip in np.argsort(mse_N) for first in [copies.copy_of[clip]]}
+    kept = np.array(sorted(worst.values()))
+    if len(kept) < len(mse_N):
+        repeated = np.flatnonzero(copies.copy_of != np.arange(len(mse_N)))
+        notes.append(
+            f"{len(repeated)} of {len(mse_N)} clips repeat the true frames of another clip (clip {repeated[0]} those "
+            f"of clip {copies.copy_of[repeated[0]]}): they are counted once, with the frames of the largest error"
+        )
+    labels, merged = len(np.unique(given.episodes[kept])), len(np.unique(copies.episodes[kept]))
+    if merged < labels:
+        notes.append(
+            f"clips of {labels} episodes share their context or half of their frames, so they count as {merged} "
+            "independent episodes"
+        )
+    objects = given.objects
+    if objects is not None:
+        objects = objects[np.isin(objects["clip"], kept)].copy()
+        objects["clip"] = np.searchsorted(kept, objects["clip"])
+    context, true, generated = (one[kept] for one in (given.context, given.true, given.generated))
+    return GivenFrames(context, true, generated, copies.episodes[kept], objects, given.has_episodes), notes
 
 
 def _sources(file: h5py.File) -> dict[str, tuple[h5py.Group, h5py.Dataset]]:

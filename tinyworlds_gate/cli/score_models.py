@@ -168,7 +168,8 @@ def _probed(
     digests = {stage: one.model_sha256 for stage, one in trained.references.items()}
     request = ProbeRequest(plan.groups, asked, len(raw["clips"]), {}, str(device), args.tf32)
     result = ProbeResult(generate(trained.models, request, device), digests)
-    return probed(Probe(result, plan.clips, plan.foreign), generated, facts.true_BSHWC, facts.episodes)
+    probe = Probe(result, plan.clips, plan.foreign)
+    return probed(probe, generated, facts.true_BSHWC, facts.episodes, context_BPHWC=facts.context_BPHWC)
 
 
 def _result(

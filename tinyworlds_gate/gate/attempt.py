@@ -21,12 +21,13 @@ from tinyworlds_gate.gate.checkout_attempt import (
 )
 from tinyworlds_gate.gate.checkout_gate import both_gates, gates_event, judge_target
 from tinyworlds_gate.gate.clip_plan import ClipPlan, training_frames
-from tinyworlds_gate.gate.earlier_verdicts import earlier_failures
+from tinyworlds_gate.gate.earlier_verdicts import Present, earlier_event, earlier_verdicts
 from tinyworlds_gate.gate.evidence import (
     Measured,
     PictureCheck,
     asked_settings,
     check_new_picture,
+    dataset_sha256,
     existing_pictures,
     measured,
 )
@@ -221,18 +222,24 @@ def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceA
 
 
 def _note_earlier(job: InferenceJob, subject: Subject, found: Measured) -> None:
-    """Journal by which verdicts of other runs these weights fail on other clips."""
+    """Journal which earlier attempts of the project count against these weights."""
     if found.measures is None:
         return
-    failures = earlier_failures(
-        job.layout.root.parent,
-        job.layout.run,
-        subject.weights,
-        found.measures.clip_digest,
-        gate_config(job.settings, subject.draw, job.custom),
-        job.settings.profile.thresholds,
+    present = Present(
+        results=job.layout.root.parent,
+        run=job.layout.run,
+        weights=subject.weights,
+        binding={
+            "config": gate_config(job.settings, subject.draw, job.custom),
+            "clip_digest": found.measures.clip_digest,
+            "dataset_sha256": dataset_sha256(job.journal.events()),
+        },
+        thresholds=job.settings.profile.thresholds,
+        dynamics=subject.paths["dynamics"],
+        frames=job.clips.frames_of(subject.draw),
     )
-    job.journal.append("earlier_verdicts", attempt=subject.number, draw=subject.draw, failures=failures)
+    event = earlier_event(earlier_verdicts(present), present)
+    job.journal.append("earlier_verdicts", attempt=subject.number, draw=subject.draw, **event)
 
 
 def _measured(job: InferenceJob, subject: Subject, measures_file: Path, probe: Probe) -> Measured:

@@ -1,95 +1,274 @@
-"""Earlier verdicts of the project on the same weights: a pass on luckier clips does not replace a failure.
+"""Earlier attempts of the project on the same weights: a pass on luckier clips does not replace a failure.
 
 Weights that failed on some clips and now pass on others are the same model. Their failure is replaced only by a pass on
-the same clips, which no luck can give.
+the same clips, which no luck can give. A verdict that is INVALID because a claim did not hold is replaced by none: the
+choice of the probe is luck too. An attempt that was measured and not judged has to be judged first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.errors import GateError
-from tinyworlds_gate.gate.binding import MEASURING_KEYS
 from tinyworlds_gate.gate.conditions import measured_conditions
+from tinyworlds_gate.gate.measured_settings import measured_settings, same_game
+from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.summary import GateMeasures
+from tinyworlds_gate.gate.near_weights import Sketch, are_same, sketch_of
 from tinyworlds_gate.names import FAIL, INVALID
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.hash_chain import LONGEST_LINE
-from tinyworlds_gate.run.journal import Event, events_of, read_journal
+from tinyworlds_gate.run.journal import Event, events_of, inspect_journal, last_event
+from tinyworlds_gate.targets.log_lines import inference_lines, read_log
 
-NO_RULES = ("tf32", "seed", "clips", "clip_seed")
-"""Settings of the measurement that choose clips or change last digits only."""
+NO_CLAIMS = ("C4", "G2.checkout", "G5.earlier", "G5.trusted", "G5.unseen", "G8")
+"""Conditions that are INVALID because something is not known, and not because the inference run claimed it wrongly."""
+_DIGEST = re.compile(r"held-out clips .*, digest ([0-9a-f]{16})\b")
+"""In the log of an inference run."""
 
 
-def earlier_failures(
-    results: Path,
-    run: str,
-    weights: Mapping[str, str],
-    clip_digest: str | None,
-    config: Mapping[str, Any],
-    thresholds: GateThresholds,
-) -> list[dict[str, Any]]:
-    """Return the verdicts of other runs by which these weights fail on other clips, oldest first.
+@dataclass(frozen=True)
+class Present:
+    """The attempt that asks.
 
-    Args:
+    Attributes:
         results: the folder with the runs of the project.
-        run: the name of the run that asks, which is left out.
+        run: the name of its run.
         weights: stage → SHA-256.
-        clip_digest: of the clips that are measured now.
-        config: the settings that the verdict depends on, as its binding has them.
+        binding: of its verdict: ``config``, ``clip_digest`` and ``dataset_sha256``.
         thresholds: an earlier verdict counts where its numbers fail by these.
+        dynamics: the folder of its dynamics checkpoint; None: weights are compared by SHA-256 only.
+        frames: the frames file.
+        before: only events before this time count; None: all.
     """
-    newest: dict[str, tuple[str, Event]] = {}
-    for name, verdict in sorted(_verdicts(results, run, weights), key=lambda one: float(one[1]["time"])):
-        bound = verdict["binding"]
-        if bound.get("clip_digest") and _same_rules(bound["config"], config):
-            newest[str(bound["clip_digest"])] = (name, verdict)
-    return [
-        {
-            "run": f"results/{name}",
-            "attempt": attempt_name(*attempt_of(verdict)),
-            "clip_digest": digest,
-            "sentence": str(verdict["sentence"]),
-        }
-        for digest, (name, verdict) in newest.items()
-        if digest != clip_digest and verdict["verdict"] == FAIL and _fails(verdict.get("measures") or {}, thresholds)
-    ]
+
+    results: Path
+    run: str
+    weights: Mapping[str, str | None]
+    binding: Mapping[str, Any]
+    thresholds: GateThresholds
+    dynamics: Path | None = None
+    frames: Path | None = None
+    before: float | None = None
+
+    @cached_property
+    def sketch(self) -> Sketch | None:
+        """Of the dynamics weights."""
+        return None if self.dynamics is None else sketch_of(self.dynamics, self.weights.get("dynamics"))
+
+    @cached_property
+    def rules(self) -> dict[str, Any]:
+        """What is measured."""
+        return measured_settings(self.binding["config"], self.frames)
+
+    @property
+    def clip_digest(self) -> str | None:
+        """Of the clips that are measured now."""
+        return self.binding.get("clip_digest")
+
+    def same_rules(self, bound: Mapping[str, Any]) -> bool:
+        """Whether another binding measures the same."""
+        return same_game(bound, self.binding) and measured_settings(bound["config"], self.frames) == self.rules
 
 
-def _verdicts(results: Path, run: str, weights: Mapping[str, str]) -> Iterator[tuple[str, Event]]:
-    """The verdicts of other runs on these weights; a journal that cannot be read says nothing."""
-    for journal in results.glob("*/journal.jsonl"):
-        name = journal.parent.name
+@dataclass
+class EarlierVerdicts:
+    """What was found: attempts that count against these weights, oldest first, and runs whose weights are gone."""
+
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """One attempt of a journal: its run, its verdict (or its start, without one), and its journal's events."""
+
+    run: str
+    event: Event
+    events: Sequence[Event]
+
+    def last(self, *names: str) -> Event:
+        """The newest of these events of the attempt; before its verdict, where it has one."""
+        found = [one for one in events_of(self.events, *names) if attempt_of(one) == attempt_of(self.event)]
+        judged = self.event["event"] == "gate_verdict"
+        found = [one for one in found if not judged or one["seq"] < self.event["seq"]]
+        return found[-1] if found else {}
+
+    def entry(self, sentence: str, digest: str | None, **more: Any) -> dict[str, Any]:
+        """As the journal's `earlier_verdicts` holds it."""
+        name = attempt_name(*attempt_of(self.event))
+        return {"run": f"results/{self.run}", "attempt": name, "clip_digest": digest, "sentence": sentence, **more}
+
+
+def earlier_verdicts(present: Present) -> EarlierVerdicts:
+    """Return which earlier attempts of the project count against these weights."""
+    found, newest, timed = EarlierVerdicts(), dict[tuple[str, str], _Other](), list[tuple[float, dict[str, Any]]]()
+    own = str(present.weights.get("dynamics"))
+    for other in sorted(_judged(present), key=lambda one: float(one.event["time"])):
+        verdict, bound, claim = other.event, other.event.get("binding") or {}, _false_claim(other)
+        clips = str(bound.get("clip_digest") or ""), str((bound.get("checkpoints") or {}).get("dynamics"))
+        counts = claim or (clips[0] and other.run != present.run and _fails(verdict, present.thresholds))
+        if not bound.get("config") or not (counts or clips in newest) or not present.same_rules(bound):
+            continue
+        if not _same_weights(present, other, bound.get("checkpoints") or {}, found):
+            continue
+        if claim:
+            timed.append((float(verdict["time"]), other.entry(str(verdict["sentence"]), clips[0], claim=claim)))
+        else:
+            newest[clips] = other
+    for (digest, weights), other in newest.items():
+        if other.event["verdict"] == FAIL and (digest, weights) != (present.clip_digest, own):
+            touched = {} if weights == own else {"touched": True}
+            timed.append((float(other.event["time"]), other.entry(str(other.event["sentence"]), digest, **touched)))
+    timed += [(float(one.event["time"]), entry) for one in _unjudged(present) if (entry := _seen(present, one, found))]
+    found.failures = [entry for _, entry in sorted(timed, key=lambda one: one[0])]
+    return found
+
+
+def _judged(present: Present) -> Iterator[_Other]:
+    for run, events in _journals(present):
+        yield from (_Other(run, verdict, events) for verdict in events_of(events, "gate_verdict"))
+
+
+def _unjudged(present: Present) -> Iterator[_Other]:
+    """The attempts of other runs of which inference was started, and no verdict taken since."""
+    for run, events in _journals(present):
+        newest = {attempt_of(one): one for one in events_of(events, "inference_started", "gate_verdict")}
+        if run != present.run:
+            yield from (_Other(run, one, events) for one in newest.values() if one["event"] == "inference_started")
+
+
+def _journals(present: Present) -> Iterator[tuple[str, Sequence[Event]]]:
+    """The runs of the project; a journal that cannot be read says nothing, one whose chain is broken still does."""
+    for journal in sorted(present.results.glob("*/journal.jsonl")):
         try:
-            if name == run or not _mentions(journal, weights["dynamics"]):
+            if not _mentions(journal, b'"inference_started"', b'"gate_verdict"'):
                 continue
-            events = read_journal(journal)
+            events = inspect_journal(journal).events
         except (GateError, OSError):
             continue
-        for verdict in events_of(events, "gate_verdict"):
-            if ((verdict.get("binding") or {}).get("checkpoints") or {}) == dict(weights):
-                yield name, verdict
+        if present.before is not None:
+            events = [one for one in events if float(one["time"]) < present.before]
+        yield journal.parent.name, events
 
 
-def _mentions(journal: Path, word: str) -> bool:
-    """Whether a line of the journal has the word; of a longer line only its parts are looked at."""
+def _mentions(journal: Path, *words: bytes) -> bool:
+    """Whether a line of the journal has a word; of a longer line only its parts are looked at."""
     with journal.open("rb") as file:
-        return any(word.encode() in line for line in iter(lambda: file.readline(LONGEST_LINE), b""))
+        return any(word in line for line in iter(lambda: file.readline(LONGEST_LINE), b"") for word in words)
 
 
-def _same_rules(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    keys = [f"inference.{key}" for key in MEASURING_KEYS if key not in NO_RULES]
-    return all(was.get(key) == now.get(key) for key in keys)
+def _same_weights(present: Present, other: _Other, weights: Mapping[str, Any], found: EarlierVerdicts) -> bool:
+    """Whether the dynamics weights of an attempt are those of now, or differ by a touch."""
+    dynamics = weights.get("dynamics")
+    if dynamics is None or present.dynamics is None or dynamics == present.weights.get("dynamics"):
+        return dynamics is not None and dynamics == present.weights.get("dynamics")
+    recorded: Sketch | None = other.last("earlier_verdicts").get("dynamics_sketch")
+    checkpoints = other.last("inference_finished").get("checkpoints") or {}
+    path = (checkpoints.get("dynamics") or {}).get("path")
+    if recorded is None and path is not None:
+        recorded = sketch_of(present.results.parent / str(path), str(dynamics))
+    if recorded is None or present.sketch is None:
+        found.gone += [other.run] if other.run not in found.gone else []
+        return False
+    return are_same(recorded, present.sketch)
 
 
-def _fails(measures: Mapping[str, Any], thresholds: GateThresholds) -> bool:
-    """Whether the recorded numbers fail by these thresholds; incomplete numbers of older versions count as failing."""
+def _false_claim(other: _Other) -> str:
+    """The first condition by which a verdict is INVALID because a claim did not hold; empty: there is none.
+
+    A process that failed shows nothing about the claim.
+    """
+    crashed = other.last("probe_finished").get("problem")
+    crashed = crashed or other.last("inference_finished").get("exit_code", 0) != 0
+    own = {f"G5.{one.get('name')}" for one in other.event.get("custom_metrics") or []}
+    wrong = [str(one["id"]) for one in other.event.get("conditions") or [] if one["verdict"] == INVALID]
+    no_claims = {*NO_CLAIMS, *own, *(("G5.blind", "G5.measures") if crashed else ())}
+    wrong = [one for one in wrong if one not in no_claims]
+    return wrong[0] if wrong and other.event["verdict"] == INVALID else ""
+
+
+def _fails(verdict: Event, thresholds: GateThresholds) -> bool:
+    """Whether a verdict is FAIL and its numbers fail by these thresholds; incomplete ones of older versions do."""
+    if verdict["verdict"] != FAIL:
+        return False
+    measures = verdict.get("measures") or {}
     known: dict[str, Any] = {one.name: measures.get(one.name) for one in fields(GateMeasures)}
     try:
         return any(one.verdict in (FAIL, INVALID) for one in measured_conditions(GateMeasures(**known), thresholds))
     except (TypeError, ValueError, KeyError):
         return True
+
+
+def _seen(present: Present, other: _Other, found: EarlierVerdicts) -> dict[str, Any] | None:
+    """The entry of an attempt whose result somebody could read and nobody judged; None where it does not count."""
+    finished, checked = other.last("inference_finished"), other.last("checkpoints_checked")
+    finished = finished if finished.get("seq", -1) > other.event["seq"] else {}
+    weights = {stage: one.get("sha256") for stage, one in (finished.get("checkpoints") or {}).items()}
+    if not _same_weights(present, other, weights or checked.get("checkpoints") or {}, found):
+        return None
+    log, folder = present.results.parent / str(other.event.get("log")), present.results / other.run
+    text = read_log(log) if log.is_file() else None
+    if finished.get("exit_code") != 0 and text is not None and inference_lines(text).mse is None:
+        return None
+    shown = _DIGEST.search(text or "")
+    digest = shown[1] if shown else None
+    words = [str(word) for word in other.event.get("command") or ()]
+    named = [word.partition("=")[2] for word in words if word.startswith("measures_path=")]
+    try:
+        raw = read_raw(folder / Path(str(finished.get("measures_file") or (named or [""])[-1])).name)
+        digest = str(raw["clip_digest"])
+        if _settings_of(raw, present) != present.rules:
+            return None
+    except (MeasuresError, GateError, OSError, KeyError, TypeError, ValueError):
+        pass
+    if digest and present.clip_digest and present.clip_digest.startswith(digest):
+        return None
+    return other.entry("its result was never judged.", digest, unjudged=True)
+
+
+def _settings_of(raw: Mapping[str, Any], present: Present) -> dict[str, Any]:
+    """What a measures file says that was measured."""
+    names = ("teacher_forced", "prediction_horizon", "decode_steps", "temperature", "rollout", "memory_window")
+    config = dict(present.binding["config"])
+    config |= {f"inference.{name}": raw[name] for name in (*names, "token_choice") if name in raw}
+    config["inference.context_window"] = raw["context"]
+    config["inference.generation_steps"] = raw["generation_steps"] // int(raw.get("prediction_horizon") or 1)
+    return measured_settings(config, present.frames)
+
+
+def earlier_event(found: EarlierVerdicts, present: Present) -> dict[str, Any]:
+    """Return the fields of the journal's `earlier_verdicts` beside attempt and draw."""
+    event: dict[str, Any] = {"failures": found.failures}
+    if found.gone:
+        event["gone"] = found.gone
+    if present.sketch is not None:
+        event["dynamics_sketch"] = present.sketch
+    return event
+
+
+def with_earlier_now(events: Sequence[Event], verdict: Event, present: Present) -> list[Event]:
+    """Return the events of a run whose attempt lists what the project's runs show now beside what it recorded.
+
+    A run whose folder is gone stays in the list.
+    """
+    key = dict(zip(("attempt", "draw"), attempt_of(verdict), strict=True))
+    recorded = last_event(list(events), "earlier_verdicts", **key)
+    now = earlier_verdicts(present).failures
+    if recorded is None and not now:
+        return list(events)
+    known = list((recorded or {}).get("failures") or ())
+    new = [one for one in now if _identity(one) not in map(_identity, known)]
+    if not new:
+        return list(events)
+    return [*events, {**(recorded or {}), "event": "earlier_verdicts", **key, "failures": [*known, *new]}]
+
+
+def _identity(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(entry["attempt"]), str(entry.get("clip_digest")), str(entry["sentence"])

@@ -78,7 +78,7 @@ def measured(
     generated, made, problem = _generated(path, raw, facts)
     shown = None
     if probe is not None and generated is not None and made is not None:
-        shown = probed(probe, generated, facts.true_BSHWC, facts.episodes, weights)
+        shown = probed(probe, generated, facts.true_BSHWC, facts.episodes, weights, facts.context_BPHWC)
         measures = replace(measures, past=None if shown.past is None else dict(shown.past))
     claims = [*claim_conditions(raw, facts, made, asked, weights, shown)]
     if problem:

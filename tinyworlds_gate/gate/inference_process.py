@@ -11,7 +11,7 @@ from typing import Any
 from tinyworlds_gate.gate.inference_job import InferenceJob
 from tinyworlds_gate.launch.cause import KILLED, OK, OUT_OF_MEMORY, TIMEOUT, cause_of
 from tinyworlds_gate.launch.child import ChildResult, run_child
-from tinyworlds_gate.launch.command import LaunchFiles, stage_environment
+from tinyworlds_gate.launch.command import LaunchFiles, stage_environment, trusted_environment
 from tinyworlds_gate.launch.processes.oom_kills import OomKills
 from tinyworlds_gate.launch.processes.tree import descendants
 from tinyworlds_gate.run.disk import full_disk
@@ -45,10 +45,13 @@ class InferenceChild:
 def run_inference(job: InferenceJob, target: Target, command: Sequence[str], log: Path) -> InferenceChild:
     """Run the inference command of ``target`` to its end; training that is started beside it is ended (L2).
 
+    Only a checkout's own inference can import from its folder; the gate's own processes import from no project.
+
     Raises:
         LaunchError: it cannot be started.
     """
     settings, layout, kills = job.settings, job.layout, OomKills()
+    environment = stage_environment if target.is_checkout else trusted_environment
     looked = -KILLS_INTERVAL_S
 
     def look_for_kills(elapsed_s: float) -> None:
@@ -60,7 +63,7 @@ def run_inference(job: InferenceJob, target: Target, command: Sequence[str], log
     child = run_child(
         command,
         cwd=target.root,
-        env=stage_environment(target, LaunchFiles(layout.root), on_cpu=job.on_cpu),
+        env=environment(target, LaunchFiles(layout.root), on_cpu=job.on_cpu),
         log_path=log,
         deadline_s=settings.profile.watchdog.inference_deadline_s,
         on_poll=look_for_kills,

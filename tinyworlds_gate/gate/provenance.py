@@ -55,13 +55,39 @@ def _unseen(provenance: Mapping[str, object], draw: int, *, longrun: bool) -> Co
 
 
 def _earlier(event: Event) -> Condition:
-    """These weights have not failed on other clips."""
+    """These weights have not failed before."""
     failures = event["failures"]
     if not failures:
-        return Condition(EARLIER, PASS, "no earlier run of this project failed these weights by the same rules")
+        reason = "no earlier run of this project failed these weights by the same rules"
+        if event.get("gone"):
+            reason += (
+                f"; the weights that failed in {', '.join(event['gone'])} are gone and have no sketch in the journal: "
+                "only their SHA-256 was compared"
+            )
+        return Condition(EARLIER, PASS, reason)
+    unjudged = [one for one in failures if one.get("unjudged")]
+    if unjudged:
+        run = unjudged[-1]["run"]
+        reason = (
+            f"the same weights were measured in {run} ({unjudged[-1]['attempt']}), and that attempt has no verdict: "
+            f"the run was ended before it. Finish it with --resume-run {run}, or train the model further"
+        )
+        return Condition(EARLIER, INVALID, reason)
     newest = failures[-1]
-    reason = (
-        f"the same weights failed in {newest['run']} ({newest['attempt']}) by the same rules, on other clips: "
-        f"{newest['sentence']} A pass on other clips does not replace it; train the model further"
-    )
+    where = f"{newest['run']} ({newest['attempt']})"
+    if newest.get("claim"):
+        reason = (
+            f"the verdict on the same weights in {where} is INVALID by {newest['claim']}: {newest['sentence']} A claim "
+            "that did not hold is not replaced by another attempt; train the model further"
+        )
+    elif newest.get("touched"):
+        reason = (
+            f"the same weights, but for a touch, failed in {where} by the same rules: {newest['sentence']} Weights "
+            "that hardly differ do not replace it; train the model further"
+        )
+    else:
+        reason = (
+            f"the same weights failed in {where} by the same rules, on other clips: {newest['sentence']} A pass on "
+            "other clips does not replace it; train the model further"
+        )
     return Condition(EARLIER, FAIL, reason)

@@ -20,7 +20,11 @@ from tinyworlds_gate.targets.log_lines import InferenceLines
 LOG_AGREEMENT = 1e-6
 """The log prints eight decimals; its error and the one from the clips may differ by no more."""
 
+UNCHECKED = -1
+"""Draw of clips that somebody else chose."""
+
 MEASURED_CLIPS = {
+    UNCHECKED: "clips",
     EVERYTHING: "held-out clips",
     ATTEMPTS: "held-out clips",
     FINAL: "held-out clips of a second draw, which no retry has seen,",
@@ -118,6 +122,7 @@ def judge_measures(
     custom: Sequence[CustomResult] = (),
     *,
     without: Container[str] = (),
+    draw: int = ATTEMPTS,
 ) -> GateVerdict:
     """The verdict on a measurement without an inference run (`tinyworlds-gate score`).
 
@@ -125,10 +130,11 @@ def judge_measures(
         others: conditions that the measurement itself found, such as checkpoints that do not belong together.
         custom: the user's own conditions and metrics, measured on the same clips.
         without: as of :func:`judge_inference`.
+        draw: of the clips, for the sentence; ``UNCHECKED``: whether they were held out is not known.
     """
     conditions = [*others, *measured_conditions(measures, thresholds), *custom_conditions(custom)]
     conditions = [one for one in conditions if one.id not in without]
-    return _verdict(conditions, measures, thresholds, custom=custom)
+    return _verdict(conditions, measures, thresholds, draw, custom)
 
 
 def _verdict(
@@ -240,7 +246,7 @@ def _sentence(
         reasons = causes(problems, measures)
         if measures is not None and measures.mse <= thresholds.max_mse and _omits_negative_skill(measures, thresholds):
             reasons += [] if any(one.id == "G8" for one in problems) else [worse_than_copying(measures, thresholds)]
-        where = "" if draw == ATTEMPTS else f"on {clips} "
+        where = "" if draw in (ATTEMPTS, UNCHECKED) else f"on {clips} "
         return f"{verdict}: {where}{'. Also: '.join(reasons)}."
     assert measures is not None
     mode = " ".join(part for part in (mode_text(vars(measures)), "rollout error") if part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import re
@@ -17,6 +18,7 @@ from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.reference.training.wandb_mode import wandb_mode
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.targets.base import Target
+from tinyworlds_gate.targets.embedded import package_path
 
 RUN_ROOT_VARIABLE = "NG_RUN_ROOT_DIR"
 ERROR_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"
@@ -31,6 +33,12 @@ _KEY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _FOREIGN_GROUP = re.compile(
     r"(?:LOCAL_|GROUP_|ROLE_)?RANK|(?:LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|ROLE_NAME|MASTER_(?:ADDR|PORT)|TORCHELASTIC_\w+"
 )
+
+# Every other PYTHON* variable names code that the interpreter would run, or another interpreter.
+_HARMLESS = re.compile(
+    "PYTHON(UNBUFFERED|IOENCODING|FAULTHANDLER|DONTWRITEBYTECODE|HASHSEED|UTF8|MALLOC|NOUSERSITE|SAFEPATH)"
+)
+_LIBRARIES = ("torch", "numpy", "h5py", "yaml", "pydantic", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,42 @@ def stage_environment(
     if rendezvous is not None:
         env[NODE_VARIABLE] = rendezvous.marker
     return env
+
+
+def trusted_environment(
+    target: Target, files: LaunchFiles, *, on_cpu: bool, inherited: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the environment of a process of the gate itself, which imports nothing from a project's folder.
+
+    As ``stage_environment``, but PYTHONPATH holds only the folder of this package, where it is not installed, and the
+    inherited entries that this process's libraries come from. The working directory is not searched
+    (PYTHONSAFEPATH), and no other variable of Python has an effect.
+    """
+    env = stage_environment(target, files, on_cpu=on_cpu, inherited=inherited)
+    source = os.environ if inherited is None else inherited
+    folders = [*package_path(), *_library_folders(source.get("PYTHONPATH", ""), target.root)]
+    env = {name: value for name, value in env.items() if not name.startswith("PYTHON") or _HARMLESS.fullmatch(name)}
+    if folders:
+        env["PYTHONPATH"] = _joined_path(folders, "")
+    return env | {"PYTHONSAFEPATH": "1", "MPLBACKEND": "Agg"}
+
+
+def _library_folders(inherited: str, root: Path) -> list[Path]:
+    """Return the entries of PYTHONPATH outside a project that hold a library which this process imports from there."""
+    kept = []
+    for entry in map(Path, filter(None, inherited.split(os.pathsep))):
+        outside = entry.is_absolute() and not entry.resolve().is_relative_to(root.resolve())
+        if outside and any(_is_in(entry, name) for name in _LIBRARIES):
+            kept.append(entry)
+    return kept
+
+
+def _is_in(folder: Path, library: str) -> bool:
+    try:
+        found = importlib.util.find_spec(library)
+    except (ImportError, ValueError):
+        return False
+    return found is not None and found.origin is not None and Path(found.origin).parent.parent == folder
 
 
 def checkout_environment(target: Target, files: LaunchFiles, inherited: Mapping[str, str]) -> dict[str, str]:

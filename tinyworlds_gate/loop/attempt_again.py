@@ -23,6 +23,7 @@ from tinyworlds_gate.gate.binding import CUSTOM, Binding, bind, changed_evidence
 from tinyworlds_gate.gate.checkout_attempt import evidence_of
 from tinyworlds_gate.gate.checkout_gate import both_gates, judge_target, of_one_code
 from tinyworlds_gate.gate.clip_plan import clips_of_draw, rollout_span, split_frames, training_frames
+from tinyworlds_gate.gate.earlier_verdicts import Present, with_earlier_now
 from tinyworlds_gate.gate.evidence import (
     Measured,
     PictureCheck,
@@ -35,7 +36,9 @@ from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.probe_process import recorded_probe
 from tinyworlds_gate.gate.provenance import recorded_conditions
 from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference
+from tinyworlds_gate.launch.cause import OK
 from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, chosen_target, settings_of
+from tinyworlds_gate.loop.provenance import training_frames_now
 from tinyworlds_gate.loop.same_verdict import differences
 from tinyworlds_gate.reference.data.clip_reader import read_episodes
 from tinyworlds_gate.reference.data.datasets import dataset_stride
@@ -218,7 +221,7 @@ class AttemptAgain:
         if thresholds is None:
             return ["the journal does not say which thresholds the verdict was judged by"]
         evidence = inference_evidence(
-            exit_code=self.finished.get("exit_code"),
+            exit_code=_exit_code(self.finished),
             log=self.root / str(self.finished.get("log")),
             expected_checkpoints={
                 stage: str(Path(str(self.record.started["project_root"])) / one["path"])
@@ -230,7 +233,9 @@ class AttemptAgain:
             draw=self.attempt.draw,
             drawn_starts=self._drawn(settings, frames),
             backbones=None if settings is None else settings.backbones or None,
-            recorded=recorded_conditions(self.record.events, self.attempt.number, self.attempt.draw),
+            recorded=recorded_conditions(
+                self._recorded_now(found, frames, thresholds), self.attempt.number, self.attempt.draw
+            ),
         )
         again = judge_inference(evidence, thresholds)
         if self.target is not None and settings is not None:
@@ -238,6 +243,24 @@ class AttemptAgain:
         other = self.other_custom()
         clauses = differences(self.verdict, again, found.measures, same_code=same_code, other=other)
         return [f"the files of {self.attempt.name} {one}" for one in clauses]
+
+    def _recorded_now(self, found: Measured, frames: Path | None, thresholds: GateThresholds) -> list[Event]:
+        """The run's events, with earlier attempts and training frames as the files of the project show them now."""
+        events, binding = training_frames_now(self.record.events, self.record.folder), self.verdict.get("binding")
+        if not binding or not binding.get("config") or found.measures is None:
+            return events
+        checkpoints = self.finished["checkpoints"]
+        present = Present(
+            results=self.record.folder.parent,
+            run=self.record.folder.name,
+            weights={stage: str(one["sha256"]) for stage, one in checkpoints.items()},
+            binding={**binding, "clip_digest": found.measures.clip_digest},
+            thresholds=thresholds,
+            dynamics=self.root / checkpoints["dynamics"]["path"],
+            frames=frames,
+            before=float(self.verdict["time"]),
+        )
+        return with_earlier_now(events, self.verdict, present)
 
     def other_custom(self) -> set[str]:
         """IDs of custom conditions that only the verdict has, or only this session; the binding reports them."""
@@ -306,6 +329,13 @@ class AttemptAgain:
         provenance = (self.record.dataset or {}).get("provenance") or {}
         left_out = (provenance.get("left_out") or {}).get(str(self.attempt.draw), ())
         return tuple(start for start in starts if start not in left_out)
+
+
+def _exit_code(finished: Event) -> int | None:
+    """The exit code of an inference process; None where the event's other fields say that it failed."""
+    code = finished.get("exit_code")
+    failed = finished.get("signal") or finished.get("log_tail") or finished.get("cause") not in (None, OK)
+    return None if code == 0 and failed else code
 
 
 def look_again(

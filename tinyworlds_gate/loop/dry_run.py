@@ -14,7 +14,7 @@ from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.gate.attempt import trusted_arguments
 from tinyworlds_gate.gate.checkout_attempt import target_arguments
 from tinyworlds_gate.gate.clip_plan import ClipPlan
-from tinyworlds_gate.launch.command import LaunchFiles, inference_command, stage_environment
+from tinyworlds_gate.launch.command import LaunchFiles, inference_command, stage_environment, trusted_environment
 from tinyworlds_gate.loop.checkout import checkout_checks, expected_chunks
 from tinyworlds_gate.loop.checkout_data import held_out_file
 from tinyworlds_gate.loop.checkout_problems import what_stops
@@ -28,6 +28,7 @@ from tinyworlds_gate.targets.embedded import embedded_target
 SHOWN_VARIABLES = (
     "NG_RUN_ROOT_DIR",
     "PYTHONPATH",
+    "PYTHONSAFEPATH",
     "WANDB_MODE",
     "WANDB_DIR",
     "PYTHONDONTWRITEBYTECODE",
@@ -132,7 +133,7 @@ def _trusted_gate(
         batch_size=settings.inference.batch_size,
         on_cpu=on_cpu,
     )
-    environment = _shown(stage_environment(gate, LaunchFiles(layout.root), on_cpu=on_cpu))
+    environment = _shown(trusted_environment(gate, LaunchFiles(layout.root), on_cpu=on_cpu))
     what = "the trusted gate: the same checkpoints on held-out clips"
     return PlannedCommand(what, layout.project_root, environment, inference_command(gate, arguments))
 

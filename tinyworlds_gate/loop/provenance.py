@@ -15,12 +15,12 @@ import numpy as np
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.checkpoints.read import read_state
-from tinyworlds_gate.errors import CheckpointError, GateError
+from tinyworlds_gate.errors import CheckpointError, DataError, GateError
 from tinyworlds_gate.reference.data.frame_codes import KnownFrames, known_frames, read_known
 from tinyworlds_gate.reference.data.frames_file import FramesData, episode_of_frames, open_frames, remedy
 from tinyworlds_gate.reference.data.frames_reader import iter_blocks
 from tinyworlds_gate.reference.data.split import split_episodes
-from tinyworlds_gate.run.journal import last_event, read_journal
+from tinyworlds_gate.run.journal import Event, last_event, read_journal
 from tinyworlds_gate.run.layout import TRAINING_FRAMES
 
 NO_MANIFEST = "it has no manifest: it was not trained by this harness, or was published as a single file"
@@ -190,3 +190,22 @@ def trained_on(
     for one in sources:
         distinct.setdefault(one.frame.tobytes() + one.codes.tobytes(), one)
     return TrainedOn(list(distinct.values()), unknown, texts)
+
+
+def training_frames_now(events: Sequence[Event], run_folder: Path) -> list[Event]:
+    """Return the events of a run whose ``provenance`` is that of its file of training frames, where the file is there.
+
+    An unreadable file, or one that is not the recorded one, makes the training frames unknown.
+    """
+    ready, path = last_event(list(events), "dataset_ready"), run_folder / TRAINING_FRAMES
+    provenance = (ready or {}).get("provenance")
+    if ready is None or provenance is None or not path.is_file():
+        return list(events)
+    try:
+        sources, unknown = read_known(path)
+        now = provenance | {"frames": sum(one.count for one in sources), "unknown": unknown}
+    except DataError as error:
+        now = provenance | {"unchecked": str(error)}
+    if sha256_of(path) != provenance.get("sha256"):
+        now |= {"unchecked": f"{path.name} is not the file that the run recorded"}
+    return [one | {"provenance": now} if one is ready else one for one in events]

@@ -35,6 +35,7 @@ from tinyworlds_gate.plugin.node_follower import follow_if_asked
 from tinyworlds_gate.plugin.other_plugins import add_refused_option, drop_idle_hypothesis, is_parallel, refuse_parallel
 from tinyworlds_gate.plugin.report_texts import without_secrets
 from tinyworlds_gate.plugin.retrain import RERUN, run_with_retraining
+from tinyworlds_gate.plugin.selection import refuse_shown_elsewhere
 from tinyworlds_gate.plugin.session import SESSION, GateSession
 from tinyworlds_gate.plugin.terminal import append_summary
 from tinyworlds_gate.plugin.validation_tests import is_validation, requirement_ids
@@ -65,6 +66,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     given = options.explicit_options(config)
     values = OptionValues(config, [f"{option_flag(name)}={value}" for name, value in given.items()])
     values.refuse_loaded()
+    refuse_shown_elsewhere(config)
     config.pluginmanager.register(values, "tinyworlds-gate-option-values")
     if (status := follow_if_asked(config)) is not None:
         return status

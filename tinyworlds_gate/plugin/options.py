@@ -131,7 +131,8 @@ def project_root(config: pytest.Config) -> Path:
     else:
         return config.rootpath
     try:
-        require_place_for_outputs(root, option_flag(option))
+        # A project in the home folder is one, as in many containers.
+        require_place_for_outputs(root, option_flag(option), home=option == "project_root")
     except GateError as error:
         raise pytest.UsageError(str(error)) from error
     return root.resolve()

@@ -1,4 +1,4 @@
-"""`pytest -n` is refused for the closed loop: one run owns the project, its GPUs and its reports."""
+"""Workers of pytest-xdist are refused for the closed loop: one run owns the project, its GPUs and its reports."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from tinyworlds_gate.plugin.validation_tests import validation_folders
+from tinyworlds_gate.plugin.selection import may_validate
 
 REFUSAL = (
-    "-n {value}: the closed loop cannot be split over pytest-xdist workers: one run owns the project's lock, its "
-    "GPUs and its reports, and the tests share the models that it trains. Run pytest without -n; "
+    "{words}: the closed loop cannot be split over pytest-xdist workers: one run owns the project's lock, its "
+    "GPUs and its reports, and the tests share the models that it trains. Run pytest without {options}; "
     "the stages themselves use all workers of --nproc-per-node."
 )
 
@@ -28,29 +28,28 @@ def add_refused_option(parser: pytest.Parser, pluginmanager: pytest.PytestPlugin
 
 def is_parallel(config: pytest.Config) -> bool:
     """Whether tests are split over processes; `-n 0` and `-p no:xdist` mean that they are not."""
-    return config.getoption("numprocesses", default=None) not in (None, 0, "0") or hasattr(config, "workerinput")
+    return bool(_split_by(config)) or hasattr(config, "workerinput")
+
+
+def _split_by(config: pytest.Config) -> list[str]:
+    """The options that split tests over processes, with their values."""
+    number = config.getoption("numprocesses", default=None)
+    if number not in (None, 0, "0"):
+        return [f"-n {number}"]
+    dist, places = config.getoption("dist", default="no"), config.getoption("tx", default=None) or []
+    return [*([] if dist == "no" else [f"--dist {dist}"]), *(f"--tx {place}" for place in places)]
 
 
 def refuse_parallel(config: pytest.Config) -> None:
-    """Refuse `-n` in every spelling where tests of the closed loop may run; other tests (`make test`) may be split.
+    """Refuse workers (`-n`, `--dist`, `--tx`) where tests of the closed loop may run; other tests may be split.
 
     Raises:
         pytest.UsageError: with the sentence that says why.
     """
-    if is_parallel(config) and _may_validate(config):
-        raise pytest.UsageError(REFUSAL.format(value=config.getoption("numprocesses", default="on")))
-
-
-def _may_validate(config: pytest.Config) -> bool:
-    names = [word.split("::")[0] for word in config.args]
-    if config.option.pyargs and any(name.split(".")[0] == "tinyworlds_gate" for name in names):
-        return True
-    paths = [(config.invocation_params.dir / name).resolve() for name in names]
-    own, shipped = validation_folders(config)
-    if any(path.is_relative_to(folder) for path in paths for folder in (own, shipped)):
-        return True
-    # A path above the shipped tests does not lead to them: pytest does not descend into an environment's folder.
-    return own.is_dir() and any(own.is_relative_to(path) for path in paths)
+    if is_parallel(config) and may_validate(config):
+        words = _split_by(config) or ["a worker of pytest-xdist"]
+        options = " and ".join(dict.fromkeys(word.split()[0] for word in _split_by(config) or ["-n"]))
+        raise pytest.UsageError(REFUSAL.format(words=" ".join(words), options=options))
 
 
 HYPOTHESIS_PLUGIN = "hypothesispytest"

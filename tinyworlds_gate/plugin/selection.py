@@ -9,21 +9,34 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from tinyworlds_gate.plugin.options import selects
 from tinyworlds_gate.plugin.validation_tests import validation_folders
 
-if TYPE_CHECKING:
-    import pytest
-
 ADDOPTS = "PYTEST_ADDOPTS"
 WITH_VALUE = ("-k", "--deselect", "--ignore", "--ignore-glob")
 ALONE = ("--lf", "--last-failed", "--sw", "--stepwise")
-ONLY_SHOWN = ("--collect-only", "--collectonly", "--co", "--setup-plan", "--setuponly", "--setup-only")
-"""Options by which no test runs."""
+SHOWS: Mapping[str, Sequence[str]] = {
+    "cacheshow": ("--cache-show",),
+    "collectonly": ("--collect-only", "--collectonly", "--co"),
+    "help": ("--help", "-h"),
+    "markers": ("--markers",),
+    "setuponly": ("--setup-only", "--setuponly"),
+    "setupplan": ("--setup-plan", "--setupplan"),
+    "show_fixtures_per_test": ("--fixtures-per-test",),
+    "showfixtures": ("--fixtures", "--funcargs"),
+    "tinyworlds_target_dry_run": ("--target-dry-run",),
+    "version": ("--version", "-V"),
+}
+"""pytest's name of an option by which no test runs → its words."""
+SHOWN_ELSEWHERE = (
+    "{place}: {word} runs no test, so that there is no verdict, and pytest would end with 0. Remove it there; to use "
+    "it, type it on the command line."
+)
 HARMLESS = ("power", "slow", "gpu")
 """Markers that no test of the closed loop has."""
 KINDS = ("smoke", "longrun")
@@ -81,7 +94,46 @@ def left_out_by(config: pytest.Config, kind: str) -> tuple[str, bool]:
 
 def only_shows(config: pytest.Config) -> bool:
     """Whether the command line itself asks to run nothing, such as `--collect-only`."""
-    return any(str(word) in ONLY_SHOWN for word in config.invocation_params.args)
+    return any(_has(config.invocation_params.args, words) for words in SHOWS.values())
+
+
+def refuse_shown_elsewhere(config: pytest.Config) -> None:
+    """Refuse an option by which no test runs, where the command line does not name it and tests of the loop may run.
+
+    Raises:
+        pytest.UsageError: with the sentence that names the option and its place.
+    """
+    for name, words in SHOWS.items():
+        asked = getattr(config.option, name, None)
+        if not asked or _has(config.invocation_params.args, words) or not may_validate(config):
+            continue
+        here = _has(shlex.split(os.environ.get(ADDOPTS, "")), words)
+        raise pytest.UsageError(SHOWN_ELSEWHERE.format(place=ADDOPTS if here else "addopts", word=words[0]))
+
+
+def _has(typed: Iterable[object], words: Sequence[str]) -> bool:
+    """Whether an option is among words of a command line, its short form also within others, as in `-qh`."""
+    found = [str(word) for word in typed]
+    letters = "".join(word[1] for word in words if len(word) == 2)
+    short = re.compile(rf"-[qvxsl]*[{letters}][qvxslhV]*" if letters else r"\Z.")
+    return any(word.partition("=")[0] in words or short.fullmatch(word) for word in found)
+
+
+def may_validate(config: pytest.Config) -> bool:
+    """Whether tests of the closed loop may run in this session."""
+    typed = [str(word).split("::")[0] for word in config.invocation_params.args]
+    here = config.invocation_params.dir
+    # With --help pytest reads no paths.
+    names = [word.split("::")[0] for word in config.args] or [word for word in typed if (here / word).exists()] or ["."]
+    pyargs = config.option.pyargs or "--pyargs" in typed
+    if pyargs and any(name.split(".")[0] == "tinyworlds_gate" for name in [*names, *typed]):
+        return True
+    paths = [(here / name).resolve() for name in names]
+    own, shipped = validation_folders(config)
+    if any(path.is_relative_to(folder) for path in paths for folder in (own, shipped)):
+        return True
+    # A path above the shipped tests does not lead to them: pytest does not descend into an environment's folder.
+    return own.is_dir() and any(own.is_relative_to(path) for path in paths)
 
 
 def _is_part(config: pytest.Config, word: str) -> bool:

@@ -159,7 +159,8 @@ def _trainings(record: Record) -> str:
             "| Seed | Verdict | MSE | 95 % interval | Skill | Machine |\n| --- | --- | --- | --- | --- | --- |"
         )
         for seed, one in trained.items():
-            interval_text = f"{_number(one.get('mse_low'))} to {_number(one.get('mse_high'))}"
+            ends = one.get("mse_low"), one.get("mse_high")
+            interval_text = "not kept" if None in ends else f"{_number(ends[0])} to {_number(ends[1])}"
             cells = (seed, _word(one), _number(one.get("mse")), interval_text, _number(one.get("skill"), 2))
             lines.append(f"| {' | '.join(cells)} | {one.get('machine', '')} |")
     return "\n".join(lines)

@@ -108,14 +108,14 @@ def link_out_of(folder: Path) -> Path | None:
     return None
 
 
-def require_place_for_outputs(root: Path, option: str) -> None:
-    """Refuse folders of the system and the home folder as the place of a run's outputs.
+def require_place_for_outputs(root: Path, option: str, *, home: bool = False) -> None:
+    """Refuse folders of the system as the place of a run's outputs, and the home folder unless ``home``.
 
     Raises:
         GateError: ``root`` is one.
     """
     for path in (Path(os.path.abspath(root)), root.resolve()):
-        if _is_system(path) or str(path) == os.path.expanduser("~"):
+        if _is_system(path) or (not home and str(path) == os.path.expanduser("~")):
             raise GateError(
                 f"{option} {root} is your home folder or a folder of the system; a run writes results/, Logs/ and "
                 "docs/ there. Name a folder of its own, for example a new one below it."

@@ -14,6 +14,7 @@ import pytest
 
 from tests.helpers.object_games import FAULTS, STEPS, games, generated, rollouts
 from tinyworlds_gate.cli.main import main
+from tinyworlds_gate.gate.measures.clip_copies import find_copies
 
 PLENTY = 20
 """Clips, each an episode: as many as the long-run rule asks."""
@@ -131,3 +132,66 @@ def test_options_of_checkpoints_are_refused_beside_frames(file: Path, capsys: py
     code, _, err = run(capsys, "--frames", file, "--steps", STEPS, "--data", file)
     assert code == 2
     assert "--data, --steps beside --frames" in err
+
+
+COPIES: dict[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "the same clip": lambda context, true: (context[:1].repeat(PLENTY, 0), true[:1].repeat(PLENTY, 0)),
+    "with other contexts": lambda context, true: (context, true[:1].repeat(PLENTY, 0)),
+    "with noise": lambda context, true: (context[:1].repeat(PLENTY, 0), _noisy(true[:1].repeat(PLENTY, 0))),
+}
+
+
+def _noisy(frames: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(-3, 4, frames.shape)
+    return np.clip(frames + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.requirement("G6")
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("how", COPIES)
+def test_one_clip_written_many_times_counts_once(
+    how: str, labelled: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context, true, _ = clips()
+    with h5py.File(tmp_path / "copies.h5", "w") as file:
+        file["context"], file["true"] = COPIES[how](context, true)
+        file["generated"] = file["true"][:]
+        if labelled:
+            file["episode"] = np.arange(PLENTY)
+    code, out, _ = run(capsys, "--frames", tmp_path / "copies.h5")
+    assert code == 1
+    assert (
+        f"note: {PLENTY - 1} of {PLENTY} clips repeat the true frames of another clip (clip 1 those of clip 0)" in out
+    )
+    assert "1 clip was measured in 1 episode" in out.splitlines()[-1]
+
+
+def test_overlapping_clips_are_no_independent_episodes_and_distinct_ones_stay(file: Path) -> None:
+    context, true, _ = clips()
+    whole = np.concatenate([context, true], axis=1)
+    windows = np.concatenate([whole[:3, first : first + 9] for first in range(6)])
+    found = find_copies(windows[:, :2], windows[:, 2:], np.arange(len(windows)))
+    assert len(np.unique(found.episodes)) == 3, "six windows of each of three clips"
+    found = find_copies(context, true, np.arange(PLENTY))
+    assert (found.kept.tolist(), found.episodes.tolist()) == (list(range(PLENTY)), list(range(PLENTY)))
+
+
+def test_the_worst_of_several_rollouts_of_one_clip_is_the_one_that_counts(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(file, "r+") as out:
+        for name in ("context", "true"):
+            values = out[name][:]
+            del out[name]
+            out[name] = np.concatenate([values, values])
+        lost, exact = (out[f"generated/{name}"][:] for name in ("lost", "exact"))
+        out["generated/both"] = np.concatenate([exact, lost])
+    code, out_text, _ = run(capsys, "--frames", f"{file}::generated/both")
+    assert code == 1
+    assert "FAIL: objects: 0 % of" in out_text.splitlines()[-1]
+
+
+def test_no_clip_is_said_to_be_held_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "--frames", f"{file}::generated/exact")
+    assert f"on {PLENTY} clips is at most" in out.splitlines()[-1]
+    assert "held-out" not in out

@@ -201,7 +201,7 @@ def test_a_retune_to_a_value_that_is_not_allowed_is_refused(project: Path) -> No
 def test_a_retune_leaves_the_settings_it_came_from_alone(project: Path) -> None:
     before = resolve(project)
     before.with_retune("dynamics", {"batch_size_per_gpu": 1}, "retune T1")
-    assert before.stages["dynamics"].batch_size_per_gpu == 8
+    assert before.stages["dynamics"].batch_size_per_gpu == 6
     assert before.source_of("dynamics", "batch_size_per_gpu") == "configs/profiles/mine/dynamics.yaml"
 
 

@@ -75,7 +75,7 @@ def test_smoke_has_stage_gates_of_its_own_but_the_same_max_mse() -> None:
     smoke = shipped("smoke").profile
     assert smoke.thresholds.stage_gates != StageGates()
     assert smoke.thresholds.max_mse == 0.03
-    assert (smoke.thresholds.require_skill, smoke.thresholds.require_mse_upper) == (False, False)
+    assert (smoke.thresholds.require_skill_strongest, smoke.thresholds.require_mse_upper) == (True, False)
 
 
 @pytest.mark.requirement("G5")

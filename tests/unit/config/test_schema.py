@@ -75,6 +75,7 @@ DEFAULTS: dict[type[Schema], dict[str, Any]] = {
         **OF_EVERY_STAGE,
         "frame_pairs": False,
         "antisymmetric_dims": 0,
+        "match_patches": False,
         "translation_weight": 0.0,
         "film_std": 1e-3,
         "code_entropy_floor": 0.0,

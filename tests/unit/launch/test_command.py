@@ -5,12 +5,15 @@ pytest tests/unit/launch/test_command.py
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.process_projects import make_project
+from tinyworlds_gate import names
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import (
     LaunchFiles,
@@ -18,6 +21,7 @@ from tinyworlds_gate.launch.command import (
     override_arguments,
     stage_command,
     stage_environment,
+    trusted_environment,
 )
 from tinyworlds_gate.targets.base import Target
 
@@ -118,3 +122,45 @@ def test_the_ranks_of_a_foreign_launcher_do_not_reach_our_workers(target: Target
     }
     env = stage_environment(target, LaunchFiles(tmp_path), on_cpu=False, inherited=foreign)
     assert foreign.keys() & env.keys() == {"SLURM_JOB_ID"}
+
+
+PLANTED = ("sitecustomize", "usercustomize", "random", "h5py", "tinyworlds_gate")
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("inherited", ["", "{root}", "{root}/lib", ".", "{root}:.", "{elsewhere}"])
+def test_a_process_of_the_gate_imports_nothing_from_a_project(target: Target, tmp_path: Path, inherited: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (target.root, target.root / "lib", elsewhere):
+        folder.mkdir(exist_ok=True)
+        for name in PLANTED:
+            (folder / f"{name}.py").write_text(f"raise SystemExit('planted {name} was run')\n")
+    source = dict(os.environ)
+    path = inherited.format(root=target.root, elsewhere=elsewhere)
+    source |= {"PYTHONPATH": path, "PYTHONUSERBASE": str(target.root), "PYTHONHOME": "", "PYTHONSTARTUP": "x.py"}
+    source |= {"PYTHONPLATLIBDIR": "lib", "PYTHONPYCACHEPREFIX": str(target.root), "MPLBACKEND": "module://random"}
+    env = trusted_environment(target, LaunchFiles(tmp_path), on_cpu=True, inherited=source)
+    program = "import sys, random, h5py, tinyworlds_gate.names as n; print(n.__file__, *sys.path, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=target.root, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found, *searched = done.stdout.splitlines()
+    assert found == names.__file__
+    assert not [one for one in searched if one == "" or Path(one).is_relative_to(tmp_path)]
+    assert env["MPLBACKEND"] == "Agg"
+    assert {name for name in env if name.startswith("PYTHON")} <= {
+        *("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONFAULTHANDLER"),
+        *("PYTHONHASHSEED", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE", "PYTHONNOUSERSITE", "PYTHONMALLOC"),
+    }
+
+
+def test_a_library_that_this_process_imports_from_pythonpath_stays_importable(target: Target, tmp_path: Path) -> None:
+    import yaml
+
+    folder = str(Path(yaml.__file__).parents[1])
+    inherited = {"PYTHONPATH": f"{tmp_path / 'other'}:{folder}:{target.root}"}
+    env = trusted_environment(target, LaunchFiles(tmp_path), on_cpu=True, inherited=inherited)
+    assert folder in env["PYTHONPATH"].split(":")
+    assert str(tmp_path / "other") not in env["PYTHONPATH"]
+    assert str(target.root) not in env["PYTHONPATH"].split(":")

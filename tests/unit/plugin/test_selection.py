@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.plugin.test_outcome import WHOLE, decide_left_out, loop
-from tinyworlds_gate.plugin.selection import selecting_words
+from tinyworlds_gate.plugin.other_plugins import refuse_parallel
+from tinyworlds_gate.plugin.selection import refuse_shown_elsewhere, selecting_words
 
 pytest_plugins = ["pytester"]
 
@@ -79,7 +80,7 @@ def test_any_other_requirement_that_something_else_left_out_is_a_gap() -> None:
         ("", "", ["-k", "gate"], 1, "no test of the closed loop started a run"),
         ("", "", ["--collect-only"], 0, ""),
         ("", "-k own", [], 1, "left out (PYTEST_ADDOPTS: -k own), and not by the command line"),
-        ("", "--collect-only", [], 1, "no test of the closed loop started a run"),
+        ("", "--collect-only", [], 4, "PYTEST_ADDOPTS: --collect-only runs no test"),
         ("", "", ["-k", "own"], 0, ""),
         (DROPPED.replace('"gate" in', "'own' not in").replace('"gate" not in', "'own' in"), "", [], 1, "a plugin, a"),
     ],
@@ -100,5 +101,41 @@ def test_a_session_without_a_run_fails_unless_its_command_line_chose_that(
     monkeypatch.setenv("PYTEST_ADDOPTS", addopts)
     result = pytester.runpytest_subprocess("validation", "-p", "no:cacheprovider", "-p", "no:html", *words)
     assert result.ret == status
-    assert said in result.stdout.str()
-    assert ("there is no verdict" in result.stdout.str()) is bool(status)
+    output = result.stdout.str() + result.stderr.str()
+    assert said in output
+    assert ("there is no verdict" in output) is bool(status)
+
+
+SHOWING = [
+    "--cache-show --setup-show -p cacheprovider", "--co", "--fixtures", "--fixtures-per-test", "--help", "--markers",
+    "--setup-only", "--setup-plan", "--version", "-qV", "-h",
+]  # fmt: skip
+
+
+@pytest.mark.requirement("G5", "H3")
+@pytest.mark.parametrize("place", ["PYTEST_ADDOPTS", "addopts"])
+def test_what_runs_no_test_is_refused_unless_the_command_line_names_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    pytester.makeconftest(CONFTEST)
+    (pytester.mkdir("validation") / "test_all.py").write_text(EMPTIED)
+    for words, typed in [*((words, "validation") for words in SHOWING), ("--help", ".")]:
+        if place == "addopts":
+            pytester.makeini(f"[pytest]\naddopts = {words}\n")
+        else:
+            monkeypatch.setenv("PYTEST_ADDOPTS", words)
+        with pytest.raises(pytest.UsageError, match=rf"{place}: -.* runs no test, so that there is no verdict"):
+            refuse_shown_elsewhere(pytester.parseconfig(typed))
+    refuse_shown_elsewhere(pytester.parseconfig("validation", "--help"))
+    refuse_shown_elsewhere(pytester.parseconfig("validation", "-qh"))
+
+
+@pytest.mark.requirement("H5")
+def test_workers_of_xdist_are_refused_in_every_spelling(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(CONFTEST)
+    (pytester.mkdir("validation") / "test_all.py").write_text(EMPTIED)
+    for words in (["--dist", "load", "--tx", "2*popen"], ["--tx=popen"], ["--dist=each"]):
+        with pytest.raises(pytest.UsageError, match=r"(--tx|--dist) .*: the closed loop cannot be split"):
+            refuse_parallel(pytester.parseconfig("validation", *words))
+    for words in ([], ["--dist", "no"], ["-n", "0"]):
+        refuse_parallel(pytester.parseconfig("validation", *words))

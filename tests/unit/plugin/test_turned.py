@@ -49,7 +49,9 @@ def pytest_runtest_makereport(item, call):
 def pytest_sessionfinish(session, exitstatus):
     said = []
     layout = SimpleNamespace(project_root=ROOT, root=FOLDER)
-    journal = SimpleNamespace(events=lambda: read_journal(FOLDER / "journal.jsonl"))
+    journal = SimpleNamespace(
+        events=lambda: read_journal(FOLDER / "journal.jsonl"), require_in_place=lambda: None
+    )
     names = {{nodeid: nodeid.partition("[")[2].rstrip("]") for nodeid in REPORTS}}
     gate = SimpleNamespace(
         loop=SimpleNamespace(context=SimpleNamespace(layout=layout, journal=journal)),

@@ -183,6 +183,11 @@ def _random_actions(raw: Mapping[str, Any], made: Recomputed, probe: Probed | No
             f"{_share(probe.random or 0.0)} of the values of the frames of random actions are others than these "
             f"weights generate with these actions ({probe.clips} clips): what random actions cost is not known"
         )
+    elif problem is None and probe is not None and probe.random_gain:
+        problem = (
+            "with random actions these weights generate better frames than the inference run left: "
+            f"{probe.random_gain}: what random actions cost is not known"
+        )
     return _invalid("G5.random", problem, "the errors with random actions are those of their frames")
 
 
@@ -221,15 +226,25 @@ def _probed(raw: Mapping[str, Any], probe: Probed) -> list[Condition]:
     if probe.problem:
         reason = f"whether the rollout saw the frames that it is to predict cannot be checked: {probe.problem}"
         return [Condition("G5.blind", INVALID, reason)]
-    problem = (
-        f"{_share(probe.changed)} of the generated values are others than these weights generate without the true "
-        f"future, from the same context, actions and settings ({probe.changed_clips} of {probe.clips} clips chosen at "
-        "random differ): the rollout saw the frames that it is to predict, used other settings than requested, or its "
-        "frames are not of these weights"
+    problem = None
+    why = (
+        "the rollout saw the frames that it is to predict, used other settings than requested, or its frames are not "
+        "of these weights"
     )
+    if probe.changed > MOST_CHANGED:
+        problem = (
+            f"{_share(probe.changed)} of the generated values are others than these weights generate without the true "
+            f"future, from the same context, actions and settings ({probe.changed_clips} of {probe.clips} clips "
+            f"chosen at random differ): {why}"
+        )
+    elif probe.gain:
+        problem = (
+            f"the generated frames are better than those that these weights generate without the true future, from the "
+            f"same context, actions and settings: {probe.gain} chosen at random: {why}"
+        )
     blind = _invalid(
         "G5.blind",
-        problem if probe.changed > MOST_CHANGED else None,
+        problem,
         f"without the true future the same frames are generated again ({probe.clips} clips chosen at random)",
     )
     return [*_actions(probe), _repeated(raw, probe.repeated, f"{probe.clips} clips chosen at random"), blind]

@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 
 from tinyworlds_gate.gate.measures.intervals import mean_interval
+from tinyworlds_gate.gate.measures.probe_gain import ROUNDING_VARIANCE, error_gain, object_gain
 from tinyworlds_gate.gate.measures.probe_plan import FOREIGN, PREDICTED, RANDOM, REPEATED
 from tinyworlds_gate.gate.measures.raw import MeasuresError
-from tinyworlds_gate.gate.measures.recomputed_errors import WHITE, changed_share, frame_errors
+from tinyworlds_gate.gate.measures.recomputed_errors import changed_share, frame_errors
 from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE, GeneratedFrames
 from tinyworlds_gate.reference.rollout.probe_files import ProbeResult
 
 LEAST_EPISODES = 5
 """Episodes whose clips must have contexts that differ, so that G7 can be judged."""
-ROUNDING_VARIANCE = 1 / (12 * WHITE**2)
-"""Squared error of rounding to bytes, added to both errors: smaller ones cannot be told apart."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Probed:
 
     ``repeated`` (two rollouts of the probe with different seeds) is None where tokens are sampled. ``codes`` is the
     share of the action codes that differ, ``recon_mse`` [K] the tokenizer's reconstruction errors of the clips
-    ``rows``; None where they were not computed.
+    ``rows``; None where they were not computed. ``gain`` and ``random_gain`` say what the inference run's frames show
+    better, and those of random actions worse, than the probe's; empty where chance explains it.
     """
 
     clips: int = 0
@@ -61,6 +61,8 @@ class Probed:
     repeated: float | None = None
     random: float | None = None
     past: Mapping[str, Any] | None = None
+    gain: str = ""
+    random_gain: str = ""
     problem: str = ""
     not_run: str = ""
 
@@ -71,17 +73,19 @@ def probed(
     true_BSHWC: np.ndarray,
     episodes_B: np.ndarray,
     weights: Mapping[str, str] | None = None,
+    context_BPHWC: np.ndarray | None = None,
 ) -> Probed:
     """Compare the frames of a probe with those of the inference run and with the true ones.
 
-    ``weights``: stage → SHA-256 of the weights that the probe was to use; None: not compared.
+    ``weights``: stage → SHA-256 of the weights that the probe was to use; None: not compared. ``context_BPHWC``: the
+    context frames, by which objects are found; None: objects are not compared.
     """
     if probe.not_run:
         return Probed(not_run=probe.not_run, past={"no_occasion": probe.not_run})
     if probe.result is None:
         return Probed(problem=probe.problem or "the probe left no frames")
     try:
-        return _compared(probe, probe.result, generated, true_BSHWC, episodes_B, weights)
+        return _compared(probe, probe.result, generated, true_BSHWC, episodes_B, weights, context_BPHWC)
     except MeasuresError as error:
         return Probed(problem=str(error))
 
@@ -93,6 +97,7 @@ def _compared(
     true_BSHWC: np.ndarray,
     episodes_B: np.ndarray,
     weights: Mapping[str, str] | None,
+    context_BPHWC: np.ndarray | None,
 ) -> Probed:
     if weights is not None and dict(result.checkpoints) != dict(weights):
         raise MeasuresError("the probe did not load the weights that this run selected; run inference again")
@@ -101,7 +106,11 @@ def _compared(
         raise MeasuresError("the probe generated no clip; run inference again")
     predicted, own = generated.predicted[rows], _group(result, PREDICTED, generated.predicted[rows])
     shares = np.array([changed_share(one, other) for one, other in zip(own, predicted, strict=True)])
-    repeated, random = result.frames.get(REPEATED), generated.random
+    repeated, random, true = result.frames.get(REPEATED), generated.random, true_BSHWC[rows]
+    own_random = None if random is None else _group(result, RANDOM, random[rows])
+    gain = error_gain(predicted, own, true)
+    if not gain and shares.any() and context_BPHWC is not None:
+        gain = object_gain(context_BPHWC[rows], true, predicted, own)
     if result.recon_mse is not None and result.recon_mse.shape != rows.shape:
         raise MeasuresError("the probe did not reconstruct each of its clips; run inference again")
     return Probed(
@@ -112,7 +121,9 @@ def _compared(
         changed_clips=int((shares > 0).sum()),
         changed=float(shares.mean()),
         repeated=None if repeated is None else changed_share(_group(result, REPEATED, own), own),
-        random=None if random is None else changed_share(_group(result, RANDOM, random[rows]), random[rows]),
+        random=None if random is None or own_random is None else changed_share(own_random, random[rows]),
+        gain=gain,
+        random_gain="" if random is None or own_random is None else error_gain(own_random, random[rows], true),
         past=_past(probe, result, generated.predicted, true_BSHWC, episodes_B),
     )
 

@@ -17,7 +17,8 @@ from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE, Generate
 from tinyworlds_gate.reference.rollout.probe_files import ProbeGroup
 
 LEAST_CLIPS, MOST_CLIPS = 16, 64
-"""Clips that are generated again: a batch of the inference process, within these bounds."""
+"""Clips that are generated again: a batch of the inference process, within these bounds. Of sampled rollouts, as many
+whole batches as hold the least."""
 OTHER_SEED = 1_000_003
 """Difference between the seeds of a rollout and its repetition."""
 PREDICTED, REPEATED, RANDOM, FOREIGN = "predicted", "repeated", "random", "foreign"
@@ -57,9 +58,8 @@ def plan_probe(
     codes = checked_codes(raw, generated, context_BPHWC.shape[1], settings)
     count, batch_size, seed = len(codes), int(settings["batch_size"]), int(settings["seed"])
     sampled = float(settings["temperature"]) > 0
-    if sampled:  # samples depend on the whole batch
-        number = int(rng.integers(-(-count // batch_size)))
-        rows, seed = np.arange(count)[number * batch_size :][:batch_size], seed + number
+    if sampled:  # samples depend on the whole batch and on its seed
+        rows = _whole_batches(count, batch_size, rng)
     else:
         size = min(count, max(LEAST_CLIPS, min(batch_size, MOST_CLIPS)))
         rows = np.sort(rng.choice(count, size, replace=False))
@@ -72,6 +72,17 @@ def plan_probe(
         clips, others = np.array(pairs).T
         groups[FOREIGN] = ProbeGroup(context_BPHWC[others], codes[clips], clips, seed)
     return ProbePlan(groups, tuple(rows.tolist()), pairs)
+
+
+def _whole_batches(count: int, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the clips of batches drawn at random until they are at least ``LEAST_CLIPS``, or all; ascending."""
+    batches = [np.arange(first, min(first + batch_size, count)) for first in range(0, count, batch_size)]
+    rows = np.empty(0, int)
+    for number in rng.permutation(len(batches)):
+        rows = np.concatenate([rows, batches[number]])
+        if len(rows) >= LEAST_CLIPS:
+            break
+    return np.sort(rows)
 
 
 def checked_codes(

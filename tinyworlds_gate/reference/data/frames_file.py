@@ -117,7 +117,7 @@ def check_frames_file(path: Path, fix: str | None = None) -> FramesFileInfo:
 def check_open_file(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
     """Like ``check_frames_file``, for an open file."""
     if not isinstance(file.get("frames"), h5py.Dataset):
-        raise DataError(f"{path} holds {sorted(file) or 'nothing'} and no dataset `frames`; {fix}")
+        raise DataError(f"{path} holds {sorted(map(str, file)) or 'nothing'} and no dataset `frames`; {fix}")
     frames = require_stored(file, "frames", path, fix)
     if frames.dtype != np.uint8:
         raise DataError(f"{path}: `frames` has type {frames.dtype}; uint8 (0 to 255) is needed; {fix}")
@@ -166,7 +166,11 @@ def _table(file: h5py.File, name: str, path: Path, fix: str) -> h5py.Dataset:
     """Return a dataset of whole numbers with whole chunks."""
     table = require_stored(file, name, path, fix)
     if table.dtype.kind not in "iu" and not (name == "player_position" and table.dtype.kind == "f"):
-        raise DataError(f"{path}: `{name}` has type {table.dtype}; whole numbers are needed; {fix}")
+        axes = "[K]" if name.endswith("_starts") else "[N]"
+        raise DataError(
+            f"{path}: `{name}` has shape {list(table.shape)} and type {table.dtype}; whole numbers {axes} are "
+            f"needed; {fix}"
+        )
     check_chunks(table)
     return table
 

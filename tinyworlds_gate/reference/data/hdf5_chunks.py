@@ -90,7 +90,10 @@ def check_chunks(dataset: h5py.Dataset, low: int = 0, high: int | None = None) -
     high = first[0] if high is None else min(high, first[0])
     rows = range(low - low % first[1], high, first[1])
     for place in itertools.product(rows, *(range(0, length, step) for length, step in others)):
-        mask, stored = dataset.id.read_direct_chunk(place)
+        try:
+            mask, stored = dataset.id.read_direct_chunk(place)
+        except (RuntimeError, ValueError) as error:
+            raise OSError(f"the chunk of `{dataset.name}` at {list(place)} is not in the file ({error})") from error
         require_chunk_size(dataset, place, _unpacked_bytes(stored, mask, dataset))
 
 

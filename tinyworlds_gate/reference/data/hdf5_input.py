@@ -29,7 +29,7 @@ _KNOWN_FILES = 1000
 
 
 @contextmanager
-def open_hdf5(path: Path, fix: str, *, needed: str = "a whole frames file (HDF5)") -> Iterator[h5py.File]:
+def open_hdf5(path: Path, fix: str, *, needed: str = "frames file (HDF5)") -> Iterator[h5py.File]:
     """Open an HDF5 file for reading.
 
     Args:
@@ -42,16 +42,16 @@ def open_hdf5(path: Path, fix: str, *, needed: str = "a whole frames file (HDF5)
     size = require_regular(path, fix, needed)
     problem = _EXAMINER.problem(path)
     if problem is not None:
-        raise DataError(f"{path} {problem}; {needed} is needed; {fix}")
+        raise DataError(f"{path} {problem}; a whole {needed} is needed; {fix}")
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except OSError as error:
-        raise DataError(f"{path} {fault(error, size)}; {needed} is needed; {fix}") from error
+        raise DataError(f"{path} {fault(error, size)}; a whole {needed} is needed; {fix}") from error
     except Exception as error:
         if isinstance(error, MemoryError) or _is_of_h5py(error):
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise DataError(f"{path} cannot be read ({reason}); {needed} is needed; {fix}") from error
+            raise DataError(f"{path} cannot be read ({reason}); a whole {needed} is needed; {fix}") from error
         raise
 
 
@@ -65,14 +65,14 @@ def require_regular(path: Path, fix: str, needed: str) -> int:
         found = path.stat()
     except OSError as error:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise DataError(f"{path}: {what}; {needed} is needed; {fix}") from error
+        raise DataError(f"{path}: {what}; a {needed} is needed; {fix}") from error
     except ValueError as error:  # a null byte in the name
-        raise DataError(f"{str(path)!r}: {error}; {needed} is needed; {fix}") from error
+        raise DataError(f"{str(path)!r}: {error}; a {needed} is needed; {fix}") from error
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a FIFO, socket or device"
-        raise DataError(f"{path}: it is {what}; {needed} is needed; {fix}")
+        raise DataError(f"{path}: it is {what}; a {needed} is needed; {fix}")
     if found.st_size == 0:
-        raise DataError(f"{path} is empty (0 bytes); {needed} is needed; {fix}")
+        raise DataError(f"{path} is empty (0 bytes); a {needed} is needed; {fix}")
     return found.st_size
 
 

@@ -53,7 +53,8 @@ def generate(models: WorldModels, request: ProbeRequest, device: torch.device) -
         context = group.context.shape[1]
         windows = step_windows(context, settings.generation_steps, settings.prediction_horizon, settings.memory)
         parts = []
-        for number, batch in enumerate(in_batches(len(group.rows), settings.batch_size)):
+        for batch in in_batches(len(group.rows), settings.batch_size):
+            number = int(group.rows[batch.start]) // settings.batch_size
             output = rollout(
                 models,
                 to_model_range(torch.from_numpy(group.context[batch])).to(device),

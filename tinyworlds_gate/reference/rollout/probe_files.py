@@ -28,7 +28,8 @@ CODES, RECON_MSE, TRUE_CLIPS = "codes", "recon_mse", "true_clips"
 class ProbeGroup:
     """Rollouts of K clips: ``context`` uint8 [K, P, H, W, C] and ``codes`` int16 [K, G, N] as in `GeneratedFrames`.
 
-    ``codes`` None: the random actions of these ``rows`` [K] of all measured clips. ``seed``: of the first batch.
+    ``codes`` None: the random actions of these ``rows`` [K] of all measured clips. ``seed``: of the first measured
+    batch; each batch has that of the measured batch which its first row lies in.
     """
 
     context: np.ndarray

@@ -93,16 +93,30 @@ def test_clips_of_every_batch_are_chosen_at_random_and_come_with_their_context_a
 
 
 @pytest.mark.requirement("G5")
-def test_sampled_tokens_are_compared_for_a_whole_batch_with_its_seed() -> None:
+@pytest.mark.parametrize("temperature", [0.5, 1e-6])
+@pytest.mark.parametrize(("batch_size", "least"), [(10, 16), (20, 20), (1, 16), (999, CLIPS)])
+def test_sampled_tokens_are_compared_for_whole_batches_of_16_clips_or_more(
+    temperature: float, batch_size: int, least: int
+) -> None:
     seen = set()
     for seed in range(40):
-        plan = planned(seed, temperature=0.5, batch_size=10)
-        number = plan.clips[0] // 10
-        assert plan.clips == tuple(range(10 * number, min(CLIPS, 10 * number + 10)))
-        assert plan.groups[PREDICTED].seed == plan.groups[RANDOM].seed == SETTINGS["seed"] + number
+        plan = planned(seed, temperature=temperature, batch_size=batch_size)
+        numbers = sorted({clip // batch_size for clip in plan.clips})
+        whole = [n for number in numbers for n in range(batch_size * number, min(CLIPS, batch_size * (number + 1)))]
+        assert plan.clips == tuple(whole)
+        assert least <= len(whole) < 16 + batch_size or len(whole) == CLIPS
+        assert plan.groups[PREDICTED].rows.tolist() == plan.groups[RANDOM].rows.tolist() == whole
+        assert plan.groups[PREDICTED].seed == plan.groups[RANDOM].seed == SETTINGS["seed"]
         assert REPEATED not in plan.groups
-        seen.add(number)
-    assert seen == set(range(5)), "also the last batch, which is smaller"
+        seen |= set(numbers)
+    assert seen == set(range(-(-CLIPS // batch_size))), "also the last batch, which may be smaller"
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(("batch_size", "temperature"), [(1, 0.0), (1, 1.0), (4, 1.0), (16, 0.0)])
+def test_fewer_than_16_clips_are_all_probed(batch_size: int, temperature: float) -> None:
+    settings = {**SETTINGS, "batch_size": batch_size, "temperature": temperature}
+    assert plan_probe(*run(6), settings, np.random.default_rng(0)).clips == tuple(range(6))
 
 
 def codes_of(change: Callable[[np.ndarray], object]) -> Callable[[Content, GeneratedFrames], GeneratedFrames]:
@@ -297,6 +311,12 @@ def conditions(
         ({"random": 0.011}, "G5.random", r"of the frames of random actions are others .* \(2 clips\)"),
         ({"codes": 0.011}, "G5.actions", r"1\.1 % of the action codes are others .* \(2 clips chosen at random\)"),
         ({"problem": "it crashed"}, "G5.blind", "cannot be checked: it crashed"),
+        (
+            {"gain": "the error is 1"},
+            "G5.blind",
+            "better than those that these weights .* true future.*: the error is 1",
+        ),
+        ({"random_gain": "the error is 1"}, "G5.random", "weights generate better frames than .*: the error is 1"),
     ],
 )
 def test_each_difference_has_its_own_condition(
@@ -306,7 +326,7 @@ def test_each_difference_has_its_own_condition(
     assert generated.random is not None
     frames = {PREDICTED: generated.predicted, REPEATED: generated.predicted, RANDOM: generated.random}
     made = Probe(ProbeResult(frames, {}), (0, 1))
-    allowed = {key: 0.01 for key in changes if key != "problem"}
+    allowed = {key: 0.01 for key, value in changes.items() if isinstance(value, float)}
     assert {one.verdict for one in conditions(frames_file, content, generated, made, **allowed).values()} == {PASS}
     found = conditions(frames_file, content, generated, made, **changes)
     ((broken, condition),) = [item for item in found.items() if item[1].verdict != PASS]

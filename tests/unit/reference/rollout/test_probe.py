@@ -64,6 +64,7 @@ def asked(found: Measurement, clips: ClipSet, settings: MeasureSettings, path: P
         {"prediction_horizon": 2},
         {"token_choice": "nearest_mean"},
         {"temperature": 1.0},
+        {"temperature": 1.0, "batch_size": 1},
         {"generation_steps": 1},
     ],
     ids=str,

@@ -1,0 +1,99 @@
+"""Which clips show the same frames as another clip, whatever their episode labels say (pure).
+
+Two frames are compared by the means of their cells. The same motion is the same to within a fifth of its own variance
+over time, so that noise hides no copy, and a common still background makes none.
+
+Axes: B clips, T frames, P context frames, H height, W width, D cell values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_CELLS = 18
+"""Along the longer side."""
+SAME_SHARE = 0.2
+"""Of the variance over time: a smaller mean squared difference is no other motion."""
+STILL = 1.0
+"""Mean squared difference in levels of 255, of cells; smaller ones are rounding."""
+MOVING = 0.25
+"""The same, above which ``SAME_SHARE`` of the variance must lie, so that clips are compared at different times."""
+
+
+@dataclass(frozen=True)
+class ClipCopies:
+    """``copy_of`` [B]: the first clip that a clip repeats, or itself. ``episodes`` [B]: one label for clips that share
+    their context or half of their frames, otherwise as given."""
+
+    copy_of: np.ndarray
+    episodes: np.ndarray
+
+    @property
+    def kept(self) -> np.ndarray:
+        """The clips that repeat no earlier one, ascending."""
+        return np.flatnonzero(self.copy_of == np.arange(len(self.copy_of)))
+
+
+def find_copies(context_BPHWC: np.ndarray, true_BSHWC: np.ndarray, episodes_B: np.ndarray) -> ClipCopies:
+    """Compare every clip with those before it.
+
+    Args:
+        context_BPHWC: uint8.
+        true_BSHWC: uint8.
+        episodes_B: the labels, int.
+    """
+    context = context_BPHWC.shape[1]
+    frames_BTD = np.concatenate([_cells(context_BPHWC), _cells(true_BSHWC)], axis=1)
+    frames_BTD -= frames_BTD.mean(axis=(0, 1))
+    squares_BT = np.square(frames_BTD).mean(axis=-1)
+    count, length, values = frames_BTD.shape
+    true, given = (_Part(frames_BTD, np.arange(*ends)) for ends in ((context, length), (0, context)))
+    lagged = [_Part(frames_BTD, np.arange(length - lag), lag) for lag in range(1, length // 2 + 1)]
+    copy_of, episodes = np.arange(count), episodes_B.copy()
+    for clip in range(1, count):
+        products = np.tensordot(frames_BTD[clip], frames_BTD[:clip], axes=(1, 2)) / values
+        off_TBT = squares_BT[clip][:, None, None] + squares_BT[None, :clip] - 2 * products
+        repeated_B = true.same(off_TBT, clip)
+        if repeated_B.any():
+            copy_of[clip] = copy_of[np.flatnonzero(repeated_B)[0]]
+        shared_B = np.any([repeated_B, *(part.same(off_TBT, clip) for part in (given, *lagged))], axis=0)
+        episodes[np.isin(episodes, episodes[:clip][shared_B])] = episodes[clip]
+    return ClipCopies(copy_of, episodes)
+
+
+class _Part:
+    """Frames ``early`` of one clip, which are compared with those ``lag`` frames later of another."""
+
+    def __init__(self, frames_BTD: np.ndarray, early: np.ndarray, lag: int = 0) -> None:
+        self.early, self.late = early, early + lag
+        self.least_B = [
+            SAME_SHARE * frames_BTD[:, one[0] : one[-1] + 1].var(axis=1).mean(axis=-1)
+            for one in (self.early, self.late)
+        ]
+        self.lag = lag
+
+    def same(self, off_TBT: np.ndarray, clip: int) -> np.ndarray:
+        """Return which earlier clips show the same as this one; ``off_TBT`` are the differences of their frames."""
+        found = np.zeros(off_TBT.shape[1], bool)
+        for own, other in ((0, 1), (1, 0)) if self.lag else ((0, 0),):
+            rows = (self.early, self.late)
+            off_B = off_TBT[rows[own], :, rows[other]].mean(axis=0)
+            least_B = np.minimum(self.least_B[own][clip], self.least_B[other][:clip])
+            # Still frames are the same only in the same place: other clips may be as still.
+            found |= off_B <= (np.where(least_B > MOVING, least_B, -1.0) if self.lag else np.maximum(least_B, STILL))
+        return found
+
+
+def _cells(frames_BTHWC: np.ndarray) -> np.ndarray:
+    """Return the means of the cells of frames, float32 ``[B, T, D]``."""
+    height, width = frames_BTHWC.shape[2:4]
+    side = -(-max(height, width) // MOST_CELLS)
+    rows, columns = (np.arange(0, size, side) for size in (height, width))
+    clips = []
+    for clip in frames_BTHWC:
+        sums = np.add.reduceat(np.add.reduceat(clip.astype(np.float32), rows, axis=1), columns, axis=2)
+        sizes = np.diff([*rows, height])[:, None] * np.diff([*columns, width])[None]
+        clips.append((sums / sizes[..., None]).reshape(len(clip), -1))
+    return np.stack(clips)
