@@ -95,7 +95,8 @@ class _Examiner:
 
     def problem(self, path: Path) -> str | None:
         """Return why a file is not read; None when nothing is wrong."""
-        if "LOCAL_RANK" in os.environ:  # a training process: a child whose death becomes a sentence already
+        # A rank or another process that the harness launched: its death becomes a sentence already.
+        if "LOCAL_RANK" in os.environ or "TINYWORLDS_GATE_LAUNCH" in os.environ:
             return None
         found = path.stat()
         key = (str(path.resolve()), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -136,8 +137,11 @@ class _Examiner:
         if self._child is not None and self._owner == os.getpid() and self._child.poll() is None:
             return self._child
         root = str(Path(__file__).resolve().parents[3])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        paths = [root, *(os.path.abspath(one) for one in given if one)]
+        # Nothing marks the child as part of a launch: it trains nothing and works in no project.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TINYWORLDS_GATE_")}
+        environment = {**kept, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "tinyworlds_gate.reference.data.hdf5_examine"],
@@ -145,6 +149,7 @@ class _Examiner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
+                cwd="/",
                 start_new_session=True,
             )
         except OSError:
