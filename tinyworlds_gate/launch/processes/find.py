@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,9 @@ from tinyworlds_gate.launch.processes.command_lines import Program, is_python, p
 from tinyworlds_gate.run.identity import ProcessIdentity, is_zombie, process_start
 from tinyworlds_gate.run.redact import redact_command
 from tinyworlds_gate.targets.base import Target
+
+_KERNEL_THREADS = 2  # the parent of kernel threads, which have no environment
+_EXEC_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -151,9 +155,18 @@ def _marked(exclude: Collection[int], matches: Callable[[dict[str, str]], bool])
     found = []
     for process in _own_users_processes(exclude):
         with suppress(psutil.Error, OSError):
-            if matches(process.environ()) and (facts := facts_of(process)) is not None:
+            if matches(_environment(process)) and (facts := facts_of(process)) is not None:
                 found.append(facts)
     return sorted(found, key=lambda one: one.pid)
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    """Return the environment of a process; inside execve(2) it is empty for a moment, so that is read again."""
+    found = process.environ()
+    if not found and process.ppid() != _KERNEL_THREADS:
+        time.sleep(_EXEC_S)
+        found = process.environ()
+    return found
 
 
 def _own_users_processes(exclude: Collection[int]) -> Iterator[psutil.Process]:
