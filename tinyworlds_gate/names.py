@@ -28,3 +28,6 @@ BACKBONE_KEYS: tuple[str, ...] = ("embed_dim", "num_heads", "hidden_dim", "num_b
 
 SHARED_KEYS: tuple[str, ...] = SIZE_KEYS + BACKBONE_KEYS
 """C1 and C2."""
+
+LAUNCH_VARIABLE = "TINYWORLDS_GATE_LAUNCH"
+"""Environment variable that marks every process of one launch."""

@@ -42,12 +42,13 @@ from tinyworlds_gate.config.run_copy import copy_settings
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.findings.processes import single_launcher, stale_processes
 from tinyworlds_gate.gate.attempt import run_attempt
-from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE
+from tinyworlds_gate.launch.command import PROJECT_VARIABLE
 from tinyworlds_gate.launch.processes.end import end_processes, send
 from tinyworlds_gate.launch.processes.find import ProcessFacts, find_stage_processes
 from tinyworlds_gate.loop.closed_loop import ClosedLoop
 from tinyworlds_gate.loop.inference_gate import inference_job
 from tinyworlds_gate.loop.stage_controller import StageController
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.reference.data.datasets import dataset_path
 from tinyworlds_gate.run.identity import ProcessIdentity, identify, is_zombie
 from tinyworlds_gate.run.lock import ProjectLock

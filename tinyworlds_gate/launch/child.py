@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.launch.command import LAUNCH_VARIABLE
 from tinyworlds_gate.launch.processes.end import EndedProcess, end_launch
 from tinyworlds_gate.launch.processes.find import find_launch
 from tinyworlds_gate.launch.processes.guard import MAX_INTERVAL_S, LauncherGuard
@@ -23,6 +22,7 @@ from tinyworlds_gate.launch.processes.interrupts import attach_ended, defer_inte
 from tinyworlds_gate.launch.processes.owner import OWNER_VARIABLE, owner_mark
 from tinyworlds_gate.launch.processes.tether import Tether
 from tinyworlds_gate.launch.processes.watchdog_clock import WatchdogClock
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.run.disk import reporting_full_disk
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 from tinyworlds_gate.run.owned import append_to

@@ -15,6 +15,7 @@ import yaml
 from tinyworlds_gate.config.rendezvous import NODE_VARIABLE, Rendezvous
 from tinyworlds_gate.config.yaml_io import parse_value
 from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.reference.training.wandb_mode import wandb_mode
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.targets.base import Target
@@ -23,7 +24,6 @@ from tinyworlds_gate.targets.embedded import package_path
 RUN_ROOT_VARIABLE = "NG_RUN_ROOT_DIR"
 ERROR_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"
 PROJECT_VARIABLE = "TINYWORLDS_GATE_PROJECT"
-LAUNCH_VARIABLE = "TINYWORLDS_GATE_LAUNCH"
 RANK_FOLDERS = Path(__file__).with_name("rank_folders")
 TERM_AND_KILL_VARIABLE = "TINYWORLDS_GATE_TERM_AND_KILL_ONLY"
 """Set for processes of a checkout: the harness sends them no signal but SIGTERM and SIGKILL."""

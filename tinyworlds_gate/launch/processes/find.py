@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 
 from tinyworlds_gate.config.rendezvous import NODE_VARIABLE
-from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE, RUN_ROOT_VARIABLE
+from tinyworlds_gate.launch.command import PROJECT_VARIABLE, RUN_ROOT_VARIABLE
 from tinyworlds_gate.launch.processes.command_lines import Program, is_python, program_of
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.run.identity import ProcessIdentity, is_zombie, process_start
 from tinyworlds_gate.run.redact import redact_command
 from tinyworlds_gate.targets.base import Target

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE
+from tinyworlds_gate.launch.command import PROJECT_VARIABLE
 from tinyworlds_gate.launch.processes.end import EndedProcess, end_launch
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.run.identity import ProcessIdentity, own_identity
 from tinyworlds_gate.run.owned import append_text_to
 from tinyworlds_gate.targets.embedded import package_path

@@ -22,6 +22,7 @@ from pathlib import Path
 import h5py
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.reference.data.hdf5_examine import examine, fault
 
 TIMEOUT_S = 60.0
@@ -96,7 +97,7 @@ class _Examiner:
     def problem(self, path: Path) -> str | None:
         """Return why a file is not read; None when nothing is wrong."""
         # A rank or another process that the harness launched: its death becomes a sentence already.
-        if "LOCAL_RANK" in os.environ or "TINYWORLDS_GATE_LAUNCH" in os.environ:
+        if "LOCAL_RANK" in os.environ or LAUNCH_VARIABLE in os.environ:
             return None
         found = path.stat()
         key = (str(path.resolve()), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

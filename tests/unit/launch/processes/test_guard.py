@@ -29,7 +29,7 @@ from tests.helpers.process_projects import (
     wait_for,
 )
 from tinyworlds_gate.errors import LaunchError
-from tinyworlds_gate.launch.command import LAUNCH_VARIABLE, PROJECT_VARIABLE, RUN_ROOT_VARIABLE
+from tinyworlds_gate.launch.command import PROJECT_VARIABLE, RUN_ROOT_VARIABLE
 from tinyworlds_gate.launch.processes import end
 from tinyworlds_gate.launch.processes.end import (
     ENDED,
@@ -50,6 +50,7 @@ from tinyworlds_gate.launch.processes.find import (
 )
 from tinyworlds_gate.launch.processes.owner import OWNER_VARIABLE, owner_mark
 from tinyworlds_gate.launch.processes.tree import descendants
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.run.identity import ProcessIdentity, identify, process_start
 from tinyworlds_gate.targets.base import Target
 
