@@ -98,14 +98,16 @@ def devices(events: Events, gpus: int, nproc: int, nproc_given: bool) -> list[Fi
             finding("L3", missing, f"monitored in {len(chunks)} chunk(s)", evidence),
             not_run("H6", reason),
         ]
-    unknown = [c for c in chunks if c.get("dual_gpu_ok") is None]
+    proven = {probe["chunk"]: probe for probe in events_of(events, "device_probe") if probe.get("stands_for_chunk")}
+    unknown = [c for c in chunks if c.get("dual_gpu_ok") is None and c["chunk"] not in proven]
     idle = [c for c in chunks if c.get("dual_gpu_ok") is False]
     if unknown:
         reason = f"{chunk_name(unknown[0])}: {unknown[0].get('dual_gpu_reason')}"
         l3 = Finding("L3", INVALID, reason, evidence)
         return [l3, follows("H6", l3, evidence=evidence)]
     problems = [f"{chunk_name(c)}: {c.get('dual_gpu_reason')}" for c in idle]
-    pass_reason = f"in all {len(chunks)} chunks: {chunks[-1].get('dual_gpu_reason')}{_probed(events)}"
+    shown = proven.get(chunks[-1]["chunk"], chunks[-1])
+    pass_reason = f"in all {len(chunks)} chunks: {shown.get('dual_gpu_reason')}{_probed(events)}"
     missing = [f"{chunk_name(c)} has no device samples" for c in chunks if not c.get("device_samples")]
     return [
         finding("L3", missing, f"monitored in {len(chunks)} chunk(s)", evidence),
@@ -118,7 +120,9 @@ def _probed(events: Events) -> str:
     probed = [f"{chunk_name(probe)}" for probe in events_of(events, "device_probe") if probe.get("dual_gpu_ok")]
     if not probed:
         return ""
-    return f"; {', '.join(probed)} had no evidence of its own, and a probe of the same command showed it"
+    short = any(probe.get("stands_for_chunk") for probe in events_of(events, "device_probe"))
+    why = " (its training was too short to be sampled)" if short else ""
+    return f"; {', '.join(probed)} had no evidence of its own{why}, and a probe of the same command showed it"
 
 
 def _overlaps(events: Events) -> list[str]:

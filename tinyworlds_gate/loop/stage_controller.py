@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef, checkpoint_event
@@ -15,7 +15,8 @@ from tinyworlds_gate.evidence.metrics.checkout import copy_history
 from tinyworlds_gate.launch.child import LOG_TAIL_LINES, log_tail
 from tinyworlds_gate.launch.failure_text import failure_text, repeated_failure
 from tinyworlds_gate.launch.launcher import ChunkResult
-from tinyworlds_gate.launch.wandb_run import plan_wandb_run
+from tinyworlds_gate.launch.wandb_run import WandbRun, plan_wandb_run
+from tinyworlds_gate.launch.wandb_server import logged_offline, online_or_offline
 from tinyworlds_gate.loop.run_inputs import check_inputs
 from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN, PASS, SHARED_KEYS
 from tinyworlds_gate.run.journal import Event
@@ -142,6 +143,7 @@ class StageController:
         check_inputs(context)
         if context.nodes is not None:
             context.nodes.wait_until_ready()
+        wandb_run, offline = self._plan_wandb_run()
         chunk = Chunk(
             number=context.next_chunk(),
             stage=self.stage,
@@ -150,9 +152,7 @@ class StageController:
             target=progress.target,
             schedule_start=progress.schedule_start,
             reason=progress.reason,
-            wandb=plan_wandb_run(
-                context.settings.training, context.wandb_environment(os.environ), context.layout.project_root
-            ),
+            wandb=wandb_run,
         )
         command = chunk_command(
             context.target,
@@ -183,6 +183,8 @@ class StageController:
         evidence = evidence_of_chunk(
             context.target, layout, context.settings, chunk, pictures, self._copy_history(chunk, began)
         )
+        if (note := offline or logged_offline(wandb_run, layout.project_root)) is not None:
+            evidence = replace(evidence, notes=(*evidence.notes, note))
         failure = failure_of(result, evidence, chunk.end, guard_applies=self.guard_applies)
         self._record(chunk, result, evidence, failure)
         if failure is not None and failure.cause in RUN_STOPS:
@@ -190,6 +192,12 @@ class StageController:
                 f"{failure.reason} The disk is full: free some space, then go on with --resume-run "
                 f"results/{layout.run}. Earlier checkpoints are untouched."
             )
+
+    def _plan_wandb_run(self) -> tuple[WandbRun | None, str | None]:
+        """The W&B run of the next chunk, and why it is offline where its server is down."""
+        context = self.context
+        environment, root = context.wandb_environment(os.environ), context.layout.project_root
+        return online_or_offline(plan_wandb_run(context.settings.training, environment, root), environment, root)
 
     def _copy_history(self, chunk: Chunk, began: float) -> str | None:
         """Copy a checkout's W&B metrics of the chunk into ``Logs/``; what is wrong with them, or None (M1)."""
@@ -236,6 +244,7 @@ class StageController:
             first_loss=history.losses[0] if history.losses else None,
             final_loss=history.losses[-1] if history.losses else None,
             updates_per_s=rate,
+            trained_s=(chunk.end - chunk.start) / rate if result.ok and rate else None,
             visualization=evidence.visualization,
             channels=evidence.channels,
             problems=evidence.problems,
@@ -332,7 +341,7 @@ class StageController:
             context.target, context.layout, context.settings, self.stage, chunk, self.inputs, context.clips.path
         )
         result = probe_devices(inputs, updates)
-        self._append("device_probe", **probe_event(result, updates))
+        self._append("device_probe", **probe_event(result, updates, end))
         seen = "shows all GPUs at work" if result.dual_gpu_ok else "shows no evidence either"
         context.say(f"{self.stage}: the probe {seen}: {result.dual_gpu_reason}")
 

@@ -52,6 +52,7 @@ class Chunk:
     finished: Event | None = None
     gate: Event | None = None
     retune: Event | None = None
+    probe: Event | None = None
 
     @property
     def number(self) -> int:
@@ -390,6 +391,10 @@ def _ended(event: Event) -> list[tuple[str, Any]]:
     return [(f"{where}, not part of it", event.get("extra_launchers")), (where, event.get("ended"))]
 
 
+SLOTS = {"chunk_finished": "finished", "stage_gate": "gate", "retune": "retune", "device_probe": "probe"}
+"""Event about a chunk → the field of :class:`Chunk` that holds it."""
+
+
 def _chunks(events: Iterable[Event]) -> list[Chunk]:
     chunks: list[Chunk] = []
     newest: dict[str, Chunk] = {}
@@ -398,7 +403,7 @@ def _chunks(events: Iterable[Event]) -> list[Chunk]:
             chunks.append(Chunk(event))
             newest[str(event.get("chunk"))] = chunks[-1]
             continue
-        slot = {"chunk_finished": "finished", "stage_gate": "gate", "retune": "retune"}.get(event["event"])
+        slot = SLOTS.get(event["event"])
         owner = newest.get(str(event.get("chunk")))
         if slot is not None and owner is not None:
             setattr(owner, slot, event)

@@ -276,7 +276,7 @@ def risks(record: RunRecord) -> list[str]:
     watched = [chunk.number for chunk in record.chunks if (chunk.gate or {}).get("decision") == "watch"]
     if watched:
         lines.append(f"The stage gate decided only `watch` for chunk {', '.join(map(str, watched))}.")
-    if record.chunks and all(dual_gpu_text(chunk.finished) != "True" for chunk in record.chunks):
+    if record.chunks and all(dual_gpu_text(chunk) != "True" for chunk in record.chunks):
         reason = next((c.finished.get("dual_gpu_reason") for c in record.chunks if c.finished), None)
         lines.append(f"No evidence that two GPUs worked at the same time: {reason or 'no chunk finished'}.")
     not_run = [row for row in record.requirements() if row.verdict == "NOT-RUN"]

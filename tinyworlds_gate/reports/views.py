@@ -27,9 +27,10 @@ CAUSES = {
 }
 
 
-def dual_gpu_text(finished: Event | None) -> str:
+def dual_gpu_text(chunk: Chunk) -> str:
     """Return `True`, `False` or `unknown`: whether both GPUs were seen working at the same time (A6)."""
-    value = (finished or {}).get("dual_gpu_ok")
+    shown = chunk.probe if (chunk.probe or {}).get("stands_for_chunk") else chunk.finished
+    value = (shown or {}).get("dual_gpu_ok")
     return str(value) if isinstance(value, bool) else "unknown"
 
 
@@ -55,7 +56,7 @@ def chunk_row(chunk: Chunk) -> Row:
         "gate_id": gate.get("id") if gate else None,
         "gate_reason": gate.get("reason") if gate else "; ".join(problems) or None,
         "launcher": done.get("launcher_pid") if done.get("launcher_pid") is not None else "unknown",
-        "dual_gpu": dual_gpu_text(chunk.finished),
+        "dual_gpu": dual_gpu_text(chunk),
         "dual_gpu_reason": done.get("dual_gpu_reason") or "the chunk did not finish",
         "first_loss": done.get("first_loss"),
         "final_loss": done.get("final_loss"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import Settings
+from tinyworlds_gate.launch.devices.concurrency import SHORTEST_SEEN_S
 from tinyworlds_gate.launch.devices.monitor import DENSE_INTERVAL_S
 from tinyworlds_gate.launch.launcher import ChunkResult
 from tinyworlds_gate.run.layout import RunLayout
@@ -73,8 +74,13 @@ def probe_devices(inputs: ProbeInputs, updates: int) -> ChunkResult:
             history.rename(scratch.root / history.name)
 
 
-def probe_event(result: ChunkResult, updates: int) -> dict[str, Any]:
-    """Return the fields of ``device_probe``."""
+def probe_event(result: ChunkResult, updates: int, end: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of ``device_probe``; ``end``: the ``chunk_finished`` of the chunk without evidence.
+
+    The evidence stands for the chunk if nothing contradicts it there, and its training was too short to be sampled.
+    """
+    trained_s = end.get("trained_s")
+    unseen = trained_s is not None and trained_s < SHORTEST_SEEN_S and end.get("dual_gpu_ok") is None
     seen = result.dual_gpu_ok
     how = "" if result.ok else f" (the probe itself ended with {result.cause})"
     return {
@@ -83,6 +89,7 @@ def probe_event(result: ChunkResult, updates: int) -> dict[str, Any]:
         "exit_code": result.exit_code,
         "cause": result.cause,
         "dual_gpu_ok": seen,
+        "stands_for_chunk": seen is True and unseen,
         "dual_gpu_reason": f"{result.dual_gpu_reason}{how}",
         "device_samples": result.device_samples,
         "log": result.log,

@@ -135,7 +135,7 @@ class StageProgress:
             case "chunk_finished":
                 return self._after_chunk(event)
             case "device_probe":
-                return replace(self, probe=event)
+                return self._after_probe(event)
             case "stage_gate":
                 return self._after_gate(event)
             case "retune":
@@ -175,6 +175,11 @@ class StageProgress:
             unproven=self.unproven + 1 if unproven else 0,
             trained=event.get("checkpoint") if unproven else None,
         )
+
+    def _after_probe(self, event: Event) -> StageProgress:
+        if not event.get("stands_for_chunk"):
+            return replace(self, probe=event)
+        return replace(self, checkpoint=self.trained, failure=None, unjudged=True, unproven=0, trained=None)
 
     def _after_gate(self, event: Event) -> StageProgress:
         judged = replace(

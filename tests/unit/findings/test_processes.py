@@ -200,3 +200,17 @@ def test_a_chunk_that_only_a_probe_proved_is_named_beside_the_one_that_counts() 
         gated(2, DYNAMICS),
     )
     holds(by_id(devices(events, 2, 2, False))["H6"], "PASS", r"both; chunk 1 \(dynamics\) had no evidence of its own")
+
+
+@pytest.mark.requirement("L3", "H6")
+def test_a_chunk_too_short_to_be_sampled_is_shown_by_its_probe() -> None:
+    short = finished(1, DYNAMICS, dual_gpu_ok=None, dual_gpu_reason="unknown: its steps took 1.1 s")
+    probe = probed(True) | {"stands_for_chunk": True, "dual_gpu_reason": "2 GPUs busy together in 38 of 109 samples"}
+    events = journal(started(1, DYNAMICS), short, probe, gated(1, DYNAMICS))
+    holds(
+        by_id(devices(events, 2, 2, False))["H6"],
+        "PASS",
+        "busy together in 38 of 109.*its training was too short to be sampled.*a probe of the same command showed it",
+    )
+    events = journal(started(1, DYNAMICS), short, probed(True), gated(1, DYNAMICS))
+    holds(by_id(devices(events, 2, 2, False))["H6"], "INVALID", "its steps took 1.1 s")

@@ -205,6 +205,14 @@ def test_missing_device_evidence_is_probed_first_and_nothing_is_trained_again() 
 
 
 @pytest.mark.requirement("H6", "T6")
+def test_a_chunk_too_short_to_be_sampled_counts_with_the_evidence_of_its_probe() -> None:
+    proven = after(*unproven(1, 0, 10), probed(1, True) | {"stands_for_chunk": True})
+    assert (proven.next_step, proven.done, proven.unproven, proven.trained) == ("judge", 10, 0, None)
+    restarted = after(*unproven(1, 0, 10, resumes=False), probed(1, True) | {"stands_for_chunk": True})
+    assert (restarted.next_step, restarted.done) == ("judge", 10)
+
+
+@pytest.mark.requirement("H6", "T6")
 def test_at_the_target_the_stage_grows_by_a_chunk_to_have_its_evidence() -> None:
     lost = after(*unproven(1, 0, 30), probed(1, True), retuned(1), start=StageProgress(STAGE, 30, 30, growth=5))
     assert (lost.target, lost.span, lost.schedule_start) == (35, (0, 35), 30)

@@ -18,6 +18,8 @@ Judgement = tuple[bool | None, str]
 MIN_CHAIN_S = 2.5
 AVERAGING_S = 1.0
 CHAIN_GAP_S = 0.75
+# A training that is shorter than this cannot be seen: the averages above are as long as it.
+SHORTEST_SEEN_S = 3.0
 # Utilisation by process is the share of the last 1.2 s in which a process computed. The shares of two processes that
 # take turns add up to at most 100 %. The driver's entries of two GPUs end up to 0.2 s apart, which adds up to 17 %
 # (measured with turns: 101 %, docs/results/devices-two-h100). Above 120 %, the two computed at the same time.
@@ -40,7 +42,8 @@ def judge_dual_gpu(
     rank's step must also grow across the moment; closely spaced heartbeats confirm the moment. Otherwise a moment
     counts if the processes' shares of GPU time add up to more than turns could (``OVERLAP_MARGIN_PCT``), or if a chain
     of samples before it is too long for a change of turns. Missing data means unknown, never True and never zero. With
-    a chain alone, turns shorter than about 1.5 s cannot be distinguished from concurrent work.
+    a chain alone, turns shorter than about 1.5 s cannot be distinguished from concurrent work. Steps that took less
+    than ``SHORTEST_SEEN_S`` together are unknown, not False.
     """
     if nproc < 2:
         applies = f"nproc_per_node={nproc}: H6 does not apply to a single worker"
@@ -61,7 +64,11 @@ def judge_dual_gpu(
     if devices - seen:
         unlisted, listed = _list(sorted(devices - seen)), _list(sorted(seen))
         return None, f"unknown: heartbeats name {unlisted}, but NVML lists {listed} only"
-    return _verdict(moments, nproc, required_samples, named=named, ranks=len(ranks))
+    ok, reason = _verdict(moments, nproc, required_samples, named=named, ranks=len(ranks))
+    trained_s = _seconds_of_steps(ranks.values())
+    if named and ok is False and trained_s < SHORTEST_SEEN_S:
+        return None, f"unknown: its steps took {trained_s:.1f} s, too short to be sampled ({reason})"
+    return ok, reason
 
 
 def judge_cpu_workers(heartbeats: Sequence[Beat], nproc: int) -> Judgement:
@@ -136,6 +143,12 @@ def _named_ranks(heartbeats: Sequence[Beat], tree: Collection[int], nproc: int) 
     """Return the ranks whose heartbeats come from a process of this launcher and name a GPU."""
     ranks = {rank: Rank.of(beats) for rank, beats in beats_by_rank(heartbeats).items() if rank < nproc}
     return {rank: one for rank, one in ranks.items() if one.pid in tree and one.device.startswith(("GPU-", MIG_PREFIX))}
+
+
+def _seconds_of_steps(ranks: Iterable[Rank]) -> float:
+    """Return the seconds from the first step that any rank made to the last one."""
+    spans = [span for rank in ranks for span in rank.spans]
+    return max(end for _, end in spans) - min(begin for begin, _ in spans) if spans else 0.0
 
 
 def _moment(sample: DeviceSample, attribution: Attribution, nproc: int) -> Moment:

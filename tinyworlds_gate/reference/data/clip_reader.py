@@ -22,7 +22,7 @@ from tinyworlds_gate.reference.data.frames_file import (
     resize_frames,
     strided_indices,
 )
-from tinyworlds_gate.reference.data.frames_reader import read_rows
+from tinyworlds_gate.reference.data.frames_reader import read_each, read_rows
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_frames(path: Path, index: np.ndarray, *, frame_size: int, stride: int =
         raise DataError(f"{path}: no frame is to be read, so nothing can be computed of them; fix: use more episodes")
     with open_frames(path, fix) as file:
         keep, _ = _strided_episodes(file, path, fix, stride)
-        frames = np.concatenate([read_rows(file["frames"], at, at + 1) for at in keep[index].tolist()])
+        frames = read_each(file["frames"], keep[index])
     return frames if frames.shape[1] == frame_size else resize_frames(frames, frame_size)
 
 

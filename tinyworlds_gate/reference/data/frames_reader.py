@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -19,6 +19,9 @@ import numpy as np
 
 from tinyworlds_gate.reference.data.hdf5_chunks import check_chunks, require_chunk_size
 from tinyworlds_gate.run.machine import usable_cpus
+
+ForEach = Callable[[Callable[[tuple[int, bytes]], None], Iterable[tuple[int, bytes]]], Iterable[None]]
+"""``map``, or that of a pool of threads."""
 
 MOST_THREADS = 16
 BLOCK_FRAMES = 512
@@ -35,8 +38,28 @@ def read_all(frames: h5py.Dataset, *, threads: int | None = None) -> np.ndarray:
 
 def read_rows(dataset: h5py.Dataset, low: int = 0, high: int | None = None) -> np.ndarray:
     """Return rows ``low`` to ``high`` of a dataset (default: all). Raises OSError when a chunk is not whole."""
+    low, high, _ = slice(low, high).indices(dataset.shape[0])
+    if _plain_gzip(dataset):
+        whole = np.empty((max(0, high - low), *dataset.shape[1:]), np.uint8)
+        if _unpack(dataset, low, whole, map):
+            return whole
     check_chunks(dataset, low, high)
     rows: np.ndarray = dataset[low:high]
+    return rows
+
+
+def read_each(frames: h5py.Dataset, index: np.ndarray) -> np.ndarray:
+    """Return the rows at these ascending indices [K]; each chunk is decompressed once.
+
+    Raises OSError when a chunk is not whole.
+    """
+    size = (frames.chunks or (BLOCK_FRAMES,))[0]
+    chunks, begins = np.unique(index // size, return_index=True)
+    rows = np.empty((len(index), *frames.shape[1:]), frames.dtype)
+    for chunk, begin, end in zip(chunks.tolist(), begins, [*begins[1:], len(index)], strict=True):
+        within = index[begin:end] - chunk * size
+        low = int(within[0])
+        rows[begin:end] = read_rows(frames, chunk * size + low, chunk * size + int(within[-1]) + 1)[within - low]
     return rows
 
 
@@ -66,7 +89,7 @@ def _spans(frames: h5py.Dataset) -> Iterator[tuple[int, int]]:
 
 def _read_span(frames: h5py.Dataset, low: int, into: np.ndarray, pool: ThreadPoolExecutor) -> None:
     """Fill ``into`` with the frames from index ``low`` on."""
-    if not (_plain_gzip(frames) and _unpack(frames, low, into, pool)):
+    if not (_plain_gzip(frames) and _unpack(frames, low, into, pool.map)):
         into[:] = read_rows(frames, low, low + len(into))
 
 
@@ -77,29 +100,31 @@ def _plain_gzip(frames: h5py.Dataset) -> bool:
     return filters == 1 and frames.compression == "gzip" and whole and frames.dtype == np.uint8
 
 
-def _unpack(frames: h5py.Dataset, low: int, into: np.ndarray, pool: ThreadPoolExecutor) -> bool:
+def _unpack(frames: h5py.Dataset, low: int, into: np.ndarray, for_each: ForEach) -> bool:
     """Fill ``into``; False if a chunk is missing, stored differently or damaged, so that HDF5 has to read the span."""
-    high, size = low + len(into), frames.chunks[0]
-    # With a buffer that zlib has to enlarge repeatedly, decompression is three times as slow.
+    high, size, others = low + len(into), frames.chunks[0], (0,) * (frames.ndim - 1)
+    # With a buffer that zlib has to enlarge repeatedly, decompression is twice as slow.
     unpacked_bytes = math.prod(frames.chunks)
 
-    def unpack(start: int, stored: bytes) -> None:
+    def unpack(chunk: tuple[int, bytes]) -> None:
+        start, stored = chunk
         # The last chunk is stored in full size, although the frames end within it.
         unpacked = zlib.decompress(stored, bufsize=unpacked_bytes)
-        require_chunk_size(frames, (start, 0, 0, 0), len(unpacked))
-        chunk = np.frombuffer(unpacked, np.uint8).reshape(frames.chunks)
+        require_chunk_size(frames, (start, *others), len(unpacked))
+        values = np.frombuffer(unpacked, np.uint8).reshape(frames.chunks)
         first, last = max(low, start), min(high, start + size)
-        into[first - low : last - low] = chunk[first - start : last - start]
+        into[first - low : last - low] = values[first - start : last - start]
 
-    waiting = []
-    try:
+    def stored_chunks() -> Iterator[tuple[int, bytes]]:
         for start in range(low - low % size, high, size):
-            mask, stored = frames.id.read_direct_chunk((start, 0, 0, 0))
+            mask, stored = frames.id.read_direct_chunk((start, *others))
             if mask != 0:
-                return False
-            waiting.append(pool.submit(unpack, start, stored))
-        for one in waiting:
-            one.result()
+                raise ValueError("stored without its filter")
+            yield start, stored
+
+    try:
+        for _ in for_each(unpack, stored_chunks()):
+            pass
     except (OSError, RuntimeError, ValueError, zlib.error):
         return False
     return True

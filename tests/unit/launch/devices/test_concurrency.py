@@ -48,6 +48,18 @@ def test_both_gpus_busy_with_own_workers_at_the_same_time_pass() -> None:
 
 
 @pytest.mark.requirement("H6")
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, None), (2.5, None), (3.5, False)])
+def test_steps_that_took_less_time_than_the_averages_are_unknown(seconds: float, expected: bool | None) -> None:
+    """The samples before and after them show idle GPUs, as of any launch."""
+    heartbeats = [beat for rank, uuid in enumerate((GPU0, GPU1)) for beat in beats(rank, uuid, end=9.0 + seconds)]
+    ok, reason = judge(repeated(gpu(GPU0, 0, [WORKER0]), gpu(GPU1, 0, [WORKER1]), count=100), heartbeats)
+    assert ok is expected
+    assert (f"its steps took {seconds:.1f} s, too short to be sampled" in reason) is (expected is None)
+    longer = [*heartbeats, *beats(1, GPU1, end=14.0)]
+    assert judge(repeated(gpu(GPU0, 0, [WORKER0]), gpu(GPU1, 0, [WORKER1]), count=100), longer)[0] is False
+
+
+@pytest.mark.requirement("H6")
 @pytest.mark.parametrize("heartbeats", [[], [*beats(0, GPU0), *beats(1, GPU0)]], ids=["no heartbeats", "heartbeats"])
 def test_a_foreign_process_on_gpu_1_does_not_count_as_a_rank(heartbeats: list[Beat]) -> None:
     samples = repeated(gpu(GPU0, 90, [WORKER0, WORKER1]), gpu(GPU1, 99, [FOREIGN]))

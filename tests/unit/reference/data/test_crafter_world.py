@@ -8,8 +8,9 @@ import pytest
 from opensimplex import OpenSimplex
 
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data import crafter_world
-from tinyworlds_gate.reference.data.crafter_world import DeterministicCrafter, FastNoise, play_episode, world_seed
+from tinyworlds_gate.reference.data import crafter_noise, crafter_world
+from tinyworlds_gate.reference.data.crafter_noise import FastNoise
+from tinyworlds_gate.reference.data.crafter_world import DeterministicCrafter, play_episode, world_seed
 
 
 class StockInDaylight(crafter.Env):
@@ -24,6 +25,30 @@ def test_the_fast_noise_equals_the_stock_noise_bit_for_bit() -> None:
     points = np.random.default_rng(0).uniform(-40, 40, (3000, 3)).tolist()
     points += [[x / size, y / size, z] for x in range(8) for y in range(8) for z in range(9) for size in (3, 5, 8, 15)]
     assert [fast.noise3(*point) for point in points] == [float(stock.noise3(*point)) for point in points]
+
+
+def test_the_points_that_every_world_reads_have_the_stock_noise_bit_for_bit() -> None:
+    known = list(crafter_noise._terms().number_of)[::29]
+    assert len(known) > 1500
+    for seed in (1, 2**31 - 2):
+        stock, fast = OpenSimplex(seed=seed), FastNoise(seed=seed)
+        assert [fast.noise3(*point) for point in known] == [float(stock.noise3(*point)) for point in known]
+
+
+def test_a_world_reads_no_point_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crafter_noise, "_noise3", lambda *_: pytest.fail("a point was computed by itself"))
+    DeterministicCrafter(7, 18).reset()
+
+
+def test_an_episode_is_the_same_whatever_was_played_before_it() -> None:
+    first = play_episode(2, 0, 20, 18)
+    play_episode(2, 1, 20, 18)
+    crafter_world._environment.cache_clear()
+    again = play_episode(2, 0, 20, 18)
+    for name in ("frames", "actions", "player_position", "objects"):
+        assert np.array_equal(getattr(first, name), getattr(again, name))
+    play_episode(2, 1, 20, 18)
+    assert np.array_equal(play_episode(2, 0, 20, 18).frames, first.frames)
 
 
 @pytest.mark.parametrize("seed", [3, 49_999])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ import pytest
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data import frames_reader
 from tinyworlds_gate.reference.data.frames_file import load_frames
-from tinyworlds_gate.reference.data.frames_reader import BLOCK_FRAMES, iter_blocks, read_all, reader_threads
+from tinyworlds_gate.reference.data.frames_reader import (
+    BLOCK_FRAMES,
+    iter_blocks,
+    read_all,
+    read_each,
+    read_rows,
+    reader_threads,
+)
 
 GZIP = {"chunks": (16, 8, 8, 3), "compression": "gzip", "compression_opts": 1}
 
@@ -93,6 +101,29 @@ def test_chunks_that_were_never_written_are_refused(tmp_path: Path) -> None:
         load_frames(path)
 
 
+@pytest.mark.parametrize("options", [GZIP, {"chunks": (16, 8, 8, 3)}, {}], ids=["gzip", "plain chunks", "one piece"])
+def test_single_frames_and_rows_are_those_of_the_file(tmp_path: Path, options: dict[str, Any]) -> None:
+    frames = pixels(100)
+    with h5py.File(written(tmp_path / "f.h5", frames, **options)) as file:
+        for index in ([0], [99], [3, 4, 15, 16, 17, 80], list(range(0, 100, 7))):
+            assert np.array_equal(read_each(file["frames"], np.array(index)), frames[index])
+        for low, high in ((0, None), (5, 40), (90, 200), (-3, None), (10, 10)):
+            assert np.array_equal(read_rows(file["frames"], low, high), frames[low:high])
+
+
+def test_each_chunk_of_single_frames_is_decompressed_once(tmp_path: Path, unpacked: list[bool]) -> None:
+    with h5py.File(written(tmp_path / "f.h5", pixels(100), **GZIP)) as file:
+        read_each(file["frames"], np.arange(0, 96, 2))
+    assert unpacked == [True] * 6
+
+
+def test_a_chunk_that_decompresses_to_more_than_its_size_is_refused(tmp_path: Path) -> None:
+    with h5py.File(written(tmp_path / "f.h5", pixels(16), **GZIP), "r+") as file:
+        file["frames"].id.write_direct_chunk((0, 0, 0, 0), zlib.compress(bytes(2**20)))
+        with pytest.raises(OSError, match="to more than its size"):
+            read_rows(file["frames"], 0, 1)
+
+
 def test_a_damaged_chunk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     path = written(tmp_path / "damaged_frames.h5", pixels(64), **GZIP)
     with h5py.File(path) as file:
@@ -105,7 +136,7 @@ def test_a_damaged_chunk_is_an_error_that_names_the_file(tmp_path: Path) -> None
 
 
 def test_ranks_of_one_machine_share_its_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames_reader.os, "sched_getaffinity", lambda _: set(range(24)), raising=False)
+    monkeypatch.setattr(frames_reader, "usable_cpus", lambda: 24)
     for ranks, threads in (("1", 16), ("2", 12), ("100", 1), ("no number", 16), ("0", 16)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
         assert reader_threads() == threads
