@@ -100,6 +100,7 @@ ROWS: tuple[Fault, ...] = (
         loop="The loop passes: stages, git and the HTML page get every path unchanged.",
         report=PASSED,
         requirements=("H3", "L4", "A8"),
+        slow=True,
     ),
     Fault(
         id="no-home",
@@ -108,6 +109,7 @@ ROWS: tuple[Fault, ...] = (
         loop="The loop passes and leaves no cache folder in the project.",
         report=PASSED,
         requirements=("H3",),
+        slow=True,
     ),
     Fault(
         id="no-terminal",
@@ -116,6 +118,7 @@ ROWS: tuple[Fault, ...] = (
         loop="The loop passes and prints plain lines without control sequences.",
         report=PASSED,
         requirements=("H3",),
+        slow=True,
     ),
     Fault(
         id="ascii-terminal",
@@ -124,6 +127,7 @@ ROWS: tuple[Fault, ...] = (
         loop="The loop passes; the terminal gets ASCII, files are UTF-8.",
         report=PASSED,
         requirements=("H3", "A1"),
+        slow=True,
     ),
     Fault(
         id="no-temporary-folder",
@@ -132,6 +136,7 @@ ROWS: tuple[Fault, ...] = (
         loop="The loop passes and does not create the folder.",
         report=PASSED,
         requirements=("H3",),
+        slow=True,
     ),
     Fault(
         id="tiny-terminal",

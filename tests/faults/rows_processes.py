@@ -78,6 +78,7 @@ ROWS: tuple[Fault, ...] = (
         "the exception of the worker that failed first, not of its peer.",
         lost=UPDATES_SINCE,
         requirements=("T1", "H9"),
+        slow=True,
     ),
     Fault(
         id="segfault-in-rank",
@@ -87,6 +88,7 @@ ROWS: tuple[Fault, ...] = (
         report="A6: the chunk `stopped with an error`, with the stack; A5: `T1: … rank 1 was ended by SIGSEGV`.",
         lost=UPDATES_SINCE,
         requirements=("T1", "H9"),
+        slow=True,
     ),
     Fault(
         id="rank-exits-0-early",
@@ -96,6 +98,7 @@ ROWS: tuple[Fault, ...] = (
         report="A6: the chunk `stopped with an error`; A5: `T1: … Connection closed` (or reset) `by peer`.",
         lost=UPDATES_SINCE,
         requirements=("T1", "S4"),
+        slow=True,
     ),
     Fault(
         id="rank-exits-0-other-waits",
@@ -119,6 +122,7 @@ ROWS: tuple[Fault, ...] = (
         report="A6, under the chunk: `Missing or wrong: the loss of update 15 is nan`; A5: T2 with this cause.",
         lost=UPDATES_SINCE,
         requirements=("S4", "T2"),
+        slow=True,
     ),
     Fault(
         id="nan-weights-at-save",
@@ -130,6 +134,7 @@ ROWS: tuple[Fault, ...] = (
         report="A6, under the chunk: `Missing or wrong: … values that are not finite`; A5: T2 with this cause.",
         lost=UPDATES_SINCE,
         requirements=("S4", "T2"),
+        slow=True,
     ),
     Fault(
         id="exit-0-without-checkpoint",

@@ -44,6 +44,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Session:
         return run_without_terminal(project, env)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("project-path", no_scene=IN_THE_FIXTURE)
 @pytest.mark.requirement("H3", "L4", "A8")
 def test_a_project_may_lie_in_a_folder_of_any_name(hostile: Session) -> None:
@@ -56,6 +57,7 @@ def test_a_project_may_lie_in_a_folder_of_any_name(hostile: Session) -> None:
     assert "**Verdict: PASS**" in hostile.report("A1")
 
 
+@pytest.mark.slow
 @pytest.mark.fault("no-home", no_scene=IN_THE_FIXTURE)
 @pytest.mark.requirement("H3")
 def test_a_run_needs_no_home(hostile: Session) -> None:
@@ -63,6 +65,7 @@ def test_a_run_needs_no_home(hostile: Session) -> None:
     assert not list(hostile.project.rglob(".cache")) + list(hostile.project.rglob(".config"))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("no-terminal", no_scene=IN_THE_FIXTURE)
 @pytest.mark.requirement("H3")
 def test_a_run_needs_neither_a_terminal_nor_an_input(hostile: Session) -> None:
@@ -71,6 +74,7 @@ def test_a_run_needs_neither_a_terminal_nor_an_input(hostile: Session) -> None:
     assert re.search(r"(?m)^\[gate\] dynamics: PASS: 120 updates taken", hostile.output)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("ascii-terminal", no_scene=IN_THE_FIXTURE)
 @pytest.mark.requirement("H3", "A1")
 def test_a_run_needs_no_character_beyond_ascii(hostile: Session) -> None:
@@ -79,6 +83,7 @@ def test_a_run_needs_no_character_beyond_ascii(hostile: Session) -> None:
     assert "→" in hostile.report("A6"), "files are UTF-8 all the same"
 
 
+@pytest.mark.slow
 @pytest.mark.fault("no-temporary-folder", no_scene=IN_THE_FIXTURE)
 @pytest.mark.requirement("H3")
 def test_a_run_needs_no_temporary_folder_of_that_name(hostile: Session) -> None:

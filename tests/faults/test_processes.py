@@ -164,6 +164,7 @@ def test_five_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> 
     assert "It helped: the gate decision of chunk 6 is continue, final loss " in killed.reports["A5"]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("T1", "H9", "S4")
 @pytest.mark.parametrize(
     ("fault", "message"),
@@ -197,6 +198,7 @@ def test_a_worker_that_fails_by_itself_halves_the_batch(failed: FaultyRun, fault
     assert message in failed.reports["A5"]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("S4", "T2", "H9")
 @pytest.mark.parametrize(
     ("fault", "exit_code", "message"),

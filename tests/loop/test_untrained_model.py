@@ -18,6 +18,7 @@ def one_update(tmp_path_factory: pytest.TempPathFactory) -> Session:
     return run_pytest(project, "validation", "-m", "smoke", "--target-updates", "1", "--nproc-per-node", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("G5", "H3")
 def test_one_update_per_stage_fails_the_gate(one_update: Session) -> None:
     assert one_update.exit_status == 1, one_update.output
@@ -29,6 +30,7 @@ def test_one_update_per_stage_fails_the_gate(one_update: Session) -> None:
     assert one_update.found("G5")[0] == "FAIL"
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("P2", "L2")
 def test_two_workers_took_the_update_of_every_stage_together(one_update: Session) -> None:
     chunks = one_update.events("chunk_finished")
@@ -37,6 +39,7 @@ def test_two_workers_took_the_update_of_every_stage_together(one_update: Session
     assert {chunk["effective_batch"] for chunk in one_update.events("chunk_started")} == {32}
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("T7")
 def test_a_tokenizer_above_the_threshold_is_not_answered_by_training_dynamics(one_update: Session) -> None:
     assert one_update.events("dynamics_retrain") == []
