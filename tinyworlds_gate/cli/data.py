@@ -146,7 +146,7 @@ def _import(args: argparse.Namespace) -> int:
     from tinyworlds_gate.reference.data.progress import console_progress
 
     with console_progress("video frames") as progress:
-        path = import_video(
+        path, notes = import_video(
             args.video,
             args.name,
             project_root=args.project_root,
@@ -156,6 +156,8 @@ def _import(args: argparse.Namespace) -> int:
         )
     info = check_frames_file(path)
     print(f"{path}: {info.num_frames} frames at {info.attrs['fps']:g} a second; use `dataset: {args.name.upper()}`")
+    for note in notes:
+        print(f"{args.video.name}: {note}")
     return 0
 
 

@@ -55,6 +55,16 @@ class FramesWriter:
         self.num_frames += count
         self._output.require_written()
 
+    def add(self, name: str, values: np.ndarray) -> None:
+        """Write a per-frame array for all frames at once, after the last of them."""
+        if len(values) != self.num_frames:
+            raise ValueError(f"{name} has {len(values)} entries for {self.num_frames} frames")
+        dataset = self._create(name, values)
+        dataset.resize(self.num_frames, axis=0)
+        dataset[:] = values
+        self.written.add(name, values)
+        self._output.require_written()
+
     def append_objects(self, objects: np.ndarray) -> None:
         """Append rows of the table ``objects`` (``frame_objects.py``); their frames are those of the whole file."""
         if "objects" not in self._file:

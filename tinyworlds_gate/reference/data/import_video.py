@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
-from tinyworlds_gate.reference.data.frames_file import resize_frames
+from tinyworlds_gate.reference.data.frames_file import PSEUDO_EPISODE_FRAMES, resize_frames
 from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, require_room, write_lock
 from tinyworlds_gate.reference.data.memory_limit import frames_bytes, require_memory
 from tinyworlds_gate.reference.data.progress import Progress
+from tinyworlds_gate.reference.data.video_timeline import Timeline
 
 DEFAULT_FPS = 15
 """Frames per second at which TinyWorlds reads its games."""
@@ -22,6 +25,19 @@ MIN_FRAME_SIZE = 8
 _BATCH = 64
 _LEAST_COMPRESSED = 0.01
 """Share of the uncompressed bytes that frames of any game take, at least."""
+_HIGHEST_RATE = 240.0
+"""Frames per second; a container that states more states the unit of its clock."""
+_CUT_OFF_S = 0.5
+"""A recording that ends this much earlier than it states was cut off."""
+_MOST_BREAKS_SHOWN = 3
+LEAST_EPISODES = 8
+
+
+class Imported(NamedTuple):
+    """A frames file that was made of a video, and what was done that its user may not expect."""
+
+    path: Path
+    notes: list[str]
 
 
 def import_video(
@@ -32,16 +48,19 @@ def import_video(
     frame_size: int = 128,
     fps: float | None = None,
     progress: Progress | None = None,
-) -> Path:
-    """Decode ``video`` into ``data/<name>_frames.h5`` and return that path, which must not exist yet.
+) -> Imported:
+    """Decode ``video`` into ``data/<name>_frames.h5``, which must not exist yet.
 
-    Each frame is cropped to its centre square and resized to ``frame_size`` pixels (bilinear, antialiased). ``fps``
-    frames per second are selected by their timestamps (default: 15, or the video's rate if that is lower); the rate is
-    recorded, so that the file is later read at the right stride. Raises ``DataError`` when the file is missing, is not
-    a video, has no frame, or has a lower rate than ``fps``.
+    Each frame is turned and stretched as a player shows it, cropped to its centre square and resized to ``frame_size``
+    pixels (bilinear, antialiased). ``fps`` frames per second are kept, those that a player shows at equal intervals
+    (default: 15, or the video's rate if that is lower). The rate is recorded, so that the file is later read at the
+    right stride. A new episode begins where the clock goes back, stands for more than a second, or the size changes.
+
+    Raises:
+        DataError: the name cannot be used; the file is missing, is not a video, has no frame, is damaged before its
+            end, or has a lower rate than ``fps``.
     """
-    if name.upper() == CRAFTER:
-        raise DataError(f"--name {name} is reserved for the generated dataset; fix: choose another name")
+    require_usable_name(name)
     path = dataset_path(project_root, name, frame_size)
     if frame_size < MIN_FRAME_SIZE:
         raise DataError(f"--frame-size {frame_size} is not allowed; at least {MIN_FRAME_SIZE} pixels (fix: 128)")
@@ -57,13 +76,49 @@ def import_video(
         stream, rate = _stream_and_rate(container, video, fps)
         count = max(0, container.duration or 0) * rate // 1_000_000
         require_room(path, int(count * frames_bytes(1, frame_size) * _LEAST_COMPRESSED), f"{count:.0f} frames")
+        decoded = _Decoded(container, stream, video)
+        timeline = Timeline(rate)
         with new_frames_file(path) as writer:
             writer.set_attrs({"game": name.lower(), "fps": rate, "frame_size": frame_size, "source": video.name})
-            for batch in _batches(_kept_frames(container, stream, rate, video), frame_size):
+            recordings: list[int] = []
+            for batch in _batches(_pictures(timeline, decoded, recordings), frame_size):
                 writer.append(batch)
                 if progress is not None:
                     progress(writer.num_frames, 0)
-    return path
+            if timeline.breaks:
+                writer.add("episode", episodes_of(np.array(recordings)))
+        return Imported(path, _notes(timeline, decoded, container))
+
+
+def episodes_of(recording: np.ndarray) -> np.ndarray:
+    """Return the episode of each frame, int32 [N], from the number of its unbroken recording.
+
+    Fewer than 8 recordings are divided into blocks of about 256 frames, so that some can be held out.
+    """
+    counts = np.bincount(recording)
+    block = min(PSEUDO_EPISODE_FRAMES, max(1, len(recording) // LEAST_EPISODES))
+    parts = np.maximum(1, counts // block) if len(counts) < LEAST_EPISODES else np.ones(len(counts), int)
+    episodes = [np.arange(count) * part // max(1, count) for count, part in zip(counts, parts, strict=True)]
+    return (np.concatenate(episodes) + np.repeat(np.cumsum(parts) - parts, counts)).astype(np.int32)
+
+
+def require_usable_name(name: str) -> None:
+    """Raise DataError if ``dataset: NAME`` could not be written into ``configs/training.yaml``."""
+    import yaml
+
+    if name.upper() == CRAFTER:
+        raise DataError(f"--name {name} is reserved for the generated dataset; fix: choose another name")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+        raise DataError(
+            f"--name {name} cannot be used as `dataset: {name.upper()}`: a name begins with a letter, and has letters, "
+            f"digits, - and _ only; fix: --name game_{re.sub('[^A-Za-z0-9_-]+', '_', name)}"
+        )
+    for written in (name, name.upper(), name.lower()):
+        if not isinstance(yaml.safe_load(written), str):
+            raise DataError(
+                f"--name {name} cannot be used: YAML reads `dataset: {written}` as {yaml.safe_load(written)}, not as "
+                f"text; fix: --name {name}_game"
+            )
 
 
 def _open_video(video: Path) -> Any:
@@ -82,7 +137,7 @@ def _stream_and_rate(container: Any, video: Path, fps: float | None) -> tuple[An
         raise DataError(f"{video} has no video stream (sound only?); fix: choose a file with pictures")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    own = float(stream.average_rate) if stream.average_rate else float(DEFAULT_FPS)
+    own = _own_rate(stream)
     rate = min(DEFAULT_FPS, own) if fps is None else fps
     if not 0 < rate <= own * 1.001:
         raise DataError(
@@ -92,34 +147,109 @@ def _stream_and_rate(container: Any, video: Path, fps: float | None) -> tuple[An
     return stream, rate
 
 
-def _kept_frames(container: Any, stream: Any, rate: float, video: Path) -> Iterator[np.ndarray]:
-    """Yield uint8 [H, W, 3]: the first frame at or after each multiple of 1 / rate seconds."""
-    import av
+def _own_rate(stream: Any) -> float:
+    """Return the frames per second of a stream where it moves; its average includes pauses."""
+    stated = [float(rate) for rate in (stream.average_rate, stream.base_rate) if rate]
+    return max([rate for rate in stated if rate <= _HIGHEST_RATE], default=float(DEFAULT_FPS))
 
-    first: float | None = None
-    kept = 0
-    try:
-        for frame in container.decode(stream):
-            if frame.time is None:
+
+@dataclass
+class _Decoded:
+    """The frames of a video with their times, and what was found in it."""
+
+    container: Any
+    stream: Any
+    video: Path
+    untimed: int = 0
+    """Frames without a time."""
+    after_end: str | None = None
+    """The error at the end of a file that was cut off."""
+    seen: set[str] = field(default_factory=set)
+    """What was turned or stretched, as words."""
+
+    def frames(self) -> Iterator[tuple[float, Any]]:
+        """Yield each frame, as it was decoded, with its time in seconds.
+
+        Raises:
+            DataError: the file is damaged, and further frames follow.
+        """
+        step, last, count = 1 / _own_rate(self.stream), None, 0
+        for frame in self._decoded():
+            if self.after_end is not None:
+                raise DataError(
+                    f"{self.video} is damaged after {count} of its frames ({self.after_end}); nothing was written; "
+                    "fix: repair the video, or cut it before the damage"
+                )
+            time = frame.time
+            if time is None:
+                self.untimed += 1
+                time = 0.0 if last is None else last + step
+            count, last = count + 1, time
+            yield time, frame
+
+    def _decoded(self) -> Iterator[Any]:
+        import av
+
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                frames = packet.decode() if packet is not None else []
+            except av.error.FFmpegError as error:
+                self.after_end = self.after_end or str(error.strerror)
                 continue
-            first = frame.time if first is None else first
-            if frame.time - first >= kept / rate - 1e-4:
-                kept += 1
-                yield frame.to_ndarray(format="rgb24")
-    except av.error.FFmpegError as error:
-        raise DataError(
-            f"{video} breaks off or is damaged after {kept} kept frames ({error.strerror}); nothing was written; "
-            "fix: repair the video, or cut it before the damage"
-        ) from error
+            if packet is None:
+                return
+            yield from frames
+
+    def upright(self, frame: Any) -> np.ndarray:
+        """Return a frame as a player shows it, uint8 [H, W, 3]."""
+        ratio = self.stream.sample_aspect_ratio
+        if ratio and ratio > 0 and ratio != 1:
+            self.seen.add(f"its pixels are {ratio.numerator}:{ratio.denominator} wide, and were stretched to squares")
+            frame = frame.reformat(width=max(1, round(frame.width * float(ratio))), height=frame.height)
+        picture = frame.to_ndarray(format="rgb24")
+        turns = round(frame.rotation / 90) % 4
+        if turns:
+            self.seen.add(f"it is turned by {frame.rotation:g} degrees, as its player shows it")
+        return np.rot90(picture, turns)
+
+
+def _pictures(timeline: Timeline, decoded: _Decoded, recordings: list[int]) -> Iterator[np.ndarray]:
+    """Yield the centre square of each kept frame, and append the number of its recording."""
+    for frame, recording in timeline.kept_frames(decoded.frames()):
+        recordings.append(recording)
+        yield centre_square(decoded.upright(frame))
+
+
+def _notes(timeline: Timeline, decoded: _Decoded, container: Any) -> list[str]:
+    """Return sentences on what was done that a user may not expect."""
+    notes = sorted(decoded.seen)
+    if decoded.untimed:
+        notes.append(
+            f"{decoded.untimed} frames have no time; they were taken as {_own_rate(decoded.stream):g} frames per second"
+        )
+    if timeline.breaks:
+        shown = "; ".join(one.sentence() for one in timeline.breaks[:_MOST_BREAKS_SHOWN])
+        more = len(timeline.breaks) - _MOST_BREAKS_SHOWN
+        shown += f"; and {more} more" if more > 0 else ""
+        notes.append(f"a new episode begins at each of {len(timeline.breaks)} breaks: {shown}")
+    stated_s = max((container.duration or 0) / 1e6, decoded.stream.frames / _own_rate(decoded.stream))
+    ended_s = (timeline.last_s or 0.0) - (container.start_time or 0) / 1e6
+    if decoded.after_end is not None:
+        notes.append(f"the file ends within a frame after {ended_s:.1f} s ({decoded.after_end}): it was cut off")
+    elif not timeline.breaks and ended_s < stated_s - _CUT_OFF_S:
+        notes.append(f"the file states {stated_s:.1f} s and its pictures end after {ended_s:.1f} s: it was cut off")
+    return notes
 
 
 def _batches(frames: Iterator[np.ndarray], frame_size: int) -> Iterator[np.ndarray]:
     batch: list[np.ndarray] = []
     for frame in frames:
-        batch.append(centre_square(frame))
-        if len(batch) == _BATCH:
+        if batch and (len(batch) == _BATCH or frame.shape != batch[0].shape):
             yield resize_frames(np.stack(batch), frame_size)
             batch = []
+        batch.append(frame)
     if batch:
         yield resize_frames(np.stack(batch), frame_size)
 
