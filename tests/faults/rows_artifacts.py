@@ -127,6 +127,13 @@ ROWS: tuple[Fault, ...] = (
         "C4",
     ),
     _refused(
+        "crashing-checkpoint",
+        "A checkpoint's pickle would crash its reader, or keep it busy for ever.",
+        "has 100,000 tuples inside each other as the name of a tensor; in a second test, a key of its state is made of "
+        "tuples that share their parts, 2^200 in all, and the hashes match",
+        "its pickle nests objects more than 64 deep",
+    ),
+    _refused(
         "hostile-checkpoint",
         "A checkpoint's pickle would run code.",
         "calls `os.system` when it is unpickled: from its weights, from its state, and from a state whose forged "

@@ -72,4 +72,14 @@ ROWS: tuple[Fault, ...] = (
         report="The terminal: `The output folder … is not writable: Read-only file system. …`",
         requirements=("L10",),
     ),
+    Fault(
+        id="data-write-error",
+        title="One write of a frames file fails, or the disk stores other bytes.",
+        injected="One after the other, each `pwrite` of a frames file, of generated frames and of frame codes fails "
+        "with EIO or ENOSPC, or is short; in a second test it stores zeros.",
+        loop="The file does not get its name and no partial file stays. A short write is continued, and the file has "
+        "the same bytes as without the fault.",
+        report="The terminal: the file, and the error of the system.",
+        requirements=("S4",),
+    ),
 )

@@ -91,6 +91,25 @@ ROWS: tuple[Fault, ...] = (
         requirements=("L1",),
     ),
     Fault(
+        id="disguised-training",
+        title="Training of this project was started in a way that its command line does not show.",
+        injected="35 real processes at once: `python -c`, standard input, notebooks, profilers, hard links, "
+        "renamed interpreters, forks, spawned workers, pools, archives, shells.",
+        loop="All are found, by the program, the code or the Python stack that they run, and ended. Where another "
+        "process's memory cannot be read, those whose command line shows nothing are missed.",
+        report=f"{ENDED}.",
+        requirements=("L1", "L2"),
+    ),
+    Fault(
+        id="marked-bystanders",
+        title="Programs that a person started from within a run inherited its marker.",
+        injected="16 real processes with the variables of a run: pagers, shells, a person's terminal, editors, tmux, "
+        "tensorboard, an idle notebook, an evaluation; and what a launch itself starts in other sessions.",
+        loop="What they run and whose session they are in decides: none is ended. Helpers of the launch are.",
+        report="`no stale training process was found`.",
+        requirements=("L1", "L2", "H5"),
+    ),
+    Fault(
         id="other-clone",
         title="Another clone of the project trains on the same machine.",
         injected="Its stages run as scripts, as modules of the same names, and through a link to its folder.",

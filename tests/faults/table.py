@@ -12,6 +12,7 @@ from tests.faults import (
     rows_memory,
     rows_processes,
     rows_resume,
+    rows_surroundings,
 )
 from tests.faults.fault import Fault, Section
 
@@ -23,7 +24,7 @@ SECTIONS = (
     Section("Checkpoints and other artifacts", rows_artifacts.ROWS),
     Section("Disk", rows_disk.ROWS),
     Section("Devices", rows_devices.ROWS),
-    Section("Environment", rows_environment.ROWS),
+    Section("Environment", rows_environment.ROWS + rows_surroundings.ROWS),
     Section("Resuming", rows_resume.ROWS),
 )
 FAULTS: tuple[Fault, ...] = tuple(row for section in SECTIONS for row in section.rows)

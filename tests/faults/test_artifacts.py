@@ -6,6 +6,8 @@ pytest tests/faults/test_artifacts.py
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -16,10 +18,11 @@ import pytest
 
 from tests.faults.conftest import BeginScene
 from tests.faults.runs import faulty_project, reports_of
-from tests.helpers.checkpoint_files import copy_foreign, optimizer_state, write_ours
+from tests.helpers.checkpoint_files import copy_foreign, optimizer_state, rewrite_pickle, write_ours
 from tests.helpers.fake_stages import RUN, FakeProject
 from tests.helpers.small_models import SMALL
 from tests.helpers.tiny_project import make_project, no_checkpoint_in, run_pytest
+from tests.hostile_files import pickles
 from tinyworlds_gate.checkpoints.read import read_model_state
 from tinyworlds_gate.checkpoints.write import write_checkpoint
 from tinyworlds_gate.loop.stage_controller import StageController
@@ -136,17 +139,32 @@ def hostile_weights(stock: Path) -> None:
 
 
 def hostile_state_with_a_forged_manifest(stock: Path) -> None:
-    import hashlib
-    import json
-
     import torch
 
     folder = ours(stock)
     torch.save({"step": BAD, "config": Runs(stock / CANARY)}, folder / "state.pt")
+    sign(folder)
+
+
+def sign(folder: Path) -> None:
+    """Make the manifest fit a changed state.pt."""
     manifest = json.loads((folder / "manifest.json").read_text())
     data = (folder / "state.pt").read_bytes()
     manifest["files"]["state.pt"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def crashing_weights(stock: Path) -> None:
+    """Tuples inside tuples, whose hash needs more stack than there is."""
+    key = pickles.positions(b")" + b"\x85" * 100_000)["model_state_dict.pt"][1][1]
+    rewrite_pickle(of_that_step(theirs(stock)) / "model_state_dict.pt", lambda _: key)
+
+
+def hanging_state(stock: Path) -> None:
+    """Tuples that share their parts, whose hash takes for ever, under a manifest that fits."""
+    folder = ours(stock)
+    rewrite_pickle(folder / "state.pt", lambda _: pickles.positions(b")" + b"2\x86" * 200)["state.pt"][2][1])
+    sign(folder)
 
 
 @pytest.mark.requirement("S4", "H7", "T1", "C4")
@@ -191,6 +209,8 @@ def hostile_state_with_a_forged_manifest(stock: Path) -> None:
         ),
         pytest.param(hostile_state, "Nothing was executed", marks=pytest.mark.fault("hostile-checkpoint")),
         pytest.param(hostile_weights, "Nothing was executed", marks=pytest.mark.fault("hostile-checkpoint")),
+        pytest.param(crashing_weights, "more than 64 deep", marks=pytest.mark.fault("crashing-checkpoint")),
+        pytest.param(hanging_state, "shared ones counted each", marks=pytest.mark.fault("crashing-checkpoint")),
         pytest.param(
             hostile_state_with_a_forged_manifest,
             "Nothing was executed",

@@ -93,6 +93,43 @@ def past(ratio: float = 2.4) -> dict[str, Any]:
     }
 
 
+def actions(excess: float = 0.6, *, true_actions: int = 5, chance: float = 0.02) -> dict[str, Any]:
+    """Return the record of G5.true_actions; the interval is 0.02 wide on both sides."""
+    return {
+        "no_occasion": None,
+        "bits": 1.9,
+        "most_bits": 2.0,
+        "true_actions": true_actions,
+        "true_bits": 2.3,
+        "information": excess + chance,
+        "chance": chance,
+        "chance_high": 2 * chance,
+        "excess": excess,
+        "excess_low": excess - 0.02,
+        "excess_high": excess + 0.02,
+    }
+
+
+def played(**changes: float) -> dict[str, Any]:
+    """Return the record of G5.played."""
+    return {
+        "no_occasion": None,
+        "clips": 16,
+        "episodes": 8,
+        "codes": 4,
+        "error": 0.5,
+        "patches": 0.03,
+        "patches_true": 0.01,
+        "patches_predicted": 0.02,
+        "sharpness": 0.95,
+        "sharpness_predicted": 0.9,
+        "motion": 0.8,
+        "motion_predicted": 0.7,
+        "motion_other": 4.0,
+        **changes,
+    }
+
+
 def measures(
     *,
     mse: float = 0.01,
@@ -124,6 +161,8 @@ def measures(
         summary,
         objects=objects(recall=found),
         past=past(past_ratio),
+        actions=actions(),
+        played=played(),
         motion_ratio=0.9,
         sharpness=0.8,
         blend_mse=blend,

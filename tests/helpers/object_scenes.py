@@ -38,10 +38,12 @@ def scene_of(before: np.ndarray, last: np.ndarray, true: Sequence[np.ndarray], *
         "background": background,
         "last": np.broadcast_to(last, frames.shape),
         "known": np.ones(shape, bool),
+        "judged": np.ones(shape, bool),
         "threshold": np.full((1, 1, CELLS, CELLS), 6.0),
         "objects": find_regions((frames != background).any(axis=-1).reshape(-1, CELLS, CELLS)),
         "context": (context, background[:, :1].repeat(2, axis=1), np.zeros((1, 2, 2))),
         "offsets": np.zeros((1, len(true), 2)),
         "pixels": 2,
+        "screen": np.zeros((CELLS, CELLS), bool),
     }
     return Scene(**{**facts, **changes})

@@ -33,7 +33,7 @@ LONGEST_FIRST = (
     "tests/faults/test_environment_sessions.py",
     "tests/faults/test_artifacts.py",
     "tests/loop/test_given_checkpoints.py",
-    "tests/unit/reference/rollout/test_inference.py",
+    "tests/unit/reference/rollout/test_inference_script.py",
     "tests/faults/test_disk.py",
     "tests/faults/test_launchers.py",
     "tests/unit/reference/training/test_checkpoints.py",

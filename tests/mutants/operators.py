@@ -1,4 +1,4 @@
-"""Mutation operators: a selection of cosmic-ray's, and two of our own."""
+"""Mutation operators: a selection of cosmic-ray's, and three of our own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import parso
+from cosmic_ray.operators.exception_replacer import ExceptionReplacer
 from cosmic_ray.operators.operator import Example, Operator
 from cosmic_ray.operators.provider import OperatorProvider
 
@@ -22,7 +23,6 @@ SELECTION = (
     "ReplaceOrWithAnd",
     "ReplaceBreakWithContinue",
     "ReplaceContinueWithBreak",
-    "ExceptionReplacer",
     "NumberReplacer",
     "ZeroIterationForLoop",
 )
@@ -60,6 +60,35 @@ class DropOperand(Operator):
         return (Example("a and b", "b"), Example("a and b", "a", occurrence=1))
 
 
+class ReplaceException(ExceptionReplacer):
+    """cosmic-ray's, which breaks off at a dotted name in brackets: ``except (json.JSONDecodeError, OSError)``."""
+
+    def mutate(self, node: Any, index: int) -> Any:
+        leaves = list(_leaves(self._name_nodes(node)[index]))
+        for leaf, text in zip(leaves, ["CosmicRayTestingException", *[""] * len(leaves)], strict=False):
+            leaf.value = text
+        return node
+
+    @staticmethod
+    def _name_nodes(node: Any) -> Sequence[Any]:
+        caught = node.children[1]
+        inside = caught.children[1] if caught.type == "atom" else caught
+        return inside.children[::2] if inside.type == "testlist_comp" else (inside,)
+
+    @classmethod
+    def examples(cls) -> Sequence[Example]:
+        before, after = "try: pass\nexcept (a.B, C): pass", "try: pass\nexcept ({}): pass"
+        new = "CosmicRayTestingException"
+        return Example(before, after.format(f"{new}, C")), Example(before, after.format(f"a.B, {new}"), occurrence=1)
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    for child in getattr(node, "children", ()):
+        yield from _leaves(child)
+    if not hasattr(node, "children"):
+        yield node
+
+
 def _has_effect(node: Any) -> bool:
     if node.type == "expr_stmt":
         return bool(node.children[1].type == "operator" and node.children[1].value not in ("=", ":="))
@@ -74,4 +103,4 @@ def operators() -> dict[str, Operator]:
     """Return the operators of the mutation run by name."""
     provider = OperatorProvider()
     chosen = {name: provider[name]() for name in SELECTION}
-    return {**chosen, DropStatement.__name__: DropStatement(), DropOperand.__name__: DropOperand()}
+    return chosen | {own.__name__: own() for own in (DropStatement, DropOperand, ReplaceException)}

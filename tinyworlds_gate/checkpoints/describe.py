@@ -22,7 +22,8 @@ _KNOWN_VARIATION = re.compile(
     r"((spatial|temporal)_attn\.[qk]_norm\.weight|ffn\.router\.weight|ffn\.experts\.\d+\.w_[vgo]\.(weight|bias))"
 )
 """Tensors of variations that ``reference/models/variations.py`` computes."""
-_BLOCK = re.compile(r"(?:encoder\.|decoder\.)?transformer\.blocks\.(\d+)\.")
+_BLOCK = re.compile(r"(?:encoder\.|decoder\.)?transformer\.blocks\.(\d{1,5})\.")
+LARGEST_SIZE = 2**20
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ def sizes_of_weights(stage: str, weights: Mapping[str, Tensor]) -> dict[str, tup
     read("embed_dim", layer, 1)
     blocks = {int(match[1]) for match in map(_BLOCK.match, weights) if match}
     if blocks:
-        found["num_blocks"] = (max(blocks) + 1, f"transformer.blocks.0 … {max(blocks)}")
+        if len(blocks) != max(blocks) + 1:
+            raise CheckpointError(f"transformer.blocks has {len(blocks)} blocks, the last of which is {max(blocks)}")
+        found["num_blocks"] = (len(blocks), f"transformer.blocks.0 … {max(blocks)}")
     pixels = read("patch_size", f"{prefix}patch_embed.proj.weight", 1)
     if pixels is not None:
         found["patch_size"] = (_root(pixels, 3, 2, "patch_embed.proj.weight"), found["patch_size"][1])
@@ -117,11 +120,13 @@ def _read_codes(stage: str, weights: Mapping[str, Tensor], found: dict[str, tupl
         read("latent_dim", "encoder.latent_head.1.weight", 0)
         basis = weights.get("quantizer.basis")
         if basis is not None and basis.numel() > 1:  # [1, D, D², …]
+            if basis.ndim != 1 or basis.is_floating_point() or basis.is_complex():
+                raise CheckpointError(f"quantizer.basis has shape {tuple(basis.shape)} and type {basis.dtype}")
             found["num_bins"] = (int(basis[1]), "quantizer.basis[1]")
     elif stage == "latent_actions":
         dims = read("n_actions", "encoder.action_head.3.weight", 0)
         if dims is not None:
-            found["n_actions"] = (2**dims, found["n_actions"][1])
+            found["n_actions"] = (_actions(dims), found["n_actions"][1])
     else:
         latent_dim = read("latent_dim", "latent_embed.weight", 1)
         tokens = read("num_bins", "output_mlp.weight", 0)
@@ -129,7 +134,13 @@ def _read_codes(stage: str, weights: Mapping[str, Tensor], found: dict[str, tupl
             found["num_bins"] = (_root(tokens, 1, latent_dim, "output_mlp.weight"), found["num_bins"][1])
         dims = read("n_actions", "transformer.blocks.0.ffn.norm.to_gamma_beta.1.weight", 1)
         if dims is not None:
-            found["n_actions"] = (2**dims, found["n_actions"][1])
+            found["n_actions"] = (_actions(dims), found["n_actions"][1])
+
+
+def _actions(dims: int) -> int:
+    if not 0 < dims < LARGEST_SIZE.bit_length():
+        raise CheckpointError(f"its latent actions have {dims} dims; 1 to {LARGEST_SIZE.bit_length() - 1} are allowed")
+    return int(2**dims)
 
 
 def _root(value: int, factor: int, power: int, name: str) -> int:
@@ -157,6 +168,11 @@ def _combine(stage: str, path: Path, weights: Mapping[str, Tensor], config: Mapp
             values[name], sources[name] = value, f"tensor {tensor}"
         elif stated is not None:
             values[name], sources[name] = stated, "config in state.pt"
+        if not 0 < values.get(name, 1) <= LARGEST_SIZE:
+            raise CheckpointError(
+                f"{path}: {name} is {values[name]} ({sources[name]}); 1 to {LARGEST_SIZE} are allowed. Use the "
+                "checkpoint as training wrote it"
+            )
     heads, embed = values.get("num_heads"), values.get("embed_dim")
     if heads and embed and embed % heads:
         conflicts.append(f"{path.name}: num_heads={heads} does not divide embed_dim={embed}")

@@ -8,12 +8,13 @@ names.
 from __future__ import annotations
 
 import hashlib
-import json
-import zipfile
+import os
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinyworlds_gate.checkpoints.archive import open_archive
 from tinyworlds_gate.checkpoints.layout import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -25,11 +26,14 @@ from tinyworlds_gate.checkpoints.layout import (
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.errors import CheckpointError, DivergedWeightsError
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.plain_json import parse_json
+from tinyworlds_gate.run.regular_file import MISSING, open_regular, regular_file_problem
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MANIFEST_SCHEMA = 1
+MOST_MANIFEST_BYTES = 4 * 2**20
 WRITTEN_BY = "tinyworlds_gate"
 
 # A tensor that only one stage's model has.
@@ -64,16 +68,18 @@ def verify_checkpoint(
             f"{path} is no checkpoint folder; allowed: <stage>_step_<n> with a stage of {', '.join(STAGES)}"
         )
     stage, step = parsed
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise CheckpointError(f"checkpoint {path} does not exist")
     if expected_stage is not None and stage != expected_stage:
         raise CheckpointError(f"{path} is a checkpoint of {stage}; a checkpoint of {expected_stage} is needed here")
     if expected_step is not None and step != expected_step:
         raise CheckpointError(f"{path} is of step {step}; step {expected_step} is needed here")
     for name in (MODEL_FILE, STATE_FILE, *([OPTIM_FILE] if require_optimizer else [])):
-        if not (path / name).is_file():
-            raise CheckpointError(f"{path} has no {name}; it is incomplete. Use another checkpoint")
-    if (path / MANIFEST_FILE).exists():
+        problem = regular_file_problem(path / name)
+        if problem is not None:
+            found = f" ({path / name} {problem})" if problem != MISSING else ""
+            raise CheckpointError(f"{path} has no {name}{found}; it is incomplete. Use another checkpoint")
+    if os.path.lexists(path / MANIFEST_FILE):
         return _verify_with_manifest(path, stage, step, require_optimizer)
     return _verify_by_loading(path, stage, step, require_optimizer)
 
@@ -81,10 +87,11 @@ def verify_checkpoint(
 def sha256_of(file: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal; raises CheckpointError when it cannot be read."""
     try:
-        with file.open("rb") as stream:
+        with os.fdopen(open_regular(file), "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror or error}") from error
+        why = f"cannot be read: {error.strerror}" if error.strerror else str(error)
+        raise CheckpointError(f"{file} {why}; its SHA-256 cannot be computed") from error
 
 
 def parameter_count(state: Mapping[str, Tensor]) -> int:
@@ -96,7 +103,7 @@ def _verify_with_manifest(path: Path, stage: str, step: int, require_optimizer: 
     manifest = _read_manifest(path / MANIFEST_FILE)
     if (manifest["stage"], manifest["step"]) != (stage, step):
         raise CheckpointError(
-            f"{path} is named {stage} step {step}, but its {MANIFEST_FILE} says {manifest['stage']} step "
+            f"{path} is named {stage} step {step}, but its {MANIFEST_FILE} says {manifest['stage'][:80]} step "
             f"{manifest['step']}; the folder was renamed or swapped"
         )
     files = manifest["files"]
@@ -114,7 +121,7 @@ def _verify_with_manifest(path: Path, stage: str, step: int, require_optimizer: 
 
 def _read_manifest(file: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = parse_json(_manifest_bytes(file).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read ({error}); nothing in this folder can be verified") from error
     shape = {"schema": int, "stage": str, "step": int, "parameters": int, "files": dict}
@@ -124,6 +131,14 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     if manifest["schema"] != MANIFEST_SCHEMA:
         raise CheckpointError(f"{file} has schema {manifest['schema']}; this version reads schema {MANIFEST_SCHEMA}")
     return manifest
+
+
+def _manifest_bytes(file: Path) -> bytes:
+    with os.fdopen(open_regular(file), "rb") as stream:
+        data = stream.read(MOST_MANIFEST_BYTES + 1)
+    if len(data) > MOST_MANIFEST_BYTES:
+        raise ValueError(f"it has more than {MOST_MANIFEST_BYTES} bytes")
+    return data
 
 
 def _check_file(file: Path, entry: Any) -> None:
@@ -157,11 +172,8 @@ def _verify_by_loading(path: Path, stage: str, step: int, require_optimizer: boo
 
 def _check_archive(file: Path) -> None:
     """Check the checksums inside the zip file, which are the only ones without a manifest."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
+    with open_archive(file) as archive:
+        damaged = archive.damaged()
     if damaged is not None:
         raise CheckpointError(f"{file} is damaged: the checksum of {damaged} does not hold")
 
@@ -174,8 +186,11 @@ def _check_weights(path: Path, stage: str) -> int:
     if found is not None and found != stage:
         raise CheckpointError(f"{path} is named {stage}, but its weights are those of {found}; the folder was swapped")
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            count = int((~torch.isfinite(tensor)).sum())
+        try:
+            count = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+        except (RuntimeError, TypeError) as error:  # a type or layout that has no arithmetic here
+            raise CheckpointError(f"{path / MODEL_FILE}: {name} cannot be checked ({error})") from error
+        if count:
             raise DivergedWeightsError(
                 f"{path / MODEL_FILE}: {name} has {count} values that are not finite (NaN or infinite): training "
                 "diverged. Use an earlier checkpoint and a lower learning rate"
@@ -197,7 +212,7 @@ def _check_state_step(path: Path, state: Mapping[str, Any], step: int) -> None:
     recorded = state.get("step")
     if isinstance(recorded, bool) or not isinstance(recorded, int):
         raise CheckpointError(
-            f"{path / STATE_FILE} records no step (found {recorded!r}); the folder's name says {step}"
+            f"{path / STATE_FILE} records no step (found {reprlib.repr(recorded)}); the folder's name says {step}"
         )
     if recorded != step:
         raise CheckpointError(f"{path / STATE_FILE} is of step {recorded}, but the folder's name says {step}")

@@ -6,6 +6,7 @@ count as checkpoints.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ def _folders_in(parent: Path) -> list[tuple[str, int, Path]]:
     found = []
     for entry in entries:
         parsed = parse_folder_name(entry.name)
-        if parsed is not None and entry.is_dir():
+        if parsed is not None and os.path.isdir(entry):
             found.append((*parsed, entry))
     return sorted(found)
 

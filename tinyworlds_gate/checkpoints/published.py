@@ -6,9 +6,12 @@ pickled code runs. The folder has TinyWorlds' layout, without a manifest, since 
 
 from __future__ import annotations
 
+import os
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,9 @@ from tinyworlds_gate.run.unfinished import UnfinishedFolder
 
 CONVERTED = "converted_checkpoints"
 """Folder beside a single file that holds its checkpoint folder."""
+
+LARGEST_STEP = 10**18
+"""Names of folders have up to 18 digits."""
 
 _ALIASES = {
     "video_tokenizer": "video_tokenizer",
@@ -49,7 +55,7 @@ class Published:
 
 def is_published(path: Path) -> bool:
     """Whether the path is a single file of weights: a `.pth` file, or a `.pt` file with such a name."""
-    return path.is_file() and (path.suffix == ".pth" or published_name(path.name) is not None)
+    return os.path.isfile(path) and (path.suffix == ".pth" or published_name(path.name) is not None)
 
 
 def published_name(name: str) -> tuple[str, int | None] | None:
@@ -72,18 +78,27 @@ def read_published(file: Path) -> Published:
     Raises:
         CheckpointError: it is missing or damaged, its pickle names something to call, or it holds no model of a stage.
     """
+    import torch
+
     content = load_plain(file)
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not model:
-        keys = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        keys = type(content).__name__
+        if isinstance(content, dict):
+            keys = ", ".join(key[:80] if isinstance(key, str) else reprlib.repr(key) for key in islice(content, 8))
         raise CheckpointError(f"{file} holds no `model` with named tensors (found: {keys}); give the weights' own file")
+    for name, tensor in model.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise CheckpointError(
+                f"{file}: entry {reprlib.repr(name)} of `model` is a {type(tensor).__name__}, not a named tensor"
+            )
     model = without_wrappers(model)
     stage = stage_of_names(model)
     if stage is None:
         raise CheckpointError(f"{file}: its tensors are those of no TinyWorlds model; allowed: {', '.join(STAGES)}")
     named = published_name(file.name)
     step = content.get("step")
-    if not isinstance(step, int) or isinstance(step, bool):
+    if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < LARGEST_STEP:
         step = (named[1] if named is not None else None) or 0
     optimizer = content.get("optimizer_state_dict")
     state = {key: content.get(key) for key in ("scheduler_state_dict", "config", "timestamp")}

@@ -6,18 +6,24 @@ because TinyWorlds pickles a configuration class of its own into it.
 
 from __future__ import annotations
 
+import os
 import pickle
-import zipfile
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinyworlds_gate.checkpoints.archive import open_archive
+from tinyworlds_gate.checkpoints.checked_pickle import FIX, checked_pickle, shortened
 from tinyworlds_gate.checkpoints.layout import MODEL_FILE, OPTIM_FILE, STATE_FILE
+from tinyworlds_gate.checkpoints.pickled_objects import NAMES_OF_TENSORS
 from tinyworlds_gate.checkpoints.unpickle import load_plain
 from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.run.regular_file import regular_file_problem
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LONGEST_NAME = 512
 # Wrappers (DistributedDataParallel, torch.compile) put these before every name.
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 
@@ -43,8 +49,15 @@ def read_model_state(path: Path, map_location: str = "cpu", mmap: bool = True) -
             "writes it. Save from rank 0 only, and use another checkpoint"
         )
     for name, tensor in loaded.items():
+        if isinstance(name, str) and len(name) > LONGEST_NAME:
+            raise CheckpointError(
+                f"{file} names a tensor with {len(name)} characters ({name[:40]}…); up to {LONGEST_NAME} are read. Use "
+                "the checkpoint as training wrote it"
+            )
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise CheckpointError(f"{file}: entry {name!r} is a {type(tensor).__name__}; expected named tensors only")
+            raise CheckpointError(
+                f"{file}: entry {reprlib.repr(name)} is a {type(tensor).__name__}; expected named tensors only"
+            )
     return without_wrappers(loaded)
 
 
@@ -75,28 +88,27 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def _file_in(path: Path, name: str) -> Path:
-    file = path / name if path.is_dir() else path
-    if not file.is_file():
-        raise CheckpointError(f"{file} does not exist; a checkpoint folder needs its {name}")
+    file = path / name if os.path.isdir(path) else path
+    problem = regular_file_problem(file)
+    if problem is not None:
+        raise CheckpointError(f"{file} {problem}; a checkpoint folder needs its {name}")
     return file
 
 
 def _load_tensors(file: Path, map_location: str, mmap: bool) -> Any:
     import torch
 
-    try:
-        whole = zipfile.is_zipfile(file)
-        if whole:
-            return torch.load(str(file), map_location=map_location, weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{file} is refused: it holds more than tensors and plain data ({_first_line(error)}). Nothing was executed"
-        ) from error
-    except (RuntimeError, OSError, ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
-        raise CheckpointError(f"{file} is damaged and cannot be loaded: {_first_line(error)}") from error
-    raise CheckpointError(
-        f"{file} is no whole torch file ({file.stat().st_size} bytes): it is truncated or was not written by torch.save"
-    )
+    with open_archive(file) as archive:
+        checked_pickle(archive, NAMES_OF_TENSORS)
+        try:
+            return torch.load(archive.name(), map_location=map_location, weights_only=True, mmap=mmap)
+        except pickle.UnpicklingError as error:
+            reason = shortened(error)
+            raise CheckpointError(
+                f"{file} is refused: it holds more than tensors and plain data ({reason}). {FIX}"
+            ) from error
+        except (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError, EOFError) as error:
+            raise CheckpointError(f"{file} is damaged and cannot be loaded: {shortened(error)}") from error
 
 
 def without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -105,7 +117,3 @@ def without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return dict(state)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tinyworlds_gate.checkpoints.layout import (
 )
 from tinyworlds_gate.checkpoints.published import CONVERTED, convert_published, is_published, published_files
 from tinyworlds_gate.errors import CheckpointError
+from tinyworlds_gate.run.regular_file import regular_file_problem
 
 _log = logging.getLogger(__name__)
 
@@ -46,9 +48,9 @@ def resolve_checkpoint(path: Path, stage: str, *, require_optimizer: bool = True
         return verify_checkpoint(path, expected_stage=stage, require_optimizer=require_optimizer)
     if is_published(path):
         return _of_published(path, stage, require_optimizer)
-    candidates = list_checkpoints(path, stage) if path.is_dir() else []
+    candidates = list_checkpoints(path, stage) if os.path.isdir(path) else []
     if not candidates:
-        files = published_files(path, stage) if path.is_dir() else []
+        files = published_files(path, stage) if os.path.isdir(path) else []
         if not files:
             raise CheckpointError(_not_found(path, stage))
         return _of_published(files[-1], stage, require_optimizer)
@@ -75,10 +77,9 @@ def _of_published(file: Path, stage: str, require_optimizer: bool) -> Checkpoint
 
 
 def _not_found(path: Path, stage: str) -> str:
-    if not path.exists():
-        found = "it does not exist"
-    elif not path.is_dir():
-        found = "it is a file"
+    problem = regular_file_problem(path)
+    if not os.path.isdir(path):
+        found = f"it {problem or 'is a file'}"
     elif list_checkpoints(path / "checkpoints", stage):
         found = f"did you mean {path / 'checkpoints'}?"
     else:
@@ -146,12 +147,14 @@ def _of_this_run(path: Path, stage: str, step: int, run: str, lineage: Mapping[s
         return reference
     recorded = reference.manifest.get("run")
     if recorded != run:
-        origin = f"was written by run {recorded}" if isinstance(recorded, str) else "records no run in its manifest"
+        origin = (
+            f"was written by run {recorded[:80]}" if isinstance(recorded, str) else "records no run in its manifest"
+        )
         raise CheckpointError(f"{path} {origin}, not by {run}; only checkpoints of this run are continued")
     for entry, value in lineage.items():
         if (found := reference.manifest.get(entry)) != value:
             raise CheckpointError(
-                f"{path} records {entry} {found}, but {value} is in use; it cannot be continued with it"
+                f"{path} records {entry} {str(found)[:80]}, but {value} is in use; it cannot be continued with it"
             )
     return reference
 

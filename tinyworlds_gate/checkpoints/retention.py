@@ -59,12 +59,10 @@ class Retention:
                 verify_checkpoint(folder, expected_stage=self.stage)
                 self._verified[folder] = stamp
         except (CheckpointError, OSError):
-            self._verified.pop(folder, None)
             return False
         return True
 
     def _remove(self, folder: Path) -> Path:
-        self._verified.pop(folder, None)
         doomed = folder.with_name(f".pruned-{folder.name}")
         try:
             shutil.rmtree(doomed, ignore_errors=True)  # an earlier removal was cut short

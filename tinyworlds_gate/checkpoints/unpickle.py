@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import sys
-import zipfile
 from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.checkpoints.archive import Archive, open_archive
 from tinyworlds_gate.checkpoints.builders import StorageType, TensorStorage, builders
+from tinyworlds_gate.checkpoints.checked_pickle import FIX, checked_pickle, shortened
 from tinyworlds_gate.checkpoints.plain import Foreign, foreign_class, to_plain
 from tinyworlds_gate.errors import CheckpointError
-
-MAX_PICKLE_BYTES = 256 * 2**20
 
 # Inert stand-ins are made for these classes of the standard library too: they carry data and hide no call.
 _INERT = frozenset(
@@ -93,55 +91,32 @@ def load_plain(path: Path) -> Any:
     Raises:
         CheckpointError: the file is missing, damaged, no torch zip file, or its pickle names something to call.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _load_archive(path, archive)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise CheckpointError(
-            f"{path} is no whole torch file ({error}); it is truncated or was not written by torch.save"
-        ) from error
+    with open_archive(path) as archive:
+        return _load_archive(path, archive)
 
 
-def _load_archive(path: Path, archive: zipfile.ZipFile) -> Any:
-    names = archive.namelist()
-    pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
-    if len(pickles) != 1 or len(set(names)) != len(names):
-        raise CheckpointError(
-            f"{path} holds {len(pickles)} pickles named data.pkl or a name twice; expected exactly one"
-        )
-    prefix = pickles[0].removesuffix("data.pkl")
-    if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
+def _load_archive(path: Path, archive: Archive) -> Any:
+    if "byteorder" in archive.records and archive.read("byteorder") != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine; only little-endian files are read")
-    if archive.getinfo(pickles[0]).file_size > MAX_PICKLE_BYTES:
-        raise CheckpointError(f"{path} has a pickle of more than {MAX_PICKLE_BYTES} bytes; such a file is not read")
-
     storages: dict[str, TensorStorage] = {}
 
     def load_storage(key: str, kind: StorageType, numel: int) -> TensorStorage:
-        if key in storages and storages[key].kind is kind:
-            return storages[key]
-        info = archive.getinfo(f"{prefix}data/{key}")
-        if numel < 0 or info.file_size != numel * kind.itemsize:
-            raise ValueError(f"storage {key} has {info.file_size} bytes for {numel} elements of {kind.dtype}")
-        storages[key] = TensorStorage(kind, bytearray(archive.read(info)))
+        if key not in storages:
+            size = archive.records[f"data/{key}"].size
+            if size != numel * kind.itemsize:
+                raise ValueError(f"storage {key} has {size} bytes for {numel} elements of {kind.dtype}")
+            storages[key] = TensorStorage(kind, bytearray(archive.read(f"data/{key}")))
         return storages[key]
 
-    data = archive.read(pickles[0])
+    data = checked_pickle(archive)
     try:
-        # Extension codes are looked up in a table of the process, not through find_class.
-        if any(opcode.name.startswith("EXT") for opcode, _, _ in pickletools.genops(data)):
-            raise RefusedName("a copyreg extension code")
         return to_plain(RestrictedUnpickler(data, load_storage).load())
     except RefusedName as error:
         raise CheckpointError(
             f"{path} is refused: its pickle names {error}, which plain data does not need and which could run code. "
-            "Nothing was executed. Use a checkpoint that was written by torch.save of plain data"
+            f"{FIX}"
         ) from error
     except _BROKEN as error:
         raise CheckpointError(
-            f"{path} is damaged: its pickle cannot be read ({type(error).__name__}: {error})"
+            f"{path} is damaged: its pickle cannot be read ({type(error).__name__}: {shortened(error)})"
         ) from error

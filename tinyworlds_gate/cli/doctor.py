@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -19,12 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tinyworlds_gate.cli.doctor_folders import Check, existing_parent, folders, project_lock
+from tinyworlds_gate.cli.doctor_machine import cpus, memory, own_name
 from tinyworlds_gate.errors import ConfigError, GateError
 from tinyworlds_gate.evidence.git_audit.paths import has_relevant_file
 from tinyworlds_gate.run.bytecode import has_bytecode, torch_source
+from tinyworlds_gate.run.cgroup_limits import cgroup_limits
 from tinyworlds_gate.run.git import GitError, NoRepository, Repository
 from tinyworlds_gate.run.installation import is_checkout, shipped_folder
-from tinyworlds_gate.run.machine import GIB, usable_cpus
+from tinyworlds_gate.run.machine import GIB, machine_cpus, usable_cpus
 from tinyworlds_gate.run.redact import redact
 
 if TYPE_CHECKING:
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 11)
 DISK_FAIL_GIB, DISK_WARN_GIB = 1.0, 10.0
-MEMORY_WARN_GIB = 4.0
 NO_DRIVER = re.compile(r"shared library|driver not loaded|lists no GPU|leaves no GPU", re.IGNORECASE)
 """Errors of NVML on a machine without NVIDIA GPUs; any other error means that a GPU cannot be read."""
 
@@ -124,8 +126,10 @@ def all_checks(profile: str, project_root: Path) -> Iterator[Check]:
     yield from folders(project_root)
     yield project_lock(project_root)
     yield disk_space(shutil.disk_usage(existing_parent(project_root)).free / GIB)
-    yield cpus(usable_cpus(), os.getloadavg()[0])
-    yield memory()
+    limits = cgroup_limits()
+    yield cpus(usable_cpus(), os.getloadavg()[0], limits, machine_cpus())
+    yield memory(limits)
+    yield own_name(socket.gethostname())
     with Nvml() as nvml:
         yield gpus(nvml.devices, nvml.problem, kind)
         yield torch_devices(len(nvml.devices))
@@ -243,27 +247,6 @@ def disk_space(free_gib: float) -> Check:
     if free_gib < DISK_WARN_GIB:
         return Check("WARN", "disk", found, f"enough for smoke; free {DISK_WARN_GIB:g} GiB before a long run")
     return Check("OK", "disk", found)
-
-
-def cpus(count: int, load: float) -> Check:
-    """Check that two CPU workers can have a core each."""
-    found = f"{count} for this process, load of the last minute {load:.1f}"
-    if count < 2:
-        return Check("WARN", "cpus", found, "smoke's two workers share one core: expect about twice the time")
-    if load > count - 1:
-        return Check("WARN", "cpus", f"{found}: busy", "wait for the other work to end, or expect longer times")
-    return Check("OK", "cpus", found)
-
-
-def memory() -> Check:
-    """Check the available main memory."""
-    import psutil
-
-    available = psutil.virtual_memory().available / GIB
-    if available < MEMORY_WARN_GIB:
-        fix = f"close programs until {MEMORY_WARN_GIB:g} GiB are free; workers may be killed otherwise"
-        return Check("WARN", "memory", f"{available:.1f} GiB available", fix)
-    return Check("OK", "memory", f"{available:.1f} GiB available")
 
 
 def gpus(devices: list[GpuInfo], problem: str | None, kind: str = "smoke") -> Check:

@@ -33,11 +33,17 @@ from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.gate.verdict import UNCHECKED, judge_measures
 from tinyworlds_gate.names import EVERYTHING, NOT_RUN
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_CLIP
+from tinyworlds_gate.reference.data.frames_file import SHOWN_NAMES, read_stored
+from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
+from tinyworlds_gate.reference.data.memory_limit import require_memory
 from tinyworlds_gate.reference.data.split import clip_digest
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
 
 FRAMES_SCHEMA = 1
 SEPARATOR = "::"
+NEEDED = "name an HDF5 file with context, true and generated"
+COPIES = 3
+"""Of all frames, at most, while they are converted and measured."""
 WHITE = 255.0
 NO_ACTIONS = "no occasion: the frames come without the model's actions"
 NO_WEIGHTS = "no occasion: without the model no frames can be generated from the context of another clip"
@@ -99,7 +105,7 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
             "min_past_ratio": None,
         }
     )
-    others = [Condition(f"G5.{name}", NOT_RUN, NO_ACTIONS) for name in ("control", "codes")]
+    others = [Condition(f"G5.{name}", NOT_RUN, NO_ACTIONS) for name in ("control", "codes", "played", "true_actions")]
     others.append(Condition("G7", NOT_RUN, NO_WEIGHTS))
     frames = GeneratedFrames(given.generated)
     verdict = judge_measures(measures, thresholds, others, measure_custom(custom, facts, frames, ""), draw=UNCHECKED)
@@ -132,17 +138,8 @@ def read_given_frames(path: Path, group: str) -> GivenFrames:
     Raises:
         DataError: something is missing or malformed; one sentence.
     """
-    if not path.is_file():
-        raise DataError(f"--frames {path}: no such file; name an HDF5 file with context, true and generated")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise DataError(f"--frames {path}: it is no readable HDF5 file ({error})") from error
-    with file:
-        try:
-            return _read(path, file, group)
-        except OSError as error:
-            raise DataError(f"{path}: it is damaged and cannot be read ({error}); write it again") from error
+    with open_hdf5(path, NEEDED, needed="frames file (HDF5)") as file:
+        return _read(path, file, group)
 
 
 def _read(path: Path, file: h5py.File, group: str) -> GivenFrames:
@@ -152,9 +149,11 @@ def _read(path: Path, file: h5py.File, group: str) -> GivenFrames:
     if not group and "" not in found:
         if any("/" in one or one for one in found):
             raise DataError(f"--frames {path}: it holds several generated rollouts; {_choice(found)}")
-        missing = [name for name in ("context", "true", "generated") if name not in file]
+        missing = [name for name in ("context", "true", "generated") if not isinstance(file.get(name), h5py.Dataset)]
         raise DataError(f"{path}: no dataset {' and no '.join(missing)}; context, true and generated are needed")
     home, generated = found[group]
+    size = sum(one.nbytes for one in (home["context"], home["true"], generated))
+    require_memory(size * COPIES, f"{path}: its frames with their measures", NEEDED)
     where = f"{path}{SEPARATOR}{group}" if group else str(path)
     context, true = (_frames(where, name, home[name]) for name in ("context", "true"))
     made = _frames(where, generated.name.strip("/"), generated)
@@ -217,7 +216,7 @@ def _sources(file: h5py.File) -> dict[str, tuple[h5py.Group, h5py.Dataset]]:
 
 
 def _choice(found: Sequence[str] | dict[str, Any]) -> str:
-    names = [name for name in found if name]
+    names = [name[:80] for name in found if name][:SHOWN_NAMES]
     return f"choose one of {', '.join(SEPARATOR + name for name in names)}" if names else "the file has no group"
 
 
@@ -233,7 +232,7 @@ def _frames(where: str, name: str, dataset: h5py.Dataset) -> np.ndarray:
     kind = dataset.dtype.kind
     if dataset.dtype != np.uint8 and kind != "f":
         raise DataError(f"{where}: {name} has the type {dataset.dtype}; uint8, or floats in [0, 1], are needed")
-    values: np.ndarray = dataset[:]
+    values = read_stored(dataset.parent, dataset.name.rpartition("/")[2], Path(where), NEEDED)
     if kind != "f":
         return values
     if not np.isfinite(values).all():
@@ -245,26 +244,36 @@ def _frames(where: str, name: str, dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _episodes(where: str, dataset: h5py.Dataset, clips: int) -> np.ndarray:
+    if not isinstance(dataset, h5py.Dataset):
+        raise DataError(f"{where}: episode is no dataset; one whole number for each clip is needed")
     if dataset.shape != (clips,) or dataset.dtype.kind not in "iu":
         raise DataError(
             f"{where}: episode has the shape {list(dataset.shape or ())} and type {dataset.dtype}; one whole number "
             f"for each of the {clips} clips is needed"
         )
-    return np.asarray(dataset[:], np.int64)
+    return np.asarray(read_stored(dataset.parent, "episode", Path(where), NEEDED), np.int64)
 
 
 def _objects(where: str, dataset: h5py.Dataset, shape: tuple[int, int]) -> np.ndarray:
     if not isinstance(dataset, h5py.Dataset) or set(dataset.dtype.names or ()) != set(CLIP_FIELDS):
         raise DataError(f"{where}: objects must be a table with the fields {', '.join(CLIP_FIELDS)} (docs/score.md)")
-    table = np.empty(dataset.shape, OBJECT_IN_CLIP)
-    for name in CLIP_FIELDS:
-        table[name] = dataset[name]
+    kinds = {name: dataset.dtype[name].kind for name in CLIP_FIELDS}
+    if dataset.ndim != 1 or kinds.pop("kind") != "S" or not set(kinds.values()) <= set("iuf"):
+        raise DataError(
+            f"{where}: objects has the shape {list(dataset.shape or ())} and type {dataset.dtype}; a table [M] of "
+            "numbers, and of bytes for `kind`, is needed (docs/score.md)"
+        )
+    values = read_stored(dataset.parent, "objects", Path(where), NEEDED)
+    for name in kinds:
+        if not np.isfinite(values[name]).all():
+            raise DataError(f"{where}: objects has a {name} that is no finite number")
     for name, limit in zip(("clip", "step"), shape, strict=True):
-        wrong = table[name][(table[name] < 0) | (table[name] >= limit)]
+        wrong = values[name][(values[name] < 0) | (values[name] >= limit)]
         if len(wrong):
             raise DataError(f"{where}: objects has the {name} {wrong[0]}; 0 to {limit - 1} are allowed")
-    if not (np.isfinite(table["x"]).all() and np.isfinite(table["y"]).all()):
-        raise DataError(f"{where}: objects has a place that is no finite number")
+    table = np.empty(values.shape, OBJECT_IN_CLIP)
+    for name in CLIP_FIELDS:
+        table[name] = values[name]
     return table
 
 
@@ -290,7 +299,7 @@ def _facts(path: Path, given: GivenFrames) -> tuple[ClipFacts, dict[str, Any]]:
         memory_note="the frames come without player_position",
         true_actions=None,
         displacements=None,
-        baselines=baselines(context, true, None),
+        baselines=baselines(context, true, given.episodes, None),
         objects=given.objects,
     )
     clips = [
@@ -314,6 +323,7 @@ def _without_actions(measures: GateMeasures) -> GateMeasures:
         action_codes_used=0,
         action_entropy_nats=math.nan,
         action_shares=None,
+        actions=None,
         random_action_mse_by_step=None,
         prediction_horizon=None,
     )

@@ -6,7 +6,7 @@ import argparse
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures.custom import measure_custom
 from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
-from tinyworlds_gate.gate.measures.probe import Probe, Probed, probed
+from tinyworlds_gate.gate.measures.probe import Probe, Probed, probed, with_probe_records
 from tinyworlds_gate.gate.measures.probe_plan import plan_probe
 from tinyworlds_gate.gate.measures.recomputed_errors import recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
@@ -136,8 +136,8 @@ def score_models(
     facts = clip_facts(raw, Path.cwd(), known)
     measures = summarise(raw, facts)
     measures = with_frame_measures(measures, facts, measured.generated.predicted)
-    shown = _probed(measured.generated, facts, raw, settings, trained, args, device)
-    measures = replace(measures, past=None if shown.past is None else dict(shown.past))
+    shown = _probed(measured.generated, facts, raw, settings, trained, args, device, measures.action_codes_used)
+    measures = with_probe_records(measures, shown)
     claims = claim_conditions(raw, facts, recomputed(measured.generated, facts.true_BSHWC), probe=shown)
     at_hand = FramesAtHand(cut.data, cut.clips.data_sha256, cut.known)
     frames = trained_on(Path.cwd(), at_hand, trained.references, [])
@@ -159,6 +159,7 @@ def _probed(
     trained: TrainedModels,
     args: argparse.Namespace,
     device: torch.device,
+    codes_used: int,
 ) -> Probed:
     """Generate clips chosen at random again from context and actions alone, in this process."""
     from tinyworlds_gate.reference.rollout.probe import generate
@@ -168,8 +169,9 @@ def _probed(
     digests = {stage: one.model_sha256 for stage, one in trained.references.items()}
     request = ProbeRequest(plan.groups, asked, len(raw["clips"]), {}, str(device), args.tf32)
     result = ProbeResult(generate(trained.models, request, device), digests)
-    probe = Probe(result, plan.clips, plan.foreign)
-    return probed(probe, generated, facts.true_BSHWC, facts.episodes, context_BPHWC=facts.context_BPHWC)
+    probe = Probe(result, plan.clips, plan.foreign, played=plan.played)
+    clips = facts.true_BSHWC, facts.episodes, None, facts.context_BPHWC
+    return probed(probe, generated, *clips, codes_used)
 
 
 def _result(

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tinyworlds_gate.gate.custom_records import record_text
-from tinyworlds_gate.gate.object_rule import kind_name, percent, rates_text
+from tinyworlds_gate.gate.object_names import kind_name, percent, rare_name
+from tinyworlds_gate.gate.object_rule import rates_text
 from tinyworlds_gate.gate.past_rule import past_text
 from tinyworlds_gate.names import NOT_RUN
 from tinyworlds_gate.reference.rollout.mode import mode_text
@@ -29,7 +30,7 @@ STEP_COLUMNS = (
     ("to", "mse_high_by_step"),
     ("copy-last", "copy_last_mse_by_step"),
     ("mean frame", "mean_frame_mse_by_step"),
-    ("blend", "blend_mse_by_step"),
+    ("no model", "strongest_baseline_mse_by_step"),
     ("random actions", "random_action_mse_by_step"),
     ("teacher forced", "teacher_forced_mse_by_step"),
     ("memory sharp", "memory_sharp_mse_by_step"),
@@ -125,7 +126,9 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"skill against the mean frame {_number(summary['skill_mean_frame'], 3)}, {interval('skill_mean_frame')}",
         f"skill against the strongest prediction without a model, the {summary['strongest_baseline']} "
         f"({_number(summary['strongest_baseline_mse'])}), {_number(summary['skill_strongest'], 3)}, "
-        f"{interval('skill_strongest')}; blend: {summary['blend_note']}",
+        f"{interval('skill_strongest')}",
+        f"  the {summary['strongest_baseline_meaning']}",
+        f"  predictions without a model: {_errors(summary['baseline_mse'])}; blend: {summary['blend_note']}",
         *_object_lines(summary["objects"]),
         *_past_lines(summary["past"]),
         f"motion {_number(summary['motion_ratio'], 2)} and sharpness {_number(summary['sharpness'], 2)} times those of "
@@ -152,6 +155,10 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _errors(mse_by_name: dict[str, float] | None) -> str:
+    return ", ".join(f"{name} {_number(mse)}" for name, mse in (mse_by_name or {}).items())
+
+
 def _past_lines(record: dict[str, Any] | None) -> list[str]:
     if record is None:
         return []
@@ -172,6 +179,11 @@ def _object_lines(record: dict[str, Any] | None) -> list[str]:
         f"  found without a model: {others}",
     ]
     lines += [f"  {kind_name(kind)}: {percent(kind['recall'])} of {kind['sightings']}" for kind in record["kinds"]]
+    lines += [
+        f"  {rare_name(row)}: {row['found']} of {row['events']} found, {row['generated']} generated anywhere"
+        for row in record.get("rare") or []
+        if "colour" not in row
+    ]
     return lines + [
         f"  {kind['kind']}: {percent(kind['recall'])} of {kind['sightings']} labelled ones"
         for kind in record["labels"] or []

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.drawing import plain_style
 from tinyworlds_gate.run.formats import number_text
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def sweep_text(result: dict[str, Any]) -> str:
     return console.file.getvalue().rstrip()
 
 
+@plain_style()
 def draw_sweep(result: dict[str, Any], path: Path) -> None:
     """Write the picture: error by step and, for dynamics, skill above it, each with its 95 % interval.
 

@@ -70,22 +70,16 @@ def parse_yaml(text: str) -> Any:
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > LARGEST_BYTES:
         raise yaml.YAMLError(f"it has {size:,} bytes; at most {LARGEST_BYTES:,} are allowed")
-    loader = None
     try:
-        loader = _Loader(text)
-        return loader.read()
+        return _Loader(text).read()
     except RecursionError:
         raise yaml.YAMLError(f"it is nested deeper than the {DEEPEST} levels that are allowed") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def problem_text(error: yaml.YAMLError) -> str:
     """Return in one sentence, without its full stop, what is wrong and where."""
     if isinstance(error, yaml.reader.ReaderError):
-        shown = error.character if isinstance(error.character, int) else ord(str(error.character)[:1] or "?")
-        return f"it has the control character U+{shown:04X}"
+        return f"it has the control character U+{error.character:04X}"
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())
     said = ", ".join(part for part in (error.context, error.problem) if part)
@@ -126,21 +120,21 @@ def _mapping(loader: _Loader, node: yaml.Node) -> dict[str, Any]:
             for part in parts:
                 if not isinstance(part, yaml.MappingNode):
                     raise _problem("the merge key `<<` needs a mapping or a list of mappings (`<<: *base`)", value_node)
-                merged = {**loader.construct_object(part, deep=True), **merged}
+                merged = {**loader.construct_object(part), **merged}
             continue
-        key = loader.construct_object(key_node, deep=True)
+        key = loader.construct_object(key_node)
         if not isinstance(key, str):
             raise _problem(f"the key {key!r} is not a string; quote it", key_node)
         if key in own:
             raise _problem(f"the key {key!r} appears twice", key_node)
-        own[key] = loader.construct_object(value_node, deep=True)
+        own[key] = loader.construct_object(value_node)
     return {**{key: value for key, value in merged.items() if key not in own}, **own}
 
 
 def _sequence(loader: _Loader, node: yaml.Node) -> list[Any]:
     if not isinstance(node, yaml.SequenceNode):
         raise _problem("a list was expected", node)
-    return [loader.construct_object(one, deep=True) for one in node.value]
+    return [loader.construct_object(one) for one in node.value]
 
 
 def _plain(node: yaml.Node) -> str:

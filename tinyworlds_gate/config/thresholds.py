@@ -20,7 +20,8 @@ class GateThresholds(Schema):
     """
     require_skill_strongest: bool = False
     """G8: whether the lower end of the skill's 95 % interval must be above 0 against the strongest prediction that
-    needs no model: the last frame, the mean training frame, the context's mean, or the best blend of them."""
+    needs no model: last frame, mean frame, context mean, extrapolations of the context, or a blend of them, with
+    weights by step and by region of the picture (docs/gate.md)."""
     min_object_share: Fraction | None = None
     """G6: smallest share of the small moving objects that must be found in their place, by the lower end of its 95 %
     interval; null only reports it. The precision and each kind may be 0.1 lower (gate/object_rule.py)."""
@@ -30,9 +31,11 @@ class GateThresholds(Schema):
     require_upper_below_mean_frame: bool = False
     """Whether the upper end of the error's interval must be below the error of predicting the mean training frame."""
     min_delta_psnr_db: float | None = None
-    """Smallest PSNR with inferred actions minus PSNR with random ones, dB; null only reports it."""
+    """Smallest PSNR with inferred actions minus PSNR with random ones, dB; null only reports it. With a number,
+    frames of freely chosen codes must look like frames of the game (G5.played)."""
     min_action_codes: PositiveInt | None = None
-    """Smallest number of action codes in use (at 2 % of the transitions or more); null only reports it."""
+    """Smallest number of action codes in use (at 2 % of the transitions or more); null only reports it. With a number,
+    the codes must follow the true actions of the frames file, if it has any (G5.true_actions)."""
     min_episodes: PositiveInt | None = 5
     """Smallest number of episodes among the measured clips; the interval is resampled over episodes."""
 
@@ -68,8 +71,9 @@ class GateThresholds(Schema):
             required.append(f"the context of another clip worse by a factor of at least {self.min_past_ratio:g} (G7)")
         if self.min_delta_psnr_db is not None:
             required.append(f"random actions worse by at least {self.min_delta_psnr_db:g} dB")
+            required.append("frames of the game with freely chosen codes")
         if self.min_action_codes is not None:
-            required.append(f"at least {self.min_action_codes} action codes in use")
+            required.append(f"at least {self.min_action_codes} action codes in use, which follow the true actions")
         if self.min_episodes is not None:
             required.append(f"clips of at least {self.min_episodes} episodes")
         return "; ".join(required)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinyworlds_gate.config.thresholds import GateThresholds
+from tinyworlds_gate.gate.action_rules import judge_codes, judge_played, judge_true_actions
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.gate.object_rule import judge_objects
 from tinyworlds_gate.gate.past_rule import judge_past
@@ -27,7 +28,8 @@ class Condition:
 def measured_conditions(measures: GateMeasures, thresholds: GateThresholds) -> list[Condition]:
     """The condition on the error, and those on the other measures that the thresholds require."""
     rules: tuple[Callable[[GateMeasures, GateThresholds], Condition | None], ...]
-    rules = (_error, _sample, _upper_end, _below_mean_frame, _skill, _objects, _past, _strongest, _control, _codes)
+    rules = (_error, _sample, _upper_end, _below_mean_frame, _skill, _objects, _past, _strongest)
+    rules += (_control, _played, _codes, _true_actions)
     return [condition for rule in rules if (condition := rule(measures, thresholds)) is not None]
 
 
@@ -149,7 +151,7 @@ def _strongest(measures: GateMeasures, thresholds: GateThresholds) -> Condition 
     if not math.isfinite(measures.mse):
         reason = f"the rollout error is {measures.mse}, so the skill against {against} cannot be computed"
     elif math.isnan(skill):
-        reason = f"{against} has no error, so no model can be better: measure clips in which something moves"
+        reason = f"{against} has no error, so no model can be better: measure clips that it does not predict"
     elif skill < 0:
         error = apart(measures.mse, measures.strongest_baseline_mse or 0.0)
         reason = f"the rollout error {error} is above that of {against}: the model predicts worse than no model"
@@ -190,13 +192,24 @@ def _control(measures: GateMeasures, thresholds: GateThresholds) -> Condition | 
     )
 
 
-def _codes(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
-    used, least = measures.action_codes_used, thresholds.min_action_codes
-    if least is None:
+def _played(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if thresholds.min_delta_psnr_db is None:
         return None
-    there_are = len(measures.action_shares) if measures.action_shares else least
-    what = f"{used} action {'code is' if used == 1 else 'codes are'} in use, at least {least} are required"
-    if there_are < least:
-        what = f"{used} of the {there_are} action codes are in use, and all of them are required"
-    least = min(least, there_are)
-    return _pass_or_fail("G5.codes", used >= least, what, f"{what}: so few cannot tell the moves of a player apart")
+    return Condition("G5.played", *judge_played(measures.played))
+
+
+def _codes(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if thresholds.min_action_codes is None:
+        return None
+    there_are = len(measures.action_shares) if measures.action_shares else thresholds.min_action_codes
+    skill = measures.skill_strongest_low
+    return Condition(
+        "G5.codes",
+        *judge_codes(measures.action_codes_used, thresholds.min_action_codes, there_are, measures.actions, skill),
+    )
+
+
+def _true_actions(measures: GateMeasures, thresholds: GateThresholds) -> Condition | None:
+    if thresholds.min_action_codes is None:
+        return None
+    return Condition("G5.true_actions", *judge_true_actions(measures.actions))

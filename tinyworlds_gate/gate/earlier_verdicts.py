@@ -21,7 +21,7 @@ from tinyworlds_gate.gate.measured_settings import measured_settings, same_game
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.gate.near_weights import Sketch, are_same, sketch_of
-from tinyworlds_gate.names import FAIL, INVALID
+from tinyworlds_gate.names import FAIL, INVALID, PASS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.hash_chain import LONGEST_LINE
 from tinyworlds_gate.run.journal import Event, events_of, inspect_journal, last_event
@@ -113,19 +113,24 @@ def earlier_verdicts(present: Present) -> EarlierVerdicts:
     for other in sorted(_judged(present), key=lambda one: float(one.event["time"])):
         verdict, bound, claim = other.event, other.event.get("binding") or {}, _false_claim(other)
         clips = str(bound.get("clip_digest") or ""), str((bound.get("checkpoints") or {}).get("dynamics"))
-        counts = claim or (clips[0] and other.run != present.run and _fails(verdict, present.thresholds))
-        if not bound.get("config") or not (counts or clips in newest) or not present.same_rules(bound):
+        counts = claim or (clips[0] and other.run != present.run and _is_no_pass(other, present.thresholds))
+        replaces = clips in newest and verdict["verdict"] == PASS
+        if not bound.get("config") or not (counts or replaces) or not present.same_rules(bound):
             continue
         if not _same_weights(present, other, bound.get("checkpoints") or {}, found):
             continue
         if claim:
             timed.append((float(verdict["time"]), other.entry(str(verdict["sentence"]), clips[0], claim=claim)))
-        else:
+        elif replaces:
+            del newest[clips]
+        elif clips not in newest or not _probe_problem(other):
             newest[clips] = other
     for (digest, weights), other in newest.items():
-        if other.event["verdict"] == FAIL and (digest, weights) != (present.clip_digest, own):
-            touched = {} if weights == own else {"touched": True}
-            timed.append((float(other.event["time"]), other.entry(str(other.event["sentence"]), digest, **touched)))
+        if (digest, weights) != (present.clip_digest, own):
+            more: dict[str, Any] = {} if weights == own else {"touched": True}
+            if not _fails(other.event, present.thresholds):
+                more = {"unjudged": True, "probe": _probe_problem(other)}
+            timed.append((float(other.event["time"]), other.entry(str(other.event["sentence"]), digest, **more)))
     timed += [(float(one.event["time"]), entry) for one in _unjudged(present) if (entry := _seen(present, one, found))]
     found.failures = [entry for _, entry in sorted(timed, key=lambda one: one[0])]
     return found
@@ -185,8 +190,7 @@ def _false_claim(other: _Other) -> str:
 
     A process that failed shows nothing about the claim.
     """
-    crashed = other.last("probe_finished").get("problem")
-    crashed = crashed or other.last("inference_finished").get("exit_code", 0) != 0
+    crashed = _probe_problem(other) or other.last("inference_finished").get("exit_code", 0) != 0
     own = {f"G5.{one.get('name')}" for one in other.event.get("custom_metrics") or []}
     wrong = [str(one["id"]) for one in other.event.get("conditions") or [] if one["verdict"] == INVALID]
     no_claims = {*NO_CLAIMS, *own, *(("G5.blind", "G5.measures") if crashed else ())}
@@ -194,16 +198,31 @@ def _false_claim(other: _Other) -> str:
     return wrong[0] if wrong and other.event["verdict"] == INVALID else ""
 
 
+def _probe_problem(other: _Other) -> str:
+    """Why the probe of an attempt left no frames that can be compared; empty: it left some."""
+    return str(other.last("probe_finished").get("problem") or "")
+
+
+def _is_no_pass(other: _Other, thresholds: GateThresholds) -> bool:
+    """Whether an attempt failed, or was not judged because its probe failed."""
+    unjudged = other.event["verdict"] == INVALID and bool(_probe_problem(other))
+    return unjudged or _fails(other.event, thresholds)
+
+
 def _fails(verdict: Event, thresholds: GateThresholds) -> bool:
-    """Whether a verdict is FAIL and its numbers fail by these thresholds; incomplete ones of older versions do."""
-    if verdict["verdict"] != FAIL:
+    """Whether a verdict's numbers fail by these thresholds; incomplete ones of an older FAIL do.
+
+    A verdict that is INVALID, because something was not known, has numbers too.
+    """
+    if verdict["verdict"] == PASS:
         return False
     measures = verdict.get("measures") or {}
     known: dict[str, Any] = {one.name: measures.get(one.name) for one in fields(GateMeasures)}
+    counts = (FAIL, INVALID) if verdict["verdict"] == FAIL else (FAIL,)
     try:
-        return any(one.verdict in (FAIL, INVALID) for one in measured_conditions(GateMeasures(**known), thresholds))
+        return any(one.verdict in counts for one in measured_conditions(GateMeasures(**known), thresholds))
     except (TypeError, ValueError, KeyError):
-        return True
+        return verdict["verdict"] == FAIL
 
 
 def _seen(present: Present, other: _Other, found: EarlierVerdicts) -> dict[str, Any] | None:

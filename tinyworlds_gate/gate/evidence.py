@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures.custom import CustomResult, measure_custom
 from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
-from tinyworlds_gate.gate.measures.probe import Probe, probed
+from tinyworlds_gate.gate.measures.probe import Probe, probed, with_probe_records
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.recomputed_errors import Recomputed, recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.names import EVALUATION, INVALID, PASS, STAGES
 from tinyworlds_gate.reference.data.datasets import dataset_stride
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames, read_generated
+from tinyworlds_gate.run.drawing import load_matplotlib
 from tinyworlds_gate.run.journal import Event, last_event
 
 
@@ -78,8 +79,9 @@ def measured(
     generated, made, problem = _generated(path, raw, facts)
     shown = None
     if probe is not None and generated is not None and made is not None:
-        shown = probed(probe, generated, facts.true_BSHWC, facts.episodes, weights, facts.context_BPHWC)
-        measures = replace(measures, past=None if shown.past is None else dict(shown.past))
+        clips = facts.true_BSHWC, facts.episodes, weights, facts.context_BPHWC
+        shown = probed(probe, generated, *clips, measures.action_codes_used)
+        measures = with_probe_records(measures, shown)
     claims = [*claim_conditions(raw, facts, made, asked, weights, shown)]
     if problem:
         claims.append(Condition("G5.recomputed", INVALID, problem))
@@ -198,10 +200,11 @@ def check_new_picture(folder: Path, before: frozenset[Path]) -> PictureCheck:
 
 def check_picture(path: Path) -> PictureCheck:
     """Whether one file is a picture in which a rollout can be seen."""
-    import matplotlib.image
+    load_matplotlib()
+    from matplotlib.image import imread
 
     try:
-        pixels = matplotlib.image.imread(path)
+        pixels = imread(path)
     except (OSError, ValueError, SyntaxError) as error:
         return PictureCheck(None, f"{path.name} does not decode as an image ({error})")
     if pixels.ndim < 2 or pixels.size == 0:

@@ -21,7 +21,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 BUILT_IN = (
     *("actions", "baseline", "blind", "clips", "codes", "control", "earlier", "episodes", "finite", "floor", "frames"),
     *("held_out", "interval", "log", "mean_frame", "measures", "random", "recomputed", "repeat", "sample", "settings"),
-    *("skill", "target", "trusted", "unseen"),
+    *("played", "skill", "target", "true_actions", "trusted", "unseen"),
 )
 """Names of the gate's own conditions (`G5.<name>`)."""
 

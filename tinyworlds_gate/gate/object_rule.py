@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tinyworlds_gate.gate.object_names import kind_name, percent
+from tinyworlds_gate.gate.rare_rule import LEAST_EPISODES, LEAST_SIGHTINGS, extra_faults, not_judged, rare_faults
 from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
 
 PART_BELOW = 0.1
 """A third of the rollout, one kind of objects, and the precision may reach this much less than the recall of all: parts
 have fewer sightings, and a blurred background leaves edges that look like objects."""
-LEAST_SIGHTINGS = 30
-"""Sightings of a labelled kind from which it is judged by itself."""
-LEAST_EPISODES = 5
 PARTS = ("first", "middle", "last")
 FATES = {"missing": "missing", "displaced": "elsewhere", "replaced": "replaced by something else"}
 
@@ -28,7 +27,7 @@ def judge_objects(record: Record | None, least: float) -> tuple[str, str]:
     faults = list(object_faults(record, least))
     if faults:
         return FAIL, "objects: " + "; ".join(faults)
-    return PASS, f"objects: {rates_text(record)}"
+    return PASS, f"objects: {rates_text(record)}{not_judged(record)}"
 
 
 def of_precision(least: float) -> float:
@@ -46,11 +45,6 @@ def rates_text(record: Record) -> str:
     low = {name: percent(record[f"{name}_low"]) for name in ("recall", "precision")}
     found = f"{percent(record['recall'])} of {record['sightings']} found (95 % interval from {low['recall']})"
     return f"{found}, {percent(record['precision'])} of the generated ones right (from {low['precision']})"
-
-
-def percent(share: float | None) -> str:
-    """`98.5 %`; `unknown` for None."""
-    return "unknown" if share is None else f"{100 * share:.3g} %"
 
 
 def object_faults(record: Record, least: float) -> Iterator[str]:
@@ -78,6 +72,8 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
     for part, share in zip(PARTS, record["recall_by_part"], strict=False):
         if share is not None and share < of_part and (low is not None and low >= least):
             yield f"in the {part} third of the rollout only {percent(share)} are found"
+    yield from rare_faults(record)
+    yield from extra_faults(record, of_part)
     shown, mistakes = record["precision_low"], record["mistakes"]
     if shown is None or shown < of_part:
         behind = mistakes["left_behind"]
@@ -96,11 +92,6 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
 def _best_baseline(record: Record) -> tuple[str, float]:
     name, rates = max(record["baselines"].items(), key=lambda item: item[1]["recall"] or 0.0)
     return name.replace("_", " "), rates["recall"] or 0.0
-
-
-def kind_name(kind: Record) -> str:
-    """`objects of about 4 x 4 px, colour about #9a5a29` (width x height)."""
-    return f"objects of about {kind['width_px']} x {kind['height_px']} px, colour about {kind['colour']}"
 
 
 def _kind_text(kind: Record) -> str:

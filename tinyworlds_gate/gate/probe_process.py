@@ -15,11 +15,11 @@ import numpy as np
 from tinyworlds_gate.errors import DataError, DiskError, GateError, LaunchError
 from tinyworlds_gate.gate.evidence import asked_settings
 from tinyworlds_gate.gate.inference_job import InferenceJob, Subject
-from tinyworlds_gate.gate.inference_process import InferenceChild, next_try, run_inference
+from tinyworlds_gate.gate.inference_process import InferenceChild, NextTry, next_try, run_inference
 from tinyworlds_gate.gate.measures.probe import Probe
 from tinyworlds_gate.gate.measures.probe_plan import ProbePlan, plan_probe
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
-from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
+from tinyworlds_gate.launch.cause import OUT_OF_MEMORY, TIMEOUT
 from tinyworlds_gate.launch.command import probe_command
 from tinyworlds_gate.launch.failure_text import failure_sentence
 from tinyworlds_gate.reference.data.clip_reader import read_clips
@@ -116,8 +116,11 @@ def _run(
     request: ProbeRequest,
     clips_KTHWC: np.ndarray,
 ) -> Probe:
-    """Run the process until it ends for a reason of its own; out of memory, it rolls out half the clips at once."""
-    layout, kills = job.layout, 0
+    """Run the process until it ends for a reason of its own; out of memory, it rolls out half the clips at once.
+
+    A process that fails is repeated once, with the same clips and codes.
+    """
+    layout, kills, repeated = job.layout, 0, False
     while True:
         log = unused_path(layout.logs, f"probe_{subject.suffix}", ".log")
         asked = unused_path(layout.root, f"probe_{subject.suffix}_request", ".h5")
@@ -127,12 +130,20 @@ def _run(
         write_true_clips(true_clips, clips_KTHWC)
         command = probe_command(job.trusted_target, asked, frames, true_clips)
         started = job.journal.append(
-            "probe_started", **key, command=command, log=log, request=asked, clips=plan.clips, foreign=plan.foreign
+            "probe_started",
+            **key,
+            command=command,
+            log=log,
+            request=asked,
+            clips=plan.clips,
+            foreign=plan.foreign,
+            played=plan.played,
         )
         ended = run_inference(job, job.trusted_target, command, log)
         true_clips.unlink(missing_ok=True)  # a copy of what the frames file holds
         batch_size = int(request.settings["batch_size"])
         further = next_try(ended.cause, batch_size, kills, job.settings.profile.max_train_retries)
+        problem = _problem(ended, frames)
         finished = job.journal.append(
             "probe_finished",
             **key,
@@ -140,7 +151,7 @@ def _run(
             log=log,
             request=asked,
             frames=frames,
-            problem=_problem(ended, log),
+            problem=problem,
         )
         if ended.disk_problem is not None:
             raise DiskError(
@@ -148,6 +159,8 @@ def _run(
                 f"free some space, then go on with --resume-run results/{layout.run}. All checkpoints are untouched."
             )
         sampled = float(request.settings["temperature"]) > 0  # samples depend on the clips rolled out at once
+        if further is None and problem and not (repeated or ended.cause in (OUT_OF_MEMORY, TIMEOUT)):
+            further, repeated = NextTry(batch_size, kills, "it failed and is repeated once, with the same clips"), True
         if further is None or (sampled and ended.cause == OUT_OF_MEMORY):
             break
         job.say(f"the probe, {subject.name}: {further.reason}")
@@ -161,8 +174,12 @@ def _run(
     return _probe_of(started, finished, layout.project_root)
 
 
-def _problem(ended: InferenceChild, log: Path) -> str | None:
+def _problem(ended: InferenceChild, frames: Path) -> str | None:
     if ended.child.ok:
+        try:
+            read_result(frames)
+        except DataError as error:
+            return str(error)
         return None
     return f"the process that was to generate them again failed: {failure_sentence(ended.child)}"
 
@@ -175,4 +192,5 @@ def _probe_of(started: Event, finished: Event, root: Path) -> Probe:
     except DataError as error:
         return Probe(problem=str(error))
     pairs = tuple((int(clip), int(other)) for clip, other in started.get("foreign") or ())
-    return Probe(result, tuple(int(clip) for clip in started.get("clips") or ()), pairs)
+    clips, played = (tuple(int(clip) for clip in started.get(name) or ()) for name in ("clips", "played"))
+    return Probe(result, clips, pairs, played=played)

@@ -68,10 +68,16 @@ def _earlier(event: Event) -> Condition:
     unjudged = [one for one in failures if one.get("unjudged")]
     if unjudged:
         run = unjudged[-1]["run"]
+        measured = f"the same weights were measured in {run} ({unjudged[-1]['attempt']})"
         reason = (
-            f"the same weights were measured in {run} ({unjudged[-1]['attempt']}), and that attempt has no verdict: "
-            f"the run was ended before it. Finish it with --resume-run {run}, or train the model further"
+            f"{measured}, and that attempt has no verdict: the run was ended before it. Finish it with --resume-run "
+            f"{run}, or train the model further"
         )
+        if unjudged[-1].get("probe"):
+            reason = (
+                f"{measured} on other clips, and that attempt was not judged: {unjudged[-1]['probe']}. Measure the "
+                "clips of that run (its `clip_seed` and draw), or train the model further"
+            )
         return Condition(EARLIER, INVALID, reason)
     newest = failures[-1]
     where = f"{newest['run']} ({newest['attempt']})"

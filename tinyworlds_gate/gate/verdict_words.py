@@ -33,7 +33,7 @@ FOLLOWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("G5", ("G5.interval",)),
     ("G5.skill", ("G8",)),
     ("G5.mean_frame", ("G8",)),
-    ("G5.codes", ("G5.control",)),
+    ("G5.codes", ("G5.control", "G5.true_actions")),
 )
 """Condition → the conditions that break with it, for the same cause."""
 WORSE_THAN_NO_MODEL = ("G5", "G5.skill", "G8")

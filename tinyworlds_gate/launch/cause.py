@@ -105,18 +105,14 @@ def first_to_fail(log_text: str) -> WorkerEnd | None:
     ends = worker_ends(log_text)
     closed = {int(pid) for pid in _CLOSED_BY_TORCHRUN.findall(log_text)}
     root = next((end for end in ends if end.root_cause), None)
-    if root is not None and root.exit_code < 0 and not _caused_by_lost_peer(root, log_text):
+    # A C++ thread of gloo or NCCL that lost its peer aborts its worker too.
+    if root is not None and root.exit_code < 0 and root.exit_code != -signal.SIGABRT:
         return root
     if _PEER_LOST.search(log_text):
         for end in ends:
             if end is not root and end.exit_code < 0 and end.pid not in closed:
                 return end
     return root
-
-
-def _caused_by_lost_peer(root: WorkerEnd, log_text: str) -> bool:
-    """Whether the worker aborted because of an exception in a C++ thread of gloo or NCCL."""
-    return root.exit_code == -signal.SIGABRT and _PEER_LOST.search(log_text) is not None
 
 
 def _outside_signals(exit_code: int | None, signal_name: str | None, log_text: str) -> set[int]:

@@ -162,7 +162,7 @@ class ChildProcess:
     def _settle(self, process: subprocess.Popen[bytes]) -> None:
         """Give helper processes of an ended child (a resource tracker) a moment to exit by themselves."""
         deadline = time.monotonic() + _SETTLE_S
-        while process.poll() is not None and time.monotonic() < deadline and find_launch(self.token):
+        while process.poll() is not None and time.monotonic() < deadline and find_launch(self.token, session=self.pid):
             time.sleep(0.05)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ import psutil
 
 from tinyworlds_gate.config.rendezvous import Rendezvous
 from tinyworlds_gate.launch.devices.monitor import Cadence, DeviceMonitor
+from tinyworlds_gate.launch.log_progress import TAIL_BYTES, LogProgress
 from tinyworlds_gate.launch.processes.end import EndedProcess
 from tinyworlds_gate.launch.processes.find import find_stage_processes
 from tinyworlds_gate.launch.processes.guard import LauncherGuard
@@ -32,7 +32,6 @@ DENSE_POLL_S = 0.2
 SETTLED_POLL_S = 0.5
 _STACK_WAIT_S = 2.0
 _QUIET_S = 0.1
-_LOG_TAIL_BYTES = 65536
 SILENT_GPU_FACTOR = 4.0
 """With a silent log, GPU work delays the hang verdict to this many stall times: a hanging collective is busy too."""
 
@@ -95,7 +94,7 @@ class ChunkWatch:
         self._tree = LaunchTree()
         self._moved_s = 0.0
         self._log_moved_s = 0.0
-        self._log_size = -1
+        self._log = LogProgress(self.log_path, strict=self.target.can.heartbeats)
         self._first: tuple[int, float] | None = None
         self._newest: tuple[int, float] | None = None
 
@@ -193,14 +192,17 @@ class ChunkWatch:
         if elapsed_s - self._moved_s < self.settings.stall_s:
             return None
         where = f"after step {self.step}" if self.step >= 0 else "and never finished a first one"
+        repeated = f'its log only repeated "{self._log.repeated}"' if self._log.repeated else None
         if self.target.can.heartbeats:
-            return f"it made no step for {self.settings.stall_s:g} s {where}"
+            shown = f" ({repeated})" if repeated and not self.beats else ""
+            return f"it made no step for {self.settings.stall_s:g} s {where}{shown}"
         silent_s = elapsed_s - self._log_moved_s
-        return f"its log did not grow for {silent_s:.0f} s, and its GPUs showed no work that counts ({where})"
+        what = repeated or "its log did not grow"
+        return f"{what} for {silent_s:.0f} s, and its GPUs showed no work that counts ({where})"
 
     def _follow_log(self, elapsed_s: float) -> None:
-        """Without heartbeats, count log growth as progress and, for a limited time, GPU work."""
-        if self._log_grew():
+        """Without heartbeats, count new lines of the log as progress and, for a limited time, GPU work."""
+        if self._log.moved():
             self._moved_s = self._log_moved_s = elapsed_s
             if not self.target.can.heartbeats:
                 self._read_progress(elapsed_s)
@@ -211,7 +213,7 @@ class ChunkWatch:
 
     def _read_progress(self, elapsed_s: float) -> None:
         with suppress(OSError), open(self.log_path, "rb") as log:
-            log.seek(max(0, self._log_size - _LOG_TAIL_BYTES))
+            log.seek(max(0, self._log.size - TAIL_BYTES))
             text = log.read().decode("utf-8", errors="replace")
             newest = newest_update(text, self.target.patterns, self.updates, self.start)
             if newest is not None and newest > self.step:
@@ -227,14 +229,6 @@ class ChunkWatch:
             for gpu in self.monitor.samples[-1].gpus
             for pid, percent in (gpu.activity or {}).items()
         )
-
-    def _log_grew(self) -> bool:
-        """Whether the log changed in size since the last call."""
-        with suppress(OSError):
-            size, before = os.stat(self.log_path).st_size, self._log_size
-            self._log_size = size
-            return size != before
-        return False
 
     def _workers(self) -> list[ProcessIdentity]:
         """Return the live workers: by their heartbeats, or by their stage script before the first heartbeat."""
@@ -261,7 +255,7 @@ class ChunkWatch:
         grew = False
         while time.monotonic() < deadline:
             time.sleep(_QUIET_S)
-            if self._log_grew():
+            if self._log.grew():
                 grew = True
             elif grew:
                 return

@@ -17,7 +17,9 @@ from tinyworlds_gate.config.yaml_io import parse_value
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.reference.training.wandb_mode import wandb_mode
+from tinyworlds_gate.run.drawing import BACKEND, BACKEND_VARIABLE, STYLE_VARIABLE
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
+from tinyworlds_gate.run.machine import affinity_cpus, usable_cpus
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.embedded import package_path
 
@@ -27,6 +29,9 @@ PROJECT_VARIABLE = "TINYWORLDS_GATE_PROJECT"
 RANK_FOLDERS = Path(__file__).with_name("rank_folders")
 TERM_AND_KILL_VARIABLE = "TINYWORLDS_GATE_TERM_AND_KILL_ONLY"
 """Set for processes of a checkout: the harness sends them no signal but SIGTERM and SIGKILL."""
+
+LOOPBACK = "127.0.0.1"
+"""Where the workers of one machine meet: torchrun would use the machine's name, which need not resolve."""
 
 _KEY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 # Inherited from another launcher (SLURM, an operator, an outer torchrun), these would make our workers join its group.
@@ -74,6 +79,7 @@ def stage_command(
     if distributed:
         meeting = ["--standalone"] if rendezvous is None else rendezvous.arguments(chunk)
         python += ["-m", "torch.distributed.run", *meeting, f"--nproc_per_node={nproc_per_node}"]
+        python += [f"--local-addr={LOOPBACK}"] if rendezvous is None else []
     configs = ["--config", str(target.stage_config(stage)), "--training_config", str(target.training_config)]
     values = {"distributed.use_ddp": distributed, "nproc_per_node": nproc_per_node, **(overrides or {})}
     return [*python, str(target.stage_script(stage)), *configs, *override_arguments(values)]
@@ -112,7 +118,8 @@ def stage_environment(
     """Return the environment of a child: the inherited one plus the contract's variables.
 
     All variables of the user (``NCCL_*``, ``NVSHMEM_*``, ``TORCH_SYMM_*``, …) stay unchanged, except the rank variables
-    of another launcher. With ``on_cpu`` each worker computes on one thread.
+    of another launcher and matplotlib's backend and style. With ``on_cpu`` each worker computes on one thread.
+    Under a CPU quota of the cgroup, a process on a GPU starts no more threads than the quota allows.
     """
     source = os.environ if inherited is None else inherited
     env = {name: value for name, value in source.items() if not _FOREIGN_GROUP.fullmatch(name)}
@@ -125,9 +132,12 @@ def stage_environment(
     env["PYTHONUNBUFFERED"] = "1"
     env["PYTHONIOENCODING"] = "utf-8"  # logs are read as UTF-8, whatever the terminal's character set is
     env.setdefault("PYTHONFAULTHANDLER", "1")
-    env.setdefault("MPLBACKEND", "Agg")
+    env.pop(STYLE_VARIABLE, None)
+    env[BACKEND_VARIABLE] = BACKEND
     if on_cpu:
         env["OMP_NUM_THREADS"] = "1"
+    elif (cpus := usable_cpus()) < affinity_cpus():
+        env.setdefault("OMP_NUM_THREADS", str(cpus))
     if target.is_checkout:
         env |= checkout_environment(target, files, source)
     if files.heartbeats is not None:
@@ -154,7 +164,7 @@ def trusted_environment(
     env = {name: value for name, value in env.items() if not name.startswith("PYTHON") or _HARMLESS.fullmatch(name)}
     if folders:
         env["PYTHONPATH"] = _joined_path(folders, "")
-    return env | {"PYTHONSAFEPATH": "1", "MPLBACKEND": "Agg"}
+    return env | {"PYTHONSAFEPATH": "1"}
 
 
 def _library_folders(inherited: str, root: Path) -> list[Path]:

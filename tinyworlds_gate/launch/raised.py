@@ -16,6 +16,10 @@ _OF_LAUNCHERS = ("ChildFailedError", "SignalException")
 _PLACE_PARTS = 3
 _LONGEST = 300
 
+_NETWORK_FIX = (
+    "a server or a machine that the stage contacts does not answer: check its name, the network and the proxy, or "
+    "switch that service off (WANDB_MODE=offline)"
+)
 _FIXES: tuple[tuple[str, str], ...] = (
     (
         r"(ModuleNotFoundError|ImportError)\b",
@@ -36,6 +40,15 @@ _FIXES: tuple[tuple[str, str], ...] = (
         r"(omegaconf\.|yaml\.|.*(ConfigAttributeError|ConfigKeyError|ConfigTypeError|ValidationError)\b)",
         "correct the setting that the message names",
     ),
+    (r"error: ", "do as the message says"),
+    (
+        r"(wandb\.|requests\.|urllib3?\.|http\.client\.|httpx\.|aiohttp\.|huggingface_hub\.|ssl\.|(socket\.)?gaierror\b"
+        r"|(.*\.)?(ConnectionRefusedError|CommError)\b|OSError: \[Errno (101|110|111|113)\]"
+        r"|(.*\.)?DistNetworkError\b(?!.*(recv|reset|closed|shut))"
+        r"|RuntimeError: .*(Name or service not known|Temporary failure in name resolution|No route to host))",
+        _NETWORK_FIX,
+    ),
+    (r"(.*\.)?TclError\b", "the stage opens a window: draw without one (MPLBACKEND=Agg)"),
     (
         r"RuntimeError: Error\(s\) in loading state_dict",
         "the checkpoint has other sizes than the settings: use one of these settings, or set its sizes",
@@ -46,6 +59,16 @@ _FIXES: tuple[tuple[str, str], ...] = (
     ),
 )
 """Pattern over ``type: message`` → what mends the error; the batch size does not."""
+
+_FIXES_BY_PLACE: tuple[tuple[str, str], ...] = (
+    (
+        r"(^|/)(matplotlib|mpl_toolkits|seaborn|plotly|tkinter|PyQt\d|PySide\d|PIL|imageio)/",
+        "a picture could not be drawn or written: mend the backend or the style that the message names, or draw with "
+        "MPLBACKEND=Agg",
+    ),
+    (r"(^|/)(wandb|urllib3?|requests|httpx|httpcore|aiohttp|huggingface_hub|socket\.py|ssl\.py)(/|:)", _NETWORK_FIX),
+)
+"""Pattern over the place of an exception → what mends it: the code there does not depend on the batch size."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,9 @@ class Raised:
     def fix(self) -> str | None:
         """What mends an error that no batch size can mend; None for any other exception."""
         text = f"{self.type}: {self.message}"
-        return next((fix for pattern, fix in _FIXES if re.match(pattern, text)), None)
+        by_text = (fix for pattern, fix in _FIXES if re.match(pattern, text))
+        by_place = (fix for pattern, fix in _FIXES_BY_PLACE if self.place and re.search(pattern, self.place))
+        return next(by_text, None) or next(by_place, None)
 
     def sentence(self) -> str:
         """Return ``type: message (at place)``."""

@@ -90,6 +90,24 @@ def _late(world: Balls) -> np.ndarray:
     return world.drawn(places)
 
 
+def _turned(world: Balls) -> np.ndarray:
+    """Return for each frame and ball whether the ball has left its line since the context, ``[N, T, B]``."""
+    places = world.places_NTB2
+    after = np.arange(1, STEPS + 1)[:, None, None]
+    line = places[:, CONTEXT - 1, None] + after * (places[:, CONTEXT - 1] - places[:, CONTEXT - 2])[:, None]
+    turned = np.zeros(places.shape[:3], bool)
+    turned[:, CONTEXT:] = (places[:, CONTEXT:] != line).any(axis=-1)
+    return np.logical_or.accumulate(turned, axis=1)
+
+
+def _stuck(world: Balls) -> np.ndarray:
+    """Return frames in which a ball stays where it would have turned."""
+    places, turned = world.places_NTB2.copy(), _turned(world)
+    for step in range(CONTEXT, CONTEXT + STEPS):
+        places[:, step] = np.where(turned[:, step, :, None], places[:, step - 1], places[:, step])
+    return world.drawn(places)
+
+
 FAULTS: dict[str, Callable[[Balls], np.ndarray]] = {
     "missing": lambda world: world.drawn(shown=np.zeros(BALLS, bool)),
     "one-kind-missing": lambda world: world.drawn(shown=world.kinds_B == 0),
@@ -100,6 +118,8 @@ FAULTS: dict[str, Callable[[Balls], np.ndarray]] = {
     "shifted": lambda world: world.drawn((world.places_NTB2 + 9) % (SIZE_PX - BALL_PX)),
     "shrunk": lambda world: world.drawn(size_px=2),
     "two-frames-late": _late,
+    "gone-at-the-edge": lambda world: world.drawn(shown=~_turned(world)),
+    "stuck-at-the-edge": _stuck,
 }
 """Fault → the generated frames, with the context before them."""
 

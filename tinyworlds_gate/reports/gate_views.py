@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyworlds_gate.config.thresholds import recorded_thresholds
 from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
-from tinyworlds_gate.gate.object_rule import kind_name
+from tinyworlds_gate.gate.object_names import kind_name, rare_name
 from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.reports.markdown import MISSING, number
 from tinyworlds_gate.reports.model import RunRecord
@@ -21,6 +21,7 @@ STEP_COLUMNS = (
     ("mean-frame MSE", "mean_frame_mse_by_step"),
     ("context-mean MSE", "context_mean_mse_by_step"),
     ("blend MSE", "blend_mse_by_step"),
+    ("strongest without a model", "strongest_baseline_mse_by_step"),
     ("random actions", "random_action_mse_by_step"),
     ("teacher-forced", "teacher_forced_mse_by_step"),
     ("memory, sharp", "memory_sharp_mse_by_step"),
@@ -128,7 +129,7 @@ NEWER_FACTS = (
     ("Skill against the mean frame", "skill_mean_frame", "above 0: better than knowing only the average"),
     ("MSE of the context's mean", "context_mean_mse", "a prediction without a model"),
     ("MSE of the blend", "blend_mse", "of last frame, context mean and mean frame; weights fitted on training clips"),
-    ("Strongest prediction without a model", "strongest_baseline", "the one with the smallest MSE on these clips"),
+    ("Strongest prediction without a model", "strongest_baseline", "{strongest}"),
     ("Skill against it", "skill_strongest", "G8; above 0: the model knows more than it"),
     ("Skill against it, lower end", "skill_strongest_low", "95 %, over episodes"),
     ("Skill against it, upper end", "skill_strongest_high", "95 %, over episodes"),
@@ -164,9 +165,11 @@ def gate_facts(record: RunRecord) -> list[Fact]:
         "source": "true frames" if m.get("teacher_forced") else "its own output",
         "mode": mode_text(m) or "how they were generated is not known",
         "vocabulary": number(m.get("token_vocabulary")),
+        "strongest": m.get("strongest_baseline_meaning") or "the one with the smallest MSE on these clips",
     }
     rows = [*FACTS, *(row for row in NEWER_FACTS if m.get(row[1]) is not None)]
     facts = [(label, m.get(key), note.format_map(shown)) for label, key, note in rows]
+    facts += [(f"MSE of the {name}", mse, "needs no model") for name, mse in (m.get("baseline_mse") or {}).items()]
     return facts + _object_facts(m.get("objects")) + _past_facts(m.get("past")) + _memory_facts(m)
 
 
@@ -189,6 +192,15 @@ def _object_facts(objects: Row | None) -> list[Fact]:
     rows += [
         (f"Objects: recall, {kind_name(kind)}", kind["recall"], f"{kind['sightings']} sightings")
         for kind in objects["kinds"]
+    ]
+    rows += [
+        (
+            f"Objects: {rare_name(row)}",
+            f"{row['found']} of {row['events']}",
+            f"found; {row['generated']} generated anywhere",
+        )
+        for row in objects.get("rare") or []
+        if "colour" not in row
     ]
     for kind in objects["labels"] or []:
         rows.append((f"Objects: recall of {kind['kind']}", kind["recall"], f"{kind['sightings']} labelled sightings"))

@@ -222,7 +222,7 @@ class Journal:
         raise TypeError(f"journal field {name!r}: {type(value).__name__} is not JSON")
 
     def _path(self, path: Path) -> str:
-        if self._root is not None and path.is_absolute() and path.is_relative_to(self._root):
+        if self._root is not None and path.is_relative_to(self._root):
             return _as_text(str(path.relative_to(self._root)))
         return _as_text(str(path))
 

@@ -76,7 +76,7 @@ class ProjectLock:
         """
         if self._fd < 0 or is_still_at(self._fd, self.path):
             return
-        if self._folder_locked and self.path.parent.is_dir():
+        if self._folder_locked:
             try:
                 descriptor = self._open()
                 if try_flock(descriptor):

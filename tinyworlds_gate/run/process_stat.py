@@ -10,13 +10,14 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class ProcessStat(NamedTuple):
-    """One line of ``/proc/<pid>/stat``: the state's letter, the parent's PID, CPU seconds, and the start in seconds
-    since boot."""
+    """One line of ``/proc/<pid>/stat``: the state's letter, the parent's PID, CPU seconds, the start in seconds since
+    boot, and the device number of the controlling terminal (0: none)."""
 
     state: str
     parent: int
     cpu_s: float
     start_s: float
+    terminal: int = 0
 
     @property
     def ended(self) -> bool:
@@ -34,4 +35,4 @@ def process_stat(pid: int | str) -> ProcessStat | None:
     # The second field is the name in brackets, and may itself hold blanks and brackets.
     fields = text[text.rfind(b")") + 2 :].split(maxsplit=20)
     cpu_s = round((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, 3)
-    return ProcessStat(fields[0].decode(), int(fields[1]), cpu_s, int(fields[19]) / _TICKS_PER_S)
+    return ProcessStat(fields[0].decode(), int(fields[1]), cpu_s, int(fields[19]) / _TICKS_PER_S, int(fields[4]))

@@ -55,7 +55,7 @@ def _named_spans(text: str) -> Iterator[Span]:
         if found.start() < done:
             continue
         name = found["name"]
-        if name[0] in "nrt" and text.startswith("\\", found.start() - 1) and len(name) > 1:
+        if name[0] in "nrt" and text.startswith("\\", found.start() - 1):
             name = name[1:]  # behind a line end that is written as two letters
         kind, long = secret_kind(name), may_name_long_secret(name)
         if kind is None and not long:
@@ -83,7 +83,7 @@ def _value_spans(text: str, found: re.Match[str], name: str, kind: str | None) -
             more = _MORE.match(text, end + len(opening["quote"])) if opening["bracket"] or sep == "[" else None
             following = None if more is None else _OPENING.match(text, more.end())
             opening = following
-            if opening is not None and end - start == 0:
+            if end == start:
                 break
         return
     block = _BLOCK.match(text, at)
@@ -105,7 +105,7 @@ def _value_spans(text: str, found: re.Match[str], name: str, kind: str | None) -
         end -= 1
     if whole_line:
         end = value.start() + len(value[0].rstrip())
-    if end > value.start() and _is_secret(text[value.start() : end], kind, in_prose=sep == ":" and not whole_line):
+    if _is_secret(text[value.start() : end], kind, in_prose=sep == ":" and not whole_line):
         yield value.start(), end
 
 

@@ -80,7 +80,7 @@ def _is_secret(name: str, value: str) -> bool:
         return _is_distinct(value)
     if may_name_long_secret(name):
         return is_random(value)
-    return len(value) >= 24 and is_random(value, 24) and is_scrambled(value)
+    return is_random(value, 24) and is_scrambled(value)
 
 
 def _is_distinct(value: str) -> bool:

@@ -68,7 +68,7 @@ def chunk_command(
             log_interval=config.log_interval,
             on_cpu=on_cpu,
             checkpoint=checkpoint,
-            inputs=models or None,
+            inputs=models,
             backbone=injected_backbone(settings),
             compiles=training.compile,
         )

@@ -50,10 +50,9 @@ class StageCheckpoints:
 
     def record(self, reference: CheckpointRef | None) -> Recorded | None:
         """The journal's form of a checkpoint that has just been verified."""
-        event = checkpoint_event(self.layout, reference)
-        if event is not None and reference is not None:
-            self._verified[str(event["path"])] = reference
-        return event
+        if reference is not None:
+            self._verified[self.layout.relative(reference.path)] = reference
+        return checkpoint_event(self.layout, reference)
 
     def keep_for_gate(self, recorded: Recorded | None) -> None:
         """Protect the checkpoint that the stage gate judges from being pruned by a later chunk."""

@@ -89,20 +89,19 @@ def judge_latent_actions(
     if trend is None:
         return _untrusted(losses, limits)
     measures = trend.measures() | {"unique_actions": unique_actions, "action_entropy_nats": action_entropy_nats}
+    unique, entropy = (math.nan if value is None else value for value in (unique_actions, action_entropy_nats))
     missing = [
-        name
-        for name, value in (("unique_actions", unique_actions), ("action_entropy", action_entropy_nats))
-        if value is None or not math.isfinite(value)
+        name for name, value in (("unique_actions", unique), ("action_entropy", entropy)) if not math.isfinite(value)
     ]
-    if missing or unique_actions is None or action_entropy_nats is None:
+    if missing:
         reason = (
             f"The history has no finite {' and no finite '.join(missing)}, so nobody can tell whether the codes differ."
         )
         return StageVerdict("S2", "invalid", reason, measures, limits)
     final = trend.final
-    enough = unique_actions >= thresholds.min_unique_actions
-    spread = action_entropy_nats >= thresholds.min_action_entropy_nats
-    codes = f"{unique_actions:g} action codes in use, entropy {action_entropy_nats:.3g} nats"
+    enough = unique >= thresholds.min_unique_actions
+    spread = entropy >= thresholds.min_action_entropy_nats
+    codes = f"{unique:g} action codes in use, entropy {entropy:.3g} nats"
     if final <= thresholds.continue_loss and enough and spread:
         decision: Decision = "continue"
         reason = f"The final loss {final:.4g} is at most {thresholds.continue_loss:g}, with {codes}."

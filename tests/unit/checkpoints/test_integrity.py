@@ -245,10 +245,10 @@ def test_a_file_that_the_manifest_does_not_list_is_refused_where_it_is_needed(
 
 
 def test_the_hash_of_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    for file, reason in ((tmp_path / "absent", "No such file or directory"), (tmp_path, "Is a directory")):
+    for file, reason in ((tmp_path / "absent", "does not exist"), (tmp_path, "is a folder")):
         with pytest.raises(CheckpointError) as error:
             sha256_of(file)
-        assert str(error.value) == f"{file} cannot be read: {reason}"
+        assert str(error.value) == f"{file} {reason}; its SHA-256 cannot be computed"
 
 
 def test_a_hostile_state_makes_a_checkpoint_invalid_and_runs_nothing(tmp_path: Path) -> None:

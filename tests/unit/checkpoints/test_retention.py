@@ -194,3 +194,26 @@ def test_the_number_that_a_person_asks_for_reaches_the_stage(tmp_path: Path) -> 
     assert result.verdict == "PASS", project.said
     (life,) = project.lives("video_tokenizer")
     assert life["keep_checkpoints"] == "7"
+
+
+@pytest.mark.parametrize("name", ["stage", "inference-1", "a", "a-b-c1"])
+def test_a_gate_has_a_plain_name(name: str, tmp_path: Path) -> None:
+    ref = write_ours(tmp_path, STAGE, 1)
+    mark_gated(ref.path, name)
+    for other in (".gated-A", ".gated-a--b", ".gated--a", ".gated-x.part"):
+        (tmp_path / other).write_text("dynamics_step_9")
+    assert gated_checkpoints(tmp_path) == {name: ref.path}
+    assert (tmp_path / f".gated-{name}").read_bytes() == b"dynamics_step_1\n"
+    assert gated_checkpoints(tmp_path / "absent") == {}
+
+
+def test_an_earlier_removal_that_was_cut_short_is_finished_and_reaches_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("tinyworlds_gate.checkpoints.retention.sync", synced.append)
+    refs = [write_ours(tmp_path, STAGE, step) for step in range(3)]
+    (tmp_path / f".pruned-{STAGE}_step_0" / "left").mkdir(parents=True)
+    assert Retention(tmp_path, STAGE, 1).prune(protect=[refs[1].path]) == [refs[0].path]
+    assert names_in(tmp_path) == [f"{STAGE}_step_1", f"{STAGE}_step_2"]
+    assert synced == [tmp_path]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tinyworlds_gate.checkpoints import unpickle
+from tinyworlds_gate.checkpoints import archive
 from tinyworlds_gate.checkpoints.unpickle import load_plain
 from tinyworlds_gate.errors import CheckpointError
 
@@ -30,24 +30,25 @@ def refusal(file: Path) -> str:
 
 def rewrite(file: Path, edit: Callable[[str, bytes], list[tuple[str, bytes]]]) -> None:
     """Replace each record of a torch zip file, named without its folder, by the records that ``edit`` returns."""
-    with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
-        records = [(info.filename, archive.read(info)) for info in archive.infolist()]
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as before:
+        records = [(info.filename, before.read(info)) for info in before.infolist()]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as after:
         for path, data in records:
             folder, _, name = path.partition("/")
             for new_name, content in edit(name, data):
-                archive.writestr(f"{folder}/{new_name}", content)
+                after.writestr(f"{folder}/{new_name}", content)
 
 
 def test_a_path_that_is_no_file_says_why(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "absent") == "does not exist"
-    assert refusal(tmp_path) == "cannot be read: Is a directory"
+    assert refusal(tmp_path / "absent") == "does not exist; a file that torch.save wrote is needed"
+    assert refusal(tmp_path) == "is a folder; a file that torch.save wrote is needed"
 
 
 def test_a_file_that_is_no_zip_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"text")
     assert refusal(tmp_path / "a") == (
-        "is no whole torch file (File is not a zip file); it is truncated or was not written by torch.save"
+        "is no whole torch file (4 bytes): it does not end with the directory of a zip file; it is truncated or was "
+        "not written by torch.save"
     )
 
 
@@ -67,18 +68,18 @@ def test_only_files_of_a_little_endian_machine_are_read(file: Path) -> None:
 
 
 def test_a_pickle_may_be_as_long_as_the_limit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with zipfile.ZipFile(file) as archive:
-        (size,) = (info.file_size for info in archive.infolist() if info.filename.endswith("data.pkl"))
-    monkeypatch.setattr(unpickle, "MAX_PICKLE_BYTES", size)
+    with zipfile.ZipFile(file) as whole:
+        (size,) = (info.file_size for info in whole.infolist() if info.filename.endswith("data.pkl"))
+    monkeypatch.setattr(archive, "MAX_PICKLE_BYTES", size)
     assert load_plain(file)["x"].tolist() == [0, 1, 2]
-    monkeypatch.setattr(unpickle, "MAX_PICKLE_BYTES", size - 1)
+    monkeypatch.setattr(archive, "MAX_PICKLE_BYTES", size - 1)
     assert refusal(file) == f"has a pickle of more than {size - 1} bytes; such a file is not read"
 
 
-@pytest.mark.parametrize("size", [0, 23, 25])
-def test_a_storage_has_the_bytes_of_its_elements(file: Path, size: int) -> None:
+@pytest.mark.parametrize(("size", "kind"), [(0, "8 bytes"), (23, "8 bytes"), (25, "int64")])
+def test_a_storage_has_the_bytes_of_its_elements(file: Path, size: int, kind: str) -> None:
     rewrite(file, lambda name, data: [(name, b"\0" * size if name == "data/0" else data)])
-    said = f"is damaged: its pickle cannot be read (ValueError: storage 0 has {size} bytes for 3 elements of int64)"
+    said = f"is damaged: its pickle cannot be read (ValueError: storage 0 has {size} bytes for 3 elements of {kind})"
     assert refusal(file) == said
 
 

@@ -11,7 +11,9 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import git
@@ -21,11 +23,12 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.config_files import copy_profile, set_values
 from tests.helpers.data_files import write_h5
-from tinyworlds_gate.cli import doctor, doctor_folders
+from tinyworlds_gate.cli import doctor, doctor_folders, doctor_machine
 from tinyworlds_gate.cli.doctor_folders import Check, folders, project_lock
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.launch.devices.nvml import GpuInfo
+from tinyworlds_gate.run.cgroup_limits import CgroupLimits
 
 BOUNDS = ["numpy>=2.0", "torch>=2.11", 'mypy>=1.14; extra == "dev"', 'winonly>=1; sys_platform == "win32"']
 
@@ -174,7 +177,31 @@ def test_a_full_disk_fails_and_a_nearly_full_one_warns(free_gib: float, status: 
 
 @pytest.mark.parametrize(("count", "load", "status"), [(1, 0.0, "WARN"), (2, 1.9, "WARN"), (2, 0.3, "OK")])
 def test_one_or_busy_processors_warn(count: int, load: float, status: str) -> None:
-    assert doctor.cpus(count, load).status == status
+    assert doctor_machine.cpus(count, load).status == status
+
+
+def test_the_limits_of_a_cgroup_are_in_the_lines_of_processors_and_memory() -> None:
+    limits = CgroupLimits(cpus=2.5, cpu_set=4, memory_bytes=3 * 2**30, memory_left_bytes=2**30)
+    busy_host = doctor_machine.cpus(2, 30.0, limits, machine=64)
+    assert busy_host.status == "OK", "63 other processors do that work"
+    assert "2 for this process (a quota of 2.5 and a cpuset of 4 of 64 by its cgroup)" in busy_host.found
+    assert "cgroup" not in doctor_machine.cpus(2, 0.1, CgroupLimits(cpu_set=2), machine=2).found
+    found = doctor_machine.memory(limits).found
+    assert found.endswith("(its cgroup allows 3.0 GiB)")
+
+
+def test_a_machine_whose_own_name_does_not_resolve_warns() -> None:
+    def unknown(name: str) -> object:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    check = doctor_machine.own_name("box", unknown)
+    assert (check.status, check.name) == ("WARN", "host name")
+    assert "box does not resolve (Name or service not known): workers of one machine meet at 127.0.0.1" in check.found
+    assert "/etc/hosts" in check.fix
+    silent = threading.Event()
+    assert "no answer within 0.05 s" in doctor_machine.own_name("box", lambda _: silent.wait(5), wait_s=0.05).found
+    silent.set()
+    assert doctor_machine.own_name("localhost") == Check("OK", "host name", "localhost resolves")
 
 
 def test_no_gpu_is_fine_and_one_warns_and_an_unreadable_driver_warns() -> None:

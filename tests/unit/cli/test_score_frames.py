@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from tests.helpers.object_games import FAULTS, STEPS, games, generated, rollouts
+from tests.hostile_files.hdf5_cases import hdf5_cases
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.gate.measures.clip_copies import find_copies
+from tinyworlds_gate.power.world import play
 
 PLENTY = 20
 """Clips, each an episode: as many as the long-run rule asks."""
@@ -125,7 +127,37 @@ def test_a_missing_or_damaged_file_is_said_so(tmp_path: Path, capsys: pytest.Cap
     assert "no such file" in run(capsys, "--frames", tmp_path / "none.h5")[2]
     broken = tmp_path / "broken.h5"
     broken.write_bytes(b"no HDF5")
-    assert "no readable HDF5 file" in run(capsys, "--frames", broken)[2]
+    assert "is not an HDF5 file (7 bytes)" in run(capsys, "--frames", broken)[2]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("a virtual dataset in judged", "is a virtual dataset, whose frames are in other files"),
+        ("a virtual dataset whose source is gone in judged", "is a virtual dataset"),
+        ("external storage in judged", "is stored outside the file, in /etc/passwd"),
+        ("a link to another file in judged", "has a link to another file, `true`"),
+        ("never-written chunks in judged", "chunks: the others were never written"),
+        ("never-written values in judged", "its values were never written"),
+        ("a chunk of 10 bytes in judged", "decompresses to 10 of 576 bytes"),
+        ("clips of 10^6 pixels a side in judged", "needs about"),
+        ("NaN in judged", "holds NaN or infinity"),
+        ("text in judged", "height, width, 3] is needed"),
+        ("a group in judged", "no dataset true"),
+        ("a FIFO", "it is a FIFO, socket or device"),
+        ("a folder", "it is a folder"),
+        ("a link to /dev/zero", "it is a FIFO, socket or device"),
+        ("300 letters", "cannot be opened (File name too long)"),
+    ],
+)
+def test_a_hostile_file_ends_with_one_sentence(
+    what: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (case,) = [one for one in hdf5_cases() if one.name == what]
+    code, out, err = run(capsys, "--frames", case.make(tmp_path))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_options_of_checkpoints_are_refused_beside_frames(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,3 +227,21 @@ def test_no_clip_is_said_to_be_held_out(file: Path, capsys: pytest.CaptureFixtur
     _, out, _ = run(capsys, "--frames", f"{file}::generated/exact")
     assert f"on {PLENTY} clips is at most" in out.splitlines()[-1]
     assert "held-out" not in out
+
+
+@pytest.mark.requirement("G8")
+def test_a_blend_of_context_mean_and_a_mean_frame_of_other_data_does_not_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = play(5, episodes=120)[0][:, :9]
+    context, true, mean = frames[:60, :3], frames[:60, 3:], frames[60:].mean(axis=(0, 1))
+    blend = 0.3 * context.mean(axis=1, keepdims=True) + 0.7 * mean
+    path = tmp_path / "frames.h5"
+    with h5py.File(path, "w") as file:
+        file["context"], file["true"], file["episode"] = context, true, np.arange(60)
+        file["generated"] = np.rint(blend).astype(np.uint8).repeat(6, axis=1)
+    code, out, _ = run(capsys, "--frames", path, "--json")
+    result = json.loads(out)
+    assert (code, result["verdict"]["verdict"]) == (1, "FAIL")
+    assert "G8" in {one["id"] for one in result["verdict"]["conditions"] if one["verdict"] == "FAIL"}
+    assert result["summary"]["baseline_mse"]["mean frame of the other episodes"] > result["summary"]["mse"]

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.config_files import append, copy_profile, replace_line
-from tinyworlds_gate.config.alignment import Alignment, Check, check_alignment, check_checkout
+from tinyworlds_gate.config.alignment import (
+    Alignment,
+    Check,
+    backbone_text,
+    beside,
+    check_alignment,
+    check_checkout,
+    check_folders,
+    effective_backbone,
+)
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.names import BACKBONE_KEYS, SIZE_KEYS
 
@@ -113,7 +122,9 @@ def test_a_hard_coded_checkpoint_is_refused_under_any_key(folder: Path, name: st
 
 
 @pytest.mark.requirement("C3")
-@pytest.mark.parametrize("line", ["keep_checkpoints: 3", "save_path: ''", "note: trained at night", "use_moe: false"])
+@pytest.mark.parametrize(
+    "line", ["keep_checkpoints: 3", "save_path: ''", "note: trained at night", "use_moe: false", "resume: ' '"]
+)
 def test_other_values_are_no_checkpoint(folder: Path, line: str) -> None:
     append(folder / "dynamics.yaml", line)
     assert verdicts(folder)["C3"] == "PASS"
@@ -218,3 +229,87 @@ def test_a_hard_coded_path_of_a_checkout_has_a_way_out_that_edits_nothing(unalig
     shown = {f"{name}.yaml": unaligned / f"{name}.yaml" for name in ("training", *OWN)}
     (check,) = (one for one in check_checkout(unaligned, shown, "strict") if one.id == "C3")
     assert "or in a copy outside the checkout that --dynamics-config names" in check.reason
+
+
+@pytest.mark.requirement("C1", "C2", "C3")
+def test_a_rule_holds_when_it_holds_in_every_folder(folder: Path, tmp_path: Path) -> None:
+    other = copy_profile("longrun", tmp_path / "other")
+    append(other / "dynamics.yaml", "patch_size: 8")
+    whole = [(check.id, check.verdict, check.reason) for check in check_alignment(folder)]
+    assert [(check.id, check.verdict, check.reason) for check in check_folders({folder: folder})] == whole
+    for order in ((folder, other), (other, folder)):
+        checks = check_folders({one: one for one in order})
+        assert [(check.id, check.verdict) for check in checks] == [("C1", "FAIL"), ("C2", "PASS"), ("C3", "PASS")]
+        assert checks[0].reason == (
+            f"`patch_size` is 8 in {other / 'dynamics.yaml'} but 4 in {other / 'training.yaml'}; remove it from "
+            "dynamics.yaml, the stages take it from training.yaml."
+        )
+        assert checks[1].reason == f"{', '.join(BACKBONE_KEYS)} are the same in every stage."
+    append(folder / "dynamics.yaml", "patch_size: 8")
+    assert check_folders({folder: other, other: other})[0].reason == checks[0].reason, "the same sentence once"
+    shown = check_alignment(folder, Path("configs"))[0].reason
+    assert shown.startswith("`patch_size` is 8 in configs/dynamics.yaml but 4 in configs/training.yaml; remove")
+
+
+def test_the_project_s_configs_are_checked_beside_another_profile(folder: Path, tmp_path: Path) -> None:
+    assert folder == tmp_path / "configs"
+    assert beside(tmp_path / "kept", tmp_path) == [folder]
+    assert beside(folder, tmp_path) == []
+    (folder / "dynamics.yaml").unlink()
+    assert beside(tmp_path / "kept", tmp_path) == []
+
+
+def test_training_yaml_takes_precedence_in_a_backbone_and_null_is_unset() -> None:
+    training, stage = {"embed_dim": 0, "num_heads": None}, {"embed_dim": 1, "num_heads": 2, "hidden_dim": None, "x": 3}
+    assert effective_backbone(training, stage) == {"embed_dim": 0, "num_heads": 2}
+    assert backbone_text({"num_heads": 2, "embed_dim": 0}) == "embed_dim 0, num_heads 2"
+
+
+@pytest.mark.requirement("C2")
+def test_the_sentences_of_c2(unaligned: Path) -> None:
+    ways = "Without an edit: {}--align-backbone report trains each stage with its own sizes (C2 is then DEGRADED)."
+    tokenizer = "embed_dim 32, num_heads 8, hidden_dim 128, num_blocks 4"
+    given = f"--align-backbone inject gives every stage {tokenizer}; "
+    assert c2(unaligned, "strict").reason.endswith(f" {ways.format(given)}")
+    same = f"{', '.join(BACKBONE_KEYS)} are the same in every stage."
+    assert c2(unaligned, "inject", embed_dim=32).reason == (
+        f"--align-backbone inject gives every stage {tokenizer} on its command line; this replaces num_blocks 2 of "
+        "latent_actions.yaml, num_blocks 18 of dynamics.yaml."
+    )
+    replace_line(unaligned / "dynamics.yaml", "num_blocks", "")
+    replace_line(unaligned / "latent_actions.yaml", "num_blocks", "")
+    training = unaligned / "training.yaml"
+    assert c2(unaligned, "report", embed_dim=32).reason == (
+        f"--align-backbone report: nothing sets num_blocks for {unaligned / 'latent_actions.yaml'}, num_blocks for "
+        f"{unaligned / 'dynamics.yaml'}; set it in that file."
+    )
+    assert c2(unaligned, "strict", embed_dim=32).reason.startswith(
+        f"`num_blocks` is set neither in {training} nor in latent_actions.yaml, dynamics.yaml; set it once, in "
+        f"{training}. "
+    )
+    replace_line(unaligned / "video_tokenizer.yaml", "num_blocks", "num_blocks: null")
+    assert c2(unaligned, "strict", embed_dim=32).reason.endswith(f" {ways.format('')}")
+    assert c2(unaligned, "inject", embed_dim=32).reason == (
+        f"--align-backbone inject: neither {training} nor {unaligned / 'video_tokenizer.yaml'} sets num_blocks; set "
+        "it in one of them."
+    )
+    append(training, "num_blocks: 4")
+    replace_line(unaligned / "video_tokenizer.yaml", "num_blocks", "")
+    assert c2(unaligned, "strict", embed_dim=32) == Check("C2", "PASS", same)
+    assert c2(unaligned, "report", embed_dim=32) == Check("C2", "PASS", same)
+    assert c2(unaligned, "inject", embed_dim=32).reason.endswith("num_blocks 4 on its command line.")
+
+
+@pytest.mark.requirement("C1", "C3")
+def test_the_sentences_of_c1_and_c3(folder: Path) -> None:
+    assert reason(folder, "C1") == f"{', '.join(SIZE_KEYS)} come from training.yaml."
+    assert reason(folder, "C3") == "No stage file names a checkpoint; paths are injected at run time."
+    append(folder / "dynamics.yaml", "models: [{ckpt: a}, b_step_7]")
+    way = (
+        "; the loop injects this run's checkpoint (by hand: --video-checkpoint, --latent-checkpoint, "
+        "--dynamics-checkpoint)."
+    )
+    name = f"{folder / 'dynamics.yaml'} hard-codes a checkpoint path:"
+    assert reason(folder, "C3") == (
+        f"{name} `models.ckpt: a`. Set it to null{way} {name} `models: b_step_7`. Set it to null{way}"
+    )

@@ -78,3 +78,45 @@ def test_a_text_that_is_not_allowed_says_what_is(parse: Callable[[str], Any], te
 def test_an_endpoint_or_a_name_that_no_launcher_takes_is_refused(parse: Callable[[str], str], text: str) -> None:
     with pytest.raises(ArgumentTypeError, match=text):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "said"),
+    [
+        (values.parse_count, str(10**12 + 1), f"{10**12 + 1} is not allowed; give a whole number from 0 to {10**12}"),
+        (
+            values.parse_whole,
+            str(10**12 + 1),
+            f"{10**12 + 1} is not allowed; give a whole number from {-(10**12)} to {10**12}",
+        ),
+        (values.parse_count, "x" * 60, f"{'x' * 60!r} is not a whole number; give a whole number from 0"),
+        (
+            values.parse_count,
+            "x" * 61,
+            f"'{'x' * 20}… (61 characters)' is not a whole number; give a whole number from 0",
+        ),
+        (values.parse_text, "a\0", "the value has a NUL character; give a path or a name without it"),
+        (
+            values.parse_text,
+            "a/" + "ü" * 128,
+            f"'a/{'ü' * 18}… (130 characters)' is too long; a name may have 255 bytes, a path 4000 characters",
+        ),
+        (
+            values.parse_text,
+            "a/" * 2000 + "b",
+            f"'{'a/' * 10}… (4,001 characters)' is too long; a name may have 255 bytes, a path 4000 characters",
+        ),
+    ],
+)
+def test_a_long_value_is_cut_in_the_sentence(parse: Callable[[str], Any], text: str, said: str) -> None:
+    with pytest.raises(ArgumentTypeError) as error:
+        parse(text)
+    assert str(error.value) == said
+
+
+def test_a_name_of_255_bytes_and_a_path_of_4000_characters_are_taken() -> None:
+    for text in ("a" * 255, "ü" * 127 + "a", "a/" * 2000):
+        assert values.parse_text(text) == text
+    assert [values.parse_whole(str(value)) for value in (-(10**12), 10**12)] == [-(10**12), 10**12]
+    with pytest.raises(ArgumentTypeError):
+        values.parse_whole(str(-(10**12) - 1))

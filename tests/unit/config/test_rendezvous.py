@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from tests.helpers.process_projects import make_project
-from tinyworlds_gate.config.rendezvous import Rendezvous, command_of_node, endpoint_problem, id_problem
+from tinyworlds_gate.config.rendezvous import (
+    Rendezvous,
+    command_of_node,
+    endpoint_problem,
+    id_problem,
+    nodes_problems,
+    rendezvous_of,
+    rendezvous_problems,
+    with_node_options,
+)
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import LaunchFiles, stage_command, stage_environment
 
@@ -104,3 +113,80 @@ def test_the_children_of_a_node_carry_its_marker_and_an_inherited_one_is_dropped
     own = Rendezvous(2, 1, "a:1", "job")
     env = stage_environment(target, files, on_cpu=True, inherited=inherited, rendezvous=own)
     assert env["TINYWORLDS_GATE_NODE"] == "job/1"
+
+
+WHOLE: dict[str, Any] = {"nnodes": 2, "rdzv_endpoint": "a:1", "rdzv_id": "job"}
+SAME = (
+    "the same on all nodes: the address at which node 0's torchrun listens (node-a:29500), and a name for this "
+    "rendezvous (such as the job's name)."
+)
+ALONE = "has no effect on one machine; set --nnodes N for several, or leave it out."
+
+
+@pytest.mark.parametrize(
+    ("options", "problems"),
+    [
+        ({}, []),
+        ({"nnodes": 1}, []),
+        ({"node_rank": 0, "rdzv_id": "x"}, [f"--node-rank 0 {ALONE}", f"--rdzv-id x {ALONE}"]),
+        ({"nnodes": 1, "rdzv_endpoint": "a:1"}, [f"--rdzv-endpoint a:1 {ALONE}"]),
+        (WHOLE, []),
+        ({**WHOLE, "node_rank": 1}, []),
+        ({"nnodes": 2}, [f"--nnodes 2 needs --rdzv-endpoint and --rdzv-id, {SAME}"]),
+        ({"nnodes": 3, "rdzv_id": "x"}, [f"--nnodes 3 needs --rdzv-endpoint, {SAME}"]),
+        ({"nnodes": 2, "rdzv_endpoint": "a:1", "node_rank": 1}, [f"--nnodes 2 needs --rdzv-id, {SAME}"]),
+        ({**WHOLE, "target_repo": None}, []),
+        (
+            {**WHOLE, "target_repo": "x"},
+            [
+                "--nnodes 2 with --target-repo x: a checkout is trained on one machine; only the embedded reference "
+                "supports several. Remove one of the two options."
+            ],
+        ),
+        (
+            {**WHOLE, "node_rank": 2},
+            ["--node-rank 2 is out of range for 2 nodes; use 0 to 1, each on one machine."],
+        ),
+        (
+            {**WHOLE, "rdzv_endpoint": "a:0", "rdzv_id": "a b"},
+            [
+                "--rdzv-endpoint a:0: 'a:0' has the port 0; use a port from 1 to 65535.",
+                "--rdzv-id a b: 'a b' is not a valid name; use up to 100 letters, digits, '.', '_' and '-', the same "
+                "on all nodes.",
+            ],
+        ),
+    ],
+)
+def test_the_node_options_that_belong_together(options: dict[str, Any], problems: list[str]) -> None:
+    assert nodes_problems(options) == problems
+
+
+def test_a_rendezvous_is_made_of_the_options_of_several_nodes() -> None:
+    assert rendezvous_of({}) is rendezvous_of({"nnodes": 1, "node_rank": 3}) is None
+    assert rendezvous_of(WHOLE) == Rendezvous(2, 0, "a:1", "job")
+    assert rendezvous_of({**WHOLE, "node_rank": 1}) == Rendezvous(2, 1, "a:1", "job")
+    assert with_node_options({"seed": 1, "node_rank": 0}, {"node_rank": 1, "rdzv_id": "x", "seed": 2}) == {
+        **{"seed": 1, "node_rank": 1, "rdzv_id": "x"}
+    }
+    only_rank = ["--node-rank 0 is out of range for 0 nodes; use 0 to -1, each on one machine."]
+    assert rendezvous_problems(0, 1, "a:1", "x")[1:] == [only_rank[0].replace("rank 0", "rank 1")]
+    assert len(rendezvous_problems(0, 0, "a:1", "x")) == len(rendezvous_problems(1, 0, "a:1", "x")) == 1
+
+
+@pytest.mark.parametrize("text", ["a:0", "a:65536", "a", ":1", "-a:1", "a-:1", "a:1x", "[::1:1", "a:123456", "a b:1"])
+def test_other_texts_are_no_endpoint(text: str) -> None:
+    assert endpoint_problem(text) is not None
+
+
+@pytest.mark.parametrize("text", ["", "-a", ".a", "a/b", "x" * 101])
+def test_other_texts_name_no_rendezvous(text: str) -> None:
+    assert id_problem(text) is not None
+
+
+def test_a_command_with_two_ranks_is_shown_by_its_first_words() -> None:
+    words = ["a", "b", "--node_rank=0", "d", "--node_rank=0", "f", "g"]
+    said = "sets --node_rank=0 2 times instead of once, so it is not a multi-node command: a b --node_rank=0 d --node_r"
+    with pytest.raises(LaunchError, match=f"{said}ank=0 f … Start all nodes with the same --nnodes"):
+        command_of_node(words, 1)
+    assert command_of_node(words[:4], 1) == ["a", "b", "--node_rank=1", "d"]
+    assert command_of_node(["--node_rank=0"], 2) == ["--node_rank=2"]

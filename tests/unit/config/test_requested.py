@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from tinyworlds_gate.config.cli_options import OPTION_NAMED
-from tinyworlds_gate.config.requested import LEFT_OUT_BY, OF_TRAINING, inference_requested, left_out, scope
+from tinyworlds_gate.config.requested import (
+    LEFT_OUT_BY,
+    OF_INFERENCE,
+    OF_TRAINING,
+    inference_requested,
+    left_out,
+    scope,
+)
 from tinyworlds_gate.reports.requirements import REQUIREMENTS
 
 VIDEO = {"video_checkpoint": "results/a/video_tokenizer/checkpoints"}
@@ -74,3 +81,41 @@ def test_a_start_leaves_out_new_weights_by_its_own_option() -> None:
 )
 def test_the_scope_names_what_a_run_was_limited_to(stage: str | None, text: str) -> None:
     assert scope({} if stage is None else {"train_stage": stage}) == text
+
+
+def by(option: str, *ids: str) -> dict[str, str]:
+    return dict.fromkeys(ids, option)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"checkpoint_policy": "latest"}, by("--checkpoint-policy latest", "H2")),
+        ({"enforce_dual_gpu_check": False}, by("--enforce-dual-gpu-check false", "H6")),
+        ({"allow_cpu_longrun": True}, by("--allow-cpu-longrun true", "L3", "H6")),
+        ({"allow_cpu_longrun": False, "nproc_per_node": 3}, {}),
+        ({"enable_wandb_analysis": False}, by("--enable-wandb-analysis false", "L9", "A3", "A4")),
+        ({"enable_wandb_analysis": None, "nproc_per_node": None, "train_stage": None}, {}),
+        ({**LATENT, **DYNAMICS}, by(f"--latent-checkpoint {LATENT['latent_checkpoint']}", "H2")),
+        (
+            {"train_stage": "dynamics", **VIDEO, **LATENT},
+            {
+                **by(f"--video-checkpoint {VIDEO['video_checkpoint']}", "H2"),
+                **by("--train-stage dynamics", "H1", "S1", "S2"),
+            },
+        ),
+        (
+            {"train_stage": "video_tokenizer"},
+            by("--train-stage video_tokenizer", "H1", "S2", "S3", *OF_INFERENCE),
+        ),
+        (
+            {"train_stage": "none", "checkpoint_policy": "latest"},
+            {
+                **by("--checkpoint-policy latest", "H2"),
+                **by("--train-stage none", "H1", "S1", "S2", "S3", *OF_TRAINING, "L9", "A3", "A4"),
+            },
+        ),
+    ],
+)
+def test_each_option_leaves_out_its_requirements(options: dict[str, Any], found: dict[str, str]) -> None:
+    assert left_out(options) == found

@@ -256,3 +256,29 @@ def test_a_key_that_needs_another_one_is_refused_without_it() -> None:
         assert problem(DynamicsConfig, **{key: 0.5}) == said
     assert problem(InferenceConfig, clip_draw=3, evaluation_file="frames.h5") is None
     assert str(problem(InferenceConfig, clip_draw=3)).startswith("clip_draw 3 measures the clips of evaluation_file")
+
+
+def test_a_schema_is_frozen_strict_and_finite() -> None:
+    made = StageConfig(**REQUIRED[StageConfig])
+    with pytest.raises(ValidationError, match="frozen"):
+        made.n_updates = 2
+    for value in (float("inf"), "1", True):
+        with pytest.raises(ValidationError, match="max_grad_norm"):
+            StageConfig(**{**REQUIRED[StageConfig], "max_grad_norm": value})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        StageConfig(**{**REQUIRED[StageConfig], "other": 1})
+    assert problem(LatentActionsConfig, antisymmetric_dims=0) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"), [("", True), ("12", True), ("12,400", True), ("12,", False), ("a", False)]
+)
+def test_the_clips_that_are_left_out_are_numbers(text: str, allowed: bool) -> None:
+    assert (problem(InferenceConfig, left_out_clips=text) is None) is allowed
+
+
+def test_a_rollout_step_is_named_by_the_settings_that_are_set() -> None:
+    config = InferenceConfig(dataset="A", prediction_horizon=2)
+    assert config.step_text(3) == "context_window=3 and prediction_horizon=2"
+    memory = config.model_copy(update={"memory_window": 9})
+    assert memory.step_text(3) == "context_window=3, memory_window=9 and prediction_horizon=2"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tinyworlds_gate.config.strict_yaml import LARGEST_BYTES, MOST_VALUES, parse_yaml, problem_text
+from tinyworlds_gate.config.strict_yaml import DEEPEST, LARGEST_BYTES, MOST_VALUES, parse_yaml, problem_text
 from tinyworlds_gate.config.yaml_io import read_mapping
 from tinyworlds_gate.errors import ConfigError
 
@@ -156,3 +156,89 @@ def test_an_empty_file_is_an_empty_mapping(content: str, tmp_path: Path) -> None
     path.write_text(content, encoding="utf-8")
     found: dict[str, Any] = read_mapping(path)
     assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "said"),
+    [
+        ("#" + "x" * 262_143, "#" + "x" * 262_144, "it has 262,145 bytes; at most 262,144 are allowed"),
+        (
+            f"[{'1,' * 9_999}]",
+            f"[{'1,' * 10_000}]",
+            "it has more than the 10,000 values that are allowed, with its alia",
+        ),
+        ("[" * 32 + "]" * 32, "[" * 33 + "]" * 33, "it is nested deeper than the 32 levels that are allowed"),
+        ("9" * 19, "9" * 20, f"{'9' * 20} is no whole number of at most 19 digits"),
+        ("0x" + "f" * 15, "0x" + "f" * 16, f"0x{'f' * 16} is no whole number of at most 19 digits"),
+    ],
+)
+def test_each_limit_is_exact(within: str, beyond: str, said: str) -> None:
+    parse_yaml(within)
+    with pytest.raises(yaml.YAMLError) as caught:
+        parse_yaml(beyond)
+    assert said in problem_text(caught.value)
+    assert (LARGEST_BYTES, MOST_VALUES, DEEPEST) == (262_144, 10_000, 32)
+
+
+AMBIGUOUS = "is read differently by different YAML readers:"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("9" * 40, f"{'9' * 40} is no whole number of at most 19 digits"),
+        ("9" * 41, f"{'9' * 20}… (41 characters) is no whole number of at most 19 digits"),
+        ("!!int 0o9", "0o9 is no whole number"),
+        ("!!bool maybe", "'maybe' is neither true nor false"),
+        (f"!!bool {'a' * 41}", f"'{'a' * 40}' is neither true nor false"),
+        ("!!float abc", "'abc' is no number"),
+        (f"!!float {'a' * 41}", f"'{'a' * 40}' is no number"),
+        ("!!float inf", "inf is too large for a number"),
+        (f"{'9' * 400}.0", f"{'9' * 40} is too large for a number"),
+        ("0120", f"0120 {AMBIGUOUS} write 120 for the number, or quote it for the text ('0120')"),
+        ("0_0", f"0_0 {AMBIGUOUS} quote it for the text ('0_0')"),
+        (
+            "0" + "1" * 19,
+            f"0{'1' * 19} {AMBIGUOUS} write {'1' * 19} for the number, or quote it for the text ('0{'1' * 19}')",
+        ),
+        ("0" + "1" * 20, f"0{'1' * 20} {AMBIGUOUS} quote it for the text ('0{'1' * 20}')"),
+        ("0" * 40, f"{'0' * 40} {AMBIGUOUS} quote it for the text ('{'0' * 40}')"),
+        ("0" * 41, f"{'0' * 40}… {AMBIGUOUS} quote it for the text ('{'0' * 40}…')"),
+        (f"!{'a' * 70} b", f"the tag !{'a' * 59} is not allowed; use plain values"),
+        ("!!seq a", "a list was expected"),
+        ("{<<: [b]}", "the merge key `<<` needs a mapping or a list of mappings (`<<: *base`)"),
+    ],
+)
+def test_the_sentence_names_the_value_and_the_fix(text: str, said: str) -> None:
+    with pytest.raises(yaml.YAMLError) as caught:
+        parse_yaml(text)
+    assert problem_text(caught.value).partition(": ")[2] == said
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("!!float -.inf", -math.inf), ("+.INF", math.inf), ("!!float -1", -1.0), ("-2.5", -2.5), ("0o7", 7)),
+        *(("0x0", 0), ("-0", 0), ("+5", 5), ("!!bool TRUE", True), ("!!null x", None)),
+        ("a: &a {x: 1, y: 2}\nb: {y: 3, <<: *a, z: 4}", {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3, "z": 4}}),
+    ],
+)
+def test_more_values_are_read(text: str, value: object) -> None:
+    found = parse_yaml(text)
+    assert found == value
+    assert repr(found) == repr(value), "the keys of a merge come first, then its own in order"
+
+
+def test_nan_is_read() -> None:
+    assert math.isnan(parse_yaml(".nan"))
+
+
+def test_a_problem_is_placed_by_its_mark_or_its_context_s() -> None:
+    first, second = (yaml.Mark("x", 0, line, column, None, 0) for line, column in ((0, 4), (2, 0)))
+    for error, said in (
+        (yaml.MarkedYAMLError("a", first, "b", second), "line 3, column 1: a, b"),
+        (yaml.MarkedYAMLError("a", first, "b"), "line 1, column 5: a, b"),
+        (yaml.MarkedYAMLError(None, None, "b"), "b"),
+        (yaml.YAMLError("a  \n b"), "a b"),
+    ):
+        assert problem_text(error) == said

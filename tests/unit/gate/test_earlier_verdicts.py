@@ -31,12 +31,14 @@ BAD, GOOD = 0.05, 0.01
 def earlier_run(root: Path, name: str, mse: float = BAD, draw: int = FINAL, clips: str = "final", **more: Any) -> None:
     """A run of the project with one verdict."""
     verdict = str(more.pop("verdict", "FAIL" if mse > LIMITS.max_mse else "PASS"))
-    conditions, sketch = more.pop("conditions", []), more.pop("sketch", None)
+    conditions, sketch, probe = more.pop("conditions", []), more.pop("sketch", None), more.pop("probe", "")
     binding = {"checkpoints": WEIGHTS, "clip_digest": clips, "config": CONFIG} | more
     with Journal(root / name / "journal.jsonl") as journal:
         journal.append("run_started", kind="smoke")
         if sketch is not None:
             journal.append("earlier_verdicts", attempt=2, draw=draw, failures=[], dynamics_sketch=sketch)
+        if probe:
+            journal.append("probe_finished", attempt=2, draw=draw, exit_code=1, frames=None, problem=probe)
         journal.append(
             "gate_verdict",
             attempt=2,
@@ -173,6 +175,12 @@ TOUCHES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int]] = {
     "noise of 1e-4": (noise(1e-4), 1),
     "scaled": (lambda one: one * (1 + 1e-5), 1),
     "one weight": (lambda one: np.where(np.arange(64).reshape(8, 8) == 3, one + 1e-3, one), 1),
+    "rows in another order": (lambda one: one[::-1], 1),
+    "rows and columns in another order": (lambda one: one[[3, 1, 0, 2, 7, 6, 5, 4]][:, ::-1], 1),
+    "signs changed": (lambda one: one * np.array([1, -1] * 4), 1),
+    "rotated": (lambda one: one @ np.linalg.qr(np.random.default_rng(5).normal(size=(8, 8)))[0], 1),
+    "in another order, and noise of 1e-6": (lambda one: noise(1e-6)(one[::-1]), 1),
+    "in another order, and trained a little": (lambda one: noise(5e-3)(one[::-1]), 0),
     "trained a little": (noise(5e-3), 0),
     "trained": (noise(0.1), 0),
 }
@@ -227,6 +235,39 @@ def test_what_is_not_known_is_no_false_claim(tmp_path: Path, id: str) -> None:
     conditions = [{"id": id, "verdict": "INVALID", "reason": "not known"}]
     earlier_run(tmp_path, "old", mse=GOOD, verdict="INVALID", conditions=conditions)
     assert failures(tmp_path) == []
+
+
+@pytest.mark.requirement("H3", "G5")
+def test_an_attempt_whose_probe_failed_has_to_be_judged_first(tmp_path: Path) -> None:
+    def crashed(name: str, **more: Any) -> None:
+        blind = [{"id": "G5.blind", "verdict": "INVALID", "reason": "cannot be checked"}]
+        earlier_run(
+            tmp_path, name, mse=GOOD, verdict="INVALID", conditions=blind, probe="it exited with code 1", **more
+        )
+
+    crashed("old")
+    (found,) = failures(tmp_path)
+    assert found["unjudged"]
+    event = {"event": "earlier_verdicts", "attempt": 1, "draw": 1, "failures": [found]}
+    (condition,) = recorded_conditions([event], 1, 1)
+    assert condition.verdict == "INVALID"
+    assert "was not judged: it exited with code 1. Measure the clips of that run" in condition.reason
+    assert failures(tmp_path, binding={"config": CONFIG, "clip_digest": "final"}) == [], "these clips are judged now"
+    assert failures(tmp_path, weights={**WEIGHTS, "dynamics": "4" * 64}) == []
+    earlier_run(tmp_path, "passed", mse=GOOD, clips="final")
+    assert failures(tmp_path) == []
+
+
+@pytest.mark.requirement("H3", "G5")
+@pytest.mark.parametrize("probe", ["it exited with code 1", ""])
+def test_a_verdict_that_is_invalid_replaces_no_failure(tmp_path: Path, probe: str) -> None:
+    unseen = [{"id": "G5.unseen", "verdict": "INVALID", "reason": "not known"}]
+    earlier_run(tmp_path, "old")
+    earlier_run(tmp_path, "later", mse=GOOD, verdict="INVALID", conditions=unseen, probe=probe)
+    (found,) = failures(tmp_path)
+    assert found["run"] == "results/old"
+    earlier_run(tmp_path / "alone", "old", verdict="INVALID", conditions=unseen)
+    assert len(failures(tmp_path / "alone")) == 1, "its numbers fail"
 
 
 MSE = "Mean Squared Error (GT vs Pred): 0.05000000\n"

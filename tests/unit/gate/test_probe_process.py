@@ -149,13 +149,13 @@ def no_codes(measures: Path) -> None:
 
 @pytest.mark.requirement("G5")
 @pytest.mark.parametrize(
-    ("script", "change", "said"),
+    ("script", "change", "said", "times"),
     [
-        (FAILS, None, r"generate them again failed: it exited with code 3 .*: the device is gone"),
-        ("", None, "the probe wrote no frames"),
-        (GREY, no_codes, "left no action codes"),
-        (GREY, lambda measures: measures.write_text("{}"), "the measures hold no clip"),
-        (GREY, lambda measures: measures.with_name("measures_01_frames.h5").unlink(), "wrote no generated frames"),
+        (FAILS, None, r"generate them again failed: it exited with code 3 .*: the device is gone", 2),
+        ("", None, "the probe wrote no frames", 2),
+        (GREY, no_codes, "left no action codes", 1),
+        (GREY, lambda measures: measures.write_text("{}"), "the measures hold no clip", 1),
+        (GREY, lambda measures: measures.with_name("measures_01_frames.h5").unlink(), "wrote no generated frames", 1),
     ],
 )
 def test_a_probe_that_cannot_be_made_is_a_problem_that_the_journal_has(
@@ -165,16 +165,28 @@ def test_a_probe_that_cannot_be_made_is_a_problem_that_the_journal_has(
     script: str,
     change: Callable[[Path], object] | None,
     said: str,
+    times: int,
 ) -> None:
     probe_script(job, script)
     if change is not None:
         change(measures)
     found = run_probe(job, subject, measures, exit_code=0, batch_size=4)
     assert found.result is None
-    assert len(events(job, "probe_finished")) == 1
+    assert [bool(one["problem"]) for one in events(job, "probe_finished")] == [True] * times
+    assert len({(*one["clips"], *one["played"]) for one in events(job, "probe_started")}) <= 1, "the same clips"
     again = recorded_probe(job.journal.events(), KEY, job.layout.project_root)
     assert again == found
     assert re.search(said, found.problem), found.problem
+
+
+@pytest.mark.requirement("G5")
+def test_a_process_that_fails_once_is_repeated(job: InferenceJob, subject: Subject, measures: Path) -> None:
+    flag = job.layout.root / "failed"
+    once = f"from pathlib import Path\nflag = Path({str(flag)!r})\nif not flag.exists():\n    flag.touch()\n    1 / 0\n"
+    probe_script(job, once + GREY)
+    found = run_probe(job, subject, measures, exit_code=0, batch_size=4)
+    assert (found.problem, found.result is not None) == ("", True)
+    assert [bool(one["problem"]) for one in events(job, "probe_finished")] == [True, False]
 
 
 @pytest.mark.requirement("G5", "G7")

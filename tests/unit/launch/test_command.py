@@ -15,6 +15,7 @@ import pytest
 from tests.helpers.process_projects import make_project
 from tinyworlds_gate import names
 from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch import command as command_module
 from tinyworlds_gate.launch.command import (
     LaunchFiles,
     inference_command,
@@ -35,7 +36,7 @@ def test_two_workers_are_started_by_torchrun(target: Target) -> None:
     command = stage_command(target, "dynamics", nproc_per_node=2, overrides={"n_updates": 100})
     assert command == [
         sys.executable,
-        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
+        *("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--local-addr=127.0.0.1"),
         str(target.root / "scripts" / "train_dynamics.py"),
         *("--config", str(target.root / "configs" / "dynamics.yaml")),
         *("--training_config", str(target.root / "configs" / "training.yaml")),
@@ -104,9 +105,32 @@ def test_the_environment_holds_the_contract(target: Target, tmp_path: Path) -> N
 
 
 def test_the_users_nccl_and_thread_variables_stay_on_gpus(target: Target, tmp_path: Path) -> None:
-    users = {"NCCL_DEBUG": "INFO", "NVSHMEM_X": "1", "TORCH_SYMM_MEM": "0", "OMP_NUM_THREADS": "8", "MPLBACKEND": "pdf"}
+    users = {"NCCL_DEBUG": "INFO", "NVSHMEM_X": "1", "TORCH_SYMM_MEM": "0", "OMP_NUM_THREADS": "8"}
     env = stage_environment(target, LaunchFiles(tmp_path), on_cpu=False, inherited=users)
     assert {name: env[name] for name in users} == users
+
+
+def test_a_cpu_quota_limits_the_threads_of_a_process_on_a_gpu(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def threads(**inherited: str) -> str | None:
+        return stage_environment(target, LaunchFiles(tmp_path), on_cpu=False, inherited=inherited).get(
+            "OMP_NUM_THREADS"
+        )
+
+    assert threads() is None
+    monkeypatch.setattr(command_module, "affinity_cpus", lambda: 64)
+    monkeypatch.setattr(command_module, "usable_cpus", lambda: 3)
+    assert threads() == "3"
+    assert threads(OMP_NUM_THREADS="8") == "8"
+
+
+def test_a_notebooks_backend_and_style_do_not_reach_a_process(target: Target, tmp_path: Path) -> None:
+    inherited = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": "styles/mine"}
+    for environment in (stage_environment, trusted_environment):
+        env = environment(target, LaunchFiles(tmp_path), on_cpu=False, inherited=inherited)
+        assert env["MPLBACKEND"] == "Agg"
+        assert "MATPLOTLIBRC" not in env
 
 
 def test_the_ranks_of_a_foreign_launcher_do_not_reach_our_workers(target: Target, tmp_path: Path) -> None:

@@ -76,6 +76,12 @@ def test_two_failures_are_the_same_by_type_and_place_and_without_a_place_by_thei
         ("omegaconf.errors.ConfigKeyError", "Key 'embed' not in 'Config'", "correct the setting"),
         ("RuntimeError", "Error(s) in loading state_dict for DynamicsModel:", "other sizes"),
         ("TypeError", "main() got an unexpected keyword argument", "correct that line"),
+        ("error", "use_wandb=true, but W&B could not start a run", "do as the message says"),
+        ("wandb.errors.errors.CommError", "Run initialization has timed out after 90.0 sec.", "WANDB_MODE=offline"),
+        ("socket.gaierror", "[Errno -2] Name or service not known", "check its name"),
+        ("torch.distributed.DistNetworkError", "The client socket has timed out", "check its name"),
+        ("requests.exceptions.ConnectionError", "Max retries exceeded", "the network and the proxy"),
+        ("_tkinter.TclError", "no display name and no $DISPLAY environment variable", "MPLBACKEND=Agg"),
     ],
 )
 def test_what_no_batch_size_mends_is_known_with_its_fix(type: str, message: str, fix: str) -> None:
@@ -86,8 +92,28 @@ def test_what_no_batch_size_mends_is_known_with_its_fix(type: str, message: str,
 
 @pytest.mark.requirement("T1")
 @pytest.mark.parametrize(
+    ("file", "fix"),
+    [
+        ("/x/env/lib/python3.11/site-packages/matplotlib/__init__.py", "MPLBACKEND=Agg"),
+        ("/x/env/lib/python3.11/site-packages/PIL/Image.py", "a picture could not be drawn"),
+        ("/usr/lib/python3.11/urllib/request.py", "does not answer"),
+        ("/usr/lib/python3.11/ssl.py", "does not answer"),
+    ],
+)
+def test_an_error_of_a_library_that_draws_or_uploads_is_not_mended_by_the_batch_size(file: str, fix: str) -> None:
+    log = f'Traceback (most recent call last):\n  File "{file}", line 7, in f\n    x()\nValueError: Key backend: no\n'
+    assert fix in str(unmendable(raised_in(log)).fix)  # type: ignore[union-attr]
+
+
+@pytest.mark.requirement("T1")
+@pytest.mark.parametrize(
     ("type", "message"),
-    [("RuntimeError", "CUDA error: misaligned address"), ("ValueError", "too many values"), ("StopIteration", "")],
+    [
+        ("RuntimeError", "CUDA error: misaligned address"),
+        ("ValueError", "too many values"),
+        ("StopIteration", ""),
+        ("torch.distributed.DistNetworkError", "Failed to recv, got 0 bytes. Connection was likely closed."),
+    ],
 )
 def test_what_a_smaller_batch_may_mend_is_not_called_unmendable(type: str, message: str) -> None:
     assert unmendable([Raised(type, "a.py:1", message)]) is None

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from tinyworlds_gate.errors import DiskError
-from tinyworlds_gate.run.disk import full_disk, reporting_full_disk, write_error
+from tinyworlds_gate.run import disk
+from tinyworlds_gate.run.disk import DISK_FULL_ERRNOS, full_disk, reporting_full_disk, write_error
 
 
 @pytest.mark.parametrize(
@@ -60,3 +62,34 @@ def test_a_refused_write_becomes_one_sentence_with_its_file_and_the_way_on() -> 
 def test_other_errors_of_the_system_stay_what_they_are() -> None:
     with pytest.raises(PermissionError), reporting_full_disk():
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x")
+
+
+@pytest.mark.parametrize("number", sorted(DISK_FULL_ERRNOS))
+def test_a_folder_that_takes_no_more_data_is_named(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} == DISK_FULL_ERRNOS
+    errors = {"a": None, "b": OSError(errno.EACCES, "no"), "c": OSError(number, os.strerror(number))}
+    monkeypatch.setattr(disk, "write_error", lambda folder: errors[folder.name])
+    folders = [tmp_path / name for name in "abc"]
+    assert full_disk("", folders) == f"{folders[2]} takes no more data: {os.strerror(number)}"
+    assert full_disk("", folders[:2]) is None
+    with (
+        pytest.raises(
+            DiskError, match=f"^A file of the run was not written: {os.strerror(number)}. The disk is full: free"
+        ),
+        reporting_full_disk(),
+    ):
+        raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize(("limit", "error"), [(64 * 1024, None), (64 * 1024 - 1, errno.EFBIG)])
+def test_64_kib_are_written_and_removed(limit: int, error: int | None, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        found = write_error(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert getattr(found, "errno", None) == error
+    assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
 
 from tests.helpers.process_projects import first_line
-from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE, Heartbeat, HeartbeatReader
+from tinyworlds_gate.run import heartbeat as heartbeat_module
+from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE, Heartbeat, HeartbeatReader, gpu_uuid
 from tinyworlds_gate.run.identity import own_identity
 
 
@@ -61,7 +67,7 @@ def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
     with Heartbeat(tmp_path, rank=0):
         pass
     path = next(tmp_path.glob("rank_0_*.jsonl"))
-    path.write_text('{"rank": 0}\nno json\n' + path.read_text())
+    path.write_text('{"rank": 0}\nno json\n3\n' + path.read_text())
     assert [beat.step for beat in HeartbeatReader(tmp_path).poll()] == [-1]
 
 
@@ -90,3 +96,43 @@ def test_the_stack_signal_prints_stacks_and_the_worker_lives_on(tmp_path: Path) 
     stdout, stderr = process.communicate("\n", timeout=20)
     assert "stuck_here" in stderr
     assert stdout == "lived on\n"
+
+
+def test_beats_are_dense_for_ten_seconds_and_then_one_second_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock: Any = SimpleNamespace(now=0.0, time=lambda: 0.0, process_time=lambda: 0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(heartbeat_module, "time", clock)
+    moments = [0.125, 0.2, 9.75, 10.0, 10.5, 10.75, 11.0]
+    with Heartbeat(tmp_path / "new" / "folder", rank=0) as heartbeat:
+        for step, clock.now in enumerate(moments):
+            heartbeat.beat(step)
+        heartbeat.beat(step)  # the same update again
+    beats = HeartbeatReader(tmp_path / "new" / "folder").poll()
+    assert [(beat.monotonic, beat.step, beat.updates) for beat in beats] == [
+        *((0.0, -1, 0), (0.2, 1, 2), (9.75, 2, 3), (10.75, 5, 6)),
+        (11.0, 6, 7),  # written by close: the rate limit had skipped it
+    ]
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, ValueError, RuntimeError])
+def test_without_a_real_stderr_no_signal_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    class NoFile:
+        def fileno(self) -> int:
+            raise error("no descriptor")
+
+    monkeypatch.setattr(sys, "__stderr__", NoFile())
+    with Heartbeat(tmp_path, rank=0):
+        pass
+    assert not HeartbeatReader(tmp_path).poll()[0].dumps_stack
+
+
+@pytest.mark.parametrize(("of_torch", "shown"), [("ab-1", "GPU-ab-1"), ("GPU-ab", "GPU-ab"), ("MIG-ab", "MIG-ab")])
+def test_the_uuid_of_a_device_is_written_as_nvml_writes_it(
+    monkeypatch: pytest.MonkeyPatch, of_torch: str, shown: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=of_torch))
+    assert gpu_uuid(0) == shown

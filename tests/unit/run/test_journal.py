@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.descriptors import without_stdin
 from tinyworlds_gate.errors import DiskError, GateError
-from tinyworlds_gate.run.journal import Journal, events_of, last_event, read_journal
+from tinyworlds_gate.run.journal import Journal, events_of, inspect_journal, last_event, read_journal
 
 
 @pytest.fixture
@@ -308,3 +309,52 @@ def test_a_journal_that_cannot_be_opened_is_one_sentence(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(DiskError, match=re.escape(f"Cannot open the journal {tmp_path / 'j'}: {os.strerror(number)}")):
         Journal(tmp_path / "j")
+
+
+def test_an_append_does_not_read_the_journal_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(path) as journal:
+        monkeypatch.setattr(Journal, "_catch_up", lambda self: pytest.fail("read again"))
+        assert [journal.append("a")["seq"], journal.append("b")["seq"]] == [0, 1]
+
+
+def test_a_whole_line_that_is_no_event_is_moved_aside_as_it_is(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\x00\x00\n")
+    with Journal(path) as journal:
+        assert journal.append("a")["seq"] == 0
+    assert path.with_name("journal.jsonl.torn").read_bytes() == b"\x00\x00\n"
+
+
+def test_a_closed_journal_keeps_its_events_and_may_be_closed_again(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("a")
+    assert [event["event"] for event in journal.events()] == ["a"]
+    path.parent.rename(path.parent.with_name("b"))
+    journal.close()
+    journal.require_in_place()
+
+
+def test_a_journal_may_have_the_first_descriptor(path: Path) -> None:
+    """A process without an open stdin gets descriptor 0 for the first file that it opens."""
+    path.parent.mkdir(parents=True)
+    with without_stdin():
+        with Journal(path) as journal:
+            journal.append("a")
+            path.parent.rename(path.parent.with_name("b"))
+            assert [event["event"] for event in journal.events()] == ["a"]
+            with pytest.raises(GateError, match="was renamed, removed or replaced"):
+                journal.require_in_place()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(0)
+    assert [event["event"] for event in journal.events()] == ["a"]
+
+
+@pytest.mark.parametrize(("folder", "shown"), [("results/a", "results/a"), ("elsewhere/a", "{}/elsewhere/a")])
+def test_a_problem_names_a_run_by_its_folder_in_the_project(tmp_path: Path, folder: str, shown: str) -> None:
+    path = tmp_path / folder / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append("a", number=1)
+    path.write_bytes(path.read_bytes().replace(b'"number": 1', b'"number": 2'))
+    problem = inspect_journal(path).problem
+    assert problem is not None
+    assert problem.startswith(f"The journal {shown.format(tmp_path)}/journal.jsonl was changed after it was written")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.descriptors import none_left_open
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.atomic import atomic_path, atomic_write
 from tinyworlds_gate.run.heartbeat import Heartbeat
@@ -15,6 +16,7 @@ from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.lock import ProjectLock
 from tinyworlds_gate.run.owned import (
+    append_text_to,
     append_to,
     link_out_of,
     open_owned,
@@ -205,3 +207,50 @@ def test_other_folders_can_hold_outputs(folder: str, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     require_place_for_outputs(tmp_path / "link", "--output-root")
+
+
+def test_no_folder_or_file_stays_open(root: Path, outside: Path) -> None:
+    (root / "link").symlink_to(outside)
+    (root / "file").write_text("x")
+    os.mkfifo(root / "pipe")
+    with none_left_open():
+        owned_folder(root, root / "a" / "b" / "c")
+        assert read_owned(root, "file", 9) == b"x"
+        for name in ("link/private", "a/absent", "file/below", "pipe", "a"):
+            with pytest.raises(OSError):
+                read_owned(root, name, 9)
+        with pytest.raises(OSError, match="a symbolic link is on the way"):
+            owned_folder(root, root / "link" / "more")
+
+
+def test_an_error_names_the_link_or_the_folder_that_was_to_be_made(root: Path, outside: Path) -> None:
+    (root / "link").symlink_to(outside)
+    for below, number, named in (
+        (root / "link" / "a", errno.ELOOP, root / "link"),
+        (root.parent / "x", errno.EXDEV, root.parent / "x"),
+    ):
+        with pytest.raises(OSError) as caught:
+            owned_folder(root, below)
+        assert (caught.value.errno, caught.value.filename) == (number, str(named))
+    (root / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        owned_folder(root, root / "file" / "a" / "b")
+    assert caught.value.filename == str(root / "file" / "a" / "b")
+    with pytest.raises(OSError, match=r"^\[Errno 2\] No such file or directory: 'absent'$"):
+        read_owned(root, "absent", 9)
+
+
+def test_text_is_appended_as_it_is(root: Path) -> None:
+    for text in ("ü\r\n", "b\n"):
+        with append_text_to(root / "log") as file:
+            file.write(text)
+    assert (root / "log").read_bytes() == "ü\r\nb\n".encode()
+
+
+def test_the_home_folder_may_hold_outputs_where_it_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    require_place_for_outputs(tmp_path, "--output-root", home=True)
+    with pytest.raises(GateError, match=r"--output-root .* is your home folder"):
+        require_place_for_outputs(tmp_path, "--output-root")
+    with pytest.raises(GateError, match="a folder of the system"):
+        require_place_for_outputs(Path("/etc"), "--output-root", home=True)

@@ -18,6 +18,7 @@ from tinyworlds_gate.evidence.metrics.history import (
     first_and_last_tenth,
 )
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.drawing import plain_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +44,7 @@ LONGEST_REACH = 500
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+@plain_style()
 def draw_stage(history: History, folder: Path) -> list[Path]:
     """Draw what this stage's history holds; a column without values gives no plot. Returns the files written.
 

@@ -69,7 +69,7 @@ def clip_facts(raw: dict[str, Any], root: Path, training: TrainingFrames | None 
     length = context + int(raw["generation_steps"])
     try:
         clips = read_clips(path, starts, length, frame_size=int(raw["frame_size"]), stride=int(raw["stride"]))
-        found = baselines(clips.frames[:, :context], clips.frames[:, context:], training)
+        found = baselines(clips.frames[:, :context], clips.frames[:, context:], clips.episode, training)
     except DataError as error:
         raise MeasuresError(f"the clips that were measured cannot be read again: {error}") from error
     memory, note = _memory(clips.frames, clips.player_position, context)

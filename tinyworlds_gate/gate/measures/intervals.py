@@ -40,15 +40,16 @@ def ratio_interval(numerator_B: np.ndarray, denominator_B: np.ndarray, episodes_
     if not above_E.any():
         return 0.0, 0.0
     if np.min(numerator_B) < 0:
-        return _interval(whole, left_out_E)
+        return jackknife_interval(whole, left_out_E)
     if whole <= 0 or (left_out_E <= 0).any():
         return UNKNOWN
-    low, high = _interval(math.log(whole), np.log(left_out_E))
+    low, high = jackknife_interval(math.log(whole), np.log(left_out_E))
     with np.errstate(over="ignore"):
         return min(float(np.exp(low)), whole), max(float(np.exp(high)), whole)
 
 
-def _interval(whole: float, left_out_E: np.ndarray) -> tuple[float, float]:
+def jackknife_interval(whole: float, left_out_E: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of an estimate from all episodes and those with one episode left out."""
     count, mean = len(left_out_E), float(left_out_E.mean())
     deviations_E = mean - left_out_E
     size = float(np.abs(deviations_E).max())

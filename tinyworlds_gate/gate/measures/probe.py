@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tinyworlds_gate.gate.measures.intervals import mean_interval
+from tinyworlds_gate.gate.measures.played import played_record
 from tinyworlds_gate.gate.measures.probe_gain import ROUNDING_VARIANCE, error_gain, object_gain
-from tinyworlds_gate.gate.measures.probe_plan import FOREIGN, PREDICTED, RANDOM, REPEATED
+from tinyworlds_gate.gate.measures.probe_plan import FOREIGN, PLAYED, PREDICTED, RANDOM, REPEATED
 from tinyworlds_gate.gate.measures.raw import MeasuresError
 from tinyworlds_gate.gate.measures.recomputed_errors import changed_share, frame_errors
+from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE, GeneratedFrames
 from tinyworlds_gate.reference.rollout.probe_files import ProbeResult
 
@@ -33,6 +35,7 @@ class Probe:
     """What a probe generated of the chosen clips, or why there is nothing.
 
     ``problem``: why its frames cannot be used, so that the evidence is INVALID. ``not_run``: why no probe was needed.
+    ``played``: the clips that followed freely chosen codes; empty in older versions.
     """
 
     result: ProbeResult | None = None
@@ -40,11 +43,12 @@ class Probe:
     foreign: tuple[tuple[int, int], ...] = ()
     problem: str = ""
     not_run: str = ""
+    played: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Probed:
-    """Shares of the values that differ between the inference run and its probe, and the record of G7.
+    """Shares of the values that differ between the inference run and its probe, and the records of G7 and G5.played.
 
     ``repeated`` (two rollouts of the probe with different seeds) is None where tokens are sampled. ``codes`` is the
     share of the action codes that differ, ``recon_mse`` [K] the tokenizer's reconstruction errors of the clips
@@ -61,6 +65,7 @@ class Probed:
     repeated: float | None = None
     random: float | None = None
     past: Mapping[str, Any] | None = None
+    played: Mapping[str, Any] | None = None
     gain: str = ""
     random_gain: str = ""
     problem: str = ""
@@ -74,18 +79,22 @@ def probed(
     episodes_B: np.ndarray,
     weights: Mapping[str, str] | None = None,
     context_BPHWC: np.ndarray | None = None,
+    codes_used: int = 0,
 ) -> Probed:
     """Compare the frames of a probe with those of the inference run and with the true ones.
 
     ``weights``: stage → SHA-256 of the weights that the probe was to use; None: not compared. ``context_BPHWC``: the
-    context frames, by which objects are found; None: objects are not compared.
+    context frames, by which objects are found; None: objects are not compared. ``codes_used``: action codes in use.
     """
     if probe.not_run:
-        return Probed(not_run=probe.not_run, past={"no_occasion": probe.not_run})
+        none = {"no_occasion": probe.not_run}
+        return Probed(not_run=probe.not_run, past=none, played=none)
     if probe.result is None:
         return Probed(problem=probe.problem or "the probe left no frames")
     try:
-        return _compared(probe, probe.result, generated, true_BSHWC, episodes_B, weights, context_BPHWC)
+        shown = _compared(probe, probe.result, generated, true_BSHWC, episodes_B, weights, context_BPHWC)
+        played = _played(probe, probe.result, generated, context_BPHWC, true_BSHWC, episodes_B, codes_used)
+        return replace(shown, played=played)
     except MeasuresError as error:
         return Probed(problem=str(error))
 
@@ -144,6 +153,25 @@ def _codes_changed(generated: GeneratedFrames, rows: np.ndarray, inferred_KGN: n
     return float((followed_KGN != inferred_KGN)[known_KGN].mean())
 
 
+def _played(
+    probe: Probe,
+    result: ProbeResult,
+    generated: GeneratedFrames,
+    context_BPHWC: np.ndarray | None,
+    true_BSHWC: np.ndarray,
+    episodes_B: np.ndarray,
+    codes_used: int,
+) -> dict[str, Any] | None:
+    """Return the record of the frames of freely chosen codes; None for probes of older versions, which made none."""
+    if not probe.played and PLAYED in result.frames:
+        raise MeasuresError("the probe's frames of freely chosen codes belong to no clips that the journal names")
+    if not probe.played or context_BPHWC is None:
+        return None
+    predicted = generated.predicted[np.array(probe.played, int)]
+    frames = _group(result, PLAYED, predicted)
+    return played_record(context_BPHWC, true_BSHWC, episodes_B, probe.played, predicted, frames, codes_used)
+
+
 def _past(
     probe: Probe, result: ProbeResult, predicted_BSHWC: np.ndarray, true_BSHWC: np.ndarray, episodes_B: np.ndarray
 ) -> dict[str, Any]:
@@ -173,3 +201,9 @@ def _past(
         "ratio_low": math.exp(low),
         "ratio_high": math.exp(high),
     }
+
+
+def with_probe_records(measures: GateMeasures, shown: Probed) -> GateMeasures:
+    """Return the measures with the records of G7 and G5.played."""
+    past, played = (None if one is None else dict(one) for one in (shown.past, shown.played))
+    return replace(measures, past=past, played=played)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyworlds_gate.gate.measures.information import shares, used_codes
 from tinyworlds_gate.gate.measures.raw import MeasuresError
 from tinyworlds_gate.gate.measures.recomputed_errors import SAME_LEVELS
 from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE, GeneratedFrames
@@ -21,17 +22,21 @@ LEAST_CLIPS, MOST_CLIPS = 16, 64
 whole batches as hold the least."""
 OTHER_SEED = 1_000_003
 """Difference between the seeds of a rollout and its repetition."""
-PREDICTED, REPEATED, RANDOM, FOREIGN = "predicted", "repeated", "random", "foreign"
-"""Groups of a probe: as measured, with another seed, with random actions, and with the context of another clip."""
+PREDICTED, REPEATED, RANDOM, FOREIGN, PLAYED = "predicted", "repeated", "random", "foreign", "played"
+"""Groups of a probe: as measured, with another seed, with random actions, with the context of another clip, and with
+freely chosen codes, of those that are in use."""
+MOST_PLAYED = 16
+"""Clips that are generated with freely chosen codes."""
 
 
 @dataclass(frozen=True)
 class ProbePlan:
-    """The groups to generate, the chosen clips, and [clip, clip whose context it gets] pairs."""
+    """The groups to generate, the chosen clips, [clip, clip whose context it gets] pairs, and the clips ``played``."""
 
     groups: Mapping[str, ProbeGroup]
     clips: tuple[int, ...]
     foreign: tuple[tuple[int, int], ...]
+    played: tuple[int, ...] = ()
 
 
 def plan_probe(
@@ -71,7 +76,10 @@ def plan_probe(
     if pairs:
         clips, others = np.array(pairs).T
         groups[FOREIGN] = ProbeGroup(context_BPHWC[others], codes[clips], clips, seed)
-    return ProbePlan(groups, tuple(rows.tolist()), pairs)
+    played = np.sort(_spread(episodes_B, rng)[:MOST_PLAYED])
+    free = _freely_chosen(codes[played], codes, int(raw["n_actions"]), context_BPHWC.shape[1], settings, rng)
+    groups[PLAYED] = ProbeGroup(context_BPHWC[played], free, played, seed)
+    return ProbePlan(groups, tuple(rows.tolist()), pairs, tuple(played.tolist()))
 
 
 def _whole_batches(count: int, batch_size: int, rng: np.random.Generator) -> np.ndarray:
@@ -93,9 +101,7 @@ def checked_codes(
     Raises:
         MeasuresError: they are missing, out of range, or not those that the measures state.
     """
-    codes, steps, horizon = generated.codes, int(settings["generation_steps"]), int(settings["prediction_horizon"])
-    memory = int(settings["memory"] or context)
-    followed = [min(context + step * horizon, memory) + horizon - 1 for step in range(steps)]
+    codes, steps, followed = generated.codes, int(settings["generation_steps"]), _followed(context, settings)
     expected = (len(raw["clips"]), steps, max(followed))
     if codes is None:
         raise MeasuresError("the inference run left no action codes, so its frames cannot be generated again")
@@ -119,11 +125,7 @@ def foreign_pairs(
     context_BPHWC: np.ndarray, episodes_B: np.ndarray, rng: np.random.Generator
 ) -> tuple[tuple[int, int], ...]:
     """Return up to 64 pairs of a clip and one of another episode with another context, spread over the episodes."""
-    order = rng.permutation(len(episodes_B))
-    rank, seen = np.empty(len(order), int), dict[int, int]()
-    for position, episode in enumerate(episodes_B[order].tolist()):
-        rank[position] = seen[episode] = seen.get(episode, -1) + 1
-    chosen = order[np.argsort(rank, kind="stable")][:MOST_CLIPS]
+    chosen = _spread(episodes_B, rng)[:MOST_CLIPS]
     chosen = chosen[np.argsort(episodes_B[chosen], kind="stable")]
     # Sorted by episode, a clip further on by the size of the largest episode lies in another one.
     most = int(np.unique(episodes_B[chosen], return_counts=True)[1].max())
@@ -133,6 +135,44 @@ def foreign_pairs(
         for clip, other in pairs
         if episodes_B[clip] != episodes_B[other] and _differ(context_BPHWC[clip], context_BPHWC[other])
     )
+
+
+def _spread(episodes_B: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return all clips in an order in which each episode occurs once before one occurs twice, and so on."""
+    order = rng.permutation(len(episodes_B))
+    rank, seen = np.empty(len(order), int), dict[int, int]()
+    for position, episode in enumerate(episodes_B[order].tolist()):
+        rank[position] = seen[episode] = seen.get(episode, -1) + 1
+    return order[np.argsort(rank, kind="stable")]
+
+
+def _followed(context: int, settings: Mapping[str, Any]) -> list[int]:
+    """Return how many transitions each step follows."""
+    steps, horizon = int(settings["generation_steps"]), int(settings["prediction_horizon"])
+    memory = int(settings["memory"] or context)
+    return [min(context + step * horizon, memory) + horizon - 1 for step in range(steps)]
+
+
+def _freely_chosen(
+    codes_KGN: np.ndarray,
+    all_BGN: np.ndarray,
+    n_actions: int,
+    context: int,
+    settings: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the codes of steps in which each transition into a generated frame has a random one of those in use."""
+    followed, horizon = _followed(context, settings), int(settings["prediction_horizon"])
+    into = [all_BGN[:, step, length - horizon : length].ravel() for step, length in enumerate(followed)]
+    used = used_codes(shares(np.concatenate(into), n_actions))
+    drawn_KN = rng.choice(used, (len(codes_KGN), context + len(followed) * horizon)).astype(codes_KGN.dtype)
+    chosen_KGN = codes_KGN.copy()
+    for step, length in enumerate(followed):
+        last = context + (step + 1) * horizon - 2  # transition n leads from frame n to the next
+        of_step = np.arange(last - length + 1, last + 1)
+        free = of_step >= context - 1
+        chosen_KGN[:, step, :length][:, free] = drawn_KN[:, of_step[free]]
+    return chosen_KGN
 
 
 def _differ(one: np.ndarray, other: np.ndarray) -> bool:

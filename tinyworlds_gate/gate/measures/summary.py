@@ -11,6 +11,7 @@ import numpy as np
 from tinyworlds_gate.gate.measures.baselines import BLEND, CONTEXT_MEAN
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.information import (
+    action_record,
     codes_used,
     entropy_nats,
     normalised_information,
@@ -109,12 +110,21 @@ class GateMeasures:
     blend_note: str | None = None
     strongest_baseline: str | None = None
     """The prediction without a model that has the smallest error on these clips."""
+    strongest_baseline_meaning: str | None = None
+    """What that prediction is, and how its weights are fitted."""
+    baseline_mse: dict[str, float] | None = None
+    """The error of each prediction without a model."""
     strongest_baseline_mse: float | None = None
+    strongest_baseline_mse_by_step: list[float] | None = None
     skill_strongest: float | None = None
     skill_strongest_low: float | None = None
     skill_strongest_high: float | None = None
     objects: dict[str, Any] | None = None
     """Recall, precision, place and kind of small moving objects (`objects/`, G6); None: no generated frames to read."""
+    actions: dict[str, Any] | None = None
+    """Bits that the codes carry, and how far they follow the true actions (`information.py`, G5.true_actions)."""
+    played: dict[str, Any] | None = None
+    """Frames of freely chosen codes against the true frames (`played.py`, G5.played); None: there was no probe."""
     past: dict[str, Any] | None = None
     """The error with the context of another clip against the own one (`probe.py`, G7); None: there was no probe."""
     motion_ratio: float | None = None
@@ -195,6 +205,7 @@ def summarise(raw: dict[str, Any], facts: ClipFacts | None = None) -> GateMeasur
         memory_window=raw.get("memory_window"),
         token_choice=raw.get("token_choice"),
         action_shares=action_shares.tolist(),
+        actions=action_record(codes_BS, int(raw["n_actions"]), None if facts is None else facts.true_actions, episodes),
         **_token_use(raw),
         **_known_without_a_model(facts, codes_BS),
         **_against_the_strongest(facts, per_clip["rollout_mse"]),
@@ -222,7 +233,10 @@ def _against_the_strongest(facts: ClipFacts | None, rollout_B: np.ndarray) -> di
         "blend_weights": known.weights,
         "blend_note": known.note,
         "strongest_baseline": known.strongest,
+        "strongest_baseline_meaning": known.meaning,
+        "baseline_mse": {name: float(table.mean()) for name, table in known.mse_BS.items()},
         "strongest_baseline_mse": float(strongest_B.mean()),
+        "strongest_baseline_mse_by_step": known.mse_BS[known.strongest].mean(axis=0).tolist(),
         "skill_strongest": value,
         "skill_strongest_low": low,
         "skill_strongest_high": high,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Literal
 
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*[a-z]*(?:-dbg)?")
 _PYTHON_OPTIONS_WITH_VALUE = {"-X", "-W", "--check-hash-based-pycs"}
@@ -19,6 +20,22 @@ TORCHRUN_FLAGS = {
     "--virtual-local-rank",
     "--help",
 }
+_LAUNCHER_MODULES = {
+    *("accelerate.commands.launch", "accelerate.commands.accelerate_cli", "accelerate"),
+    *("deepspeed", "deepspeed.launcher.runner", "deepspeed.launcher.launch", "composer.cli.launcher"),
+}
+_LAUNCHER_COMMANDS = {"accelerate", "accelerate-launch", "deepspeed", "composer", "colossalai"}
+"""Console scripts that start a training script as torchrun does, with many options of their own."""
+_RUNNER_MODULES = {
+    *("IPython", "bpython", "ptpython", "pudb", "ipdb", "bpdb", "runpy"),
+    *("scalene", "memray", "kernprof", "line_profiler", "memory_profiler", "viztracer", "pyinstrument", "yappi"),
+    *("torch.utils.bottleneck", "hunter", "pyflame", "filprofiler", "fil_profile"),
+}
+_RUNNER_COMMANDS = {
+    *("ipython", "ipython3", "bpython", "ptpython", "pudb", "pudb3", "ipdb", "ipdb3"),
+    *("scalene", "memray", "kernprof", "viztracer", "pyinstrument", "yappi", "fil-profile", "hunter-trace"),
+}
+"""Modules and console scripts that run a program in their own process: shells, debuggers, profilers."""
 _PROFILER_OPTIONS = {"-o", "--outfile", "-s", "--sort"}
 # Modules that run the program named after them → their options that take a value.
 _WRAPPER_MODULES = {
@@ -61,21 +78,40 @@ def program_of(argv: Sequence[str], executable: str | None = None) -> Program | 
     return _torchrun_program(list(argv[1:])) if PurePath(argv[0]).name == "torchrun" else None
 
 
+def code_of(argv: Sequence[str]) -> str | None:
+    """Return the code of ``python -c CODE``; None for any other command line of an interpreter."""
+    kind, text, _ = _main_of(list(argv[1:]))
+    return text if kind == "code" else None
+
+
+def reads_stdin(argv: Sequence[str]) -> bool:
+    """Whether an interpreter with this command line runs what its standard input holds."""
+    return _main_of(list(argv[1:]))[0] == "stdin"
+
+
 def _python_program(arguments: list[str]) -> Program | None:
+    kind, text, rest = _main_of(arguments)
+    if kind == "script":
+        return _script_program(text, rest)
+    return _module_program(text, rest) if kind == "module" else None
+
+
+def _main_of(arguments: list[str]) -> tuple[Literal["script", "module", "code", "stdin"], str, list[str]]:
+    """What an interpreter runs, its path, name or text, and the arguments that follow."""
     while arguments:
         argument = arguments.pop(0)
         if argument in _PYTHON_OPTIONS_WITH_VALUE:
             arguments = arguments[1:]
         elif argument.startswith("--"):
             continue
-        elif argument == "-" or not argument.startswith("-"):
-            return None if argument == "-" else _script_program(argument, arguments)
-        elif "m" in (letters := _short_options(argument)):
-            module = argument[letters.index("m") + 2 :] or (arguments.pop(0) if arguments else "")
-            return _module_program(module, arguments)
-        elif "c" in letters:
-            return None
-    return None
+        elif argument in ("-", "/dev/stdin"):
+            return "stdin", "", arguments
+        elif not argument.startswith("-"):
+            return "script", argument, arguments
+        elif (letters := _short_options(argument))[-1:] in ("m", "c"):
+            value = argument[len(letters) + 1 :] or (arguments.pop(0) if arguments else "")
+            return ("module" if letters[-1] == "m" else "code"), value, arguments
+    return "stdin", "", []
 
 
 def _short_options(argument: str) -> str:
@@ -90,6 +126,8 @@ def _script_program(script: str, arguments: list[str]) -> Program | None:
         return _torchrun_program(arguments)
     if name in ("coverage", "debugpy"):  # the console script, and the folder that an editor's debugger starts
         return _wrapped_program(name, arguments)
+    if name in _LAUNCHER_COMMANDS or name in _RUNNER_COMMANDS:
+        return _first_program(arguments, launcher=name in _LAUNCHER_COMMANDS)
     return Program(script=script, module=None)
 
 
@@ -98,7 +136,21 @@ def _module_program(module: str, arguments: list[str]) -> Program | None:
         return _torchrun_program(arguments)
     if module in _WRAPPER_MODULES:
         return _wrapped_program(module, arguments)
+    if module in _LAUNCHER_MODULES or module in _RUNNER_MODULES:
+        if module == "runpy" and arguments:
+            return Program(script=None, module=arguments[0])
+        return _first_program(arguments, launcher=module in _LAUNCHER_MODULES)
     return Program(script=None, module=module)
+
+
+def _first_program(arguments: list[str], *, launcher: bool) -> Program | None:
+    """Return the first script, or the module after ``-m``, behind options that are not known one by one."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument in ("-m", "--module") and following:
+            return Program(script=None, module=following, launcher=launcher)
+        if not argument.startswith("-") and PurePath(argument).suffix in (".py", ".ipy"):
+            return Program(script=argument, module=None, launcher=launcher)
+    return None
 
 
 def _wrapped_program(wrapper: str, arguments: list[str]) -> Program | None:

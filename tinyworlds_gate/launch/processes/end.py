@@ -13,6 +13,7 @@ import psutil
 
 from tinyworlds_gate.errors import LaunchError
 from tinyworlds_gate.launch.command import TERM_AND_KILL_VARIABLE
+from tinyworlds_gate.launch.processes.bystanders import bystanders_below
 from tinyworlds_gate.launch.processes.find import (
     ProcessFacts,
     find_launch,
@@ -101,8 +102,8 @@ def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: 
     """
 
     def launched() -> list[ProcessFacts]:
-        tree = tree_of([launcher.pid]) if launcher is not None and launcher.is_alive() else []
-        return [*tree, *find_launch(token)]
+        root = tree_of([launcher.pid])[:1] if launcher is not None and launcher.is_alive() else []
+        return [*root, *find_launch(token, session=launcher.pid if launcher is not None else None)]
 
     return end_processes(launched(), grace_s=grace_s, more=launched)
 
@@ -157,10 +158,14 @@ def _kill(pid: int, number: int) -> bool:
 
 
 def _snapshot(found: Iterable[ProcessFacts]) -> list[ProcessFacts]:
-    """Return the facts of the processes and their descendants, parents first, without our own ancestors."""
+    """Return the processes and their descendants, parents first, without bystanders and our own ancestors."""
     roots = list(found)
     never = own_ancestry()
-    members = {facts.identity: facts for facts in tree_of(facts.pid for facts in roots if facts.identity.is_alive())}
+    members: dict[ProcessIdentity, ProcessFacts] = {}
+    for root in [facts for facts in roots if facts.identity.is_alive()]:
+        tree = tree_of([root.pid])
+        spared = bystanders_below(root.pid, [(one.pid, one.parent) for one in tree])
+        members |= {one.identity: one for one in tree if one.pid not in spared}
     for facts in roots:
         members.setdefault(facts.identity, facts)
     return parents_first(facts for facts in members.values() if facts.pid not in never)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import psutil
 
 from tinyworlds_gate.config.rendezvous import NODE_VARIABLE
-from tinyworlds_gate.launch.command import PROJECT_VARIABLE, RUN_ROOT_VARIABLE
-from tinyworlds_gate.launch.processes.command_lines import Program, is_python, program_of
+from tinyworlds_gate.launch.command import PROJECT_VARIABLE
+from tinyworlds_gate.launch.processes.bystanders import Marked, belongs
+from tinyworlds_gate.launch.processes.stage_of_process import StageFiles, environment_of, may_run_python, stage_of
 from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.run.identity import ProcessIdentity, is_zombie, process_start
 from tinyworlds_gate.run.redact import redact_command
 from tinyworlds_gate.targets.base import Target
-
-_KERNEL_THREADS = 2  # the parent of kernel threads, which have no environment
-_EXEC_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -46,19 +42,18 @@ class ProcessFacts:
 def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> list[ProcessFacts]:
     """Return all training processes of this project on this machine that belong to this user, launchers first.
 
-    A process counts if it has our user and root file system and runs (with Python or torchrun) a program that
-    resolves, from its own working directory, to a stage script or stage module of ``target``. This process, its
-    ancestors and the PIDs in ``exclude`` never count.
+    A process counts if it has our user and root file system and runs a stage script or stage module of ``target``, as
+    `stage_of` finds. This process, its ancestors and the PIDs in ``exclude`` never count.
     """
-    found = []
+    found, files = [], StageFiles(target)
     # Cheap filter first: the guard checks all processes every 2 s, and most are neither Python nor torchrun.
     for process in psutil.process_iter():
-        if process.pid in exclude or not _may_run_a_program(process.pid):
+        if process.pid in exclude or not may_run_python(process.pid, target):
             continue
         with suppress(psutil.Error, OSError):
             if process.uids().real != os.getuid() or not _shares_our_root(process.pid):
                 continue
-            stage = _stage_of(process, target)
+            stage = stage_of(process, files)
             if stage is not None and (facts := facts_of(process)) is not None:
                 found.append(replace(facts, stage=stage[0], launcher=stage[1]))
     never = own_ancestry() if found else set()
@@ -68,15 +63,20 @@ def find_stage_processes(target: Target, *, exclude: Collection[int] = ()) -> li
 def find_leftovers(target: Target, *, exclude: Collection[int] = ()) -> list[ProcessFacts]:
     """Return processes that an earlier harness run of this project started, by their inherited marker.
 
-    They include helpers whose command line does not identify them: data-loader workers, compilers, inference.
+    They include helpers whose command line does not identify them: data-loader workers, inference. Bystanders that
+    inherited the marker are left out (``bystanders.py``).
     """
     project = str(target.root)
     return _marked(exclude, lambda env: env.get(PROJECT_VARIABLE) == project)
 
 
-def find_launch(token: str, *, exclude: Collection[int] = ()) -> list[ProcessFacts]:
-    """Return every process that inherited this launch's marker, including orphans in other sessions."""
-    return _marked(exclude, lambda env: env.get(LAUNCH_VARIABLE) == token)
+def find_launch(token: str, *, exclude: Collection[int] = (), session: int | None = None) -> list[ProcessFacts]:
+    """Return every process of this launch by its inherited marker, including orphans in other sessions.
+
+    Args:
+        session: the launch's session, if known: all that carries the marker there is part of the launch.
+    """
+    return _marked(exclude, lambda env: env.get(LAUNCH_VARIABLE) == token, session)
 
 
 def belongs_to_launch(pid: int, token: str) -> bool:
@@ -152,22 +152,15 @@ def own_ancestry() -> set[int]:
     return pids
 
 
-def _marked(exclude: Collection[int], matches: Callable[[dict[str, str]], bool]) -> list[ProcessFacts]:
+def _marked(exclude: Collection[int], marked: Marked, session: int | None = None) -> list[ProcessFacts]:
     found = []
     for process in _own_users_processes(exclude):
         with suppress(psutil.Error, OSError):
-            if matches(_environment(process)) and (facts := facts_of(process)) is not None:
+            if not marked(environment_of(process)) or not belongs(process, marked, session):
+                continue
+            if (facts := facts_of(process)) is not None:
                 found.append(facts)
     return sorted(found, key=lambda one: one.pid)
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    """Return the environment of a process; inside execve(2) it is empty for a moment, so that is read again."""
-    found = process.environ()
-    if not found and process.ppid() != _KERNEL_THREADS:
-        time.sleep(_EXEC_S)
-        found = process.environ()
-    return found
 
 
 def _own_users_processes(exclude: Collection[int]) -> Iterator[psutil.Process]:
@@ -184,81 +177,6 @@ def _own_users_processes(exclude: Collection[int]) -> Iterator[psutil.Process]:
             continue
 
 
-def _may_run_a_program(pid: int) -> bool:
-    """Cheap check whether `program_of` could find a program in a process; unknown counts as yes."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
-            cmdline = file.read()
-    except OSError:
-        return not os.path.exists("/proc/self/cmdline") or os.path.exists(f"/proc/{pid}")
-    if not cmdline:  # kernel threads and zombies
-        return False
-    if b"torchrun" in cmdline:
-        return True
-    try:
-        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
-    except OSError:
-        return b"py" in cmdline
-    return _is_interpreter(executable)
-
-
-_is_interpreter = cache(is_python)
-
-
 def _shares_our_root(pid: int) -> bool:
     theirs = Path(f"/proc/{pid}/root")
     return os.path.samefile(theirs, "/") if Path("/proc/self/root").exists() else True
-
-
-def _stage_of(process: psutil.Process, target: Target) -> tuple[str, bool] | None:
-    """Return the stage that a process runs and whether it is a launcher; None for other processes."""
-    argv = process.cmdline()
-    try:
-        executable: str | None = process.exe() or None
-    except psutil.Error:
-        executable = None
-    program = program_of(argv, executable)
-    if program is None:
-        return None
-    cwd = Path(process.cwd())
-    file = _file_of(program, cwd, process)
-    stage = _stage_of_module(program, target) if file is None else _stage_of_file(file, target)
-    if stage is None:
-        return None
-    # A file inside the project identifies it; a script shared by projects, or one outside, does not.
-    shared = target.shared_scripts or file is None or not file.is_relative_to(target.root)
-    return None if shared and not _runs_in_project(process, cwd, target) else (stage, program.launcher)
-
-
-def _file_of(program: Program, cwd: Path, process: psutil.Process) -> Path | None:
-    """Resolve a program to a file: a script from the working directory, a module from there or PYTHONPATH.
-
-    Returns None for a module that is installed elsewhere.
-    """
-    if program.script is not None:
-        return (cwd / program.script).resolve()
-    if program.module is None:
-        return None
-    entries = process.environ().get("PYTHONPATH", "").split(os.pathsep)
-    for folder in [cwd, *(cwd / entry for entry in entries if entry)]:
-        base = folder.joinpath(*program.module.split("."))
-        for file in (base.with_name(f"{base.name}.py"), base / "__main__.py"):
-            if file.is_file():
-                return file.resolve()
-    return None
-
-
-def _stage_of_file(file: Path, target: Target) -> str | None:
-    return next((stage for stage, script in target.stage_scripts.items() if Path(script).resolve() == file), None)
-
-
-def _stage_of_module(program: Program, target: Target) -> str | None:
-    return next((stage for stage, name in target.stage_modules.items() if name == program.module), None)
-
-
-def _runs_in_project(process: psutil.Process, cwd: Path, target: Target) -> bool:
-    """Whether the working directory is the project's root, or the run root in the environment is inside it."""
-    if cwd.resolve() == target.root:
-        return True
-    run_root = process.environ().get(RUN_ROOT_VARIABLE)
-    return bool(run_root) and (cwd / str(run_root)).resolve().is_relative_to((target.root / "results").resolve())

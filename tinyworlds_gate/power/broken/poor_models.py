@@ -31,7 +31,7 @@ def _best_blend(predicted: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
     """Return the last frame and the context mean with the weights that fit the training clips best."""
     training = TrainingFrames(next(Path("data").glob("*_frames.h5")), tuple(range(EPISODES)), 1)
     size = context.shape[-1]
-    weights_SN, _ = fitted_weights(training, context.shape[1], predicted.shape[1], size, (0, 0))
+    weights_SN = fitted_weights(training, context.shape[1], predicted.shape[1], size, (0, 0)).weights_SN
     mean_HWC = torch.from_numpy(mean_frame(training, size, (0, 0))).float() / 127.5 - 1
     known = (context[:, -1:], context.mean(dim=1, keepdim=True), mean_HWC.permute(2, 0, 1))
     weights_SN111 = torch.from_numpy(weights_SN).float()[..., None, None, None]

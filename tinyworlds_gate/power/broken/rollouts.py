@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,6 +83,24 @@ _frames_are("reversed-time", lambda p, f, a: p.flip(1))
 _frames_are("other-clip", lambda p, f, a: p.roll(1, dims=0))
 _frames_are("blurred", lambda p, f, a: p.mean(dim=(3, 4), keepdim=True).expand_as(p))
 _frames_are("sampling-noise", _noisy)
+
+
+def _inferred_only(predicted: torch.Tensor, frames: torch.Tensor, arguments: dict[str, Any]) -> torch.Tensor:
+    """Return noise for all actions but those that the judged rollout of the inference process followed."""
+    known = Path("inferred_actions")
+    known.mkdir(exist_ok=True)
+    made = predicted.clone()
+    for clip, noise in enumerate(_same_noise(predicted, frames, arguments)):
+        content = b"".join(step[clip].numpy().tobytes() for step in arguments["actions"])
+        mark = known / hashlib.sha256(content).hexdigest()
+        if arguments.get("on_step") is not None:
+            mark.touch()
+        elif not mark.exists() and not arguments.get("teacher_forced"):
+            made[clip] = noise
+    return made
+
+
+_frames_are("inferred-actions-only", _inferred_only)
 
 
 def _argument_is(name: str, **changes: Any) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import torch
 
@@ -15,6 +14,7 @@ from tinyworlds_gate.power.broken.registry import BROKEN, changes_result, defect
 from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reference.rollout import inference, measure, probe
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet, cut_clips
+from tinyworlds_gate.run.drawing import load_matplotlib
 
 
 def _clips_state(name: str, change: Callable[[dict[str, Any], int], object]) -> None:
@@ -94,7 +94,10 @@ def _picture_is(name: str, pixels: np.ndarray) -> None:
     """Register a defect that writes other pixels into the new picture."""
 
     def change(path: Path) -> Path:
-        matplotlib.image.imsave(path, pixels)
+        load_matplotlib()
+        from matplotlib.image import imsave
+
+        imsave(path, pixels)
         return path
 
     changes_result(name, inference, "save_rollout_picture", change)

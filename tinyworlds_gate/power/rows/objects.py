@@ -14,6 +14,8 @@ WHAT = {
     "shifted": ("each ball is generated 9 px away", "are elsewhere"),
     "shrunk": ("the balls are 2 px large instead of 5", "are missing"),
     "two-frames-late": ("the balls are generated where they were two frames ago", "are elsewhere"),
+    "gone-at-the-edge": ("the balls vanish where they would turn", "objects that turn .* 0 of [0-9]+ are found"),
+    "stuck-at-the-edge": ("the balls stay where they would turn", "objects that turn .* 0 of [0-9]+ are found"),
 }
 OBJECTS = tuple(
     Defect(f"balls-{fault}", what, "frames", "FAIL", "G6", f"objects: .*{reason}", fault=fault)

@@ -19,14 +19,18 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frames_file import read_stored
+from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
+from tinyworlds_gate.reference.data.hdf5_output import new_hdf5
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.plain_json import parse_json
 
 SIDE = 32
 """Pixels to which a frame is averaged."""
 PROJECTIONS = 32
 COLOUR_WEIGHT = 0.7
 """Of the mean colour in the distance: a copy that is one level brighter is a copy."""
-SAME_PICTURE = 1.0
+SAME_PICTURE = 0.4
 """A frame whose code is as near to that of the frame before is not recorded again."""
 _COARSE = 8
 """Pixels to which colour is averaged, since encoders store it coarsely."""
@@ -164,7 +168,8 @@ def write_known(path: Path, sources: Sequence[KnownFrames], unknown: Mapping[str
     Raises:
         OSError: it cannot be written.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, new_hdf5(temporary) as output:
+        file = output.file
         file.attrs["unknown"] = json.dumps(dict(unknown))
         for number, one in enumerate(sources):
             group = file.create_group(f"{number:03d}")
@@ -179,19 +184,21 @@ def read_known(path: Path) -> tuple[list[KnownFrames], dict[str, str]]:
     Raises:
         DataError: the file is missing or damaged.
     """
+    fix = "restore it from the run that wrote it"
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            sources = [
-                KnownFrames(
-                    codes=group["codes"][:],
-                    frame=group["frame"][:],
-                    episode=group["episode"][:],
-                    name=str(group.attrs["name"]),
-                    stride=int(group.attrs["stride"]),
-                    count=int(group.attrs["count"]),
-                )
-                for group in file.values()
-            ]
-            return sources, json.loads(file.attrs["unknown"])
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: the codes of training frames cannot be read ({error})") from error
+        with open_hdf5(path, fix, needed="file of frame codes (HDF5)") as file:
+            sources = [_read_source(group, path, fix) for group in file.values()]
+            unknown = parse_json(file.attrs["unknown"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: the codes of training frames cannot be read ({error}); {fix}") from error
+    if not isinstance(unknown, dict):
+        raise DataError(f"{path}: the codes of training frames cannot be read (`unknown` is no mapping); {fix}")
+    return sources, unknown
+
+
+def _read_source(group: h5py.Group, path: Path, fix: str) -> KnownFrames:
+    codes, frame, episode = (read_stored(group, name, path, fix) for name in ("codes", "frame", "episode"))
+    if codes.dtype != np.int16 or codes.ndim != 2 or {frame.shape, episode.shape} != {codes.shape[:1]}:
+        raise ValueError(f"codes of shape {list(codes.shape)} and type {codes.dtype}")
+    name, stride, count = (group.attrs[key] for key in ("name", "stride", "count"))
+    return KnownFrames(codes, frame, episode, str(name), int(stride), int(count))

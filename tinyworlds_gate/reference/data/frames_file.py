@@ -9,10 +9,12 @@ was found, what is allowed and the command that fixes it. Existing files are nev
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
-from tinyworlds_gate.reference.data.frames_reader import iter_blocks, read_all
+from tinyworlds_gate.reference.data.frames_reader import iter_blocks, read_all, read_rows
 from tinyworlds_gate.reference.data.hdf5_chunks import check_chunks, storage_problem
 from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
 from tinyworlds_gate.reference.data.memory_limit import require_memory
@@ -31,6 +33,8 @@ PSEUDO_EPISODE_FRAMES = 256
 
 SOURCE_FPS = 60
 """Frames per second at which TinyWorlds stores its games; the stride is 60 // fps."""
+
+SHOWN_NAMES = 8
 
 _PER_FRAME_SHAPES: dict[str, tuple[int, ...]] = {"actions": (), "episode": (), "player_position": (2,)}
 
@@ -83,7 +87,7 @@ def remedy(path: Path) -> str:
     else:
         game = re.sub(r"_frames$", "", path.stem) or "game"
         command = f"tinyworlds-gate data import VIDEO.mp4 --name {game}"
-    away = "move the file away and run" if path.exists() else "run"
+    away = "move the file away and run" if os.path.lexists(path) else "run"
     return f"fix: {away} `{command}`"
 
 
@@ -117,7 +121,8 @@ def check_frames_file(path: Path, fix: str | None = None) -> FramesFileInfo:
 def check_open_file(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
     """Like ``check_frames_file``, for an open file."""
     if not isinstance(file.get("frames"), h5py.Dataset):
-        raise DataError(f"{path} holds {sorted(map(str, file)) or 'nothing'} and no dataset `frames`; {fix}")
+        names = [*map(str, islice(file, SHOWN_NAMES)), *(["…"] if len(file) > SHOWN_NAMES else [])]
+        raise DataError(f"{path} holds {names or 'nothing'} and no dataset `frames`; {fix}")
     frames = require_stored(file, "frames", path, fix)
     if frames.dtype != np.uint8:
         raise DataError(f"{path}: `frames` has type {frames.dtype}; uint8 (0 to 255) is needed; {fix}")
@@ -160,6 +165,20 @@ def require_stored(file: h5py.Group, name: str, path: Path, fix: str) -> h5py.Da
     if problem is not None:
         raise DataError(f"{path}: `{name}` {problem}; {fix}")
     return dataset
+
+
+def read_stored(file: h5py.Group, name: str, path: Path, fix: str) -> np.ndarray:
+    """Return all values of a dataset.
+
+    Raises:
+        DataError: they are not all in the file, or need more memory than the machine has.
+        OSError: a chunk is not whole.
+    """
+    dataset = require_stored(file, name, path, fix)
+    require_memory(dataset.nbytes, f"{path}: `{name}` of shape {list(dataset.shape)}", fix)
+    if dataset.shape == ():
+        return np.asarray(dataset[()])
+    return read_rows(dataset)
 
 
 def _table(file: h5py.File, name: str, path: Path, fix: str) -> h5py.Dataset:

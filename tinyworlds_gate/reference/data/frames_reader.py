@@ -25,6 +25,8 @@ ForEach = Callable[[Callable[[tuple[int, bytes]], None], Iterable[tuple[int, byt
 
 MOST_THREADS = 16
 BLOCK_FRAMES = 512
+SMALL_CHUNK = 2**20
+"""Bytes of a chunk; zlib makes at most 1032 times as many of what is stored."""
 
 
 def read_all(frames: h5py.Dataset, *, threads: int | None = None) -> np.ndarray:
@@ -109,7 +111,11 @@ def _unpack(frames: h5py.Dataset, low: int, into: np.ndarray, for_each: ForEach)
     def unpack(chunk: tuple[int, bytes]) -> None:
         start, stored = chunk
         # The last chunk is stored in full size, although the frames end within it.
-        unpacked = zlib.decompress(stored, bufsize=unpacked_bytes)
+        # A small chunk cannot decompress to much; that of a large one is stopped at its size.
+        if unpacked_bytes <= SMALL_CHUNK:
+            unpacked = zlib.decompress(stored, bufsize=unpacked_bytes)
+        else:
+            unpacked = zlib.decompressobj().decompress(stored, unpacked_bytes + 1)
         require_chunk_size(frames, (start, *others), len(unpacked))
         values = np.frombuffer(unpacked, np.uint8).reshape(frames.chunks)
         first, last = max(low, start), min(high, start + size)

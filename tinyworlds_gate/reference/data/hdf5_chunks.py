@@ -14,6 +14,7 @@ import h5py
 
 GZIP, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
 _FILTERS = {GZIP: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32", LZF: "lzf"}
+_LARGEST_CHUNK = 2**28
 _MOST_RATIO = 1100
 """zlib compresses 1032 : 1 at most."""
 
@@ -50,6 +51,8 @@ def _pipeline_problem(dataset: h5py.Dataset) -> str | None:
 def _chunks_problem(dataset: h5py.Dataset) -> str | None:
     """Compare the stored chunks with those that the shape needs."""
     size, chunk_bytes = dataset.file.id.get_filesize(), _chunk_bytes(dataset)
+    if chunk_bytes > max(_LARGEST_CHUNK, dataset.nbytes):
+        return f"has chunks of {chunk_bytes} bytes for {dataset.nbytes} bytes of values"
     steps = [range(0, length, step) for length, step in zip(dataset.shape, dataset.chunks, strict=True)]
     needed = math.prod(len(one) for one in steps)
     count = dataset.id.get_num_chunks()
@@ -66,6 +69,8 @@ def _chunks_problem(dataset: h5py.Dataset) -> str | None:
             problem.append(f"has a chunk at {list(place)} that lies outside the file")
         elif skipped == len(pipeline) and chunk.size != chunk_bytes:
             problem.append(f"has a chunk at {list(place)} of {chunk.size} bytes; {chunk_bytes} are needed")
+        elif chunk.size > chunk_bytes + chunk_bytes // 64 + 1024:
+            problem.append(f"has a chunk at {list(place)} of {chunk.size} bytes for {chunk_bytes} bytes of values")
         elif chunk.size * _MOST_RATIO < chunk_bytes - 1024:
             problem.append(f"has a chunk at {list(place)} whose {chunk.size} bytes cannot hold {chunk_bytes}")
         elif any(offset not in axis for offset, axis in zip(place, steps, strict=True)):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import h5py
 from tinyworlds_gate.reference.data.hdf5_chunks import check_chunks, storage_problem
 
 MOST_LINKS = 100_000
+_MEMORY_BYTES = 2 * 2**30
 _TABLE_BYTES = 64 * 2**20
 _TABLE_AXES = 3
 """Tables up to these are read whole; frames have more axes, and their chunks are read by our own code."""
@@ -83,8 +86,18 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
+def limit_memory() -> None:
+    """Let a file take up to 2 GiB of this process, and leave no core file when one crashes it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 2**20
+    most = pages * resource.getpagesize() + _MEMORY_BYTES
+    for kind, limit in ((resource.RLIMIT_AS, most), (resource.RLIMIT_CORE, 0)):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(kind, (limit, limit))
+
+
 def serve() -> None:
     """Answer requests until the other end closes."""
+    limit_memory()
     requests, answers = sys.stdin, os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(2, 1)
     for line in requests:

@@ -11,7 +11,6 @@ import json
 import os
 import selectors
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ import h5py
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.reference.data.hdf5_examine import examine, fault
+from tinyworlds_gate.run.regular_file import MISSING, regular_file_problem
 
 TIMEOUT_S = 60.0
 _KNOWN_FILES = 1000
@@ -62,19 +62,14 @@ def require_regular(path: Path, fix: str, needed: str) -> int:
     Raises:
         DataError: it is none.
     """
-    try:
-        found = path.stat()
-    except OSError as error:
-        what = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise DataError(f"{path}: {what}; a {needed} is needed; {fix}") from error
-    except ValueError as error:  # a null byte in the name
-        raise DataError(f"{str(path)!r}: {error}; a {needed} is needed; {fix}") from error
-    if not stat.S_ISREG(found.st_mode):
-        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a FIFO, socket or device"
-        raise DataError(f"{path}: it is {what}; a {needed} is needed; {fix}")
-    if found.st_size == 0:
+    problem = regular_file_problem(path)
+    if problem is not None:
+        what = "there is no such file" if problem == MISSING else f"it {problem}"
+        raise DataError(f"{path}: {what}; a {needed} is needed; {fix}")
+    size = path.stat().st_size
+    if size == 0:
         raise DataError(f"{path} is empty (0 bytes); a {needed} is needed; {fix}")
-    return found.st_size
+    return size
 
 
 def _is_of_h5py(error: BaseException) -> bool:

@@ -16,10 +16,13 @@ import numpy as np
 
 from tinyworlds_gate.reference.data.frame_codes import PROJECTIONS, KnownFrames, code_distance
 
-MOVED = 2.0
-"""Levels (root mean square) by which the next picture differs."""
+LEAST_MOVED, MOST_MOVED, MOVED_SHARE = 0.7, 2.0, 0.25
+"""The next picture differs by a quarter of the clip's largest change from frame to frame, within these levels (root
+mean square). The least is above the rounding of codes, the most above noise."""
 NEAR, NEAR_SHARE = 4.0, 0.45
 """A frame is near a known one below this distance in levels, and below this share of the clip's usual change."""
+ROUNDED, SAME_CODE = 0.43, 0.2
+"""Levels by which rounding moves a distance of codes, and by which the codes of the same pixels differ at most."""
 LEAST_PICTURES = 4
 """A clip with fewer pictures is still: nothing is said of it."""
 COMMON_SHARE, COMMON_EPISODES = 0.25, 3
@@ -79,19 +82,21 @@ def different_pictures(codes: np.ndarray, most: int = FEW_PICTURES) -> int:
     """Return how many different pictures these codes [M, D] have, counted up to ``most``."""
     rest, count = codes, 0
     while len(rest) and count < most:
-        rest, count = rest[code_distance(rest, rest[0]) > MOVED], count + 1
+        rest, count = rest[code_distance(rest, rest[0]) > LEAST_MOVED], count + 1
     return count
 
 
 def _pictures(clip_TD: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the codes of a clip's pictures [P, D], and the distance below which a known frame is near to one."""
-    kept, changes = [0], []
+    most = float(code_distance(clip_TD[1:], clip_TD[:-1]).max(initial=0.0))
+    moved, kept, changes = min(MOST_MOVED, max(LEAST_MOVED, MOVED_SHARE * most)), [0], []
     for frame in range(1, len(clip_TD)):
         change = float(code_distance(clip_TD[frame], clip_TD[kept[-1]]))
-        if change > MOVED:
+        if change > moved:
             kept.append(frame)
             changes.append(change)
-    return clip_TD[kept], min(NEAR, NEAR_SHARE * float(np.median(changes))) if changes else 0.0
+    near = NEAR_SHARE * float(np.median(changes)) - ROUNDED if changes else 0.0
+    return clip_TD[kept], min(NEAR, max(SAME_CODE, near))
 
 
 def _episodes_with(

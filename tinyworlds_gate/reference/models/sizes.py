@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -9,6 +10,8 @@ from tinyworlds_gate.errors import ConfigError
 
 CHANNELS = 3
 MAX_VOCABULARY = 2**20  # the output layer of dynamics has one unit per token of the vocabulary
+
+MAX_PATCHES = 2**16  # attention compares each patch of a frame with every other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +59,16 @@ class ModelSizes:
             raise ConfigError(f"n_actions is {self.n_actions}; it must be a power of two of at least 2 (2, 4, 8, …).")
         if self.context_length < 2:
             raise ConfigError("context_length is 1; it must be at least 2, since an action needs two frames.")
-        if self.vocabulary > MAX_VOCABULARY:
+        # The power itself is not computed: it may have more digits than Python prints.
+        if self.latent_dim * math.log2(self.num_bins) > math.log2(MAX_VOCABULARY) + 1e-9:
             raise ConfigError(
-                f"num_bins {self.num_bins} to the power of latent_dim {self.latent_dim} is {self.vocabulary} tokens; "
-                f"at most {MAX_VOCABULARY} are allowed. Lower one of the two."
+                f"num_bins {self.num_bins} to the power of latent_dim {self.latent_dim} is more than {MAX_VOCABULARY} "
+                "tokens, of which a model has one output each. Lower one of the two."
+            )
+        if self.patches > MAX_PATCHES:
+            raise ConfigError(
+                f"frame_size {self.frame_size} with patch_size {self.patch_size} makes {self.patches} patches a frame; "
+                f"at most {MAX_PATCHES} are allowed. Use smaller frames or larger patches."
             )
 
     @classmethod

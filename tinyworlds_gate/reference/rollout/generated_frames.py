@@ -12,13 +12,15 @@ Axes: B clips, K clips of the first batch, S generated frames, G steps, N transi
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frames_file import read_stored
+from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
 from tinyworlds_gate.reference.data.hdf5_output import new_hdf5
 from tinyworlds_gate.run.atomic import atomic_path
 
@@ -27,6 +29,7 @@ OPTIONAL_DATASETS = ("withheld", "repeated", "random", "non_finite", "codes")
 """Not in files of every schema."""
 AXES = {"non_finite": 3, "codes": 3}
 TYPES = {"codes": np.int16}
+AGAIN = "run inference again"
 NO_CODE = -1
 """Fills ``codes`` up where a step follows fewer transitions than others."""
 
@@ -64,18 +67,13 @@ def read_generated(path: Path) -> GeneratedFrames:
     Raises:
         DataError: the file is missing, damaged, or not of this layout.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            names = (PREDICTED, *(name for name in OPTIONAL_DATASETS if name in file))
-            tables = {name: file[name][()] for name in names}
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: the inference run wrote no generated frames; run inference again") from error
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(
-            f"{path}: the generated frames cannot be read ({type(error).__name__}: {error}); run inference again"
-        ) from error
+    if not os.path.lexists(path):
+        raise DataError(f"{path}: the inference run wrote no generated frames; {AGAIN}")
+    with open_hdf5(path, AGAIN, needed="file of generated frames (HDF5)") as file:
+        names = (PREDICTED, *(name for name in OPTIONAL_DATASETS if name in file))
+        tables = {name: read_stored(file, name, path, AGAIN) for name in names}
     for name, table in tables.items():
         axes, dtype = AXES.get(name, 5), np.dtype(TYPES.get(name, np.uint8))
-        if not isinstance(table, np.ndarray) or table.dtype != dtype or table.ndim != axes:
+        if table.dtype != dtype or table.ndim != axes:
             raise DataError(f"{path}: {name} must be {dtype} with {axes} axes; run inference again")
     return GeneratedFrames(**tables)

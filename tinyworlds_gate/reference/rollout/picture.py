@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.drawing import plain_style
 from tinyworlds_gate.run.paths import unused_path
 from tinyworlds_gate.run.timestamps import timestamp
 
@@ -19,6 +20,7 @@ ERROR_SCALE = 0.5
 INK, MUTED = "#1f2933", "#7b8794"
 
 
+@plain_style()
 def save_rollout_picture(
     folder: Path, frames_TCHW: Tensor, predicted_SHWC: np.ndarray, context: int, measures: dict[str, Any], clip: int
 ) -> Path:

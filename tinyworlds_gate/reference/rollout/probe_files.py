@@ -8,6 +8,7 @@ Axes: K clips, P context frames, S generated frames, G steps, N transitions, H h
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,14 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.reference.data.frames_file import read_stored
+from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
 from tinyworlds_gate.reference.data.hdf5_output import new_hdf5
+from tinyworlds_gate.reference.rollout.generated_frames import AGAIN
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.plain_json import parse_json
 
+_MALFORMED = (KeyError, ValueError, TypeError, AttributeError)
 REQUEST, CHECKPOINTS = "request", "checkpoints"
 CODES, RECON_MSE, TRUE_CLIPS = "codes", "recon_mse", "true_clips"
 
@@ -94,20 +100,20 @@ def read_request(path: Path) -> ProbeRequest:
         DataError: the file is missing or damaged.
     """
     try:
-        with h5py.File(path, "r") as file:
-            plain = json.loads(file.attrs[REQUEST])
+        with open_hdf5(path, AGAIN, needed="request of a probe (HDF5)") as file:
+            plain = parse_json(file.attrs[REQUEST])
             groups = {
                 name: ProbeGroup(
-                    folder["context"][()],
-                    folder["codes"][()] if "codes" in folder else None,
-                    folder["rows"][()],
+                    read_stored(folder, "context", path, AGAIN),
+                    read_stored(folder, "codes", path, AGAIN) if "codes" in folder else None,
+                    read_stored(folder, "rows", path, AGAIN),
                     int(folder.attrs["seed"]),
                 )
                 for name, folder in file.items()
             }
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise DataError(f"{path}: the request of a probe cannot be read ({error}); run inference again") from error
-    return ProbeRequest(groups=groups, **plain)
+        return ProbeRequest(groups=groups, **plain)
+    except _MALFORMED as error:
+        raise DataError(f"{path}: the request of a probe cannot be read ({error}); {AGAIN}") from error
 
 
 def write_true_clips(path: Path, frames_KTHWC: np.ndarray) -> None:
@@ -123,12 +129,8 @@ def read_true_clips(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing or damaged.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            frames: np.ndarray = file[TRUE_CLIPS][()]
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(f"{path}: the true clips of a probe cannot be read ({error}); run inference again") from error
-    return frames
+    with open_hdf5(path, AGAIN, needed="file of true clips (HDF5)") as file:
+        return read_stored(file, TRUE_CLIPS, path, AGAIN)
 
 
 def write_result(path: Path, result: ProbeResult) -> None:
@@ -149,19 +151,20 @@ def read_result(path: Path) -> ProbeResult:
     Raises:
         DataError: the file is missing, damaged, or not of this layout.
     """
+    if not os.path.lexists(path):
+        raise DataError(f"{path}: the probe wrote no frames; {AGAIN}")
     try:
-        with h5py.File(path, "r") as file:
-            frames = {name: table[()] for name, table in file.items()}
-            checkpoints = json.loads(file.attrs[CHECKPOINTS])
-        codes, recon_mse = frames.pop(CODES, None), frames.pop(RECON_MSE, None)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: the probe wrote no frames; run inference again") from error
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        reason = f"({type(error).__name__}: {error})"
-        raise DataError(f"{path}: the frames of the probe cannot be read {reason}; run inference again") from error
+        with open_hdf5(path, AGAIN, needed="file of a probe's frames (HDF5)") as file:
+            frames = {name: read_stored(file, name, path, AGAIN) for name in file}
+            checkpoints = parse_json(file.attrs[CHECKPOINTS])
+    except _MALFORMED as error:
+        raise DataError(f"{path}: the frames of the probe cannot be read ({error}); {AGAIN}") from error
+    codes, recon_mse = frames.pop(CODES, None), frames.pop(RECON_MSE, None)
+    if not isinstance(checkpoints, dict):
+        raise DataError(f"{path}: the attribute `{CHECKPOINTS}` is no mapping; {AGAIN}")
     for name, table in frames.items():
-        if not isinstance(table, np.ndarray) or table.dtype != np.uint8 or table.ndim != 5:
-            raise DataError(f"{path}: {name} must be uint8 with 5 axes; run inference again")
+        if table.dtype != np.uint8 or table.ndim != 5:
+            raise DataError(f"{path}: {name} must be uint8 with 5 axes; {AGAIN}")
     return ProbeResult(frames, checkpoints, codes, recon_mse)
 
 

@@ -103,7 +103,6 @@ def rollout(
         raise ConfigError(f"actions is {actions!r}; it must be 'inferred' or 'random'.")
     tokenizer, steps = models.tokenizer, steps or EagerSteps(models)
     shown = frames_BTCHW[:, :context]
-    known_BTPL = tokenizer.encode(shown)
     predicted: list[Tensor] = []
     tokens: list[Tensor] = []
     non_finite: list[Tensor] = []
@@ -111,9 +110,9 @@ def rollout(
         first, last = windows[step].start, windows[step].stop - prediction_horizon
         if on_step is not None:
             on_step(step)
-        if step > 0 and teacher_forced:
+        if teacher_forced:
             known_BTPL = tokenizer.encode(frames_BTCHW[:, first:last])
-        elif step > 0 and space == "pixels":
+        elif step == 0 or space == "pixels":
             known_BTPL = tokenizer.encode(shown)
         latents_BTPL, decoded = steps.take(
             known_BTPL, followed[step], prediction_horizon, decode_steps, temperature, generator

@@ -13,7 +13,7 @@ from tinyworlds_gate.errors import TrainingError
 from tinyworlds_gate.reference.training.wandb_mode import wandb_mode
 from tinyworlds_gate.run.atomic import atomic_path
 from tinyworlds_gate.run.owned import append_text_to
-from tinyworlds_gate.run.redact import redact_tree
+from tinyworlds_gate.run.redact import redact, redact_tree
 
 HELD_OUT_LOSS = "held_out/loss"
 
@@ -76,8 +76,14 @@ class HistoryFile:
             self._file.close()
 
 
+TIMEOUTS = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
+"""Seconds that a server may hold up the start and the end of a run, as the user's variables do not say otherwise."""
+
+
 class WandbLog:
     """Logs the same rows to a W&B run: online with an API key, else an offline run under `wandb/`.
+
+    It goes offline if the server does not take the run.
 
     The harness sets the run ID with `WANDB_RUN_ID`, one per chunk (`launch/wandb_run.py`).
     """
@@ -85,14 +91,24 @@ class WandbLog:
     def __init__(self, *, project: str, name: str, stage: str, config: Mapping[str, Any], directory: Path) -> None:
         import wandb
 
+        for variable, seconds in TIMEOUTS.items():
+            os.environ.setdefault(variable, seconds)
+        fields = {"project": project, "name": name, "group": stage, "config": redact_tree(dict(config))}
         mode = wandb_mode(os.environ, directory)
         try:
-            self._run = wandb.init(
-                project=project, name=name, group=stage, config=redact_tree(dict(config)), dir=str(directory), mode=mode
-            )
+            try:
+                self._run = wandb.init(**fields, dir=str(directory), mode=mode)
+            except (wandb.errors.Error, OSError) as error:
+                if mode != "online":
+                    raise
+                said = redact(" ".join(str(error).split())[:300])
+                print(f"W&B could not start an online run ({said}); this chunk is logged offline", flush=True)
+                wandb.teardown()
+                mode = "offline"
+                self._run = wandb.init(**fields, dir=str(directory), mode=mode)
         except (wandb.errors.Error, OSError) as error:
             raise TrainingError(
-                f"use_wandb=true, but W&B could not start a run (mode {mode}): {error}; "
+                f"use_wandb=true, but W&B could not start a run (mode {mode}): {redact(str(error))}; "
                 "set WANDB_MODE=offline, or use_wandb=false to train without it"
             ) from error
 

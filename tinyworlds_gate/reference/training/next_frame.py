@@ -90,7 +90,7 @@ class NextFrameObjective(DynamicsObjective):
         B, T, P, _ = latents_BTPL.shape
         own = math.ceil(settings.own_context * B)
         true_BTPL = latents_BTPL[own:]
-        if settings.context_noise > 0 and own < B:
+        if settings.context_noise > 0:
             share = settings.context_noise * torch.rand(B - own, 1, 1, device=device)
             noisy = torch.rand(B - own, T, P, device=device) < share
             random = torch.randint(self.codebook_size, (B - own, T, P), device=device)

@@ -8,10 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.drawing import plain_style
 
 MAX_CLIPS = 3
 
 
+@plain_style()
 def save_comparison(path: Path, true_BTCHW: Tensor, model_BTCHW: Tensor, title: str) -> None:
     """Write a PNG with two rows for each of up to three clips: true frames, and the model's frames below.
 

@@ -39,7 +39,7 @@ class Schedule:
         warmup = self.warmup_updates
         if position < warmup:
             return self.peak * (position + 1) / warmup
-        progress = (position - warmup) / max(1, self.end - self.start - warmup)
+        progress = (position - warmup) / (self.end - self.start - warmup)
         cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
         return self.peak * (FINAL_FRACTION + (1.0 - FINAL_FRACTION) * cosine)
 

@@ -59,6 +59,14 @@ def key_source(environment: Mapping[str, str]) -> str | None:
         return None
 
 
+def server_url(environment: Mapping[str, str], *folders: Path) -> str:
+    """Return the address of W&B's server: `WANDB_BASE_URL`, else that of a settings file, else the public one."""
+    if url := environment.get("WANDB_BASE_URL"):
+        return url
+    files = (_settings_in(path) for path in _settings_files(environment, folders))
+    return next((url for settings in files if (url := settings.get("base_url", "").strip())), PUBLIC_SERVER)
+
+
 def _private(mode: str) -> Literal["offline", "disabled"] | None:
     mode = mode.strip().lower()
     return "disabled" if mode == "disabled" else "offline" if mode in ("offline", "dryrun") else None
@@ -74,17 +82,20 @@ def _settings_files(environment: Mapping[str, str], folders: tuple[Path, ...]) -
             yield folder / name / "settings"
 
 
-def _mode_in(path: Path) -> Literal["offline", "disabled"] | None:
+def _settings_in(path: Path) -> Mapping[str, str]:
+    """The section `default` of a settings file; empty for a file that cannot be read."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
-            return None
+            return {}
         parser.read_string(path.read_text(encoding="utf-8", errors="replace"))
     except (OSError, configparser.Error):
-        return None
-    if not parser.has_section("default"):
-        return None
-    settings = parser["default"]
+        return {}
+    return parser["default"] if parser.has_section("default") else {}
+
+
+def _mode_in(path: Path) -> Literal["offline", "disabled"] | None:
+    settings = _settings_in(path)
     if settings.get("disabled", "").strip().lower() not in _FALSE:  # as older clients wrote it
         return "disabled"
     return _private(settings.get("mode", ""))

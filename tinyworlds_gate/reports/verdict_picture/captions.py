@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS, GateThresholds, recorded_thresholds
+from tinyworlds_gate.gate.action_rules import LEAST_INFORMATION, bits_text, meets_true_actions, played_faults
 from tinyworlds_gate.gate.conditions import MOST_DIGITS, apart
 from tinyworlds_gate.gate.custom_records import interval_text, record_limit, value_text
 from tinyworlds_gate.gate.measures.information import used_share
-from tinyworlds_gate.gate.object_rule import meets, of_precision, percent
+from tinyworlds_gate.gate.object_names import percent
+from tinyworlds_gate.gate.object_rule import meets, of_precision
 from tinyworlds_gate.gate.past_rule import meets_past
 from tinyworlds_gate.gate.verdict_words import without_word
 from tinyworlds_gate.names import EVALUATION, FAIL, FINALS, INVALID, NOT_RUN, PASS
@@ -29,7 +31,8 @@ it, and it meets the strict thresholds; ``warns``: not required, and it does not
 
 NO_NUMBER = "no number"
 NOT_REQUIRED = "not required"
-NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G6", "G7", "G8", "G5.control", "G5.codes")
+OF_ACTIONS = ("G5.control", "G5.played", "G5.codes", "G5.true_actions")
+NUMBERS = ("G5", "G5.interval", "G5.mean_frame", "G5.skill", "G6", "G7", "G8", *OF_ACTIONS)
 """The conditions on the size of a number; each has its card."""
 Measures = Mapping[str, Any]
 
@@ -92,7 +95,9 @@ def cards(event: Event) -> list[Card]:
         *_past(event, measures),
         *_strongest(event, measures),
         _control(event, measures, thresholds),
+        *_played(event, measures, thresholds),
         _codes(event, measures, thresholds),
+        *_true_actions(event, measures, thresholds),
         _evidence(event),
         *(_custom(event, record) for record in event.get("custom_metrics") or []),
     ]
@@ -213,6 +218,29 @@ def _codes(event: Event, measures: Measures, thresholds: GateThresholds) -> Card
     state = _state(event, used >= min(least, len(shares) if shares else least), "G5.codes")
     value = f"{used} of {len(shares)}" if shares else f"{used}"
     return Card("action codes in use", value, (_at_least(thresholds.min_action_codes),), state)
+
+
+def _played(event: Event, measures: Measures, thresholds: GateThresholds) -> list[Card]:
+    """The card of G5.played; none for a journal of an older version."""
+    record, name = measures.get("played"), "freely chosen codes"
+    limit = NOT_REQUIRED if thresholds.min_delta_psnr_db is None else "like frames of the game"
+    if record is None or record["no_occasion"]:
+        return [] if record is None else [Card(name, "no occasion", (limit,), SHOWN)]
+    state = _state(event, not any(played_faults(record)), "G5.played")
+    look = f"sharpness {_signed(record['sharpness'])}, motion {_signed(record['motion'])} of the true frames"
+    return [Card(name, f"error × {_signed(record['error'])}", (f"of another clip's; {limit}", look), state)]
+
+
+def _true_actions(event: Event, measures: Measures, thresholds: GateThresholds) -> list[Card]:
+    """The card of G5.true_actions; none for a journal of an older version, or without true actions."""
+    record = measures.get("actions")
+    if record is None or record["no_occasion"]:
+        return []
+    least = None if thresholds.min_action_codes is None else percent(LEAST_INFORMATION)
+    limit = NOT_REQUIRED if least is None else f"at least {least}"
+    state = _state(event, meets_true_actions(record), "G5.true_actions")
+    above = f"above chance from {percent(record['excess_low'])}; {limit}"
+    return [Card("codes say of the actions", percent(record["information"]), (above, bits_text(record)), state)]
 
 
 def _at_least(least: float | None, unit: str = "") -> str:

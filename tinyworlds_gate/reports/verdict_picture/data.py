@@ -131,6 +131,13 @@ def verdict_view(event: Event, run: str, profile: str | None, strips: Sequence[S
     )
 
 
+def _without_a_model(measures: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The line of the strongest prediction without a model; older journals have only the blend by step."""
+    if measures.get("strongest_baseline_mse_by_step"):
+        return "blend", "strongest without a model", "strongest_baseline_mse"
+    return "blend", "best blend of these", "blend_mse"
+
+
 def _chart(event: Event, measures: Mapping[str, Any]) -> Chart:
     steps = int(measures["generation_steps"])
     forced = bool(measures.get("teacher_forced"))
@@ -141,7 +148,7 @@ def _chart(event: Event, measures: Mapping[str, Any]) -> Chart:
         ("copy_last", "copy the last frame", "copy_last_mse"),
         ("mean_frame", "mean frame", "mean_frame_mse"),
         ("context_mean", "context mean", "context_mean_mse"),
-        ("blend", "best blend of these", "blend_mse"),
+        _without_a_model(measures),
         ("other_mode", other[1], f"{other[0]}_mse"),
         ("memory_sharp", "memory, sharp", "memory_sharp_mse"),
         ("memory_hedged", "memory, hedged", "memory_hedged_mse"),

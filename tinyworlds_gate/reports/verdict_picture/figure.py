@@ -20,6 +20,7 @@ from tinyworlds_gate.reports.verdict_picture.data import Strip, VerdictView
 from tinyworlds_gate.reports.verdict_picture.film_strips import draw_strips, strips_height
 from tinyworlds_gate.reports.verdict_picture.page import INK, MUTED, Page
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.drawing import plain_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,12 +79,8 @@ def save_film_strip(view: VerdictView, path: Path) -> bool:
 
 
 def _save(figure_of: Callable[[int], Figure], path: Path) -> None:
-    import matplotlib
-
-    # A sentence may hold letters that the font lacks, and a machine's matplotlibrc is no part of the evidence.
-    with atomic_path(path) as temporary, warnings.catch_warnings(), matplotlib.rc_context():
-        warnings.simplefilter("ignore", UserWarning)
-        matplotlib.rcdefaults()
+    with atomic_path(path) as temporary, warnings.catch_warnings(), plain_style():
+        warnings.simplefilter("ignore", UserWarning)  # a sentence may hold letters that the font lacks
         for dpi in DPIS:
             figure_of(dpi).savefig(temporary, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})
             if temporary.stat().st_size <= MOST_BYTES:

@@ -11,11 +11,18 @@ import pytest
 from tests.helpers.gate_evidence import clip
 from tests.unit.gate.measures.test_clip_facts import CONTEXT, STEPS, frames_file, measured
 from tinyworlds_gate.gate.measures.baselines import (
+    BEST_BLEND,
     BLEND,
     CONTEXT_MEAN,
+    EXTRAPOLATION,
+    FADED,
     LAST,
     MEAN_FRAME,
+    OTHERS_MEAN,
+    REGIONS,
+    TRANSLATED,
     UNKNOWN,
+    WHOLE,
     TrainingFrames,
     baselines,
     best_weights,
@@ -23,6 +30,7 @@ from tinyworlds_gate.gate.measures.baselines import (
 )
 from tinyworlds_gate.gate.measures.clip_facts import clip_facts
 from tinyworlds_gate.gate.measures.summary import summarise
+from tinyworlds_gate.power.world import play
 
 __all__ = ["clip", "frames_file"]
 
@@ -49,7 +57,7 @@ def mse(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 def test_every_prediction_has_the_error_that_its_definition_gives(tmp_path: Path) -> None:
     frames = noise_file(tmp_path / "f.h5")
     context, true = frames[8:, :3], frames[8:, 3:]
-    found = baselines(context, true, TrainingFrames(tmp_path / "f.h5", tuple(range(8)), 1))
+    found = baselines(context, true, np.arange(4), TrainingFrames(tmp_path / "f.h5", tuple(range(8)), 1))
     mean = frames[:8].reshape(-1, SIDE, SIDE, 3).mean(axis=0)
     expected = {LAST: context[:, -1:], CONTEXT_MEAN: context.mean(axis=1, keepdims=True), MEAN_FRAME: mean[None, None]}
     for name, predicted in expected.items():
@@ -60,7 +68,7 @@ def test_every_prediction_has_the_error_that_its_definition_gives(tmp_path: Path
         blended = sum(weights[name] * expected[name] for name in expected)
         np.testing.assert_allclose(found.mse_BS[BLEND][:, step], mse(blended, true)[:, step])
         assert weights[MEAN_FRAME] > 0.8  # noise around one picture: nothing of the context helps
-    assert found.strongest in (BLEND, MEAN_FRAME)
+    assert found.mse_BS[found.strongest].mean() == min(one.mean() for one in found.mse_BS.values())
     assert found.mean_frame_mse_BS is not None
     np.testing.assert_allclose(found.mean_frame_mse_BS, found.mse_BS[MEAN_FRAME])
 
@@ -69,26 +77,47 @@ def test_every_prediction_has_the_error_that_its_definition_gives(tmp_path: Path
 def test_the_weights_are_fitted_on_training_clips_and_not_on_the_measured_ones(tmp_path: Path) -> None:
     frames = noise_file(tmp_path / "f.h5")
     training = TrainingFrames(tmp_path / "f.h5", tuple(range(8)), 1)
-    found = baselines(frames[8:, :3], frames[8:, 3:], training)
-    other = baselines(frames[8:, :3], frames[8:, 2:5], training)
+    found = baselines(frames[8:, :3], frames[8:, 3:], np.arange(4), training)
+    other = baselines(frames[8:, :3], frames[8:, 2:5], np.arange(4), training)
     assert found.weights == other.weights
     assert found.note == "weights by step, fitted on 8 training clips"
 
 
 @pytest.mark.requirement("G8")
 @pytest.mark.parametrize("trained", [None, False])
-def test_without_training_frames_the_blend_is_half_and_half_and_there_is_no_mean_frame(
+def test_without_training_frames_the_mean_frame_is_that_of_the_other_episodes(
     tmp_path: Path, trained: bool | None
 ) -> None:
     frames = noise_file(tmp_path / "f.h5")
-    context, true = frames[:, :3], frames[:, 3:]
+    context, true, episodes = frames[:, :3], frames[:, 3:], np.arange(12) // 2
     training = None if trained is None else TrainingFrames(tmp_path / "f.h5", (0, 1), 1, trained=trained)
-    found = baselines(context, true, training)
-    assert set(found.mse_BS) == {LAST, CONTEXT_MEAN, BLEND}
+    found = baselines(context, true, episodes, training)
+    single = {LAST, CONTEXT_MEAN, OTHERS_MEAN, EXTRAPOLATION, TRANSLATED, FADED}
+    assert set(found.mse_BS) == single | {BLEND, BEST_BLEND, WHOLE, REGIONS}
     assert found.note == UNKNOWN
     blended = (context[:, -1:] + context.mean(axis=1, keepdims=True)) / 2
     np.testing.assert_allclose(found.mse_BS[BLEND], mse(blended, true))
+    means = np.stack([true[episodes != own].mean(axis=(0, 1)) for own in episodes])[:, None]
+    np.testing.assert_allclose(found.mse_BS[OTHERS_MEAN], mse(means, true))
     assert (found.mean_frame_mse_BS is None) == (training is None)
+
+
+@pytest.mark.requirement("G8")
+def test_one_episode_has_no_other_and_its_own_true_frames_are_not_used() -> None:
+    frames = RNG.integers(0, 256, (3, LENGTH, SIDE, SIDE, 3)).astype(np.uint8)
+    found = baselines(frames[:, :3], frames[:, 3:], np.zeros(3, int), None)
+    assert not {OTHERS_MEAN, WHOLE, REGIONS} & set(found.mse_BS)
+
+
+@pytest.mark.requirement("G8")
+def test_no_weights_of_last_frame_context_mean_and_mean_frame_are_better_than_the_best_blend() -> None:
+    frames = play(0, episodes=30)[0]
+    context, true, episodes = frames[:, :3], frames[:, 3:], np.arange(30)
+    found = baselines(context, true, episodes, None).mse_BS[BEST_BLEND].mean()
+    means = np.stack([true[episodes != own].mean(axis=(0, 1)) for own in episodes])[:, None]
+    for first, second in RNG.dirichlet(np.ones(3), 50)[:, :2]:
+        blend = first * context[:, -1:] + second * context.mean(axis=1, keepdims=True) + (1 - first - second) * means
+        assert mse(blend, true).mean() >= found
 
 
 def test_the_best_weights_are_those_of_a_fine_grid() -> None:
@@ -122,6 +151,10 @@ def test_the_measures_state_the_skill_against_the_strongest(frames_file: Path) -
     assert found.strongest_baseline == facts.baselines.strongest
     assert found.strongest_baseline_mse == pytest.approx(strongest.mean())
     assert found.skill_strongest == pytest.approx(1 - found.mse / strongest.mean())
+    assert found.strongest_baseline_mse_by_step == pytest.approx(strongest.mean(axis=0).tolist())
+    assert found.baseline_mse is not None
+    assert min(found.baseline_mse.values()) == found.strongest_baseline_mse
+    assert str(found.strongest_baseline_meaning).startswith(str(found.strongest_baseline))
     assert found.blend_mse_by_step == pytest.approx(facts.baselines.mse_BS[BLEND].mean(axis=0).tolist())
     assert len(found.blend_weights or []) == STEPS
     assert found.context == CONTEXT

@@ -257,7 +257,11 @@ def test_generated_frames_come_back_as_they_were_written(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "wrote no generated frames"), (b"", "cannot be read"), (b"no HDF5 at all", "cannot be read")],
+    [
+        (None, "wrote no generated frames"),
+        (b"", r"is empty \(0 bytes\)"),
+        (b"text", r"is not an HDF5 file \(4 bytes\)"),
+    ],
 )
 def test_a_file_of_frames_that_is_missing_or_damaged_is_reported(
     tmp_path: Path, content: bytes | None, said: str

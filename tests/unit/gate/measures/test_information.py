@@ -16,6 +16,7 @@ from tinyworlds_gate.gate.measures.information import (
     NONE,
     RIGHT,
     UP,
+    action_record,
     codes_used,
     displacements,
     entropy_nats,
@@ -105,3 +106,54 @@ def test_of_many_codes_half_the_even_share_counts_as_used() -> None:
     assert codes_used(np.array([0.9, *[0.1 / 63] * 63])) == 1
     assert codes_used(np.array([0.98, 0.02])) == 2
     assert codes_used(np.array([0.981, 0.019])) == 1
+
+
+EPISODES = np.arange(64) % 32
+
+
+def moves(seed: int, kinds: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).integers(kinds, size=(64, 6))
+
+
+@pytest.mark.requirement("G5")
+def test_codes_that_name_the_actions_are_far_above_chance() -> None:
+    found = action_record((7 - moves(0)) % 8, 8, moves(0), EPISODES)
+    assert found["no_occasion"] is None
+    assert found["information"] == pytest.approx(1.0)
+    assert found["chance"] < 0.05
+    assert 0.9 < found["excess_low"] <= found["excess"] <= found["excess_high"]
+    assert found["true_actions"] == 5
+    assert found["bits"] == pytest.approx(found["true_bits"], abs=1e-9)
+    assert found["most_bits"] == 3.0
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("constant", [False, True], ids=["independent", "one action and one code a clip"])
+def test_actions_of_other_clips_are_no_information(constant: bool) -> None:
+    passes = 0
+    for seed in range(12):
+        codes, actions = moves(seed, 8), moves(seed + 100)
+        if constant:
+            codes, actions = codes[:, :1].repeat(6, axis=1), actions[:, :1].repeat(6, axis=1)
+        found = action_record(codes, 8, actions, EPISODES)
+        assert abs(found["excess"]) < 0.12
+        passes += found["excess_low"] >= 0.05
+    assert passes == 0
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    ("actions", "episodes", "why"),
+    [
+        (None, EPISODES, "has no true `actions`"),
+        (np.zeros((64, 6), int), EPISODES, "0 transitions in 32 episodes have another"),
+        ((np.arange(64 * 6) < 29).reshape(64, 6).astype(int), EPISODES, "29 transitions in 32 episodes"),
+        (moves(0), np.arange(64) % 4, "in 4 episodes"),
+    ],
+)
+def test_where_actions_say_nothing_only_the_bits_are_reported(
+    actions: np.ndarray | None, episodes: np.ndarray, why: str
+) -> None:
+    found = action_record(moves(1), 8, actions, episodes)
+    assert why in found["no_occasion"]
+    assert 2.0 < found["bits"] < 3.0

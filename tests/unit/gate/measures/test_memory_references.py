@@ -156,3 +156,31 @@ def test_on_the_evaluation_set_the_published_references_and_baselines_are_reprod
     assert copied == pytest.approx(0.0303, rel=0.01)
     mean_frame = (frames.mean(axis=0) / 255).astype(np.float32)
     assert np.square(true - mean_frame).mean(dtype=np.float64) == pytest.approx(0.0325, rel=0.01)
+
+
+def test_what_does_not_move_with_the_player_is_seen_in_every_row_and_column() -> None:
+    """Only the last row of tiles stands still while the player walks; or only the last column, while he climbs."""
+    pattern = np.random.default_rng(3).integers(0, 200, (SIDE, SIDE, 3), np.uint8)
+    for path, place in (
+        (STRAIGHT, np.s_[BORDER + 6 * UNIT : BORDER + 7 * UNIT, BORDER : BORDER + 9 * UNIT]),
+        ([(y, x) for x, y in STRAIGHT], np.s_[BORDER : BORDER + 7 * UNIT, BORDER + 8 * UNIT : BORDER + 9 * UNIT]),
+    ):
+        clips, positions = walk(path, flat=120)
+        memory_references(clips, positions, CONTEXT)
+        clips[0][(slice(None), *place)] = pattern[place]
+        with pytest.raises(DataError, match=r"differ by [\d.e+]+ \(squared, summed\), unshifted by 0; at most 50% of"):
+            memory_references(clips, positions, CONTEXT)
+
+
+def test_the_limits_of_a_path_and_of_a_view() -> None:
+    clips, positions = walk([(4, 30), (5, 30), (4, 30), (4, 30)], flat=120)
+    positions[0, 3, 0] = 4 + 63
+    assert memory_references(clips, positions, CONTEXT).sharp_BS.shape == (1, 1)
+    positions[0, 3, 0] = 4 + 64
+    said = "player_position spans 64 tiles within a clip; Crafter's world has 64, so these are not the player's tiles"
+    with pytest.raises(DataError, match=said):
+        memory_references(clips, positions, CONTEXT)
+    assert (local_view(9, 9).unit, local_view(9, 9).border, local_view(12, 12).border) == (1, 0, 1)
+    for size in ((8, 8), (9, 10)):
+        with pytest.raises(DataError, match="square ones of at least 9 px are needed"):
+            local_view(*size)

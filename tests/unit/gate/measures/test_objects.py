@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from functools import cache
@@ -11,11 +12,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.helpers.object_games import CONTEXT, FAULTS, STEPS, Game, games, generated, rollouts
 from tinyworlds_gate.gate.measures.motion_and_sharpness import motion_ratio, sharpness
 from tinyworlds_gate.gate.measures.objects.cells import blur
 from tinyworlds_gate.gate.measures.objects.measure import measure_objects
+from tinyworlds_gate.gate.measures.objects.scene import see
 from tinyworlds_gate.gate.object_rule import judge_objects
 from tinyworlds_gate.names import FAIL, NOT_RUN, PASS
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_CLIP
@@ -128,15 +131,56 @@ def test_an_average_of_futures_moves_less_and_is_less_sharp() -> None:
     assert sharpness(true, blurred(true, 1.5)) < 0.8
 
 
-@pytest.mark.requirement("G6")
-@pytest.mark.parametrize("game", [pytest.param("crafter", marks=pytest.mark.slow), "pong"])
-def test_of_the_oracles_only_the_exact_one_passes_and_the_others_are_named(game: str) -> None:
+def oracle(game: str) -> Path:
     path = ORACLES / f"{game}_oracles.h5"
     if not path.exists():
         if os.environ.get("CI") == "true":
             pytest.fail(f"under CI=true {path.name} must be in ../shared/oracles")
         pytest.skip(f"../shared/oracles/{path.name} is not there")
-    with h5py.File(path) as file:
+    return path
+
+
+def as_jpeg(frame: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=90)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("G6")
+@pytest.mark.parametrize("game", ["crafter", "pong"])
+def test_an_exact_simulation_passes_through_a_lossy_format_and_a_noisy_camera(game: str) -> None:
+    with h5py.File(oracle(game)) as file:
+        context, true = file["context"][:], file["true"][:]
+    generator = np.random.default_rng(0)
+    context_seen, true_seen = (
+        np.clip(np.rint(one + generator.normal(0, 8, one.shape)), 0, 255).astype(np.uint8) for one in (context, true)
+    )
+    lossy = np.stack([as_jpeg(frame) for frame in true.reshape(-1, *true.shape[2:])]).reshape(true.shape)
+    brighter = np.minimum(true, 247) + 8
+    for made in (lossy, brighter, np.rint(0.9 * true).astype(np.uint8)):
+        assert judged(context, true, made)[0] == PASS, judged(context, true, made)[1]
+    verdict, reason = judged(context_seen, true_seen, true)
+    assert verdict == PASS, reason
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("G6")
+def test_a_frozen_display_and_creatures_that_never_enter_are_named() -> None:
+    with h5py.File(oracle("crafter")) as file:
+        context, true, empty = file["context"][:], file["true"][:], file["generated/no_objects"][:]
+    display = true.copy()
+    display[:, :, 99:] = context[:, -1:, 99:]
+    assert "changes of the display of 128 x 32 px at column 0, row 96: 0 of " in judged(context, true, display)[1]
+    known = see(context, true).known.repeat(2, axis=2).repeat(2, axis=3)
+    made = np.where(known[..., None], true, empty)
+    assert "objects that come into view by scrolling: 0 of " in judged(context, true, made)[1]
+
+
+@pytest.mark.requirement("G6")
+@pytest.mark.parametrize("game", [pytest.param("crafter", marks=pytest.mark.slow), "pong"])
+def test_of_the_oracles_only_the_exact_one_passes_and_the_others_are_named(game: str) -> None:
+    with h5py.File(oracle(game)) as file:
         context, true = file["context"][:], file["true"][:]
         found = {name: judged(context, true, made[:]) for name, made in file["generated"].items()}
     assert {name for name, (verdict, _) in found.items() if verdict == PASS} == {"exact"}

@@ -25,6 +25,7 @@ from tinyworlds_gate.gate.measures.probe import Probe, Probed, probed
 from tinyworlds_gate.gate.measures.probe_plan import (
     FOREIGN,
     OTHER_SEED,
+    PLAYED,
     PREDICTED,
     RANDOM,
     REPEATED,
@@ -39,6 +40,7 @@ from tinyworlds_gate.gate.past_rule import judge_past, meets_past, past_text
 from tinyworlds_gate.names import INVALID, PASS
 from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE, GeneratedFrames
 from tinyworlds_gate.reference.rollout.probe_files import ProbeResult
+from tinyworlds_gate.reference.rollout.rollout import step_windows
 
 __all__ = ["frames_file", "honest"]
 
@@ -90,6 +92,38 @@ def test_clips_of_every_batch_are_chosen_at_random_and_come_with_their_context_a
     assert plans[0].groups[REPEATED].seed - plans[0].groups[PREDICTED].seed == OTHER_SEED
     assert len(planned(batch_size=32).clips) == 32
     assert len(planned(batch_size=999).clips) == CLIPS
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("horizon_and_memory", [(1, None), (1, CONTEXT + 1), (2, None)], ids=str)
+def test_freely_chosen_codes_replace_those_into_generated_frames(horizon_and_memory: tuple[int, int | None]) -> None:
+    horizon, memory = horizon_and_memory
+    steps, used = 3, [1, 3]
+    settings = {**SETTINGS, "prediction_horizon": horizon, "memory": memory, "generation_steps": steps}
+    windows = step_windows(CONTEXT, steps, horizon, memory)
+    lengths = [len(window) - 1 for window in windows]
+    rng = np.random.default_rng(0)
+    inferred = rng.choice(used, (CLIPS, CONTEXT + steps * horizon)).astype(np.int16)
+    codes = np.full((CLIPS, steps, max(lengths)), NO_CODE, np.int16)
+    for step, (window, length) in enumerate(zip(windows, lengths, strict=True)):
+        codes[:, step, :length] = inferred[:, window.start : window.start + length]
+    rows = [codes[:, step, :length] for step, length in enumerate(lengths)]
+    clips = [{"start": n, "latent_actions": [row[n, -horizon:].tolist() for row in rows]} for n in range(CLIPS)]
+    frames, context = (np.zeros((CLIPS, length, 4, 4, 3), np.uint8) for length in (steps * horizon, CONTEXT))
+    raw = {"n_actions": 8, "clips": clips}
+    plan = plan_probe(raw, GeneratedFrames(frames, codes=codes), context, np.arange(CLIPS), settings, rng)
+    group = plan.groups[PLAYED]
+    assert group.codes is not None
+    assert (len(plan.played), group.rows.tolist()) == (16, list(plan.played))
+    followed: dict[int, set[bytes]] = {}
+    for step, (window, length) in enumerate(zip(windows, lengths, strict=True)):
+        for column, transition in enumerate(range(window.start, window.start + length)):
+            followed.setdefault(transition, set()).add(group.codes[:, step, column].tobytes())
+            same = np.array_equal(group.codes[:, step, column], inferred[group.rows, transition])
+            assert same is (transition < CONTEXT - 1), "the context has its own actions"
+        assert (group.codes[:, step, length:] == NO_CODE).all()
+    assert {len(each) for each in followed.values()} == {1}, "a transition has one code in every step"
+    assert set(np.unique(group.codes)) - {NO_CODE} == set(used), "codes that are in use"
 
 
 @pytest.mark.requirement("G5")
@@ -264,6 +298,25 @@ def test_a_probe_of_other_weights_or_with_missing_frames_is_no_evidence() -> Non
     left = {name: table for name, table in good.result.frames.items() if name != PREDICTED}
     assert f"frames {PREDICTED!r} are missing" in problem(replace(good, result=replace(good.result, frames=left)))
     assert problem(Probe(problem="it crashed")) == "it crashed"
+
+
+@pytest.mark.requirement("G5")
+def test_frames_of_freely_chosen_codes_are_compared_and_clips_that_are_not_named_are_no_evidence() -> None:
+    _, generated, context, episodes = run()
+    plan = planned()
+    played = generated.predicted[np.array(plan.played)]
+    made = probe(plan, generated, **{PLAYED: played})
+    shown = probed(replace(made, played=plan.played), generated, generated.predicted, episodes, None, context, 3)
+    assert shown.problem == ""
+    assert shown.played is not None
+    assert (shown.played["no_occasion"], shown.played["clips"], shown.played["codes"]) == (None, 16, 3)
+    few = probed(replace(made, played=plan.played), generated, generated.predicted, episodes, None, context, 1)
+    assert few.played is not None
+    assert "fewer than two action codes" in few.played["no_occasion"]
+    unnamed = probed(made, generated, generated.predicted, episodes, None, context, 3)
+    assert "belong to no clips that the journal names" in unnamed.problem
+    older = probed(probe(plan, generated), generated, generated.predicted, episodes, None, context, 3)
+    assert (older.problem, older.played) == ("", None)
 
 
 @pytest.mark.requirement("G5")

@@ -260,7 +260,7 @@ def test_measures_are_plain_data_for_the_journal() -> None:
     found = summarise(raw([clip([0.01, 0.01])])).as_dict()
     assert found["clip_digest"] == "d" * 64
     assert found["seed"] == 3
-    assert all(value is None or isinstance(value, int | float | str | bool | list) for value in found.values())
+    assert all(value is None or isinstance(value, int | float | str | bool | list | dict) for value in found.values())
 
 
 def test_a_missing_measures_file_is_reported(tmp_path: Path) -> None:

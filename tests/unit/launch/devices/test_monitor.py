@@ -9,12 +9,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.process_evidence import FOREIGN, WORKER0, WORKER1, gpu, sample_at
 from tests.helpers.process_nvml import GIB, FakeNvml, NVMLError, fake_gpu
+from tinyworlds_gate.launch.devices import monitor as monitor_module
 from tinyworlds_gate.launch.devices import nvml
 from tinyworlds_gate.launch.devices.monitor import Cadence, DeviceMonitor
 from tinyworlds_gate.launch.devices.nvml import (
@@ -83,6 +85,7 @@ def test_hidden_gpus_are_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.requirement("L3")
 def test_gpus_kept_initialized_have_one_more_client_until_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     library = FakeNvml(fake_gpu("GPU-1"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setitem(sys.modules, "pynvml", library)
     monkeypatch.setattr(nvml, "_open_sessions", [])
     keep_gpus_initialized()
@@ -245,6 +248,83 @@ def test_dense_samples_begin_with_the_first_step_and_not_when_a_long_interval_is
     clock.samples_in(cadence, 20)
     cadence.first_step_seen()
     assert clock.samples_in(cadence, 10) == 49
+
+
+@pytest.mark.requirement("L3", "H6")
+@pytest.mark.parametrize(
+    ("after_s", "dense"),
+    [
+        (0.0, True),
+        (9.75, True),
+        (10.0, False),
+        (29.75, False),
+        (30.0, True),
+        (33.75, True),
+        (34.0, False),
+        (60.0, True),
+    ],
+)
+def test_the_dense_spans_begin_and_end_on_time(after_s: float, dense: bool) -> None:
+    clock = Clock()
+    cadence = Cadence(300.0, clock)
+    clock.now += after_s
+    assert cadence.dense is dense
+
+
+@pytest.mark.requirement("L3")
+def test_the_first_sample_is_due_at_once_also_on_a_machine_that_has_just_started() -> None:
+    cadence = Cadence(5.0, lambda: 0.0)
+    assert (cadence.due(), cadence.due()) == (True, False)
+
+
+@pytest.mark.requirement("L3")
+def test_a_sample_is_due_at_its_time_and_a_burst_is_not_missed() -> None:
+    clock = Clock()
+    cadence = Cadence(16.0, clock)
+    due = []
+    for _ in range(300):
+        if cadence.due():
+            due.append(clock.now - 1000.0)
+        clock.now += 0.125
+    assert due[:3] == [0.0, 0.25, 0.5]
+    assert [moment for moment in due if 10.2 < moment < 34.0] == [26.0, *[30.0 + 0.25 * at for at in range(16)]]
+
+
+def test_a_second_monitor_appends_and_without_gpu_memory_there_is_no_peak(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(init=NVMLError("Driver Not Loaded")))
+    path = tmp_path / "devices" / "chunk.jsonl"
+    with Nvml() as nvml:
+        for number in (1, 2):
+            with DeviceMonitor(path, nvml) as monitor:
+                sample = monitor.take([os.getpid(), 2**22 + 1])
+                assert (sample.baseline, sample.gpus, list(sample.cpu_s)) == (False, (), [os.getpid()])
+                assert len(path.read_text().splitlines()) == number, "written at once"
+                assert monitor.peak_memory_gib() is None
+                assert (monitor.gpus, monitor.problem) == ([], "NVML is not available: Driver Not Loaded")
+
+
+@pytest.mark.requirement("L3")
+def test_the_peak_is_that_of_this_launcher_s_processes_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(init=NVMLError("Driver Not Loaded")))
+    with Nvml() as nvml, DeviceMonitor(tmp_path / "x.jsonl", nvml) as monitor:
+        for moment, memory in ((1.0, 1.25), (2.0, 2.5), (3.0, None)):
+            one = replace(gpu("GPU-1", 90), processes={WORKER0: memory, FOREIGN: 9.0})
+            monitor.samples.append(sample_at(moment, one, replace(one, uuid="GPU-2", processes={WORKER1: memory})))
+        monitor.samples.append(sample_at(4.0, replace(gpu("GPU-1", 90), processes=None)))
+        assert monitor.peak_memory_gib() == 5.0
+
+
+def test_without_proc_the_cpu_time_comes_from_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = monitor_module._cpu_seconds(os.getpid())
+    monkeypatch.setattr(monitor_module, "HAS_PROC", False)
+    again = monitor_module._cpu_seconds(os.getpid())
+    assert used is not None
+    assert again == pytest.approx(used, abs=0.5)
+    assert monitor_module._cpu_seconds(2**22 + 1) is None
 
 
 @pytest.mark.requirement("L3")

@@ -200,7 +200,7 @@ def test_a_process_that_may_not_be_signalled_has_not_ended_and_stops_the_run(tmp
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_PERMISSION, str(process.pid)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])},
             capture_output=True,
             text=True,
             timeout=60,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -48,6 +49,32 @@ def test_only_new_processes_are_read_until_two_seconds_are_over(monkeypatch: pyt
     assert table.reads_of(tree, 10) == ({11, 12}, [])
     table.now += REFRESH_S
     assert table.reads_of(tree, 10) == ({11, 12}, ["1", "10", "11", "12", "13"])
+
+
+@pytest.mark.parametrize("now", [0.0, 0.5])
+def test_the_first_call_reads_every_process_also_on_a_machine_that_has_just_started(
+    monkeypatch: pytest.MonkeyPatch, now: float
+) -> None:
+    table = Table(monkeypatch, p1=0, p10=1, p11=10)
+    tree = LaunchTree(clock=lambda: now)
+    assert table.reads_of(tree, 10) == ({11}, ["1", "10", "11"])
+    assert tree._next_refresh == now + 2.0
+
+
+@pytest.mark.requirement("L3", "H5")
+def test_without_proc_the_descendants_come_from_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Process:
+        def __init__(self, pid: int) -> None:
+            if pid != 10:
+                raise psutil.NoSuchProcess(pid)
+
+        def children(self, *, recursive: bool) -> list[SimpleNamespace]:
+            assert recursive
+            return [SimpleNamespace(pid=11), SimpleNamespace(pid=12)]
+
+    monkeypatch.setattr(tree, "HAS_PROC", False)
+    monkeypatch.setattr(tree.psutil, "Process", Process)
+    assert (LaunchTree().below(10), LaunchTree().below(9)) == ({11, 12}, set())
 
 
 @pytest.mark.requirement("L3", "H5")

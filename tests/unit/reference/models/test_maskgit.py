@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.helpers.small_models import SMALL, frames, world_models
+from tinyworlds_gate.config.schema import TokenChoice
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.fsq import FiniteScalarQuantizer
 from tinyworlds_gate.reference.models.maskgit import (
@@ -17,6 +19,7 @@ from tinyworlds_gate.reference.models.maskgit import (
     reveal_by_rank,
     reveal_counts,
     reveal_most_confident,
+    token_chooser,
 )
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
 
@@ -54,6 +57,22 @@ def test_the_schedule_follows_the_exponential_with_a_floor_of_a_sixteenth() -> N
         assert known == max(target, known - count + 40)
 
 
+@pytest.mark.parametrize(
+    ("total", "decode_steps", "counts"),
+    [
+        (1, 3, [1]),
+        (5, 8, [1, 1, 1, 1, 1]),
+        (5, 2, [1, 4]),
+        (40, 4, [2, 2, 2, 34]),
+        (100, 3, [6, 6, 88]),
+        (100, 8, [6, 6, 6, 6, 6, 6, 6, 58]),
+        (31, 8, [1, 1, 1, 1, 1, 1, 3, 22]),
+    ],
+)
+def test_the_counts_of_small_frames(total: int, decode_steps: int, counts: list[int]) -> None:
+    assert reveal_counts(total, decode_steps) == counts
+
+
 @pytest.mark.parametrize("horizon", [1, 2])
 def test_the_context_stays_as_it_was_and_every_new_token_is_a_level(horizon: int) -> None:
     models = world_models()
@@ -74,6 +93,36 @@ def test_one_pass_takes_the_likeliest_token_everywhere() -> None:
     likeliest = models.dynamics(padded, torch.ones(2, 3, 2), hidden)[:, 3].argmax(dim=-1)
     new = decoded(models, decode_steps=1)[:, 3]
     assert torch.equal(models.tokenizer.quantizer.indices_from_latents(new), likeliest)
+
+
+def test_each_frame_follows_the_action_before_it() -> None:
+    models, actions = world_models(seed=3), torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(1))
+    context = models.tokenizer.encode(frames(length=2))
+    hidden = torch.zeros(2, 4, SMALL.patches, dtype=torch.bool)
+    hidden[:, 2:] = True
+    padded = torch.cat((context, torch.zeros_like(context)), dim=1)
+    likeliest = models.dynamics(padded, actions, hidden)[:, 2:].argmax(dim=-1)
+    quantizer = models.tokenizer.quantizer
+    found = maskgit_decode(models.dynamics, quantizer, context, 2, actions, 1)
+    assert torch.equal(quantizer.indices_from_latents(found[:, 2:]), likeliest)
+
+
+def test_tokens_are_chosen_and_revealed_by_the_given_functions() -> None:
+    models = world_models()
+    calls: list[tuple[Any, ...]] = []
+    context = models.tokenizer.encode(frames(length=3))
+
+    def choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        return torch.full(logits.shape[:2], 5), torch.zeros(logits.shape[:2])
+
+    def reveal(latents: Tensor, hidden: Tensor, tokens: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        calls.append((tokens.unique().tolist(), hidden.sum().item(), rest[1]))
+        return reveal_most_confident(latents, hidden, tokens, *rest)
+
+    maskgit_decode(
+        models.dynamics, models.tokenizer.quantizer, context, 1, torch.ones(2, 3, 2), 2, choose=choose, reveal=reveal
+    )
+    assert calls == [([5], 32, 1), ([5], 30, 15)]
 
 
 def test_later_passes_see_what_earlier_ones_revealed() -> None:
@@ -149,6 +198,23 @@ def test_the_confidence_is_that_of_the_likeliest_token_at_the_temperature(temper
     torch.testing.assert_close(confidence, (logits / temperature).softmax(dim=-1).amax(dim=-1))
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("token_choice", ["nearest_mean", "mean"])
+def test_a_mean_is_chosen_for_each_place_whatever_the_temperature(
+    token_choice: TokenChoice, temperature: float
+) -> None:
+    quantizer = FiniteScalarQuantizer(2, 3)
+    logits = 4 * torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(1))
+    assert token_chooser("likeliest", quantizer) is None
+    choose = token_chooser(token_choice, quantizer)
+    assert choose is not None
+    tokens, confidence = choose(logits, temperature, None)
+    torch.testing.assert_close(confidence, logits.softmax(dim=2).amax(dim=2))
+    mean = quantizer.expected_latents(logits)
+    expected = mean if token_choice == "mean" else quantizer.indices_from_latents(quantizer.nearest_level(mean))
+    assert torch.equal(tokens, expected)
+
+
 def test_a_generator_draws_on_its_own_device_whatever_that_of_the_logits_is() -> None:
     logits = torch.zeros(2, 3, 4, device="meta")
     generator = torch.Generator().manual_seed(0)
@@ -186,7 +252,7 @@ def test_impossible_settings_are_refused(
             models.tokenizer.quantizer,
             context,
             horizon,
-            torch.ones(2, steps, 2),
+            torch.ones(9, steps, 7),
             decode_steps,
             temperature,
         )

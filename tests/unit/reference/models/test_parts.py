@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import SMALL, frames, randomize
+from tests.helpers.torch_builds import compiles
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.reference.models.attention import SelfAttention, SpatialAttention, TemporalAttention
 from tinyworlds_gate.reference.models.blocks import SpaceTimeBlock, SwiGLU
@@ -166,6 +167,7 @@ def test_a_clip_beyond_the_limit_is_refused() -> None:
         SpaceTimeTransformer(SMALL)(torch.zeros(1, MAX_FRAMES + 1, 1, 24))
 
 
+@compiles
 def test_a_compiled_block_takes_the_answer_that_was_found_before_and_does_not_ask() -> None:
     def either(x: Tensor) -> Tensor:
         return x + 1 if spatial_attention.supports(4) else x - 1

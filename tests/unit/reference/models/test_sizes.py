@@ -40,7 +40,9 @@ def test_derived_numbers_follow_from_the_sizes() -> None:
         ({"n_actions": 1}, r"n_actions is 1; it must be a power of two"),
         ({"context_length": 1}, r"context_length is 1"),
         ({"num_blocks": 0}, r"num_blocks is 0; it must be an integer of at least 1"),
-        ({"latent_dim": 12}, r"16777216 tokens; at most 1048576"),
+        ({"num_bins": 10**6, "latent_dim": 10**6}, r"num_bins 1000000 to the power of latent_dim 1000000 is more than"),
+        ({"frame_size": 100_000}, r"frame_size 100000 with patch_size 4 makes 625000000 patches a frame; at most 65"),
+        ({"latent_dim": 12}, r"num_bins 4 to the power of latent_dim 12 is more than 1048576 tokens"),
     ],
 )
 def test_impossible_sizes_are_refused_with_the_value(changes: dict[str, int], message: str) -> None:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from tests.helpers.small_models import SMALL, frames, world_models
+from tinyworlds_gate.reference.rollout import measure
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.generated_frames import NO_CODE
-from tinyworlds_gate.reference.rollout.measure import MEASURES_SCHEMA, MeasureSettings, measure_clips
+from tinyworlds_gate.reference.rollout.measure import MeasureSettings, as_bytes, measure_clips, steps_on
 from tinyworlds_gate.reference.rollout.rollout import actions_from_codes, inferred_actions, rollout, step_windows
+from tinyworlds_gate.reference.rollout.steps import EagerSteps, GraphedSteps, Step
 
 CPU = torch.device("cpu")
 SETTINGS = MeasureSettings(generation_steps=2, decode_steps=2, batch_size=2, seed=5)
@@ -92,12 +94,63 @@ def test_the_baselines_and_the_reconstruction_are_those_of_the_frames() -> None:
     assert len(raw["token_counts"]) == len(raw["generated_token_counts"]) == SMALL.vocabulary
 
 
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("forced", [False, True])
+def test_both_kinds_of_errors_are_measured_whichever_is_judged(forced: bool) -> None:
+    models, clips = world_models(), clip_set()
+    raw = measure_clips(models, clips, replace(SETTINGS, teacher_forced=forced), CPU).raw
+    shared: dict[str, Any] = {"context": 2, "generation_steps": 2, "decode_steps": 2, "space": "tokens"}
+    for key, choice in (("strict_mse", False), ("teacher_forced_mse", True)):
+        made = rollout(models, clips.frames_BTCHW, teacher_forced=choice, **shared)
+        torch.testing.assert_close(column(raw, key), mse(made.predicted_BTCHW, clips.frames_BTCHW[:, 2:4]))
+    assert torch.equal(column(raw, "rollout_mse"), column(raw, "teacher_forced_mse" if forced else "strict_mse"))
+    assert not torch.equal(column(raw, "strict_mse"), column(raw, "teacher_forced_mse"))
+
+
+def test_the_defaults_of_the_settings_are_those_of_a_strict_greedy_rollout() -> None:
+    expected = MeasureSettings(3, 1, 16, 0.0, False, "tokens", None, "likeliest", 16, 0)
+    assert MeasureSettings(generation_steps=3) == expected
+
+
+def test_steps_on_a_gpu_are_graphs_that_choose_tokens_as_the_settings_do() -> None:
+    models = world_models()
+    assert isinstance(steps_on(models, SETTINGS, torch.device("cuda")), GraphedSteps)
+    eager = steps_on(models, replace(SETTINGS, token_choice="mean"), CPU)
+    assert isinstance(eager, EagerSteps)
+    known, actions = models.tokenizer.encode(frames(length=2)), torch.ones(2, 2, 2)
+    found = eager.take(known, actions, 1, 2, 0.0, None).latents_BTPL[:, 2]
+    assert not torch.equal(found, models.tokenizer.quantizer.nearest_level(found))
+
+
+def test_values_that_are_not_finite_are_counted_and_marked_and_drawn_black(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(EagerSteps):
+        def take(self, *arguments: Any, **named: Any) -> Step:
+            step = super().take(*arguments, **named)
+            step.decoded_BHCHW[0, 0, 0, 0, 9] = torch.nan
+            return step
+
+    monkeypatch.setattr(measure, "steps_on", lambda models, settings, device: Broken(models))
+    found = measure_clips(world_models(), clip_set(), SETTINGS, CPU)
+    assert found.raw["non_finite_values"] == 4, "two batches of two steps"
+    assert found.generated.non_finite is not None
+    bits = np.unpackbits(found.generated.non_finite, axis=-1)
+    assert np.argwhere(bits).tolist() == [[0, 0, 9], [0, 1, 9], [2, 0, 9], [2, 1, 9]]
+    assert (found.generated.predicted[0, :, 0, 9, 0] == 0).all()
+
+
+def test_frames_become_bytes_by_rounding() -> None:
+    values = torch.tensor([-1.5, -1.0, -0.991, 0.0, 0.99, 1.0, torch.nan])
+    found = as_bytes(values.expand(1, 1, 3, 1, 7).clone())
+    assert found.shape == (1, 1, 1, 7, 3)
+    assert found[0, 0, 0, :, 0].tolist() == [0, 0, 1, 128, 254, 255, 0]
+
+
 def test_the_raw_measures_name_what_was_run() -> None:
     settings = replace(SETTINGS, temperature=0.5, teacher_forced=True, token_choice="likeliest")
     raw = measure_clips(world_models(), clip_set(), settings, CPU).raw
     assert [(clip["start"], clip["episode"]) for clip in raw["clips"]] == [(4, 0), (40, 2), (80, 5)]
     expected = {
-        "schema": MEASURES_SCHEMA,
+        "schema": 5,
         "context": 2,
         "generation_steps": 2,
         "prediction_horizon": 1,

@@ -16,6 +16,7 @@ from tinyworlds_gate.reference.rollout.mode import fed_back_steps, mode, mode_te
         ({"generation_steps": 12}, 11, "strict autoregressive", "strict autoregressive (11 steps fed back)"),
         ({"generation_steps": 12, "prediction_horizon": 6}, 1, "strict autoregressive", "(1 step fed back)"),
         ({"generation_steps": 12, "prediction_horizon": 12}, 0, "one-step", "no frame is fed back, so it is not"),
+        ({"generation_steps": 1, "prediction_horizon": 2}, 0, "one-step", "no frame is fed back"),
         ({"generation_steps": 1}, 0, "one-step", "no frame is fed back, so it is not strict"),
         ({"generation_steps": 12, "teacher_forced": True}, 0, "teacher-forced", "teacher-forced (not strict)"),
         ({"generation_steps": 12, "prediction_horizon": None}, None, "unknown", ""),

@@ -5,9 +5,11 @@ pytest tests/unit/reference/rollout/test_probe.py
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -15,9 +17,11 @@ import pytest
 import torch
 
 from tests.helpers.small_models import world_models
+from tests.unit.reference.rollout.test_inference_run import FlushedStream
 from tests.unit.reference.rollout.test_measure import CLIPS, CPU, SETTINGS, clip_set
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.gate.measures.probe_plan import FOREIGN, PREDICTED, RANDOM, REPEATED, plan_probe
+from tinyworlds_gate.reference.rollout import probe
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.measure import Measurement, MeasureSettings, measure_clips
 from tinyworlds_gate.reference.rollout.probe import generate, infer
@@ -31,6 +35,7 @@ from tinyworlds_gate.reference.rollout.probe_files import (
     write_result,
     write_true_clips,
 )
+from tinyworlds_gate.reference.rollout.world_models import TrainedModels
 
 
 def bytes_of(clips: ClipSet) -> ClipSet:
@@ -122,6 +127,9 @@ def test_the_request_holds_context_frames_and_codes_and_nothing_of_the_future(tm
     found = measure_clips(models, clips, SETTINGS, CPU)
     asked(found, clips, SETTINGS, tmp_path / "request.h5")
     with h5py.File(tmp_path / "request.h5") as file:
+        for group in file.values():
+            stored = group["context"]
+            assert (stored.chunks, stored.compression_opts) == ((1, *stored.shape[1:]), 1)
         assert set(file) == {PREDICTED, REPEATED, RANDOM, FOREIGN}
         for name, group in file.items():
             assert set(group) == {"context", "rows"} | ({"codes"} if name != RANDOM else set())
@@ -130,6 +138,60 @@ def test_the_request_holds_context_frames_and_codes_and_nothing_of_the_future(tm
                 assert not np.array_equal(group["context"], context_bytes(clips)[group["rows"][:]])
             else:
                 assert np.array_equal(group["context"], context_bytes(clips)[group["rows"][:]])
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(("tf32", "precision"), [(True, "high"), (False, "highest")])
+def test_a_probe_writes_its_frames_and_with_true_clips_their_codes_and_errors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tf32: bool, precision: str
+) -> None:
+    models, clips, with_clips = world_models(), bytes_of(clip_set()), tf32
+
+    def load(paths: dict[str, Path]) -> TrainedModels:
+        assert paths == {"dynamics": Path("d_step_1")}
+        return TrainedModels(models, {"dynamics": cast(Any, SimpleNamespace(model_sha256="d!"))}, {}, {})
+
+    def choose(setting: str, local_rank: int) -> torch.device:
+        assert (setting, local_rank) == ("cpu", 0)
+        return CPU
+
+    monkeypatch.setattr(probe, "choose_device", choose)
+    monkeypatch.setattr(probe, "load_trained", load)
+    request, result, true = (tmp_path / name for name in ("request.h5", "result.h5", "true.h5"))
+    asked(measure_clips(models, clips, SETTINGS, CPU), clips, SETTINGS, request)
+    named = replace(read_request(request), checkpoints={"dynamics": "d_step_1"}, tf32=tf32)
+    write_request(request, named)
+    pixels = ((clips.frames_BTCHW + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()
+    write_true_clips(true, pixels)
+    before, stream = torch.get_float32_matmul_precision(), FlushedStream()
+    try:
+        monkeypatch.setattr(sys, "stdout", stream)
+        probe.main([str(request), str(result), *(["--true-clips", str(true)] if with_clips else [])])
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)
+    found, expected = read_result(result), generate(models, named, CPU)
+    assert found.checkpoints == {"dynamics": "d!"}
+    assert found.frames.keys() == expected.keys()
+    assert all(np.array_equal(found.frames[name], expected[name]) for name in expected)
+    codes, errors = infer(models, pixels, clips.context, SETTINGS, CPU) if with_clips else (None, None)
+    assert np.array_equal(cast(Any, found.codes), cast(Any, codes))
+    assert np.array_equal(cast(Any, found.recon_mse), cast(Any, errors))
+    assert all(f"{name} {len(table)}" in stream.getvalue() for name, table in expected.items())
+    assert stream.flushes == 1
+
+
+def test_a_probe_that_cannot_run_ends_with_3_and_one_line_that_leaves_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stream = FlushedStream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with pytest.raises(SystemExit) as ended:
+        probe.main([str(tmp_path / "gone.h5"), str(tmp_path / "result.h5")])
+    assert ended.value.code == 3
+    assert stream.getvalue().startswith("[probe] error: ")
+    assert (stream.getvalue().count("\n"), stream.flushes) == (1, 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no HDF5 at all"])

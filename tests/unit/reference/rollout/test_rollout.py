@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from inspect import signature
 from typing import Any, cast
 
 import pytest
@@ -26,6 +28,7 @@ from tinyworlds_gate.reference.rollout.steps import EagerSteps, Step
 from tinyworlds_gate.reference.rollout.world_models import WorldModels, load_world_models
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
+DEFAULTS = {"prediction_horizon": 1, "decode_steps": 16, "temperature": 0.0, "teacher_forced": False, "memory": None}
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -223,6 +226,59 @@ def test_what_is_alike_in_every_window_is_computed_once_and_comes_out_the_same()
         torch.testing.assert_close(tokenizer.decode_last(latents, 2), tokenizer.decode(latents)[:, -2:])
 
 
+def test_the_defaults_are_those_of_one_greedy_strict_step() -> None:
+    defaults = {name: one.default for name, one in signature(rollout).parameters.items() if name in DEFAULTS}
+    assert defaults == DEFAULTS
+    assert [signature(one).parameters["prediction_horizon"].default for one in (step_windows, copy_last)] == [1, 1]
+
+
+def test_actions_by_step_may_be_one_tensor_and_random_ones_need_no_generator() -> None:
+    models, clip = world_models(), frames(length=6)
+    by_step = inferred_actions(models, clip, step_windows(3, 3))
+    ways: tuple[Any, ...] = (by_step, torch.stack(by_step, dim=1), "inferred")
+    first, *others = (rollout(models, clip, context=3, generation_steps=3, actions=one) for one in ways)
+    assert all(torch.equal(first.predicted_BTCHW, one.predicted_BTCHW) for one in others)
+    drawn = rollout(models, clip[:, :3], context=3, generation_steps=3, actions="random", memory=3)
+    assert drawn.action_indices.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("space", ["pixels", "tokens"])
+@pytest.mark.parametrize("teacher_forced", [False, True])
+def test_each_step_encodes_what_it_reads_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, space: Space, teacher_forced: bool
+) -> None:
+    models, clip = world_models(), frames(length=6)
+    seen: list[Tensor] = []
+    encode = VideoTokenizer.encode
+
+    def noted(tokenizer: VideoTokenizer, shown: Tensor) -> Tensor:
+        seen.append(shown)
+        return encode(tokenizer, shown)
+
+    monkeypatch.setattr(VideoTokenizer, "encode", noted)
+    output = rollout(models, clip, context=3, generation_steps=3, space=space, memory=4, teacher_forced=teacher_forced)
+    everything = clip if teacher_forced else torch.cat((clip[:, :3], output.predicted_BTCHW), dim=1)
+    expected = [everything[:, first:last] for first, last in ((0, 3), (0, 4), (1, 5))]
+    expected = expected if teacher_forced or space == "pixels" else expected[:1]
+    assert len(seen) == len(expected)
+    assert all(torch.equal(one, other) for one, other in zip(seen, expected, strict=True))
+
+
+def test_values_that_are_not_finite_are_marked_before_they_are_clamped() -> None:
+    class Broken(EagerSteps):
+        def take(self, *arguments: Any, **named: Any) -> Step:
+            step = super().take(*arguments, **named)
+            step.decoded_BHCHW[0, 0, 1, 2, 3] = math.inf
+            step.decoded_BHCHW[1, 0, 0, 0, 5] = math.nan
+            return step
+
+    models = world_models()
+    output = rollout(models, frames(length=5), context=3, generation_steps=2, space="tokens", steps=Broken(models))
+    found = output.non_finite_BTCHW.nonzero().tolist()
+    assert found == [[0, 0, 1, 2, 3], [0, 1, 1, 2, 3], [1, 0, 0, 0, 5], [1, 1, 0, 0, 5]]
+    assert output.predicted_BTCHW[0, 0, 1, 2, 3] == 1
+
+
 def test_an_unknown_space_is_refused() -> None:
     with pytest.raises(ConfigError, match="rollout space is 'dreams'; it must be 'pixels' or 'tokens'"):
         rollout(world_models(), frames(), context=3, generation_steps=1, space=cast(Any, "dreams"))
@@ -270,6 +326,9 @@ def test_copy_last_repeats_the_last_context_frame() -> None:
     copied = copy_last(clip, context=3, generation_steps=2, prediction_horizon=2)
     assert copied.shape == (2, 4, 3, 16, 16)
     assert all(torch.equal(copied[:, step], clip[:, 2]) for step in range(4))
+    assert torch.equal(copy_last(clip[:, :3], 3, 4), copied), "the future is not needed"
+    with pytest.raises(ConfigError, match=r"The clips have 2 frames; 3 context frames need 3\.$"):
+        copy_last(clip[:, :2], 3, 1)
 
 
 def test_a_clip_too_short_for_its_actions_is_refused() -> None:
@@ -318,9 +377,17 @@ def test_weights_with_more_blocks_are_refused_by_name() -> None:
 @pytest.mark.requirement("C4")
 @pytest.mark.parametrize(
     ("stage", "key", "value"),
-    [("latent_actions", "n_actions", 8), ("video_tokenizer", "num_bins", 5), ("latent_actions", "frame_size", 32)],
+    [
+        ("latent_actions", "n_actions", 8),
+        ("video_tokenizer", "num_bins", 5),
+        ("video_tokenizer", "patch_size", 8),
+        ("video_tokenizer", "latent_dim", 4),
+        ("video_tokenizer", "frame_size", 32),
+        ("latent_actions", "frame_size", 32),
+    ],
 )
 def test_models_that_do_not_fit_one_another_are_refused(stage: str, key: str, value: int) -> None:
     per_stage = {**dict.fromkeys(STAGES, SMALL), stage: sizes(**{key: value})}
-    with pytest.raises(CheckpointError, match=f"{key} is .* checkpoint; use checkpoints of the same run"):
+    said = f"{key} is {getattr(SMALL, key)} in the .* checkpoint and {value} in the {stage} checkpoint; use checkpoints"
+    with pytest.raises(CheckpointError, match=said):
         load_world_models(per_stage, state_dicts())

@@ -7,8 +7,9 @@ pytest tests/unit/reference/rollout/test_steps.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
@@ -151,3 +152,87 @@ def test_every_stack_of_the_models_is_fused_inside_and_none_after_not_even_after
     assert [stack.fused_blocks for stack in stacks] == [None] * 3
     if not failing:
         assert [one for kind, one, _ in fused if kind == "released"] == list(reversed(parts))
+
+
+class FakeCuda:
+    """Replaces CUDA graphs: a replay computes the captured step again, on the contents of its arguments."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[Any] = []
+        self.replayed: Callable[[], object] = list
+        for name, function in {
+            "Stream": lambda: self.stream("aside"),
+            "current_stream": lambda: self.stream("current"),
+            "stream": lambda stream: self.noted("on", stream.name),
+            "graph": lambda graph, pool: self.noted("capture", pool),
+            "CUDAGraph": lambda: SimpleNamespace(replay=lambda: self.replayed()),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, function)
+
+    def stream(self, name: str) -> Any:
+        return SimpleNamespace(name=name, wait_stream=lambda other: self.calls.append((name, "waits", other.name)))
+
+    @contextmanager
+    def noted(self, *what: Any) -> Iterator[None]:
+        self.calls.append(what)
+        yield
+
+
+@pytest.mark.parametrize(("autocast", "dtype"), [(False, torch.float64), (True, torch.bfloat16)])
+def test_a_capture_is_warmed_up_on_another_stream_and_replayed_on_its_own_copies(
+    monkeypatch: pytest.MonkeyPatch, fused: list[tuple[str, object, torch.dtype]], autocast: bool, dtype: torch.dtype
+) -> None:
+    cuda, models = FakeCuda(monkeypatch), world_models()
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: autocast)
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: torch.bfloat16)
+    results: list[module.Step] = []
+
+    def take(known: Tensor, actions: Tensor, horizon: int, decode_steps: int) -> module.Step:
+        cuda.calls.append(("take", horizon, decode_steps))
+        results.append(module.Step(known + actions.sum(), known - actions.sum()))
+        cuda.replayed = lambda: [
+            out.copy_(new) for out, new in zip(results[-1], (known + actions.sum(), known - actions.sum()), strict=True)
+        ]
+        return results[-1]
+
+    known, actions = torch.zeros(2, dtype=torch.float64), torch.zeros(2)
+    steps = cast(EagerSteps, SimpleNamespace(models=models, take=take))
+    captured = module._Captured(steps, known, actions, 1, 4, "pool")
+    step = ("take", 1, 4)
+    assert cuda.calls == [
+        ("aside", "waits", "current"),
+        ("on", "aside"),
+        step,
+        step,
+        ("current", "waits", "aside"),
+        ("capture", "pool"),
+        step,
+    ]
+    assert {kind_dtype for _, _, kind_dtype in fused} == {dtype}
+    assert {model for kind, model, _ in fused if kind == "projections"} == {models.dynamics, models.tokenizer}
+    first = captured.replay(torch.full_like(known, 5.0), torch.ones(2))
+    second = captured.replay(torch.full_like(known, 1.0), torch.zeros(2))
+    assert [one.tolist() for one in first] == [[7.0, 7.0], [3.0, 3.0]], "a copy that the next replay leaves alone"
+    assert [one.tolist() for one in second] == [[1.0, 1.0], [1.0, 1.0]]
+    assert (known.tolist(), actions.tolist()) == ([0.0, 0.0], [0.0, 0.0])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_choosing_and_revealing_are_compiled_on_request(monkeypatch: pytest.MonkeyPatch, compiled: bool) -> None:
+    made: list[Any] = []
+
+    def compiling(function: Any, *, dynamic: bool) -> str:
+        made.append((function, dynamic))
+        return "compiled"
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    chosen: Any = GraphedSteps(world_models(), compiled=compiled)._eager
+    assert made == ([(module.choose_tokens, False), (module.reveal_by_rank, False)] if compiled else [])
+    assert (chosen._choose, chosen._reveal) == (("compiled",) * 2 if compiled else (None, None))
+    own: Any = object()
+    chosen = GraphedSteps(world_models(), compiled=compiled, choose=own)._eager
+    assert (made[-2][0] if compiled else chosen._choose) is own
+
+
+def test_the_default_of_a_step_is_the_likeliest_token() -> None:
+    assert [signature(one.take).parameters["temperature"].default for one in (EagerSteps, GraphedSteps)] == [0.0, 0.0]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import combinations
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,10 +21,10 @@ from tinyworlds_gate.reference.models.video_tokenizer import VideoTokenizer
 from tinyworlds_gate.reference.rollout.rollout import rollout
 from tinyworlds_gate.reference.rollout.steps import EagerSteps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
-from tinyworlds_gate.reference.training import token_clips
+from tinyworlds_gate.reference.training import next_frame, token_clips
 from tinyworlds_gate.reference.training.distributed import Worker
 from tinyworlds_gate.reference.training.next_frame import NextFrameObjective
-from tinyworlds_gate.reference.training.token_clips import cacheable, tokenize_all
+from tinyworlds_gate.reference.training.token_clips import TokenClips, cacheable, tokenize_all
 
 SIZES = sizes(num_heads=4, hidden_dim=48, n_actions=8, context_length=5)
 
@@ -188,6 +191,60 @@ def test_noise_replaces_half_its_share_of_the_known_tokens_on_average(noise: flo
     changed = (known != latents).any(dim=-1).float().mean(dim=(1, 2))  # a clip each
     assert changed.mean().item() == pytest.approx(noise / 2, abs=0.15 * noise)
     assert changed.max().item() < noise + 0.15
+
+
+@pytest.mark.parametrize(
+    ("values", "draws"),
+    [({}, False), ({"context_noise": 0.5}, True), ({"context_noise": 0.5, "own_context": 1.0}, False)],
+)
+def test_noise_is_drawn_only_for_clips_that_get_some(values: dict[str, object], draws: bool) -> None:
+    stage = objective(**values)
+    latents, actions = torch.ones(2, 5, SIZES.patches, 3), torch.ones(2, 4, 3)
+    state = torch.get_rng_state()
+    assert stage._known(latents, actions).shape == latents.shape
+    assert torch.equal(torch.get_rng_state(), state) is not draws
+
+
+def test_a_draw_at_the_limit_hides_no_frame_and_disturbs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share of 0 changes nothing, even where the random number is 0."""
+    draws = iter([1.0, 0.5, 0.5, 0.75])
+    monkeypatch.setattr(torch, "rand", lambda *size, device: torch.full(size, next(draws)))
+    known, latents, _, _, hidden = with_contrast(objective(context_noise=0.5, whole_frame_share=0.5)).prepare(
+        TokenClips(torch.zeros(2, 5, SIZES.patches, dtype=torch.int64), torch.zeros(2, 4, dtype=torch.int64), None)
+    )
+    assert torch.equal(known, latents)
+    assert not hidden.any(), "a share of 0.75 is hidden, and every number is 0.75"
+
+
+def test_on_a_cpu_nothing_is_compiled_and_the_projections_are_fused_in_the_latents_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fused: list[object] = []
+
+    def fuse(model: object, dtype: torch.dtype) -> nullcontext[None]:
+        fused.append((model, dtype))
+        return nullcontext()
+
+    monkeypatch.setattr(next_frame, "fuse_projections", fuse)
+    monkeypatch.setattr(next_frame, "uncompiled", lambda: pytest.fail("there is nothing to leave uncompiled"))
+    stage = objective(own_context=1.0, true_context=2)
+    stage.prepare(torch.rand(2, 5, 3, 16, 16) * 2 - 1)
+    assert fused == [(stage.dynamics, torch.float32)]
+
+
+@pytest.mark.parametrize(("pixel_loss", "with_frames"), [(0.0, False), (0.5, True)])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_tokens_are_cached_with_the_frames_that_a_pixel_loss_needs(
+    pixel_loss: float, with_frames: bool, autocast: bool
+) -> None:
+    calls: list[tuple[object, ...]] = []
+    batches = SimpleNamespace(use_tokens=lambda *models, **named: calls.append((models, named)))
+    stage = objective(pixel_loss=pixel_loss)
+    stage.use_tokens(cast(Any, batches), autocast=autocast)
+    assert calls == [(tuple(stage._frozen), {"autocast": autocast, "with_frames": with_frames})]
+    stage._frozen[0].frame_by_frame = False
+    stage.use_tokens(cast(Any, batches), autocast=autocast)
+    assert len(calls) == 1, "tokens that depend on their clip are not cached"
 
 
 @pytest.mark.parametrize(("share", "clips"), [(0.0, 0), (0.1, 1), (0.5, 2), (0.7, 3), (1.0, 3)])

@@ -19,6 +19,7 @@ import yaml
 
 from tests.helpers.data_files import write_h5
 from tests.helpers.tiny_stages import STAGE, TRAINING, moving_squares
+from tests.helpers.torch_builds import compiles
 from tinyworlds_gate.config.stage_config import load_stage_config
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.split import split_episodes
@@ -269,6 +270,7 @@ def test_the_collector_rests_until_training_begins_and_works_again_after_a_failu
     assert gc.isenabled()
 
 
+@compiles
 def test_this_torch_knows_the_compiler_options() -> None:
     for option in OPTIONS | DETERMINISTIC:
         assert option in torch._inductor.list_options()

@@ -87,7 +87,17 @@ def test_each_number_of_the_rule_has_a_card_with_its_limit(tmp_path: Path) -> No
         "foreign context costs": ("× 2.40", "from 2.28; at least 1.05", "0.0240 against 0.0100"),
         "skill against no model": ("0.44", "from 0.36; to be above 0", "blend scores 0.0180"),
         "random actions cost": ("6.02 dB", "at least 0.5 dB"),
+        "freely chosen codes": (
+            "error × 0.50",
+            "of another clip's; like frames of the game",
+            "sharpness 0.95, motion 0.80 of the true frames",
+        ),
         "action codes in use": ("4 of 4", "at least 3"),
+        "codes say of the actions": (
+            "62 %",
+            "above chance from 58 %; at least 5 %",
+            "codes carry 1.9 of 2.0 bits a frame",
+        ),
         "checks of the evidence": ("5 of 5", "log, clips, weights, picture"),
     }
     assert set(states(event).values()) == {captions.HOLDS}
@@ -104,7 +114,7 @@ def test_each_condition_and_metric_of_the_project_has_a_card_and_the_picture_gro
         CustomResult(ClipMetric("sixth", repr), 1.0),
     )
     event, plain = judged(tmp_path, STRICT, custom=results), judged(tmp_path, STRICT)
-    assert [(one.value, one.against, one.state) for one in captions.cards(event)[9:]] == [
+    assert [(one.value, one.against, one.state) for one in captions.cards(event)[11:]] == [
         ("0.0301", ("at most 0.02", "95 % 0.02 to 0.04"), captions.FAILS),
         ("2 dB", ("at least 1 dB",), captions.UNPROVEN),
         ("no number", ("at least 1", "its measure raised KeyError: 'x'"), captions.FAILS),
@@ -112,7 +122,7 @@ def test_each_condition_and_metric_of_the_project_has_a_card_and_the_picture_gro
         ("no number", ("not required", "its measure raised"), captions.WARNS),
         ("1", ("not required",), captions.SHOWN),
     ]
-    assert captions.cards(event)[8] == captions.cards(plain)[8], "they are no checks of the evidence"
+    assert captions.cards(event)[10] == captions.cards(plain)[10], "they are no checks of the evidence"
     heights = []
     for number, one in enumerate((event, plain)):
         figure.save_picture(verdict_view(one, "a_run", None, (), ""), tmp_path / f"{number}.png")
@@ -313,7 +323,7 @@ def test_frames_that_are_gone_cut_or_of_other_clips_are_reported(attempt: tuple[
     with pytest.raises(MeasuresError, match="3 x 4 frames of 8 x 8 px were generated where 3 x 3 frames"):
         read_strips(*attempt)
     (tmp_path / "measures_01_frames.h5").write_bytes(b"cut")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is not an HDF5 file"):
         read_strips(*attempt)
     (tmp_path / "measures_01_frames.h5").unlink()
     with pytest.raises(DataError, match="wrote no generated frames"):

@@ -34,7 +34,7 @@ def _moved(scene: Scene) -> np.ndarray:
     count, steps, height, width = scene.shape
     contrast = frames - backgrounds
     for clip in range(count):
-        before, now = (_objects(contrast[clip, which], scene) for which in (0, 1))
+        before, now = (_objects(contrast[clip, which, None], scene) for which in (0, 1))
         scrolled = offsets[clip, -1] - offsets[clip, -2]
         for number in range(len(now)):
             velocity = _velocity(before, now, number, scrolled)
@@ -47,8 +47,15 @@ def _moved(scene: Scene) -> np.ndarray:
     return made
 
 
+def context_objects(scene: Scene) -> list[Regions]:
+    """Return the objects of the last two context frames; ``frame`` is the clip."""
+    frames, backgrounds, _ = scene.context
+    return [_objects(frames[:, which] - backgrounds[:, which], scene) for which in range(frames.shape[1])]
+
+
 def _objects(contrast: np.ndarray, scene: Scene) -> Regions:
-    deviation = norm(contrast)[None]
+    """The objects of frames [M, h, w, 3], as differences from their background."""
+    deviation = norm(contrast)
     regions = find_regions(deviation > scene.threshold.min())
     distinct = regions.highest(deviation) > OBJECT_CONTRAST
     return regions.only(scene.small(regions) & distinct & (regions.area >= LEAST_AREA))

@@ -20,6 +20,8 @@ LIGHT_FLOOR = 16.0
 DARK = 32.0
 """Levels below which a cell does not vote: noise on black is no light."""
 LIGHT_RANGE = (0.4, 2.5)
+LEAST_VOTES = 0.25
+"""Share of a block's cells that must vote on its light: a few bright edges in a dark block show none."""
 
 
 def cell_size(height: int, width: int) -> int:
@@ -102,14 +104,15 @@ def in_light_of(cells: np.ndarray, background: np.ndarray) -> np.ndarray:
     if np.array_equal(cells, background):
         return cells
     ratio = np.where(background < DARK, np.nan, (cells + LIGHT_FLOOR) / (background + LIGHT_FLOOR))
-    light = np.nan_to_num(area_median(ratio.astype(np.float32)), nan=1.0)
+    light = np.nan_to_num(area_median(ratio.astype(np.float32), LEAST_VOTES), nan=1.0)
     return cells / np.clip(light, *LIGHT_RANGE)
 
 
-def area_median(table: np.ndarray) -> np.ndarray:
+def area_median(table: np.ndarray, least_votes: float = 0.0) -> np.ndarray:
     """Return the median of the area around each cell, of a table [..., h, w, c]; NaN has no vote.
 
-    An area is 3 x 3 blocks. What covers less than half of a block and four of its neighbours is not seen.
+    An area is 3 x 3 blocks. What covers less than half of a block and four of its neighbours is not seen. A block
+    counts if at least this share of its cells votes.
     """
     rows, columns, colours = table.shape[-3:]
     high, wide = -(-rows // BLOCK), -(-columns // BLOCK)
@@ -117,17 +120,18 @@ def area_median(table: np.ndarray) -> np.ndarray:
     pad = [(0, 0)] * len(lead) + [(0, high * BLOCK - rows), (0, wide * BLOCK - columns), (0, 0)]
     blocks = np.pad(table, pad, constant_values=np.nan).reshape(*lead, high, BLOCK, wide, BLOCK, colours)
     blocks = np.moveaxis(blocks, -4, -3).reshape(*lead, high, wide, BLOCK**2, colours)
-    median = _known_median(blocks, -2)
+    median = _known_median(blocks, -2, least_votes * BLOCK**2)
     padded = np.pad(median, [(0, 0)] * len(lead) + [(1, 1), (1, 1), (0, 0)], mode="edge")
     around = [padded[..., i : i + high, j : j + wide, :] for i in range(3) for j in range(3)]
     return _between(_between(_known_median(np.stack(around), 0), rows, -3), columns, -2)
 
 
-def _known_median(table: np.ndarray, axis: int) -> np.ndarray:
-    """The median of the values that are no NaN; NaN where there is none."""
+def _known_median(table: np.ndarray, axis: int, least: float = 0.0) -> np.ndarray:
+    """The median of the values that are no NaN; NaN where there are none, or fewer than ``least``."""
     count = np.count_nonzero(~np.isnan(table), axis=axis, keepdims=True)
     middle = np.maximum((count - 1) // 2, 0)
-    return np.take_along_axis(np.sort(table, axis=axis), middle, axis=axis).squeeze(axis)
+    median = np.take_along_axis(np.sort(table, axis=axis), middle, axis=axis)
+    return np.where(count >= least, median, np.float32(np.nan)).squeeze(axis)
 
 
 def _between(table: np.ndarray, length: int, axis: int) -> np.ndarray:

@@ -9,17 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyworlds_gate.gate.measures.objects.background import middle_frame
 from tinyworlds_gate.gate.measures.objects.cells import blur, in_light_of, neighbours, norm
 from tinyworlds_gate.gate.measures.objects.regions import Regions, find_regions
-from tinyworlds_gate.gate.measures.objects.scene import LEAST_AREA, OBJECT_CONTRAST, Scene, noise_of
+from tinyworlds_gate.gate.measures.objects.scene import LEAST_AREA, NOISE, OBJECT_CONTRAST, Scene, noise_of
 
 FOUND = 0.75
 """An object is found if at most a quarter of what erasing it costs (squared error) remains: half of its contrast."""
+TOLERATED = 7.5
+"""Levels by which a faint object may differ besides: frames 8 levels brighter differ by so much where they are dark."""
 BLURS = (0.0, 0.5, 1.0, 1.5)
 """Cells by which the true frames are blurred, whichever fits the generated frames of a step best."""
 CAPPED = 30.0
 """Levels beyond which a difference does not count for the choice of the blur."""
 GENERATED_NOISE = 6.0
+ALWAYS = 3.0
+"""Times the usual difference at a place of the screen, over all clips: what a lossy picture format does to a border.
+No more than the contrast of an object, which may be wrong at the same place in all clips."""
 SMALLEST_MASS = 0.5
 """Of the faintest tenth of the true objects: what deviates less in all is no object."""
 SEARCHED = 10
@@ -49,6 +55,10 @@ class Comparison:
     """bool [E]: they stand where the last context frame has them."""
     erased: Regions
     """Small things of the background that the generated frames do not show."""
+    shown: Regions
+    """The objects of the generated frames, found as those of the true frames are."""
+    cells: np.ndarray
+    """float32 [N, S, h, w, 3]: the generated frames in the light of the background."""
 
 
 def compare(scene: Scene, raw: np.ndarray) -> Comparison:
@@ -60,12 +70,12 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     contrast = np.square(norm(true - background)).reshape(flat)
     objects = scene.objects
     erasing = objects.total(contrast)
-    found = objects.total(off_true) <= (1 - FOUND) * erasing
+    found = objects.total(off_true) <= (1 - FOUND) * erasing + objects.area * TOLERATED**2
     differing = _differing(scene, cells, true)
     regions = find_regions(differing.reshape(flat))
     mass = regions.total(off_true)
     least = SMALLEST_MASS * np.quantile(erasing, 0.1) if len(objects) else np.inf
-    high = regions.highest(np.sqrt(off_background)) > OBJECT_CONTRAST
+    high = regions.highest(np.sqrt(np.minimum(off_background, off_true))) > OBJECT_CONTRAST
     thick = (regions.height > 1) & (regions.width > 1) & (regions.area >= LEAST_AREA)
     other = (regions.total(off_background) >= mass / 2) & (mass >= CHANGED * regions.total(contrast))
     regions = regions.only(scene.small(regions) & high & thick & other & (mass >= least))
@@ -75,7 +85,16 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     left_behind = extra.total(off_last) < CHANGED * extra.total(off_true)
     unexplained = np.where(differing[..., None], cells - background, 0)
     fate, distance = _fates(scene, found, true - background, unexplained, off_background)
-    return Comparison(found, fate, distance, extra, left_behind, regions.only(erased))
+    return Comparison(
+        found, fate, distance, extra, left_behind, regions.only(erased), _shown(scene, cells, background), cells
+    )
+
+
+def _shown(scene: Scene, cells: np.ndarray, background: np.ndarray) -> Regions:
+    deviation = norm(cells - background) * scene.judged
+    flat = deviation.reshape(-1, *scene.shape[2:])
+    above = deviation > np.maximum(scene.threshold, NOISE * noise_of(deviation))
+    return scene.only_objects(find_regions(above.reshape(flat.shape)), flat)
 
 
 def found_objects(scene: Scene, cells: np.ndarray) -> np.ndarray:
@@ -83,16 +102,17 @@ def found_objects(scene: Scene, cells: np.ndarray) -> np.ndarray:
     flat = (-1, *scene.shape[2:])
     erasing = scene.objects.total(np.square(norm(scene.true - scene.background)).reshape(flat))
     off_true = scene.objects.total(np.square(norm(cells - scene.true)).reshape(flat))
-    return off_true <= (1 - FOUND) * erasing
+    return off_true <= (1 - FOUND) * erasing + scene.objects.area * TOLERATED**2
 
 
 def _as_blurred(scene: Scene, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The true frames and the background, as blurred as the generated frames of each step, and these in its light."""
     true, background, cells = scene.true.copy(), scene.background.copy(), in_light_of(raw, scene.background)
+    clean = _without_noise(scene)
     for step in range(scene.shape[1]):
         costs = []
         for sigma in BLURS:
-            off = np.minimum(norm(cells[:, step] - blur(scene.true[:, step], sigma)), CAPPED)
+            off = np.minimum(norm(cells[:, step] - blur(clean[:, step], sigma)), CAPPED)
             costs.append(float(np.square(off)[scene.known[:, step]].sum()))
         best = BLURS[int(np.argmin(costs))]
         if best:
@@ -101,11 +121,18 @@ def _as_blurred(scene: Scene, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     return true, background, cells
 
 
+def _without_noise(scene: Scene) -> np.ndarray:
+    """The background with what differs from it: noise in the true frames would make a blur fit every clean frame."""
+    clear = (norm(scene.true - scene.background) > scene.threshold)[..., None]
+    return np.where(neighbours(neighbours(clear, np.maximum), np.maximum), scene.true, scene.background)
+
+
 def _differing(scene: Scene, cells: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Where a generated cell is outside what the true cells around it span, bool [N, S, h, w]."""
     low, high = neighbours(true, np.minimum), neighbours(true, np.maximum)
     outside = norm(np.maximum(np.maximum(low - cells, cells - high), 0)) * scene.known
-    return outside > np.maximum(scene.threshold, GENERATED_NOISE * noise_of(outside))
+    always = np.minimum(ALWAYS * middle_frame(outside.reshape(-1, *scene.shape[2:])), OBJECT_CONTRAST)
+    return outside > np.maximum(np.maximum(scene.threshold, always), GENERATED_NOISE * noise_of(outside))
 
 
 def _is_erased(regions: Regions, true: np.ndarray, cells: np.ndarray, contrast: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Group the true objects by size and colour, so that a failure can name which of them are lost.
 
-Axes: N clips, S generated frames, h x w cells, R objects.
+Axes: N clips, S generated frames, h x w cells, R objects, K kinds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyworlds_gate.gate.measures.objects.cells import norm
+from tinyworlds_gate.gate.measures.objects.regions import Regions
 from tinyworlds_gate.gate.measures.objects.scene import Scene
 
 COLOUR_APART = 48.0
@@ -26,22 +27,35 @@ class Kinds:
 
     number: np.ndarray
     found: list[dict[str, Any]]
+    leaders: np.ndarray
+    """float [K, 4]: the colour and the size by which each kind is recognised."""
+
+    def of(self, features: np.ndarray) -> np.ndarray:
+        """Return the kind of each region [E, 4], int [E]; -1 for none of them."""
+        if not len(self.leaders) or not len(features):
+            return np.full(len(features), -1)
+        distance = _apart(self.leaders[None], features[:, None])
+        nearest = distance.argmin(axis=1)
+        return np.where(distance.min(axis=1) <= 1, nearest, -1)
 
 
 def find_kinds(scene: Scene) -> Kinds:
     """Group the objects; the most distinct ones are the first members of a group."""
-    objects, height, width = scene.objects, *scene.shape[2:]
-    flat = (-1, height, width)
-    weight = np.square(norm(scene.true - scene.background)).reshape(flat)
-    total = objects.total(weight)
-    colours = [objects.total(weight * scene.true[..., c].reshape(flat)) / total for c in range(3)]
-    features = np.stack([*(one / COLOUR_APART for one in colours), np.log(objects.area) / np.log(SIZE_APART)], axis=1)
-    number = np.full(len(objects), -1)
+    objects = scene.objects
+    total, colours = colours_of(objects, scene.true, scene.background)
+    features = features_of(objects, colours)
+    number, leaders = group(features, total)
+    described = [describe_kind(scene.pixels, objects, number == kind, colours) for kind in range(len(leaders))]
+    return Kinds(number, described, features[leaders])
+
+
+def group(features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Return the group of each region, -1 for none, and the first member of each group; heavy ones come first."""
+    number = np.full(len(features), -1)
     leaders: list[int] = []
-    for one in np.argsort(-total):
+    for one in np.argsort(-weight):
         if leaders:
-            apart = np.abs(features[leaders] - features[one])
-            distance = np.maximum(np.sqrt(np.square(apart[:, :3]).sum(axis=1)), apart[:, 3])
+            distance = _apart(features[leaders], features[one])
             nearest = int(np.argmin(distance))
             if distance[nearest] <= 1:
                 number[one] = nearest
@@ -49,14 +63,33 @@ def find_kinds(scene: Scene) -> Kinds:
         if len(leaders) < MOST_KINDS:
             number[one] = len(leaders)
             leaders.append(int(one))
-    return Kinds(number, [_describe(scene, number == kind, colours) for kind in range(len(leaders))])
+    return number, leaders
 
 
-def _describe(scene: Scene, members: np.ndarray, colours: list[np.ndarray]) -> dict[str, Any]:
-    objects = scene.objects
-    colour = [int(np.clip(np.median(one[members]), 0, 255)) for one in colours]
+def colours_of(regions: Regions, frames: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the squared contrast of each region [R] and its colour [R, 3]; frames [N, S, h, w, 3]."""
+    flat = (-1, *frames.shape[2:4])
+    weight = np.square(norm(frames - background)).reshape(flat)
+    total = regions.total(weight)
+    colours = [regions.total(weight * frames[..., c].reshape(flat)) / np.maximum(total, 1e-9) for c in range(3)]
+    return total, np.stack(colours, axis=1)
+
+
+def features_of(regions: Regions, colours: np.ndarray) -> np.ndarray:
+    """Return colour and size of each region, scaled so that two kinds are one apart, [R, 4]."""
+    return np.concatenate([colours / COLOUR_APART, np.log(regions.area)[:, None] / np.log(SIZE_APART)], axis=1)
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    apart = np.abs(one - other)
+    return np.maximum(np.sqrt(np.square(apart[..., :3]).sum(axis=-1)), apart[..., 3])
+
+
+def describe_kind(pixels: int, regions: Regions, members: np.ndarray, colours: np.ndarray) -> dict[str, Any]:
+    """Return the colour and the size in pixels of a group of regions."""
+    colour = [int(np.clip(np.median(one), 0, 255)) for one in colours[members].T]
     return {
         "colour": "#{:02x}{:02x}{:02x}".format(*colour),
-        "height_px": int(np.median(objects.height[members])) * scene.pixels,
-        "width_px": int(np.median(objects.width[members])) * scene.pixels,
+        "height_px": int(np.median(regions.height[members])) * pixels,
+        "width_px": int(np.median(regions.width[members])) * pixels,
     }

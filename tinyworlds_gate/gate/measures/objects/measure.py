@@ -20,6 +20,10 @@ from tinyworlds_gate.gate.measures.objects.compare import (
     compare,
     found_objects,
 )
+from tinyworlds_gate.gate.measures.objects.displays import score_displays
+from tinyworlds_gate.gate.measures.objects.entries import score_entries
+from tinyworlds_gate.gate.measures.objects.events import score_events
+from tinyworlds_gate.gate.measures.objects.extras import score_extras
 from tinyworlds_gate.gate.measures.objects.kinds import Kinds, find_kinds
 from tinyworlds_gate.gate.measures.objects.labels import score_labels
 from tinyworlds_gate.gate.measures.objects.scene import Scene, see
@@ -72,7 +76,13 @@ def measure_objects(
     side = max(scene.shape[2:])
     for key in ("place_error", "place_error_by_step"):
         record[key] = _divided(record[key], side)
-    record["kinds"] = _kinds(scene, result, find_kinds(scene), episodes[clip])
+    kinds = find_kinds(scene)
+    record["kinds"] = _kinds(scene, result, kinds, episodes[clip])
+    record["extras"] = score_extras(scene, result, kinds, episodes)
+    record["rare"] = score_events(scene, result, kinds, episodes)
+    last_sharp, true_sharp, sharp = (to_cells(one) for one in (context[:, -1], true, generated))
+    record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
+    record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
     record["labels"] = None
     if labels is not None:
         record["labels"] = score_labels(scene, in_light_of(cells, scene.background), labels, episodes)

@@ -6,6 +6,7 @@ Axes: M frames, h x w cells, R regions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -27,13 +28,21 @@ class Regions:
 
     def total(self, table: np.ndarray) -> np.ndarray:
         """Return the sum of a table [M, h, w] over each region, [R]."""
-        return np.bincount(self.labels.ravel(), table.ravel(), len(self) + 1)[1:]
+        cells, label = self._inside
+        return np.bincount(label, table.ravel()[cells], len(self))
 
     def highest(self, table: np.ndarray) -> np.ndarray:
         """Return the largest value of a table [M, h, w] in each region, [R]."""
-        top = np.zeros(len(self) + 1)
-        np.maximum.at(top, self.labels.ravel(), table.ravel())
-        return top[1:]
+        cells, label = self._inside
+        top = np.zeros(len(self))
+        np.maximum.at(top, label, table.ravel()[cells])
+        return top
+
+    @cached_property
+    def _inside(self) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of all regions, in the flat table, and the place of each one's region."""
+        cells = np.flatnonzero(self.labels)
+        return cells, self.labels.ravel()[cells] - 1
 
     def only(self, chosen: np.ndarray) -> Regions:
         """Return the regions of a mask [R], numbered anew."""

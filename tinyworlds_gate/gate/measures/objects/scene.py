@@ -9,20 +9,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tinyworlds_gate.gate.measures.objects.background import find_background, middle_frame
+from tinyworlds_gate.gate.measures.objects.background import find_background, fixed_to_screen, middle_frame, scrolled_by
 from tinyworlds_gate.gate.measures.objects.cells import area_median, blur, in_light_of, norm, share_of_cells, to_cells
 from tinyworlds_gate.gate.measures.objects.regions import Regions, find_regions
 
 LEAST_CONTRAST = 6.0
 """Levels (Euclidean over the colours, after the blur) from which a cell differs from its background."""
-OBJECT_CONTRAST = 20.0
-"""Levels that an object reaches somewhere."""
+OBJECT_CONTRAST = 30.0
+"""Levels that an object reaches somewhere: a lossy picture format changes the border of a frame by up to 25."""
 NOISE = 4.0
 """Times the usual deviation around a place: what deviates everywhere is noise, no object."""
 LARGEST_SIDE = 1 / 3
 """Of the frame: what is wider or higher is no small thing."""
 LEAST_AREA = 5
 """Cells; the blur spreads a single pixel over more."""
+
+
+MOSTLY = 0.99
+"""Share of a cell's pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Scene:
     """float32 [N, S, h, w, 3]: the last context frame, scrolled with the background."""
     known: np.ndarray
     """bool [N, S, h, w]: the context shows what stands here."""
+    judged: np.ndarray
+    """bool [N, S, h, w]: known, and not fixed to the screen while the rest scrolls."""
     threshold: np.ndarray
     """float [N, 1, h, w]: deviations above it are no noise."""
     objects: Regions
@@ -47,11 +53,22 @@ class Scene:
     """float [N, S, 2]: how far the background has scrolled since the last context frame, in cells."""
     pixels: int
     """Side of a cell."""
+    screen: np.ndarray
+    """bool [h, w]: seldom changes while the background scrolls."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """N, S, h, w."""
         return self.known.shape
+
+    def only_objects(self, regions: Regions, deviation: np.ndarray) -> Regions:
+        """Return the regions that are objects: small, distinct, and wholly at places that are judged.
+
+        ``deviation`` float [N * S, h, w]: how far the frames are from the background.
+        """
+        whole = regions.total(beside(~self.judged).reshape(deviation.shape)) == 0
+        distinct = regions.highest(deviation) > OBJECT_CONTRAST
+        return regions.only(self.small(regions) & whole & distinct & (regions.area >= LEAST_AREA))
 
     def small(self, regions: Regions) -> np.ndarray:
         """Return which regions are no larger than an object, bool [R]."""
@@ -79,7 +96,9 @@ def see(context: np.ndarray, true: np.ndarray) -> Scene:
     count = context.shape[1]
     clips = [np.concatenate(pair) for pair in zip(context, true, strict=True)]
     of_all = middle_frame(np.stack([middle_frame(clip) for clip in clips]))
-    found = [_see_clip(clip, count, of_all) for clip in clips]
+    scrolled = scrolled_by(clips)
+    screen = fixed_to_screen(clips, scrolled)
+    found = [_see_clip(clip, count, of_all, one, screen) for clip, one in zip(clips, scrolled, strict=True)]
     frames, background, known, judged, offsets = (np.stack(one) for one in zip(*found, strict=True))
     frames = in_light_of(frames, background)
     deviation = norm(frames - background) * judged
@@ -93,26 +112,28 @@ def see(context: np.ndarray, true: np.ndarray) -> Scene:
         background=background[:, count:],
         last=_scrolled(frames[:, count - 1], offsets[:, count:]),
         known=known[:, count:],
+        judged=judged,
         threshold=threshold,
         objects=regions,
         context=(frames[:, max(0, count - 2) : count], background[:, max(0, count - 2) : count], offsets[:, :count]),
         offsets=offsets[:, count:],
         pixels=round(true.shape[2] / height),
+        screen=share_of_cells(screen) > MOSTLY,
     )
-    whole = regions.total(_beside(~judged).reshape(-1, height, width)) == 0
-    distinct = regions.highest(deviation.reshape(-1, height, width)) > OBJECT_CONTRAST
-    return replace(scene, objects=regions.only(scene.small(regions) & whole & distinct & (regions.area >= LEAST_AREA)))
+    return replace(scene, objects=scene.only_objects(regions, deviation.reshape(-1, height, width)))
 
 
-def _see_clip(frames: np.ndarray, context: int, of_all: np.ndarray) -> tuple[np.ndarray, ...]:
-    found = find_background(frames, context, of_all)
-    known = share_of_cells(found.known) > 0.99
+def _see_clip(
+    frames: np.ndarray, context: int, of_all: np.ndarray, scrolled: np.ndarray, screen: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    found = find_background(frames, context, of_all, scrolled, screen)
+    known = share_of_cells(found.known) > MOSTLY
     judged = known & (share_of_cells(found.fixed) < 0.5)
     return blur(to_cells(frames)), blur(to_cells(found.frames)), known, judged, found.offsets
 
 
-def _beside(mask: np.ndarray) -> np.ndarray:
-    """A mask [..., h, w] with its neighbours by a side; what lies outside the frame is none."""
+def beside(mask: np.ndarray) -> np.ndarray:
+    """Return a mask [..., h, w] with its neighbours by a side; what lies outside the frame is none."""
     wider = mask.copy()
     wider[..., 1:, :] |= mask[..., :-1, :]
     wider[..., :-1, :] |= mask[..., 1:, :]

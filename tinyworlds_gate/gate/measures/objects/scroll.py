@@ -25,7 +25,52 @@ CONTRADICTED = 0.25
 PER_FRAME_SIDE = 0.375
 """Added for a shift by a whole frame: of two shifts that explain the same, the smaller one."""
 
+USUAL = 0.05
+"""Share of all scrolling steps from which a shift is a usual one: games scroll by few different ones."""
+USUAL_UNEXPLAINED = 0.65
+"""Share of the change that a usual shift may leave unexplained."""
+UNUSUAL_BETTER = 0.15
+"""By which an unusual shift must explain more than any usual one."""
+
 Shift = tuple[int, int]
+
+
+def usual_shifts(offsets: list[np.ndarray]) -> list[Shift]:
+    """Return the shifts that are frequent among all clips, whose offsets are int [F, 2] each."""
+    steps = np.concatenate([np.diff(one, axis=0) for one in offsets])
+    shifts, counts = np.unique(steps[steps.any(axis=1)], axis=0, return_counts=True)
+    return [(int(down), int(right)) for down, right in shifts[counts >= USUAL * counts.sum()]]
+
+
+def by_usual_shifts(grey: np.ndarray, offsets: np.ndarray, usual: list[Shift]) -> np.ndarray:
+    """Return the offsets with each step replaced by a usual shift, unless the own one explains more; int [F, 2].
+
+    Single steps are ambiguous: most of the frame may look the same everywhere, or be covered by what moves.
+
+    Args:
+        grey: float [F, H, W].
+        offsets: int [F, 2] from ``scroll_offsets``.
+        usual: from ``usual_shifts``.
+    """
+    if not usual:
+        return offsets
+    steps, fixed = np.diff(offsets, axis=0, prepend=0), _unchanging(grey)
+    for t in range(1, len(grey)):
+        pair, own = _Pair(grey[t - 1], grey[t], fixed), (int(steps[t][0]), int(steps[t][1]))
+        if own in usual or pair.changed.mean() < LEAST_CHANGED:
+            continue
+        costs = [pair.cost(shift) for shift in usual]
+        best = int(np.argmin(costs))
+        if own != (0, 0) and pair.cost(own) < costs[best] - UNUSUAL_BETTER:
+            continue
+        steps[t] = usual[best] if costs[best] < USUAL_UNEXPLAINED else 0
+    return steps.cumsum(axis=0)
+
+
+def _unchanging(grey: np.ndarray) -> np.ndarray:
+    """The pixels that keep their grey in most frames, bool [H, W]."""
+    median = np.partition(grey, (len(grey) - 1) // 2, axis=0)[(len(grey) - 1) // 2]
+    return (np.abs(grey - median) <= CHANGED).mean(axis=0) >= ALWAYS
 
 
 def scroll_offsets(grey: np.ndarray) -> np.ndarray:
@@ -36,8 +81,7 @@ def scroll_offsets(grey: np.ndarray) -> np.ndarray:
     """
     count = len(grey)
     steps = np.zeros((count, 2), int)
-    median = np.partition(grey, (count - 1) // 2, axis=0)[(count - 1) // 2]
-    fixed = (np.abs(grey - median) <= CHANGED).mean(axis=0) >= ALWAYS
+    fixed = _unchanging(grey)
     search, previous = _Search(grey), None
     for t in range(1, count):
         pair = _Pair(grey[t - 1], grey[t], fixed)

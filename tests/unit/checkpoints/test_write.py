@@ -1,9 +1,10 @@
-"""Writing checkpoints on a real file system. ``pytest tests/unit/checkpoints/test_writing.py``"""
+"""Writing checkpoints on a real file system. ``pytest tests/unit/checkpoints/test_write.py``"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import resource
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -166,7 +167,11 @@ def test_an_unknown_stage_or_a_negative_step_is_refused(stage: str, step: int, t
 @pytest.mark.requirement("S4")
 def test_a_valid_checkpoint_is_never_overwritten(tmp_path: Path) -> None:
     first = write_ours(tmp_path, "dynamics", 5)
-    with pytest.raises(CheckpointError, match=r"exists and is valid.*never overwritten"):
+    said = (
+        f"{first.path} exists and is valid (SHA-256 of its weights {first.model_sha256[:12]}…); a checkpoint is never "
+        "overwritten. Resume from it, or give another run folder"
+    )
+    with pytest.raises(CheckpointError, match=f"^{re.escape(said)}$"):
         write_ours(tmp_path, "dynamics", 5, learning_rate=1.0)
     assert verify_checkpoint(first.path) == first
     assert names_in(tmp_path) == ["dynamics_step_5"]
@@ -235,3 +240,22 @@ def test_listing_sorts_by_number_and_ignores_files_other_stages_and_unfinished_f
     (tmp_path / "dynamics_step_12").touch()
     assert [step for step, _ in list_checkpoints(tmp_path, "dynamics")] == [9, 10]
     assert list_checkpoints(tmp_path / "absent", "dynamics") == []
+
+
+def test_a_link_that_leads_nowhere_is_moved_aside_too(tmp_path: Path) -> None:
+    (tmp_path / "dynamics_step_7").symlink_to(tmp_path / "gone")
+    folder = write_state(tmp_path, {"step": 7})
+    assert verify_checkpoint(folder).step == 7
+    assert names_in(tmp_path) == [".rejected-dynamics_step_7-1", "dynamics_step_7"]
+
+
+def test_the_manifest_of_a_small_checkpoint(tmp_path: Path) -> None:
+    manifest = json.loads((write_state(tmp_path, {}, manifest={"run": "a"}) / "manifest.json").read_bytes())
+    assert (manifest["schema"], manifest["tensors"], manifest["parameters"]) == (1, 1, 4)
+    assert (manifest["config_sha256"], manifest["run"]) == (None, "a")
+    assert read_state(tmp_path / "dynamics_step_7")["step"] == 7
+    with pytest.raises(CheckpointError, match=r"optim_state\['a'\] is a"):
+        write_state(tmp_path / "b", {}, optim_state={"a": {1, 2}})
+    with pytest.raises(CheckpointError, match=r"model_state\['a'\] is a"):
+        write_state(tmp_path / "b", {}, model_state={"a": {1, 2}})
+    assert not (tmp_path / "b").exists()

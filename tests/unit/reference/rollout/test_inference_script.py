@@ -5,13 +5,10 @@ The checkpoints are those that the tests of the stages trained; the process is t
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
 import shutil
-import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +21,10 @@ from tests.helpers.warm_python import Finished
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.checkpoints.read import read_model_state, read_optim_state, read_state
 from tinyworlds_gate.checkpoints.write import write_checkpoint
-from tinyworlds_gate.config.stage_config import load_inference_config
 from tinyworlds_gate.gate.evidence import check_new_picture, existing_pictures
 from tinyworlds_gate.gate.measures.raw import read_raw
 from tinyworlds_gate.gate.measures.summary import summarise
 from tinyworlds_gate.reference.data.split import split_episodes
-from tinyworlds_gate.reference.rollout import inference
 from tinyworlds_gate.targets.log_lines import InferenceLines, inference_lines
 
 STAGES = ("video_tokenizer", "latent_actions", "dynamics")
@@ -100,43 +95,6 @@ def test_every_statistic_in_the_log_is_the_mean_over_the_clips_of_the_measures(s
         f"Skill against copy-last: {1 - means['rollout_mse'] / means['copy_last_mse']:.4f}",
         "Context window (non-generated frames): 2",
     ]
-
-
-@pytest.mark.requirement("L6")
-def test_each_line_of_progress_leaves_the_process_at_once_and_the_time_is_that_of_the_run(
-    project: TinyStages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The harness watches the log: a line in a buffer would be lost with a process that is ended."""
-
-    late: list[str] = []
-
-    class Log(io.StringIO):
-        flushed = ""
-
-        def write(self, text: str) -> int:
-            if text != "\n" and self.getvalue() != self.flushed:
-                late.append(text)
-            return super().write(text)
-
-        def flush(self) -> None:
-            self.flushed = self.getvalue()
-
-    log = Log()
-    monkeypatch.setattr(sys, "stdout", log)
-    measures = project.root / "at_once.json"
-    paths = project.checkpoints("whole", 11, *STAGES)
-    overrides = [f"{key}={value}" for key, value in {"measures_path": measures, "clips": 2, **paths}.items()]
-    began, precision = time.monotonic(), torch.get_float32_matmul_precision()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            config = load_inference_config(project.root / "configs" / "inference.yaml", overrides)
-            inference.run_inference(config, project.root, None)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-    assert late[0] == "Total frames generated: 6", "only the statistics are written together"
-    assert log.flushed == log.getvalue(), "the last line too"
-    assert "Inferring frame 3/3 (batch 1/1)" in log.flushed
-    assert 0 < json.loads(measures.read_text())["seconds"] <= time.monotonic() - began
 
 
 @pytest.mark.requirement("G5")

@@ -1,0 +1,109 @@
+"""Clips that show the frames of another clip, at the same or another time.
+
+pytest tests/unit/gate/measures/test_clip_copies.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinyworlds_gate.gate.measures.clip_copies import find_copies
+
+CONTEXT, STEPS = 2, 6
+
+
+def film(seed: int, length: int = 40, side: int = 6, channels: int = 3) -> np.ndarray:
+    """Return frames of random cells, which change in every frame."""
+    return np.random.default_rng(seed).integers(0, 256, (length, side, side, channels)).astype(np.uint8)
+
+
+def still(value: int, length: int = 40) -> np.ndarray:
+    return np.full((length, 6, 6, 3), value, np.uint8)
+
+
+def copies(*clips: np.ndarray, episodes: list[int] | None = None) -> tuple[list[int], list[int], list[int]]:
+    """Return copy_of, episodes and kept of clips of CONTEXT + STEPS frames."""
+    frames = np.stack([clip[: CONTEXT + STEPS] for clip in clips])
+    labels = np.array(episodes or range(len(clips)))
+    found = find_copies(frames[:, :CONTEXT], frames[:, CONTEXT:], labels)
+    assert labels.tolist() == (episodes or list(range(len(clips)))), "the labels that were passed stay"
+    return found.copy_of.tolist(), found.episodes.tolist(), found.kept.tolist()
+
+
+def joined(*parts: np.ndarray) -> np.ndarray:
+    return np.concatenate(parts)
+
+
+A, B, C = film(1), film(2), film(3)
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    ("clips", "copy_of", "episodes"),
+    [
+        ([A], [0], [0]),
+        ([A, B, C], [0, 1, 2], [0, 1, 2]),
+        ([A, B, A, A], [0, 1, 0, 0], [3, 1, 3, 3]),
+        ([A, joined(B[:CONTEXT], A[CONTEXT:])], [0, 0], [1, 1]),
+        ([A, joined(A[:CONTEXT], B[CONTEXT:])], [0, 1], [1, 1]),
+        ([A, joined(A[:1], B[1:])], [0, 1], [0, 1]),
+        ([A, A[1:]], [0, 1], [1, 1]),
+        ([A, A[4:]], [0, 1], [1, 1]),
+        ([A, A[5:]], [0, 1], [0, 1]),
+        ([A[4:], A], [0, 1], [1, 1]),
+        ([A[5:], A], [0, 1], [0, 1]),
+        ([A, B, joined(A[:CONTEXT], B[CONTEXT:])], [0, 1, 1], [2, 2, 2]),
+    ],
+    ids=[
+        *("one", "others", "the same twice", "the same future", "the same context", "one frame of context"),
+        *("one later", "half later", "more than half later", "half earlier", "more than half earlier", "of two"),
+    ],
+)
+def test_clips_that_share_their_future_repeat_and_those_that_share_half_are_of_one_episode(
+    clips: list[np.ndarray], copy_of: list[int], episodes: list[int]
+) -> None:
+    found = copies(*clips)
+    assert found == (copy_of, episodes, [clip for clip, of in enumerate(copy_of) if of == clip])
+
+
+def test_all_clips_of_a_shared_episode_get_its_label() -> None:
+    assert copies(A, B, C, A, episodes=[7, 7, 8, 9]) == ([0, 1, 2, 0], [9, 9, 8, 9], [0, 1, 2])
+
+
+def test_noise_hides_no_copy_and_another_motion_is_none() -> None:
+    def mixed(share: float) -> np.ndarray:
+        return (A * (1 - share) + B * share).astype(np.uint8)
+
+    assert copies(A, mixed(0.2))[0] == [0, 0]
+    assert copies(A, mixed(0.5))[0] == [0, 1]
+
+
+def test_still_frames_are_the_same_only_in_the_same_place_and_to_rounding() -> None:
+    assert copies(still(100), still(100))[0] == [0, 0]
+    assert copies(still(100), still(101)) == ([0, 0], [1, 1], [0])
+    assert copies(still(100), still(103)) == ([0, 1], [0, 1], [0, 1])
+    quiet = joined(A[:4], still(100))
+    later = joined(B[:3], still(100))
+    assert copies(quiet, later)[:2] == ([0, 1], [0, 1]), "stillness at another time is no copy"
+
+
+def shown_in_blocks(frames: np.ndarray, side: int) -> np.ndarray:
+    """Return frames whose blocks of this side are plain, with the same means."""
+    blocks = frames.astype(float)
+    for top in range(0, frames.shape[1], side):
+        for left in range(0, frames.shape[2], side):
+            block = np.s_[:, top : top + side, left : left + side]
+            blocks[block] = blocks[block].mean(axis=(1, 2), keepdims=True)
+    return np.rint(blocks).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((37, 20), 3), ((20, 37), 3), ((18, 18), 1), ((19, 5), 2), ((36, 36), 2), ((54, 7), 3)]
+)
+def test_a_frame_of_any_shape_is_compared_by_the_means_of_its_cells(shape: tuple[int, int], side: int) -> None:
+    first = np.random.default_rng(5).integers(0, 256, (CONTEXT + STEPS, *shape, 3)).astype(np.uint8)
+    for blocks, copy_of in ((side, [0, 0]), (side + 1, [0, 1])):
+        frames = np.stack([first, shown_in_blocks(first, blocks)])
+        found = find_copies(frames[:, :CONTEXT], frames[:, CONTEXT:], np.arange(2))
+        assert found.copy_of.tolist() == copy_of
