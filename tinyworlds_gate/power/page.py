@@ -156,12 +156,14 @@ def _trainings(record: Record) -> str:
             continue
         lines.append(f"\n## {title}\n\n`{command}`\n")
         lines.append(
-            "| Seed | Verdict | MSE | 95 % interval | Skill | Machine |\n| --- | --- | --- | --- | --- | --- |"
+            "| Seed | Verdict | MSE | 95 % interval | Skill | Skill (G8), lower end | Machine |\n"
+            "| --- | --- | --- | --- | --- | --- | --- |"
         )
         for seed, one in trained.items():
             ends = one.get("mse_low"), one.get("mse_high")
             interval_text = "not kept" if None in ends else f"{_number(ends[0])} to {_number(ends[1])}"
-            cells = (seed, _word(one), _number(one.get("mse")), interval_text, _number(one.get("skill"), 2))
+            skills = [_number(one.get(name), 2) for name in ("skill", "skill_strongest", "skill_strongest_low")]
+            cells = (seed, _word(one), _number(one.get("mse")), interval_text, skills[0], ", ".join(skills[1:]))
             lines.append(f"| {' | '.join(cells)} | {one.get('machine', '')} |")
     return "\n".join(lines)
 
