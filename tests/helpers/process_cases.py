@@ -54,7 +54,7 @@ if __name__ == "__main__":
 _KERNEL = """
 import json, pathlib, sys
 cell = json.loads(pathlib.Path(sys.argv[sys.argv.index("-f") + 1]).read_text())["cell"]
-exec(compile(cell, "/tmp/ipykernel_7/1234.py", "exec"), {"__name__": "__main__"})
+exec(compile(cell, "ipykernel_7/1234.py", "exec"), {"__name__": "__main__"})
 """
 _RUNS_ITS_ARGUMENT = """
 import runpy, sys

@@ -65,7 +65,7 @@ def _record_edits(file: str) -> dict[str, Edit]:
         "no pickle": _rewrite(file, lambda parts: [one for one in parts if "data.pkl" not in one[0]]),
         "no record": _rewrite(file, lambda parts: []),
         "only a pickle": _rewrite(file, lambda parts: parts[:1]),
-        "records outside": _rewrite(file, lambda parts: [*parts, ("../../outside", b"x"), ("/tmp/outside", b"x")]),
+        "records outside": _rewrite(file, lambda parts: [*parts, ("../../outside", b"x"), ("/outside/outside", b"x")]),
         "a version that is no number": _rewrite(file, partial(_replaced, "/version", b"x" * 99)),
         "an unknown order of bytes": _rewrite(file, partial(_replaced, "byteorder", b"middle")),
         "a program of TorchScript": _rewrite(file, lambda parts: [*parts, (f"{prefix}/constants.pkl", EMPTY)]),

@@ -28,6 +28,7 @@ LAST, CONTEXT_MEAN, MEAN_FRAME, BLEND = "last frame", "context mean", "mean fram
 OTHERS_MEAN = "mean frame of the other episodes"
 EXTRAPOLATION, TRANSLATED, FADED = "linear extrapolation", "translated copy", "brightness trend"
 BEST_BLEND, WHOLE, REGIONS = "blend with the best weights", "blend of the whole picture", "blend per region"
+EXACT_SHARE = 1e-3
 FITTED_CLIPS = 256
 """Most training clips that blends are fitted on, evenly spread over all."""
 MOST_GROUPS = 16
@@ -82,8 +83,13 @@ class Baselines:
 
     @property
     def strongest(self) -> str:
-        """The prediction with the smallest mean error on the measured clips."""
-        return min(self.mse_BS, key=lambda name: float(self.mse_BS[name].mean()))
+        """The prediction with the smallest mean error on the measured clips, of those that are not exact.
+
+        Exact predictions leave at most a thousandth of the last frame's error: no model could show skill against them.
+        """
+        errors = {name: float(mse_BS.mean()) for name, mse_BS in self.mse_BS.items()}
+        inexact = {name: mse for name, mse in errors.items() if mse > EXACT_SHARE * errors[LAST]}
+        return min(inexact or errors, key=lambda name: errors[name])
 
     @property
     def meaning(self) -> str:

@@ -20,7 +20,7 @@ from tests.helpers.small_models import world_models
 from tests.unit.reference.rollout.test_inference_run import FlushedStream
 from tests.unit.reference.rollout.test_measure import CLIPS, CPU, SETTINGS, clip_set
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.gate.measures.probe_plan import FOREIGN, PREDICTED, RANDOM, REPEATED, plan_probe
+from tinyworlds_gate.gate.measures.probe_plan import FOREIGN, PLAYED, PREDICTED, RANDOM, REPEATED, plan_probe
 from tinyworlds_gate.reference.rollout import probe
 from tinyworlds_gate.reference.rollout.clip_set import ClipSet
 from tinyworlds_gate.reference.rollout.measure import Measurement, MeasureSettings, measure_clips
@@ -130,7 +130,7 @@ def test_the_request_holds_context_frames_and_codes_and_nothing_of_the_future(tm
         for group in file.values():
             stored = group["context"]
             assert (stored.chunks, stored.compression_opts) == ((1, *stored.shape[1:]), 1)
-        assert set(file) == {PREDICTED, REPEATED, RANDOM, FOREIGN}
+        assert set(file) == {PREDICTED, REPEATED, RANDOM, FOREIGN, PLAYED}
         for name, group in file.items():
             assert set(group) == {"context", "rows"} | ({"codes"} if name != RANDOM else set())
             assert group["context"].shape[1] == clips.context
