@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import random
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -87,22 +87,38 @@ def mutate(module: str, source: str, operator: str, occurrence: int) -> Mutant |
 
 
 def draw(sources: Mapping[str, str], size: int, seed: str) -> list[Mutant]:
-    """Return ``size`` mutants of these modules (path → text), each at another position."""
-    chance = random.Random(seed)
-    every = [place for module, source in sorted(sources.items()) for place in places(module, source)]
-    chance.shuffle(every)
+    """Return ``size`` mutants of these modules (path → text), each at another position.
+
+    The order comes from a hash of seed, module and line, so that a change of the code leaves the mutants of all other
+    lines in the sample.
+    """
+    every = [
+        (_chance(seed, module, *_position(place, lines)), place)
+        for module, source in sorted(sources.items())
+        for lines in [source.splitlines()]
+        for place in places(module, source)
+    ]
     drawn: dict[str, Mutant] = {}
-    for place in every:
+    for _, place in sorted(every, key=lambda one: one[0]):
         if len(drawn) == size:
             break
-        options = list(place.options)
-        chance.shuffle(options)
+        options = sorted(place.options, key=lambda option: _chance(seed, str(place.start[1]), option[0]))
         for name, occurrence in options:
             mutant = mutate(place.module, sources[place.module], name, occurrence)
             if mutant is not None:
                 drawn.setdefault(mutant.key, mutant)
                 break
     return list(drawn.values())
+
+
+def _position(place: Place, lines: list[str]) -> tuple[str, str]:
+    """Return the stripped line and the column in it."""
+    line, column = lines[place.start[0] - 1], place.start[1]
+    return line.strip(), str(column - len(line) + len(line.lstrip()))
+
+
+def _chance(*parts: str) -> bytes:
+    return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
 def mutants_of_lines(module: str, source: str, before: str) -> Iterator[Mutant]:

@@ -128,7 +128,10 @@ def _next_chunk(retune: Event, events: Events) -> Event | None:
 
 
 def _not_retuned(events: Events) -> list[Event]:
-    """Return the failed chunks whose stage went on without a `retune` event."""
+    """Return the failed chunks whose stage went on without a `retune` event.
+
+    A chunk that failed for want of device evidence counts once a probe's evidence stands for it.
+    """
     retuned = {event.get("chunk") for event in events_of(events, "retune")}
     found, open_failures = [], dict[str, Event]()
     for event in events:
@@ -137,6 +140,8 @@ def _not_retuned(events: Events) -> list[Event]:
             found.append(open_failures.pop(stage))
         elif event["event"] == "dynamics_retrain":
             open_failures.pop("dynamics", None)
+        elif event["event"] == "device_probe" and event.get("stands_for_chunk"):
+            open_failures.pop(stage, None)
         elif event["event"] == "chunk_finished" and event.get("failure") and event.get("chunk") not in retuned:
             open_failures[stage] = event
     return found

@@ -154,6 +154,14 @@ def test_a_failed_chunk_that_is_tried_again_without_a_retune_fails_its_rule() ->
     holds(by_id(retunes(again("disk_full")))["T1"], "NOT-RUN", "no occasion")
 
 
+@pytest.mark.requirement("T6")
+@pytest.mark.parametrize(("stands", "verdict"), [(True, "NOT-RUN"), (False, "FAIL")])
+def test_a_chunk_whose_device_evidence_a_probe_gave_needs_no_retune(stands: bool, verdict: str) -> None:
+    probe = event("device_probe", chunk=1, stage=DYNAMICS, dual_gpu_ok=True, stands_for_chunk=stands)
+    events = journal(started(1, DYNAMICS), finished(1, DYNAMICS, **failed("guard")), probe, started(2, DYNAMICS))
+    assert by_id(retunes(events))["T6"].verdict == verdict
+
+
 @pytest.mark.requirement("T1")
 def test_a_retune_that_gave_up_must_set_nothing() -> None:
     chunk, done, planned, _ = retuned(DYNAMICS, "out_of_memory")
