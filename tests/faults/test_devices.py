@@ -215,6 +215,7 @@ def test_ranks_on_one_gpu_beside_a_busy_stranger_are_tried_again_without_a_knob_
 
 @pytest.mark.fault("ranks-share-a-gpu")
 @pytest.mark.requirement("L3", "H6", "T6")
+@pytest.mark.slow
 def test_a_target_that_restarts_is_tried_once_more_and_its_newest_training_is_kept(
     tmp_path: Path, scene: BeginScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,7 @@ LIMIT = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {si
 
 @pytest.mark.fault("disk-full-checkpoint")
 @pytest.mark.requirement("S4")
-@pytest.mark.parametrize("kind", DISKS)
+@pytest.mark.parametrize("kind", [pytest.param(DISKS[0], marks=pytest.mark.slow), DISKS[1]])
 def test_a_disk_that_is_full_when_a_checkpoint_is_due_stops_the_run_and_keeps_the_earlier_one(
     tmp_path: Path, disk_of: Disks, scene: BeginScene, kind: str
 ) -> None:

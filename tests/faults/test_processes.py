@@ -148,6 +148,7 @@ def test_whoever_is_ended_from_outside_the_weights_at_the_end_are_the_same(
 
 @pytest.mark.fault("kill-launcher", no_scene=IN_A_RUN)
 @pytest.mark.requirement("L2", "H5")
+@pytest.mark.slow
 def test_workers_whose_launcher_was_killed_are_ended_and_reported(killed: FaultyRun) -> None:
     chunk = killed.chunk("kill-launcher")
     workers = {worker["pid"] for worker in chunk["workers"]}

@@ -15,41 +15,35 @@ import pytest
 Made = TypeVar("Made")
 
 LONGEST_FIRST = (
-    "tests/loop/test_external_checkouts.py",
-    "tests/faults/test_processes.py",
-    "tests/faults/test_devices.py",
-    "tests/faults/test_resume.py",
-    "tests/unit/power/test_power.py",
-    "tests/loop/test_pytest_options.py",
     "tests/loop/test_verdict_again.py",
-    "tests/faults/test_hangs.py",
-    "tests/unit/launch/test_chunk.py",
     "tests/faults/test_interrupted_sessions.py",
-    "tests/loop/test_untrained_model.py",
-    "tests/unit/reference/training/test_resume.py",
-    "tests/unit/cli/test_score.py",
-    "tests/unit/checkpoints/test_kills.py",
-    "tests/loop/test_evaluation_set.py",
-    "tests/faults/test_environment_sessions.py",
-    "tests/faults/test_artifacts.py",
+    "tests/faults/test_devices.py",
+    "tests/faults/test_hangs.py",
+    "tests/loop/test_pytest_options.py",
     "tests/loop/test_given_checkpoints.py",
-    "tests/unit/reference/rollout/test_inference_script.py",
+    "tests/faults/test_resume.py",
+    "tests/unit/reference/training/test_resume.py",
+    "tests/unit/power/test_power.py",
     "tests/faults/test_disk.py",
-    "tests/faults/test_launchers.py",
-    "tests/unit/reference/training/test_checkpoints.py",
-    "tests/faults/test_environment.py",
-    "tests/loop/test_bad_input.py",
-    "tests/faults/test_artifacts_kills.py",
-    "tests/unit/loop/test_nodes.py",
+    "tests/loop/test_custom_conditions.py",
     "tests/unit/stages/test_checkout_chunks.py",
-    "tests/unit/reference/training/test_fsdp.py",
-    "tests/loop/test_retrained_loop.py",
     "tests/loop/test_resume_unfinished.py",
+    "tests/unit/gate/measures/test_objects.py",
+    "tests/faults/test_artifacts_kills.py",
     "tests/loop/test_two_nodes.py",
-    "tests/unit/loop/test_stage_controller.py",
-    "tests/loop/test_reports_at_the_end.py",
+    "tests/mutants/test_mutants.py",
+    "tests/unit/launch/test_chunk.py",
+    "tests/unit/reference/training/test_fsdp.py",
+    "tests/faults/test_environment.py",
+    "tests/unit/checkpoints/test_kills.py",
+    "tests/loop/test_bad_input.py",
+    "tests/unit/cli/test_score_sweep.py",
+    "tests/faults/test_processes.py",
 )
-"""Files that take long, the longest first; a long file that begins last would hold one worker alone at the end."""
+"""Files that take long, the longest first; a long file that begins last would hold one worker alone at the end.
+
+The first file makes the passing loop; those after it need none, so that no worker waits for it.
+"""
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:

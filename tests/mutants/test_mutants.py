@@ -104,6 +104,7 @@ ENDLESS = ("found *= 2", "pass")
 NOT_NONE = ("return seconds is not None and seconds > floor + 8", "return seconds > floor + 8")
 
 
+@pytest.mark.slow
 def test_a_survivor_is_listed_a_failure_is_killed_and_an_endless_loop_is_killed(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
