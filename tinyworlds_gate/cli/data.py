@@ -16,7 +16,7 @@ DEFAULT_EPISODE_LENGTH = 125
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the five subcommands and their arguments."""
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="make|fetch|import|hold-out|show")
-    _add_make(commands.add_parser("make", help="generate frames of the embedded game"))
+    _add_make(commands.add_parser("make", help="play a game and write its frames"))
     _add_fetch(commands.add_parser("fetch", help="download the original ZELDA frames from the hub"))
     _add_import(commands.add_parser("import", help="turn a video into a frames file"))
     _add_hold_out(
@@ -30,7 +30,7 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_make(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("game", choices=["crafter"], help="the game to play")
+    parser.add_argument("game", choices=["crafter", "pong", "doom", "minigrid"], help="the game to play")
     parser.add_argument(
         "--frame-size", type=parse_whole, default=DEFAULT_FRAME_SIZE, help="pixels (default: %(default)s)"
     )
@@ -41,11 +41,16 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_EPISODE_LENGTH,
         help="frames of an episode (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=parse_whole, default=0, help="0 to 49999 (default: %(default)s)")
+    parser.add_argument("--seed", type=parse_whole, default=0, help="crafter: 0 to 49999 (default: %(default)s)")
     parser.add_argument(
         "--workers", type=parse_whole, default=None, help="processes, default: the CPUs; same bytes with any"
     )
-    parser.add_argument("--output", type=Path, default=None, help="default: data/crafter_<size>px_frames.h5")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        help="default: data/<game>_frames.h5, for crafter data/crafter_<size>px_frames.h5",
+    )
     _add_root(parser)
     parser.set_defaults(data_run=_make)
 
@@ -112,21 +117,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace) -> int:
     from tinyworlds_gate.reference.data.crafter_dataset import make_crafter
-    from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
+    from tinyworlds_gate.reference.data.datasets import dataset_path
+    from tinyworlds_gate.reference.data.game_dataset import GAMES, make_game
     from tinyworlds_gate.reference.data.progress import console_progress
 
-    path = args.output or dataset_path(args.project_root, CRAFTER, args.frame_size)
-    with console_progress("Crafter frames") as progress:
-        make_crafter(
-            path,
-            num_frames=args.num_frames,
-            frame_size=args.frame_size,
-            episode_length=args.episode_length,
-            seed=args.seed,
-            workers=args.workers,
-            progress=progress,
-        )
-    print(f"{path}: {args.num_frames} frames")
+    path = args.output or dataset_path(args.project_root, args.game, args.frame_size)
+    numbers = {name: getattr(args, name) for name in ("num_frames", "frame_size", "episode_length", "seed", "workers")}
+    if args.game in GAMES:
+        print(GAMES[args.game].notice)
+    with console_progress(f"{args.game.capitalize()} frames") as progress:
+        if args.game in GAMES:
+            make_game(path, GAMES[args.game], **numbers, progress=progress)
+        else:
+            make_crafter(path, **numbers, progress=progress)
+    print(f"{path}: {args.num_frames} frames; use `dataset: {args.game.upper()}`")
     return 0
 
 

@@ -178,6 +178,11 @@ class Episode:
     objects: np.ndarray
     """The creatures, arrows and the player in view: a table with ``frame`` counted from the episode's first."""
 
+    @property
+    def per_frame(self) -> dict[str, np.ndarray]:
+        """Arrays of the file beside frames and actions."""
+        return {"player_position": self.player_position}
+
 
 def world_seed(seed: int, episode: int) -> int:
     """Return the world of an episode: below 50000, and different for the first 50000 episodes of a seed."""

@@ -27,13 +27,16 @@ def dataset_path(project_root: Path, dataset: str, frame_size: int) -> Path:
 def dataset_stride(path: Path, dataset: str, fps: int) -> int:
     """Return the stride at which to read a dataset for ``fps`` frames per second.
 
-    CRAFTER has one frame per game step: 1. A file that records its rate (`data import`): the rate / fps, rounded.
+    A generated game has one frame per game step: 1. A file that records its rate (`data import`): the rate / fps.
     Otherwise 60 frames per second are assumed, as in ZELDA: 60 // 15 = 4.
     """
     stride = stride_from_fps(fps)
     if dataset.upper() == CRAFTER:
         return 1
-    recorded = check_frames_file(path).attrs.get("fps")
+    attrs = check_frames_file(path).attrs
+    if "game" in attrs:
+        return 1
+    recorded = attrs.get("fps")
     return stride if recorded is None else max(1, round(float(recorded) / fps))
 
 

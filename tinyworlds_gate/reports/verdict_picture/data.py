@@ -134,7 +134,7 @@ def verdict_view(event: Event, run: str, profile: str | None, strips: Sequence[S
 def _without_a_model(measures: Mapping[str, Any]) -> tuple[str, str, str]:
     """The line of the strongest prediction without a model; older journals have only the blend by step."""
     if measures.get("strongest_baseline_mse_by_step"):
-        return "blend", "strongest without a model", "strongest_baseline_mse"
+        return "blend", "best without a model", "strongest_baseline_mse"
     return "blend", "best blend of these", "blend_mse"
 
 
