@@ -297,7 +297,7 @@ def test_torch_is_installed_by_its_pin_before_everything_else(fresh_folder: Path
     installs = [line for line in _make(fresh_folder, "--dry-run", "smoke").stdout.splitlines() if "pip install" in line]
     assert len(installs) == 2
     assert "^torch==" in installs[0]
-    assert installs[1].endswith("-e '.[dev]'")
+    assert installs[1].endswith("-e '.[dev,games]'")
     assert all("-c constraints.txt" in line for line in installs)
 
 
