@@ -15,13 +15,14 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	command -v $$name >/dev/null 2>&1 && $$name -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$name; break; }; done)
 
-.PHONY: help setup smoke test faults crash-points mutants longrun lint docs bench clean distclean
+.PHONY: help setup smoke test faults crash-points soak mutants longrun lint docs bench clean distclean
 
 help:
 	@echo 'make smoke      set up, then run the closed loop in minutes on the CPU: pytest validation/ -m smoke'
 	@echo 'make test       set up, then run the tests of the harness itself'
 	@echo 'make faults     run the fault matrix and record the results in docs/faults.md'
 	@echo 'make crash-points  inject a fault at every change of the disk and record the counts in docs/faults.md'
+	@echo 'make soak       kill one smoke run 20 times at random, compare its end and record it in docs/faults.md'
 	@echo 'make mutants    change the code in copies and record which changes no test notices'
 	@echo 'make longrun    run the closed loop on the long-run profile, hours on two GPUs: pytest -m longrun'
 	@echo 'make lint       run ruff and mypy'
@@ -70,6 +71,9 @@ faults: $(STAMP)
 
 crash-points: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.crash_points --jobs $(JOBS) $(ARGS)
+
+soak: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak $(ARGS)
 
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)

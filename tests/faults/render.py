@@ -11,6 +11,7 @@ from tests.crash_points.table import crash_section
 from tests.faults.fault import NOTHING, Fault
 from tests.faults.record import Tests, read_record, verdict_of
 from tests.faults.table import FAULTS, SECTIONS
+from tests.soak.page import soak_section
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORD = REPOSITORY / "docs" / "results" / "faults.json"
@@ -55,7 +56,7 @@ def page(record: Mapping[str, Tests]) -> str:
     for section in SECTIONS:
         parts += [f"\n## {section.title}"]
         parts += [_entry(record.get(row.id, {}), row) for row in section.rows]
-    parts += [crash_section()]
+    parts += [crash_section(), soak_section()]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -20,6 +20,8 @@ from tinyworlds_gate.checkpoints.layout import list_checkpoints
 from tinyworlds_gate.launch.processes.find import own_ancestry
 
 SELDOM_S = 0.05
+DRAWN_AT_RANDOM = ("seconds", "past", "played")
+"""Measurements of the probe, which draws its clips and codes at random, and the duration."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Outcome:
     weights: dict[str, tuple[int, str]]
     """Stage → (step, SHA-256 of the weights) of its newest checkpoint."""
     verdicts: list[tuple[str, dict[str, Any]]]
-    """Verdict and measurements of each attempt and of the final verdict, without duration and randomly drawn probe."""
+    """Verdict and measurements of each attempt and of the final verdict, without DRAWN_AT_RANDOM."""
     status: str
 
 
@@ -43,7 +45,7 @@ def outcome_of(run: Path) -> Outcome:
         weights[stage] = (step, manifest["files"]["model_state_dict.pt"]["sha256"])
     judged = {(event["attempt"], event["draw"]): event for event in events if event["event"] == "gate_verdict"}
     verdicts = [
-        (event["verdict"], {key: value for key, value in event["measures"].items() if key not in ("seconds", "past")})
+        (event["verdict"], {key: value for key, value in event["measures"].items() if key not in DRAWN_AT_RANDOM})
         for event in judged.values()
     ]
     return Outcome(weights, verdicts, [e["status"] for e in events if e["event"] == "run_finished"][-1])

@@ -84,6 +84,18 @@ ROWS: tuple[Fault, ...] = (
         slow=True,
     ),
     Fault(
+        id="folders-removed-loop",
+        title="A folder is removed during a whole loop: the working folder, the logs or the settings of the run.",
+        injected="The project, `results/<run>/logs` or `results/<run>/configs` is removed while the tokenizer trains.",
+        loop="The run stops with exit status 1 after the chunk, without a retune. Where only files of the run are "
+        "gone, `--resume-run` goes on.",
+        report="On the terminal: `… was renamed, removed or replaced while the run is going on`, `… is gone: a folder "
+        "of the run was renamed or removed`, or `… is this run's copy of its settings files, and it is gone`.",
+        requirements=("H7", "S4"),
+        lost="what was in the removed folder; of the chunk, the updates since its last checkpoint",
+        slow=True,
+    ),
+    Fault(
         id="dataset-deleted-loop",
         title="The frames file is moved away during a whole loop, and back.",
         injected="It is renamed while the tokenizer trains, and renamed back after the run has stopped.",

@@ -74,8 +74,8 @@ ROWS: tuple[Fault, ...] = (
         title="One worker raises an exception; the other loses its peer.",
         injected=f"{RANKS} rank 1 raises ValueError between two updates.",
         loop=HALVED,
-        report="A6: the chunk `stopped with an error`, with its last lines; A5: `T1: runtime_error: … ValueError: …`, "
-        "the exception of the worker that failed first, not of its peer.",
+        report="A6: the chunk `stopped with an error`, with its last lines; A5: `T1: runtime_error: … rank 1 raised "
+        "ValueError: …`, the rank that failed first, not its peer.",
         lost=UPDATES_SINCE,
         requirements=("T1", "H9"),
         slow=True,
@@ -95,7 +95,7 @@ ROWS: tuple[Fault, ...] = (
         title="A worker exits with code 0 in the middle of training; the other is in a collective.",
         injected=f"{RANKS} rank 1 calls `os._exit(0)`.",
         loop=f"The other worker loses its peer and fails. {HALVED}",
-        report="A6: the chunk `stopped with an error`; A5: `T1: … Connection closed` (or reset) `by peer`.",
+        report="A6: the chunk `stopped with an error`; A5: `T1: … rank 1 left with exit code 0 before its peers`.",
         lost=UPDATES_SINCE,
         requirements=("T1", "S4"),
         slow=True,
@@ -107,7 +107,7 @@ ROWS: tuple[Fault, ...] = (
         loop="The watchdog ends the chunk after its time without a step, with the stacks in the log. Cause `timeout` "
         f"(T1): the batch is halved, and the stage {GOES_ON}.",
         report="A6: the chunk `ran too long and was ended`, with the stack of rank 0; A5: `T1: timeout: it was stopped "
-        "by the harness … it made no step for …`.",
+        "by the harness … it made no step for … rank 1 left with exit code 0 before its peers`.",
         lost=UPDATES_SINCE,
         requirements=("T1", "S4"),
         slow=True,
@@ -119,7 +119,8 @@ ROWS: tuple[Fault, ...] = (
         loop="The stage stops and saves no later checkpoint. This is divergence: the learning rate is halved (T2), "
         "the batch "
         f"stays, and the stage {GOES_ON}.",
-        report="A6, under the chunk: `Missing or wrong: the loss of update 15 is nan`; A5: T2 with this cause.",
+        report="A6, under the chunk: `Missing or wrong: the loss of update 15 is nan`; A5: T2 with this cause and "
+        "`it was on rank 1 alone`.",
         lost=UPDATES_SINCE,
         requirements=("S4", "T2"),
         slow=True,

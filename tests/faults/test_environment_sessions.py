@@ -206,6 +206,41 @@ def test_a_whole_loop_whose_folder_was_renamed_says_so_and_goes_on_once_it_is_ba
 
 
 @pytest.mark.slow
+@pytest.mark.fault("folders-removed-loop", no_scene="the ledger and the bystander are in the removed folder")
+@pytest.mark.requirement("H7", "S4")
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        (".", "was renamed, removed or replaced while the run is going on. Put it back"),
+        (
+            "results/*/logs",
+            "is gone: a folder of the run was renamed or removed while the run is going on. Put it back",
+        ),
+        ("results/*/configs", "is this run's copy of its settings files, and it is gone while the run is going on."),
+    ],
+    ids=["project", "logs", "configs"],
+)
+def test_a_whole_loop_of_which_a_folder_was_removed_ends_with_a_sentence(
+    tmp_path: Path, folder: str, said: str
+) -> None:
+    project = make_project(tmp_path / "project")
+    with started(project, "validation", "-m", "smoke", "--max-mse", "1") as process:
+        wait_until(lambda: any(project.glob("results/*/heartbeats/*/*")), process, "the first update")
+        removed = project if folder == "." else next(project.glob(folder))
+        removed.rename(tmp_path / "removed")  # at once; what the stage makes anew under the old name stays
+        output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, output
+    assert said in output
+    assert "INTERNALERROR" not in output
+    assert "Traceback" not in output
+    if folder != ".":
+        (run,) = runs(project)
+        assert Session(project, process.returncode, output, 0.0, run).events("retune") == []
+        ended = resume(project, run, "-k", "S1 or S2")
+        assert ended.exit_status == 0, ended.output
+
+
+@pytest.mark.slow
 @pytest.mark.fault("dataset-deleted-loop")
 @pytest.mark.requirement("H7", "L5", "A1")
 def test_a_whole_loop_that_lost_its_frames_says_so_and_goes_on_once_they_are_back(

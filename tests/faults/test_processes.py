@@ -172,7 +172,7 @@ def test_five_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> 
     [
         pytest.param(
             "exception-in-rank",
-            "ValueError: a rank fails",
+            "rank 1 raised ValueError: a rank fails",
             marks=pytest.mark.fault("exception-in-rank", no_scene=IN_A_RUN),
         ),
         pytest.param(
@@ -182,7 +182,7 @@ def test_five_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> 
         ),
         pytest.param(
             "rank-exits-0-early",
-            " by peer",
+            "rank 1 left with exit code 0 before its peers",
             marks=pytest.mark.fault("rank-exits-0-early", no_scene=IN_A_RUN),
         ),
     ],
@@ -207,7 +207,7 @@ def test_a_worker_that_fails_by_itself_halves_the_batch(failed: FaultyRun, fault
         pytest.param(
             "nan-loss",
             1,
-            "the loss of update 15 is nan",
+            "the loss of update 15 is nan; it was on rank 1 alone",
             marks=pytest.mark.fault("nan-loss", no_scene=IN_A_RUN),
         ),
         pytest.param(
@@ -251,6 +251,7 @@ def test_a_worker_that_waits_for_one_that_has_left_is_ended_by_the_watchdog(tmp_
     assert "in after_step" in reports["A6"]
     assert "T1: timeout: it was stopped by the harness" in reports["A5"]
     assert "it made no step for 30 s after step " in reports["A5"]
+    assert "; rank 1 left with exit code 0 before its peers" in reports["A5"]
 
 
 @pytest.mark.fault("exit-0-without-checkpoint")

@@ -31,7 +31,7 @@ def memory_cgroup(limit_bytes: int) -> Iterator[MemoryCgroup]:
     """Create a memory cgroup (version 1 or 2) with this limit; if that fails, skip the test, or fail it under CI."""
     folder: Path | None = None
     try:
-        folder, limit = _make(limit_bytes)
+        folder, limit = make_memory_cgroup()
         limit.write_text(str(limit_bytes))
     except OSError as error:
         if folder is not None and folder.is_dir():
@@ -40,10 +40,10 @@ def memory_cgroup(limit_bytes: int) -> Iterator[MemoryCgroup]:
     try:
         yield MemoryCgroup(folder)
     finally:
-        _remove(folder)
+        remove_cgroup(folder)
 
 
-def _make(limit_bytes: int) -> tuple[Path, Path]:
+def make_memory_cgroup() -> tuple[Path, Path]:
     """Create a folder in the memory hierarchy; return it and its file for the limit."""
     lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
     first = next((path for _, names, path in lines if "memory" in names.split(",")), None)
@@ -68,7 +68,7 @@ def _make(limit_bytes: int) -> tuple[Path, Path]:
     return folder, limit
 
 
-def _remove(folder: Path) -> None:
+def remove_cgroup(folder: Path) -> None:
     deadline = time.monotonic() + 10.0
     while True:
         try:

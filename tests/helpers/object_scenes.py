@@ -6,6 +6,7 @@ Axes: N clips, S generated frames, h x w cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,3 +48,12 @@ def scene_of(before: np.ndarray, last: np.ndarray, true: Sequence[np.ndarray], *
         "screen": np.zeros((CELLS, CELLS), bool),
     }
     return Scene(**{**facts, **changes})
+
+
+def repeated_scene(scene: Scene, clips: int) -> Scene:
+    """Return a scene of so many clips that all show what the one clip of ``scene`` shows."""
+    names = ("true", "background", "last", "known", "judged", "threshold", "offsets")
+    many: dict[str, Any] = {name: np.repeat(getattr(scene, name), clips, axis=0) for name in names}
+    differs = (many["true"] != many["background"]).any(axis=-1)
+    context: Any = tuple(np.repeat(part, clips, axis=0) for part in scene.context)
+    return replace(scene, objects=find_regions(differs.reshape(-1, CELLS, CELLS)), context=context, **many)

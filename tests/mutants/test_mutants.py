@@ -153,6 +153,15 @@ def test_a_test_file_that_fails_without_a_mutant_kills_nothing(root: Path, tmp_p
     assert (found["killed"], found["survived"], found["survivors"][0]["tests"]) == (0, 1, [])
 
 
+def test_a_test_file_whose_tests_are_all_left_out_does_not_fail(root: Path, tmp_path: Path) -> None:
+    (root / "pytest.ini").write_text("[pytest]\naddopts = -p no:tinyworlds_gate -m 'not slow'\nmarkers = slow\n")
+    (root / "tests/unit/gate/test_limits_slow.py").write_text(
+        "import pytest\n\n@pytest.mark.slow\ndef test_slow():\n    assert False\n"
+    )
+    found = run_of(root, tmp_path, [mutant(*NOT_NONE)])
+    assert (found["tests_failing_without_a_mutant"], found["killed"]) == ([], 1)
+
+
 def test_without_a_namespace_code_that_ends_processes_is_not_run_and_listed(root: Path, tmp_path: Path) -> None:
     dangerous = LIMITS + "\n\ndef end(process: object) -> None:\n    process.kill()\n"
     (root / "tinyworlds_gate/gate/limits.py").write_text(dangerous)
@@ -239,6 +248,15 @@ def test_a_sample_is_fixed_by_its_seed_and_has_one_mutant_a_place() -> None:
     assert [one.key for one in first] == [one.key for one in again] != [one.key for one in other]
     assert len({one.key for one in first}) == len(first) == 8
     assert all(ast.dump(ast.parse(one.source)) != ast.dump(ast.parse(LIMITS)) for one in first)
+
+
+@pytest.mark.parametrize("above", ["# a note\n", "import json\n\n"])
+def test_a_line_above_leaves_the_sample_as_it_is(above: str) -> None:
+    drawn, moved = (draw({"gate/limits.py": text}, 8, "1") for text in (LIMITS, above + LIMITS))
+    assert [one.key for one in moved] == [one.key for one in drawn]
+    assert [one.line - above.count("\n") for one in moved] == [one.line for one in drawn]
+    indented = "if True:\n" + textwrap.indent(LIMITS, "    ")
+    assert {one.key for one in draw({"gate/limits.py": indented}, 99, "1")} >= {one.key for one in drawn}
 
 
 def test_judges_are_those_of_the_modules_name_then_the_closest_by_imports(root: Path) -> None:

@@ -1,14 +1,19 @@
 """Keep pytest from reading the values of our options as places to collect from.
 
 Until a `conftest.py` has loaded the plugin, pytest does not know its options: in `--target-repo PATH` it takes PATH for
-a test path, and would import the `conftest.py` there, choose its rootdir by it and read its settings file.
+a test path, and would import the `conftest.py` there, choose its rootdir by it and read its settings file. pytest
+reads a settings file, and imports the plugins that its `addopts` names, before any code of ours runs: such a session is
+refused, but a value in one word (`--target-repo=PATH`) is the only way that keeps that file from being read.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
+import shlex
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,24 +75,48 @@ class OptionValues:
         """
         if not self._words:
             return
+        self._refuse_settings()
+        # With the test paths that the (own) settings file adds.
         known = self._config.known_args_namespace
-        root, settings, *_ = determine_setup(
-            inifile=known.inifilename,
-            override_ini=None,
-            args=known.file_or_dir,
-            rootdir_cmd_arg=known.rootdir or None,
-            invocation_dir=self._here,
-        )
-        if self._config.inipath not in (None, settings):
+        self._config._rootpath = self._setup(known, known.file_or_dir)[0]
+
+    def _refuse_settings(self) -> None:
+        if self._misread:
             raise pytest.UsageError(
                 f"pytest read the settings file {self._config.inipath}, because it took the value of an option of "
                 f"tinyworlds_gate for a test path ({', '.join(self._words)}). Write the option and its value as one "
                 "word, --option=VALUE, or name your own settings file with -c FILE."
             )
-        self._config._rootpath = root
+
+    @cached_property
+    def _typed(self) -> argparse.Namespace:
+        """The arguments of the command line and PYTEST_ADDOPTS, without those of a settings file."""
+        more = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+        words = [*more, *map(str, self._config.invocation_params.args)]
+        typed = self._config._parser.parse_known_args(words, namespace=copy.copy(self._config.option))
+        for value in self._words:
+            if value in typed.file_or_dir and not hasattr(typed, "tinyworlds_target_repo"):
+                typed.file_or_dir.remove(value)
+        return typed
+
+    @cached_property
+    def _misread(self) -> bool:
+        """Whether only the value of one of our options leads to the settings file that pytest has read."""
+        return bool(self._words) and self._config.inipath not in (None, self._setup(self._typed)[1])
+
+    def _setup(self, namespace: argparse.Namespace, paths: Sequence[str] | None = None) -> tuple[Path, Path | None]:
+        root, settings, *_ = determine_setup(
+            inifile=namespace.inifilename,
+            override_ini=None,
+            args=namespace.file_or_dir if paths is None else paths,
+            rootdir_cmd_arg=namespace.rootdir or None,
+            invocation_dir=self._here,
+        )
+        return root, settings
 
     def refuse_loaded(self) -> None:
         """Raise ``pytest.UsageError`` if a `conftest.py` of such a folder is loaded (the autoload plugin was off)."""
+        self._refuse_settings()
         manager = self._config.pluginmanager
         for name, plugin in manager.list_name_plugin():
             if plugin is not None and Path(name).name == "conftest.py" and self._closed(Path(name)):
@@ -111,7 +140,8 @@ class OptionValues:
     def _starts(self) -> Iterable[Path]:
         """Where the user lets pytest start: the current folder, the test paths, the tests of this package."""
         yield from (self._here.resolve(), PACKAGE_FOLDER)
-        for word in self._config.args or self._config.known_args_namespace.file_or_dir:
+        named = self._config.args or self._config.known_args_namespace.file_or_dir
+        for word in self._typed.file_or_dir if self._misread else named:
             yield (self._here / word.partition("::")[0]).resolve()
 
 

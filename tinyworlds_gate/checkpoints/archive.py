@@ -50,7 +50,7 @@ class Archive:
         """Return the bytes of a record; raises CheckpointError when its checksum does not hold."""
         record = self.records[name]
         data = _read(self._descriptor, record.offset, record.size)
-        if len(data) != record.size or zlib.crc32(data) != record.crc:
+        if zlib.crc32(data) != record.crc:
             raise CheckpointError(f"{self.path} is damaged: the checksum of {name} does not hold")
         return data
 
@@ -58,7 +58,7 @@ class Archive:
         """Return the name of a record whose checksum does not hold."""
         for name, record in self.records.items():
             crc, at, end = 0, record.offset, record.offset + record.size
-            while at < end and (data := os.pread(self._descriptor, min(_BLOCK, end - at), at)):
+            while data := os.pread(self._descriptor, min(_BLOCK, end - at), at):
                 crc, at = zlib.crc32(data, crc), at + len(data)
             if crc != record.crc:
                 return name
@@ -122,9 +122,10 @@ def _records(path: Path, descriptor: int) -> dict[str, Record]:
         raise CheckpointError(
             f"{path} holds {len(pickles)} pickles named {_PICKLE} or a name twice; expected exactly one"
         )
-    if whole[pickles[0]].size > MAX_PICKLE_BYTES:
+    [pickle] = pickles
+    if whole[pickle].size > MAX_PICKLE_BYTES:
         raise CheckpointError(f"{path} has a pickle of more than {MAX_PICKLE_BYTES} bytes; such a file is not read")
-    prefix = pickles[0][: -len(_PICKLE)]
+    prefix = pickle[: -len(_PICKLE)]
     return {name.removeprefix(prefix): record for name, record in whole.items()}
 
 
@@ -138,7 +139,7 @@ def _directory(descriptor: int, size: int) -> tuple[int, bytes, int]:
     locator = _read(descriptor, at - _LOCATOR.size, _LOCATOR.size) if at >= _LOCATOR.size else b""
     if locator.startswith(b"PK\6\7"):
         at -= _LOCATOR.size + _END64.size
-        if at < 0 or _LOCATOR.unpack(locator)[2] != at:
+        if _LOCATOR.unpack(locator)[2] != at:
             raise ValueError("its zip64 directory is not where its end says")
         found = _END64.unpack(_read(descriptor, at, _END64.size))
         for short, full, limit in zip((count, length, start), found[7:], (_FULL_16, _FULL_32, _FULL_32), strict=True):
@@ -168,51 +169,47 @@ def _entries(descriptor: int, directory: bytes, count: int, end: int) -> dict[st
         extra = directory[at + _CENTRAL.size + names : at + _CENTRAL.size + names + extras]
         at += _CENTRAL.size + names + extras + comments
         name = raw.decode("utf-8", "backslashreplace")
+        record = f"its record {name[:80]}"
         if mark != b"PK\1\2" or at > len(directory) or b"\0" in raw:
             raise ValueError("its directory is broken")
         if _FULL_32 in (size, packed, header):
             size, packed, header = _zip64(extra, size, packed, header)
         if method or packed != size:
-            raise ValueError(f"its record {name[:80]} is compressed, which torch.save never does")
+            raise ValueError(f"{record} is compressed, which torch.save never does")
         if flags & 0x2041:
-            raise ValueError(f"its record {name[:80]} is encrypted")
+            raise ValueError(f"{record} is encrypted")
         local = _read(descriptor, header, _LOCAL.size)
         local_mark, *_, local_names, local_extras = _LOCAL.unpack(local)
         offset = header + _LOCAL.size + local_names + local_extras
         if local_mark != b"PK\3\4" or local_names != names or offset + size > end:
-            raise ValueError(f"its record {name[:80]} is not in the file")
-        places.append((header, offset + size, name))
+            raise ValueError(f"{record} is not in the file")
+        places.append((header, offset + size, record))
         found[name] = Record(offset, size, crc)
     places.sort()
     if at != len(directory) or (places and places[0][0] != 0):
         raise ValueError("there is something before its records or after its directory")
-    for (_, stop, name), (start, _, _) in pairwise(places):
+    for (_, stop, record), (start, _, _) in pairwise(places):
         if stop > start:
-            raise ValueError(f"its record {name[:80]} overlaps another")
+            raise ValueError(f"{record} overlaps another")
     return found
 
 
 def _zip64(extra: bytes, *short: int) -> list[int]:
     """Return size, packed size and header's offset, those of the extra field where the short ones are full."""
-    at = 0
-    while at + 4 <= len(extra):
-        code, length = struct.unpack_from("<2H", extra, at)
+    while extra:
+        code, length = struct.unpack_from("<2H", extra)
         if code == 1:
-            long = iter(struct.unpack_from(f"<{short.count(_FULL_32)}Q", extra, at + 4))
+            long = iter(struct.unpack_from(f"<{short.count(_FULL_32)}Q", extra, 4))
             return [next(long) if one == _FULL_32 else one for one in short]
-        at += 4 + length
+        extra = extra[4 + length :]
     raise ValueError("its directory is broken")
 
 
 def _read(descriptor: int, offset: int, size: int) -> bytes:
     """Read up to ``size`` bytes, of which one call may return 2 GiB at most."""
-    data = os.pread(descriptor, size, offset)
-    if len(data) == size or not data:
-        return data
-    parts = [data]
-    while (missing := size - sum(map(len, parts))) > 0:
-        data = os.pread(descriptor, missing, offset + sum(map(len, parts)))
-        if not data:
-            break
+    parts = []
+    while data := os.pread(descriptor, size, offset):
         parts.append(data)
+        size -= len(data)
+        offset += len(data)
     return b"".join(parts)

@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from tinyworlds_gate.cli.unreadable_events import reads_journals
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.keep.collect import Collected, collect
 from tinyworlds_gate.keep.entry import Entry, entry_of
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@reads_journals
 def run(args: argparse.Namespace) -> int:
     """Copy the run's evidence and print the paths.
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tinyworlds_gate.cli.unreadable_events import reads_journals
 from tinyworlds_gate.findings.reporting import RunFiles
 from tinyworlds_gate.findings.rows import rejudged
 from tinyworlds_gate.loop.recheck import judged_again
+from tinyworlds_gate.reports.markdown import shortened
 from tinyworlds_gate.reports.missing import missing_reports
 from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.reports.render import write_reports
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@reads_journals
 def run(args: argparse.Namespace) -> int:
     """Write the reports and print their paths; return 0, or 1 if evidence is missing or contradicts the verdict.
 
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     words = {"disputed": record.disputed, "unconfirmed": record.unconfirmed}
     for key, path in write_reports(root, folder, record.judged, **words).items():
         print(f"{key}  {path.relative_to(root).as_posix()}")
-    print(redact(f"{record.word()}: {record.verdict()[1]}"))
+    print(redact(shortened(f"{record.word()}: {record.verdict()[1]}")))
     problems = missing_reports(root, folder)
     for key, path, reason in problems:
         print(redact(f"missing {key}: {path.relative_to(root).as_posix()}: {reason}"))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.cli.unreadable_events import reads_journals
 from tinyworlds_gate.loop.runs import KnownRun, known_runs
 from tinyworlds_gate.reports.markdown import clean, clock
 from tinyworlds_gate.run.installation import loop_command
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project-root", type=Path, default=Path(), help="the validated project (default: here)")
 
 
+@reads_journals
 def run(args: argparse.Namespace) -> int:
     """Print the runs and, below them, the journals that cannot be read; return 0 if a run is listed, else 1."""
     runs, problems = known_runs(args.project_root.resolve())

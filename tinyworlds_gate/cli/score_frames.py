@@ -186,7 +186,7 @@ def _distinct(given: GivenFrames) -> tuple[GivenFrames, list[str]]:
     labels, merged = len(np.unique(given.episodes[kept])), len(np.unique(copies.episodes[kept]))
     if merged < labels:
         notes.append(
-            f"clips of {labels} episodes share their context or half of their frames, so they count as {merged} "
+            f"clips of {labels} episodes share their future or half of their frames, so they count as {merged} "
             "independent episodes"
         )
     objects = given.objects

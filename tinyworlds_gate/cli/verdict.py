@@ -9,6 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
+from tinyworlds_gate.cli.unreadable_events import reads_journals
 from tinyworlds_gate.gate.extension import load_conftest
 from tinyworlds_gate.loop.recheck import VerdictNow, verdict_now
 from tinyworlds_gate.run.redact import redact, redact_tree
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+@reads_journals
 def run(args: argparse.Namespace) -> int:
     """Check the verdict and print the result; return 0 if the verdict holds and is a pass, else 1.
 

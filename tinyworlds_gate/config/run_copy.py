@@ -81,6 +81,22 @@ def reuse_settings_copy(settings: Settings, copy: Path, recorded: Mapping[str, s
     return copy
 
 
+def require_copy(settings: Settings, copy: Path, run: str) -> None:
+    """Check, before a chunk, that the copy that its stage reads is whole.
+
+    Raises:
+        ConfigError: the copy is gone or was changed.
+    """
+    differing = _differing(settings.file_digests, copy)
+    if differing:
+        what = f"{', '.join(differing)} in it changed" if copy.is_dir() else "it is gone"
+        raise ConfigError(
+            f"{display_path(copy, settings.project_root)} is this run's copy of its settings files, and {what} while "
+            f"the run is going on. Put the old content back, or remove the folder, and go on with --resume-run "
+            f"results/{run}."
+        )
+
+
 def edited_settings(settings: Settings) -> tuple[str, ...]:
     """Return the settings files that were edited or removed since ``settings`` were resolved, as display paths."""
     return tuple(

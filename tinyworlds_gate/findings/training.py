@@ -241,12 +241,13 @@ def _changes_reported(events: Events, p2: Finding, shown: str) -> Finding:
     if not retunes and not retrains:
         return no_occasion("H9", "nothing was retuned or retrained")
     problems = []
+    started = {repr(event.get("chunk")): event for event in events_of(events, "chunk_started")}
     for event in retunes:
         where, stated = f"the retune {event.get('id')} after {chunk_name(event)}", event.get("effective_batch") or []
         if len(stated) != 2:
             problems.append(f"{where} does not state the effective batch")
             continue
-        chunk = last_event(events, "chunk_started", chunk=event.get("chunk"))
+        chunk = started.get(repr(event.get("chunk")))
         if chunk is None:
             continue
         new = {**chunk["params"], **{key: pair[1] for key, pair in (event.get("changes") or {}).items()}}

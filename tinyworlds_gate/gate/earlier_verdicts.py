@@ -27,6 +27,8 @@ from tinyworlds_gate.run.hash_chain import LONGEST_LINE
 from tinyworlds_gate.run.journal import Event, events_of, inspect_journal, last_event
 from tinyworlds_gate.targets.log_lines import inference_lines, read_log
 
+KNOBS = ("decode_steps", "temperature", "rollout", "memory_window", "token_choice")
+"""Settings by which the same task may be tried again on the same weights."""
 NO_CLAIMS = ("C4", "G2.checkout", "G5.earlier", "G5.trusted", "G5.unseen", "G8")
 """Conditions that are INVALID because something is not known, and not because the inference run claimed it wrongly."""
 _DIGEST = re.compile(r"held-out clips .*, digest ([0-9a-f]{16})\b")
@@ -76,6 +78,19 @@ class Present:
         """Whether another binding measures the same."""
         return same_game(bound, self.binding) and measured_settings(bound["config"], self.frames) == self.rules
 
+    def turned(self, bound: Mapping[str, Any]) -> list[str]:
+        """Return how the knobs of another binding differ on the same task; empty: they do not, or the task does."""
+        was = measured_settings(bound["config"], self.frames)
+        differ = [key for key in {*was, *self.rules} if was.get(key) != self.rules.get(key)]
+        if not same_game(bound, self.binding) or not set(differ) <= set(KNOBS):
+            return []
+        configs = [each["config"] for each in (bound, self.binding)]
+        return [
+            f"{key} {', now '.join(str(one.get(f'inference.{key}', 'default')) for one in configs)}"
+            for key in KNOBS
+            if key in differ
+        ]
+
 
 @dataclass
 class EarlierVerdicts:
@@ -115,7 +130,15 @@ def earlier_verdicts(present: Present) -> EarlierVerdicts:
         clips = str(bound.get("clip_digest") or ""), str((bound.get("checkpoints") or {}).get("dynamics"))
         counts = claim or (clips[0] and other.run != present.run and _is_no_pass(other, present.thresholds))
         replaces = clips in newest and verdict["verdict"] == PASS
-        if not bound.get("config") or not (counts or replaces) or not present.same_rules(bound):
+        if not bound.get("config"):
+            continue
+        if turned := present.turned(bound) if clips[0] and _is_no_pass(other, present.thresholds) else []:
+            if _same_weights(present, other, bound.get("checkpoints") or {}, found):
+                elsewhere = _clip_seed(bound) != _clip_seed(present.binding)
+                more: dict[str, Any] = {"turned": turned, "elsewhere": elsewhere}
+                timed.append((float(verdict["time"]), other.entry(str(verdict["sentence"]), clips[0], **more)))
+            continue
+        if not (counts or replaces) or not present.same_rules(bound):
             continue
         if not _same_weights(present, other, bound.get("checkpoints") or {}, found):
             continue
@@ -127,13 +150,17 @@ def earlier_verdicts(present: Present) -> EarlierVerdicts:
             newest[clips] = other
     for (digest, weights), other in newest.items():
         if (digest, weights) != (present.clip_digest, own):
-            more: dict[str, Any] = {} if weights == own else {"touched": True}
+            more = {} if weights == own else {"touched": True}
             if not _fails(other.event, present.thresholds):
                 more = {"unjudged": True, "probe": _probe_problem(other)}
             timed.append((float(other.event["time"]), other.entry(str(other.event["sentence"]), digest, **more)))
     timed += [(float(one.event["time"]), entry) for one in _unjudged(present) if (entry := _seen(present, one, found))]
     found.failures = [entry for _, entry in sorted(timed, key=lambda one: one[0])]
     return found
+
+
+def _clip_seed(binding: Mapping[str, Any]) -> int:
+    return int(binding["config"].get("inference.clip_seed") or 0)
 
 
 def _judged(present: Present) -> Iterator[_Other]:

@@ -17,8 +17,11 @@ def rare_name(row: Record) -> str:
 
 
 def kind_name(kind: Record) -> str:
-    """`objects of about 4 x 4 px, colour about #9a5a29` (width x height)."""
-    return f"objects of about {kind['width_px']} x {kind['height_px']} px, colour about {kind['colour']}"
+    """`objects of about 4 x 4 px, colour about #9a5a29` (width x height), or less if less is known."""
+    size = f" of about {kind['width_px']} x {kind['height_px']} px" if "width_px" in kind else ""
+    if "colour" not in kind:
+        return f"objects{size}"
+    return f"objects{size}, colour about {kind['colour']}" if size else f"objects of colour about {kind['colour']}"
 
 
 def percent(share: float | None) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from tinyworlds_gate.gate.object_names import kind_name, percent
 from tinyworlds_gate.gate.rare_rule import LEAST_EPISODES, LEAST_SIGHTINGS, extra_faults, not_judged, rare_faults
+from tinyworlds_gate.gate.slice_rule import PRECISION, RECALL, slice_faults
+from tinyworlds_gate.gate.still_rule import still_faults
 from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
 
 PART_BELOW = 0.1
@@ -22,9 +24,10 @@ def judge_objects(record: Record | None, least: float) -> tuple[str, str]:
     """Return the verdict of G6 and its reason; ``least`` is the share that must be reached."""
     if record is None:
         return INVALID, "the objects were not measured, because there are no generated frames to read"
-    if record["no_occasion"]:
+    faults = [] if record["no_occasion"] else list(object_faults(record, least))
+    faults += still_faults(record)
+    if record["no_occasion"] and not faults:
         return NOT_RUN, f"no occasion: {record['no_occasion']}"
-    faults = list(object_faults(record, least))
     if faults:
         return FAIL, "objects: " + "; ".join(faults)
     return PASS, f"objects: {rates_text(record)}{not_judged(record)}"
@@ -37,7 +40,7 @@ def of_precision(least: float) -> float:
 
 def meets(record: Record, least: float) -> bool:
     """Whether nothing is wrong with the objects."""
-    return not record["no_occasion"] and not any(object_faults(record, least))
+    return not record["no_occasion"] and not any((*still_faults(record), *object_faults(record, least)))
 
 
 def rates_text(record: Record) -> str:
@@ -72,8 +75,11 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
     for part, share in zip(PARTS, record["recall_by_part"], strict=False):
         if share is not None and share < of_part and (low is not None and low >= least):
             yield f"in the {part} third of the rollout only {percent(share)} are found"
+    if low is not None and low >= least and not poor:
+        yield from slice_faults(record, RECALL)
     yield from rare_faults(record)
-    yield from extra_faults(record, of_part)
+    extra = list(extra_faults(record, of_part))
+    yield from extra
     shown, mistakes = record["precision_low"], record["mistakes"]
     if shown is None or shown < of_part:
         behind = mistakes["left_behind"]
@@ -87,6 +93,8 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
     for part, share in zip(PARTS, record["precision_by_part"], strict=False):
         if share is not None and share < of_part:
             yield f"in the {part} third of the rollout only {percent(share)} of the generated objects are right"
+    if not extra:
+        yield from slice_faults(record, PRECISION)
 
 
 def _best_baseline(record: Record) -> tuple[str, float]:

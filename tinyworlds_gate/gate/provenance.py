@@ -12,6 +12,8 @@ from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
 from tinyworlds_gate.run.journal import Event, last_event
 
 UNSEEN, EARLIER = "G5.unseen", "G5.earlier"
+MOST_TRIES = 2
+"""Failures of the same weights with other inference settings, on other clips, that a pass may follow."""
 
 
 def recorded_conditions(events: Sequence[Event], attempt: int, draw: int) -> tuple[Condition, ...]:
@@ -55,8 +57,13 @@ def _unseen(provenance: Mapping[str, object], draw: int, *, longrun: bool) -> Co
 
 
 def _earlier(event: Event) -> Condition:
-    """These weights have not failed before."""
+    """These weights have not failed before, or only rarely, with other inference settings and on other clips."""
     failures = event["failures"]
+    tries = [one for one in failures if one.get("turned")]
+    if tries and len(tries) <= MOST_TRIES and all(one.get("elsewhere") for one in failures):
+        where = "; ".join(f"{one['run']} ({one['attempt']}: {'; '.join(one['turned'])})" for one in tries)
+        reason = f"the same weights failed with other inference settings on other clips in {where}; this is try"
+        return Condition(EARLIER, PASS, f"{reason} {len(tries) + 1}, on clips that no earlier setting was chosen by")
     if not failures:
         reason = "no earlier run of this project failed these weights by the same rules"
         if event.get("gone"):
@@ -85,6 +92,13 @@ def _earlier(event: Event) -> Condition:
         reason = (
             f"the verdict on the same weights in {where} is INVALID by {newest['claim']}: {newest['sentence']} A claim "
             "that did not hold is not replaced by another attempt; train the model further"
+        )
+    elif newest.get("turned"):
+        reason = (
+            f"the same weights failed in {where} with other inference settings ({'; '.join(newest['turned'])}): "
+            f"{newest['sentence']} This is try {len(tries) + 1}, and the best of several tries is a choice by their "
+            f"result. Measure new settings on other clips (another `clip_seed`) after at most {MOST_TRIES} failures, "
+            "or train the model further"
         )
     elif newest.get("touched"):
         reason = (

@@ -41,9 +41,13 @@ _ROOT_CAUSE = "Root Cause (first observed failure):"
 _CLOSED_BY_TORCHRUN = re.compile(r"Sending process (\d+) closing signal")
 _LAUNCHER_SIGNALLED = re.compile(r"SignalException: Process \d+ got signal: (?:Signals\.)?(\w+)")
 _PEER_LOST = re.compile(
-    r"(?i)connection (?:was )?(?:closed|reset|refused)|broken pipe|remote process exited|ncclRemoteError"
+    r"(?i)connection (?:was )?(?:likely )?(?:closed|reset|refused)|broken pipe|remote process exited|ncclRemoteError"
     r"|Application timeout caused pair closure"
 )
+_TIMED_OUT = re.compile(r"(?i)timed out waiting \d+ ?ms|collective operation timeout|Socket Timeout")
+"""What gloo, NCCL's watchdog and torch's store say in a rank that waited too long for others."""
+
+_TORCH_ERROR = re.compile(r"(?:RuntimeError|(?:torch\.distributed\.)?Dist\w*Error)\b")
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,20 @@ def cause_of(
     log_text: str,
     error_file: str | None,
     oom_kills: int | None,
+    exceptions: str | None = None,
 ) -> str:
     """Return ``ok``, ``out_of_memory``, ``killed`` or ``runtime_error`` for a child that ended by itself (T1, T6).
 
     ``oom_kills`` is the number of OOM kills in the child's cgroups while it ran (None: unknown). A SIGKILL counts as
     out of memory if there was an OOM kill, as ``killed`` if there was none, and as a runtime error if it is unknown.
+
+    ``exceptions``: the tracebacks of all ranks that failed first; None: not known. Then the whole log is searched for
+    an exception that shows out of memory, though the stage may have handled it.
     """
     if exit_code == 0 and signal_name is None:
         return OK
-    if (error_file and _MEMORY_EXCEPTION.search(error_file)) or _MEMORY_EXCEPTION.search(log_text):
+    shown = f"{error_file or ''}\n{log_text}" if exceptions is None else exceptions
+    if _MEMORY_EXCEPTION.search(shown):
         return OUT_OF_MEMORY
     sent = _outside_signals(exit_code, signal_name, log_text)
     if signal.SIGKILL in sent:
@@ -103,8 +112,11 @@ def first_to_fail(log_text: str) -> WorkerEnd | None:
     torchrun polls; torchrun then reports it as the root cause, although the peer failed first.
     """
     ends = worker_ends(log_text)
-    closed = {int(pid) for pid in _CLOSED_BY_TORCHRUN.findall(log_text)}
+    closed = closed_by_torchrun(log_text)
     root = next((end for end in ends if end.root_cause), None)
+    if root is not None and root.exit_code == -signal.SIGTERM and root.pid in closed:
+        # It had raised for its lost peer when torchrun ended it; torchrun compares whole seconds.
+        root = next((end for end in ends if end is not root and end.exit_code and end.pid not in closed), root)
     # A C++ thread of gloo or NCCL that lost its peer aborts its worker too.
     if root is not None and root.exit_code < 0 and root.exit_code != -signal.SIGABRT:
         return root
@@ -113,6 +125,27 @@ def first_to_fail(log_text: str) -> WorkerEnd | None:
             if end is not root and end.exit_code < 0 and end.pid not in closed:
                 return end
     return root
+
+
+def closed_by_torchrun(log_text: str) -> set[int]:
+    """Return the PIDs of the workers that torchrun ended since another one had failed."""
+    return {int(pid) for pid in _CLOSED_BY_TORCHRUN.findall(log_text)}
+
+
+def lost_its_peer(error: str) -> bool:
+    """Whether an exception (``type: message``) only shows that another rank closed its connections or did not come."""
+    shown = _PEER_LOST.search(error) or _TIMED_OUT.search(error)
+    return _TORCH_ERROR.match(error) is not None and shown is not None
+
+
+def waited_too_long(error: str) -> bool:
+    """Whether an exception shows that another rank did not come to a collective."""
+    return _TIMED_OUT.search(error) is not None
+
+
+def shows_lost_peers(log_text: str) -> bool:
+    """Whether a worker reported anywhere in a log that it lost its peer or waited too long for it."""
+    return (_PEER_LOST.search(log_text) or _TIMED_OUT.search(log_text)) is not None
 
 
 def _outside_signals(exit_code: int | None, signal_name: str | None, log_text: str) -> set[int]:

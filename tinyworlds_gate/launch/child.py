@@ -22,10 +22,10 @@ from tinyworlds_gate.launch.processes.interrupts import attach_ended, defer_inte
 from tinyworlds_gate.launch.processes.owner import OWNER_VARIABLE, owner_mark
 from tinyworlds_gate.launch.processes.tether import Tether
 from tinyworlds_gate.launch.processes.watchdog_clock import WatchdogClock
+from tinyworlds_gate.launch.redacted_log import RedactedLog
 from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.run.disk import reporting_full_disk
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
-from tinyworlds_gate.run.owned import append_to
 from tinyworlds_gate.run.redact import redact, redact_command
 from tinyworlds_gate.targets.base import Target
 
@@ -79,6 +79,7 @@ class ChildProcess:
     log_start: int = 0
     identity: ProcessIdentity | None = None
     _process: subprocess.Popen[bytes] | None = None
+    _log: RedactedLog | None = None
 
     def run(self, on_poll: Callable[[float], str | None], poll_s: Callable[[], float]) -> ChildResult:
         """Start the child and call ``on_poll`` until the child ends or ``on_poll`` returns a reason to end it.
@@ -100,6 +101,8 @@ class ChildProcess:
             finally:
                 ended = end_launch(self.token, self.identity)
                 attach_ended(sys.exception(), ended)
+                if self._log is not None:
+                    self._log.close()
                 tether.release()
                 self._reap()
         wall_s = round(time.monotonic() - began, 3)
@@ -135,17 +138,18 @@ class ChildProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         try:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
-            with append_to(self.log_path) as log:
-                self.log_start = log.tell()
-                process = subprocess.Popen(
-                    list(self.command),
-                    cwd=self.cwd,
-                    env={**self.env, LAUNCH_VARIABLE: self.token, OWNER_VARIABLE: owner_mark()},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            log = self._log = RedactedLog(self.log_path)
+            self.log_start = log.start
+            process = subprocess.Popen(
+                list(self.command),
+                cwd=self.cwd,
+                env={**self.env, LAUNCH_VARIABLE: self.token, OWNER_VARIABLE: owner_mark()},
+                stdin=subprocess.DEVNULL,
+                stdout=log.child_end,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            log.started()
         except OSError as error:
             raise self._cannot_start(error) from error
         self._process = process

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 
 from tinyworlds_gate.config.rendezvous import Rendezvous
 from tinyworlds_gate.launch.devices.monitor import Cadence, DeviceMonitor
+from tinyworlds_gate.launch.hang import who_hangs
 from tinyworlds_gate.launch.log_progress import TAIL_BYTES, LogProgress
 from tinyworlds_gate.launch.processes.end import EndedProcess
 from tinyworlds_gate.launch.processes.find import find_stage_processes
 from tinyworlds_gate.launch.processes.guard import LauncherGuard
-from tinyworlds_gate.launch.processes.stacks import request_stacks, states_text
+from tinyworlds_gate.launch.processes.python_stack import Stack
+from tinyworlds_gate.launch.processes.rank_state import sample_ranks
+from tinyworlds_gate.launch.processes.stacks import dumped_stack, is_held, request_stacks, states_text
 from tinyworlds_gate.launch.processes.tree import LaunchTree
+from tinyworlds_gate.launch.rank_errors import ERROR_FILE_OF_RANK
 from tinyworlds_gate.run.heartbeat import Beat, HeartbeatReader
-from tinyworlds_gate.run.identity import ProcessIdentity, host_name
+from tinyworlds_gate.run.identity import ProcessIdentity, host_name, identify
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.log_lines import newest_update
 
@@ -31,7 +35,9 @@ YOUNG_POLL_S = 0.1
 DENSE_POLL_S = 0.2
 SETTLED_POLL_S = 0.5
 _STACK_WAIT_S = 2.0
-_QUIET_S = 0.1
+_QUIET_S = 0.25
+_QUIET_STEPS = 10.0
+"""So many times a usual step's time without one is a hang, not slowness."""
 SILENT_GPU_FACTOR = 4.0
 """With a silent log, GPU work delays the hang verdict to this many stall times: a hanging collective is busy too."""
 
@@ -72,6 +78,8 @@ class ChunkWatch:
     beats: list[Beat] = field(default_factory=list)
     tree: set[int] = field(default_factory=set)
     ranks_by_pid: dict[int, int] = field(default_factory=dict)
+    error_files: dict[int, Path] = field(default_factory=dict)
+    """Rank → the file to which torchrun's ``record`` writes its exception."""
     aborted: list[EndedProcess] = field(default_factory=list)
     step: int = -1
     updates: int = 0
@@ -92,6 +100,7 @@ class ChunkWatch:
             rendezvous=self.settings.rendezvous,
         )
         self._tree = LaunchTree()
+        self._identities: dict[int, ProcessIdentity] = {}
         self._moved_s = 0.0
         self._log_moved_s = 0.0
         self._log = LogProgress(self.log_path, strict=self.target.can.heartbeats)
@@ -142,9 +151,14 @@ class ChunkWatch:
             return None
         workers = self._workers()
         reason += states_text({pid: self._rank_of(pid) for pid in (one.pid for one in workers)})
+        asked = self._stalled(elapsed_s) and not any(is_held(one.pid) for one in workers)
+        states = sample_ranks(self._processes_by_rank(), self._gpu_busy_by_rank()) if asked else []
         if self.target.can.stack_dumps:
-            self._dump_stacks(workers)
-        return reason
+            unread = {state.pid for state in states if state.alive and not state.stack}
+            dumped = self._dump_stacks(workers, apart=unread)
+            states = [replace(state, stack=state.stack or dumped.get(state.pid)) for state in states]
+        found = who_hangs(states, all_ranks=self.settings.rendezvous is None)
+        return reason if found is None else f"{reason}; {found}"
 
     def finish(self) -> None:
         """After the launcher ended: read the remaining heartbeats and check for other training once more."""
@@ -169,6 +183,10 @@ class ChunkWatch:
             rank = environ.get("RANK") or environ.get("LOCAL_RANK", "")
             if rank.isdigit() and launcher is not None and process.ppid() == launcher.pid:
                 self.ranks_by_pid[pid] = int(rank)
+                if (identity := identify(pid)) is not None:
+                    self._identities[int(rank)] = identity
+                if path := environ.get(ERROR_FILE_OF_RANK):
+                    self.error_files[int(rank)] = Path(path)
 
     def _read_heartbeats(self, elapsed_s: float | None) -> None:
         fresh = [beat for beat in self._reader.poll() if beat.monotonic >= self._began and beat.host == host_name()]
@@ -186,7 +204,8 @@ class ChunkWatch:
 
     def _out_of_time(self, elapsed_s: float) -> str | None:
         if elapsed_s >= self.settings.deadline_s:
-            return f"it ran longer than its deadline of {self.settings.deadline_s:g} s"
+            quiet = f", and made no step for {elapsed_s - self._moved_s:.0f} s" if self._stalled(elapsed_s) else ""
+            return f"it ran longer than its deadline of {self.settings.deadline_s:g} s{quiet}"
         if not self.beats:
             self._follow_log(elapsed_s)
         if elapsed_s - self._moved_s < self.settings.stall_s:
@@ -199,6 +218,31 @@ class ChunkWatch:
         silent_s = elapsed_s - self._log_moved_s
         what = repeated or "its log did not grow"
         return f"{what} for {silent_s:.0f} s, and its GPUs showed no work that counts ({where})"
+
+    def _stalled(self, elapsed_s: float) -> bool:
+        """Whether the time without a step is no longer explained by the pace so far."""
+        quiet_s, rate = elapsed_s - self._moved_s, self.updates_per_s
+        usual_s = 1.0 / rate if rate else 0.0
+        return quiet_s >= min(self.settings.stall_s, max(_QUIET_STEPS * usual_s, self.settings.stall_s / 4))
+
+    def _processes_by_rank(self) -> dict[int, ProcessIdentity]:
+        return self._identities | {beat.rank: ProcessIdentity(beat.pid, beat.create_time) for beat in self.beats}
+
+    def _gpu_busy_by_rank(self) -> dict[int, bool | None]:
+        """Whether the newest sample shows work of each rank on the GPU that its heartbeats name.
+
+        Where NVML does not show our processes (a container), all work on that GPU counts.
+        """
+        if not self.monitor.samples:
+            return {}
+        gpus = {gpu.uuid: gpu for gpu in self.monitor.samples[-1].gpus}
+        ours = any(pid in self.tree for gpu in gpus.values() for pid in gpu.processes or ())
+        busy: dict[int, bool | None] = {}
+        for beat in self.beats:
+            gpu = gpus.get(beat.device)
+            percent = None if gpu is None else (gpu.activity or {}).get(beat.pid, 0.0) if ours else gpu.util_pct
+            busy[beat.rank] = None if percent is None else percent >= self.settings.gpu_util_threshold
+        return busy
 
     def _follow_log(self, elapsed_s: float) -> None:
         """Without heartbeats, count new lines of the log as progress and, for a limited time, GPU work."""
@@ -242,12 +286,25 @@ class ChunkWatch:
     def _rank_of(self, pid: int) -> int | None:
         return next((beat.rank for beat in reversed(self.beats) if beat.pid == pid), self.ranks_by_pid.get(pid))
 
-    def _dump_stacks(self, workers: list[ProcessIdentity]) -> None:
-        """Have the workers print their stacks into the log; those that announced ``dumps_stack`` survive it."""
+    def _dump_stacks(self, workers: list[ProcessIdentity], apart: Collection[int]) -> dict[int, Stack]:
+        """Have the workers print their stacks into the log; those that announced ``dumps_stack`` survive it.
+
+        The workers ``apart`` (PIDs), whose memory cannot be read, print one after the other. Returns their stacks.
+        """
         on_signal = {ProcessIdentity(beat.pid, beat.create_time) for beat in self.beats if beat.dumps_stack}
-        requested = [request_stacks(one, on_signal=one in on_signal, aborted=self.aborted) for one in workers]
+        alone = [one for one in workers if one.pid in apart and one in on_signal]
+        stacks: dict[int, Stack] = {}
+        for one in alone:
+            self._log.grew()
+            before = self._log.size
+            if request_stacks(one, on_signal=True, aborted=self.aborted):
+                self._wait_for_quiet_log()
+                stacks[one.pid] = dumped_stack(self._log.text_from(before))
+        others = [one for one in workers if one not in alone]
+        requested = [request_stacks(one, on_signal=one in on_signal, aborted=self.aborted) for one in others]
         if any(requested):
             self._wait_for_quiet_log()
+        return stacks
 
     def _wait_for_quiet_log(self) -> None:
         """Wait until the stacks are written, and no longer: a stopped worker was resumed and trains meanwhile."""

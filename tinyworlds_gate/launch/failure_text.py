@@ -23,6 +23,10 @@ def failure_sentence(result: ChildResult | ChunkResult) -> str:
     """Return how a child ended, after how long, and the error, exception or signal that its last lines show."""
     how = f"was ended by {result.signal}" if result.signal else f"exited with code {result.exit_code}"
     why = None if result.signal else shown_error("\n".join(result.log_tail))
+    if isinstance(result, ChunkResult):
+        why = result.culprit or why
+        if result.signal and any(worker.pid != result.launcher_pid for worker in result.workers):
+            why = "the launcher got the signal, no worker did"
     if result.stopped:
         how, why = "was stopped by the harness", result.stopped
     end = f"it {how} after {result.wall_s:.1f} s"

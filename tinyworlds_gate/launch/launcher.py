@@ -14,12 +14,15 @@ from tinyworlds_gate.launch.cause import NODE_LOST, OK, RUNTIME_ERROR, TIMEOUT, 
 from tinyworlds_gate.launch.child import ChildProcess
 from tinyworlds_gate.launch.chunk_watch import ChunkSettings, ChunkWatch, Progress
 from tinyworlds_gate.launch.command import ERROR_FILE_VARIABLE, LaunchFiles
+from tinyworlds_gate.launch.culprit import RanksAtEnd, culprit_of, ranks_at_end
 from tinyworlds_gate.launch.devices.concurrency import Judgement, judge_cpu_workers, judge_dual_gpu
 from tinyworlds_gate.launch.devices.monitor import DeviceMonitor
 from tinyworlds_gate.launch.devices.nvml import Nvml
 from tinyworlds_gate.launch.processes.end import EndedProcess
 from tinyworlds_gate.launch.processes.oom_kills import OomKills
 from tinyworlds_gate.launch.raised import Raised, raised_in
+from tinyworlds_gate.launch.rank_errors import errors_of_ranks
+from tinyworlds_gate.launch.redacted_log import redact_error_file
 from tinyworlds_gate.run.disk import DISK_FULL, full_disk, reporting_full_disk
 from tinyworlds_gate.run.heartbeat import ENVIRONMENT_VARIABLE as HEARTBEATS_VARIABLE
 from tinyworlds_gate.run.layout import RunLayout
@@ -70,6 +73,8 @@ class ChunkResult:
     """The exceptions in its log."""
     updates_per_s: float | None = None
     """The pace that heartbeats or the log's progress bar showed; None if they showed none."""
+    culprit: str | None = None
+    """The rank that failed first and what happened to it; None if that is not known or the harness ended the launch."""
 
     @property
     def ok(self) -> bool:
@@ -161,6 +166,9 @@ def run_chunk(
         watch.begin()
         ended = child.run(poll, lambda: watch.poll_s)
         watch.finish()
+    redact_error_file(error_file)
+    log_text = child.log_text()
+    ranks = _ranks(watch, log_text)
     cause = (
         NODE_LOST
         if node_problems
@@ -169,12 +177,13 @@ def run_chunk(
         else cause_of(
             exit_code=ended.exit_code,
             signal_name=ended.signal,
-            log_text=child.log_text(),
+            log_text=log_text,
             error_file=read_error_file(error_file),
             oom_kills=kills.count(),
+            exceptions=ranks.exceptions,
         )
     )
-    disk = full_disk(child.log_text(), [layout.root, layout.histories]) if cause == RUNTIME_ERROR else None
+    disk = full_disk(log_text, [layout.root, layout.histories]) if cause == RUNTIME_ERROR else None
     dual_gpu_ok, reason = _judge(watch, nproc, first_rank=node * nproc)
     return ChunkResult(
         stage=stage,
@@ -198,9 +207,15 @@ def run_chunk(
         stopped=ended.stopped,
         log=log,
         log_tail=ended.log_tail,
-        raised=raised_in(child.log_text()),
+        raised=raised_in(log_text),
         updates_per_s=watch.updates_per_s,
+        culprit=culprit_of(ranks, cause) if ended.exit_code and not ended.stopped else None,
     )
+
+
+def _ranks(watch: ChunkWatch, log_text: str) -> RanksAtEnd:
+    pids = {rank: pid for pid, rank in watch.ranks_by_pid.items()} | {beat.rank: beat.pid for beat in watch.beats}
+    return ranks_at_end(log_text, errors_of_ranks(watch.error_files, log_text), pids)
 
 
 def _check(settings: ChunkSettings) -> None:

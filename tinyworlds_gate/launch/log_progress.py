@@ -44,6 +44,13 @@ class LogProgress:
             return size != before
         return False
 
+    def text_from(self, begin: int) -> str:
+        """Return what the log holds from a byte on (at most the last 64 KiB)."""
+        with suppress(OSError), open(self._path, "rb") as log:
+            log.seek(max(begin, os.stat(self._path).st_size - TAIL_BYTES))
+            return log.read(TAIL_BYTES).decode("utf-8", errors="replace")
+        return ""
+
     def moved(self) -> bool:
         """Whether the log gained a new line since the last call."""
         before = self.size

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-_RANK = re.compile(r"^\s*\[?rank(\d+)\]?:\s?")
+RANK_PREFIX = re.compile(r"^\s*\[?rank(\d+)\]?:\s?")
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_EXCEPTION = re.compile(r"^(?P<type>(?:\w+\.)*\w*(?:Error|Exception|Interrupt|StopIteration))(?::\s*(?P<message>.*))?$")
+EXCEPTION = re.compile(r"^(?P<type>(?:\w+\.)*\w*(?:Error|Exception|Interrupt|StopIteration))(?::\s*(?P<message>.*))?$")
 _STAGE_ERROR = re.compile(r"^\[(?P<stage>\w+)\] error: (?P<message>.+)$")
 _OF_LAUNCHERS = ("ChildFailedError", "SignalException")
 _PLACE_PARTS = 3
@@ -114,7 +114,7 @@ def raised_in(log_text: str) -> tuple[Raised, ...]:
             frames[rank] = f"{'/'.join(parts)}:{frame['line']}"
         elif (error := _STAGE_ERROR.match(line)) is not None:
             _add(found, Raised("error", None, error["message"].strip()[:_LONGEST]))
-        elif (end := _EXCEPTION.match(line)) is not None and (rank in frames or not with_traceback):
+        elif (end := EXCEPTION.match(line)) is not None and (rank in frames or not with_traceback):
             place = frames.pop(rank, None)
             if not end["type"].endswith(_OF_LAUNCHERS):
                 _add(found, Raised(end["type"], place, (end["message"] or "").strip()[:_LONGEST]))
@@ -140,5 +140,5 @@ def _add(found: dict[tuple[str, str], Raised], one: Raised) -> None:
 def _lines(log_text: str) -> Iterator[tuple[str, str]]:
     """Yield (rank, line without its rank prefix)."""
     for raw in log_text.splitlines():
-        match = _RANK.match(raw)
+        match = RANK_PREFIX.match(raw)
         yield ("", raw.rstrip()) if match is None else (match[1], raw[match.end() :].rstrip())

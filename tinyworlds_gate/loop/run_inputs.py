@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.config.run_copy import edited_sentence, edited_settings
+from tinyworlds_gate.config.run_copy import edited_sentence, edited_settings, require_copy
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import CheckpointError, DataError
 from tinyworlds_gate.run.journal import Event, events_of, last_event
@@ -20,6 +20,7 @@ def check_inputs(context: RunContext) -> None:
 
     Raises:
         GateError: the run's folder is no longer in its place.
+        ConfigError: the run's copy of its settings files is gone or was changed.
         LaunchError: the lock file was removed or replaced, so another run may have begun.
         DataError: the checkout, the frames file or the evaluation set is gone or was changed; the run would mix two
             versions of it.
@@ -29,6 +30,8 @@ def check_inputs(context: RunContext) -> None:
         context.lock.confirm()
     events, layout = context.journal.events(), context.layout
     if context.checkout is None:
+        if context.target.config_dir == layout.configs:
+            require_copy(context.settings, layout.configs, layout.run)
         edited = edited_settings(context.settings)
         if not _already_reported(events, edited):
             sentence = edited_sentence(edited, layout.configs, layout.project_root)

@@ -277,12 +277,15 @@ class StageController:
         assert started is not None
         number, samples = int(started["chunk"]), self.context.layout.chunk_devices(int(started["chunk"]))
         continue_from, refused = self._start_of_cut_chunk(int(started["end_update"]) - 1)
+        bounds = int(started["start_update"]), int(started["end_update"])
+        history = read_chunk_history(self.context.layout.history(self.stage), *bounds)
         self._append(
             "chunk_finished",
             chunk=number,
             exit_code=None,
             signal=None,
             cause=INTERRUPTED,
+            updates_per_s=history.updates_per_s,
             wall_s=None,
             launcher_pid=None,
             workers=[],

@@ -131,6 +131,15 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         outlive_the_terminal(session.config)
 
 
+@pytest.hookimpl(wrapper=True, specname="pytest_runtestloop")
+def pytest_after_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """The session ends with its verdict, also where its working folder was removed meanwhile."""
+    try:
+        return (yield)
+    finally:
+        ending.outlive_the_folder(session.config)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Retrain dynamics after a failed gate and run its test again; pytest stops at the first hook that ran a test, so

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +21,17 @@ from tinyworlds_gate.plugin.validation_tests import requirement_ids
 if TYPE_CHECKING:
     from tinyworlds_gate.context import RunContext
     from tinyworlds_gate.findings.base import Finding
+
+
+def outlive_the_folder(config: pytest.Config) -> None:
+    """Where the working folder was renamed or removed: end the session in the root folder.
+
+    pytest changes to the working folder before it ends a session, and otherwise dies of that without a verdict.
+    """
+    if not config.invocation_params.dir.is_dir():
+        here = config.invocation_params
+        config.invocation_params = config.InvocationParams(args=here.args, plugins=here.plugins, dir=Path(os.sep))
+        os.chdir(os.sep)
 
 
 def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:

@@ -21,6 +21,7 @@ KINDS = np.array([[235, 60, 50], [60, 90, 235]], np.float32)
 BALLS = len(KINDS) * 2
 GREEN = np.array([40, 200, 60], np.float32)
 LIGHT = (0.55, 1.05)
+GONE_STEP = 5
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,21 @@ def _stuck(world: Balls) -> np.ndarray:
     return world.drawn(places)
 
 
+def _without_first_kind(world: Balls, gone: np.ndarray) -> np.ndarray:
+    """Return frames in which the balls of the first kind are not drawn where ``gone``, bool ``[N, S, B]``."""
+    shown = np.ones(world.places_NTB2.shape[:3], bool)
+    shown[:, CONTEXT:] = ~gone | (world.kinds_B != 0)
+    return world.drawn(shown=shown)
+
+
+def _gone_in_one_step(world: Balls) -> np.ndarray:
+    return _without_first_kind(world, (np.arange(STEPS) == GONE_STEP - 1)[None, :, None])
+
+
+def _gone_at_the_left(world: Balls) -> np.ndarray:
+    return _without_first_kind(world, world.places_NTB2[:, CONTEXT:, :, 1] <= SIZE_PX // 8 - BALL_PX // 2)
+
+
 FAULTS: dict[str, Callable[[Balls], np.ndarray]] = {
     "missing": lambda world: world.drawn(shown=np.zeros(BALLS, bool)),
     "one-kind-missing": lambda world: world.drawn(shown=world.kinds_B == 0),
@@ -120,6 +136,8 @@ FAULTS: dict[str, Callable[[Balls], np.ndarray]] = {
     "two-frames-late": _late,
     "gone-at-the-edge": lambda world: world.drawn(shown=~_turned(world)),
     "stuck-at-the-edge": _stuck,
+    "gone-in-one-step": _gone_in_one_step,
+    "gone-at-the-left": _gone_at_the_left,
 }
 """Fault → the generated frames, with the context before them."""
 

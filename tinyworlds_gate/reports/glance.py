@@ -8,6 +8,7 @@ from pathlib import Path
 from tinyworlds_gate.reference.rollout.mode import mode_text
 from tinyworlds_gate.reports import views
 from tinyworlds_gate.reports.artifact_names import report_paths
+from tinyworlds_gate.reports.effective_time import effective_time, effective_time_text
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import RunRecord
 from tinyworlds_gate.run.journal import events_of
@@ -27,7 +28,9 @@ class Line:
 
 def glance(record: RunRecord) -> list[Line]:
     """Return the lines of the summary; a line says so when the journal has no value for it."""
-    return [_data(record), _measured(record), _checkpoints(record), _changed(record), _files(record)]
+    lines = [_data(record), _measured(record), _checkpoints(record), _changed(record), _files(record)]
+    effective = effective_time_text(effective_time(record.events))
+    return lines if effective is None else [*lines[:-1], Line("Effective training time", effective), lines[-1]]
 
 
 def _data(record: RunRecord) -> Line:

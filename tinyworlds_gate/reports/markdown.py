@@ -26,17 +26,28 @@ _ESCAPED = re.compile(r"\\([\\`*|\[~$_+#>=.)-])")
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
+LONGEST_TEXT = 64 * 1024
+"""Characters; the longest line of a journal of a long run has 21 KB."""
+
+
 class Safe(str):
     """Text that is already markdown."""
 
     __slots__ = ()
 
 
+def shortened(text: str) -> str:
+    """Return a text of a journal as reports show it: of more than 64 KiB, the beginning, cut at a blank."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[:LONGEST_TEXT].rpartition(' ')[0]} … ({len(text):,} characters)".lstrip()
+
+
 def clean(value: object) -> str:
     """Return one line of plain text, without secrets, control or direction characters; a dash for None."""
     if value is None:
         return MISSING
-    text = redact(" ".join(str(value).splitlines()))
+    text = redact(" ".join(shortened(str(value)).splitlines()))
     return _CONTROL.sub("�", text.replace("\t", " "))
 
 

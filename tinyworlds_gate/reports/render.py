@@ -18,7 +18,8 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.names import VERDICTS
 from tinyworlds_gate.reports import checkout_views, gate_views, retrospective, views
 from tinyworlds_gate.reports.artifact_names import audit_year, evidence_of, report_names, report_paths
-from tinyworlds_gate.reports.markdown import MISSING, environment
+from tinyworlds_gate.reports.effective_time import effective_time, effective_time_text
+from tinyworlds_gate.reports.markdown import MISSING, environment, shortened
 from tinyworlds_gate.reports.model import SCHEMA, RunRecord, load_record, read_named_json
 from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.journal import Event
@@ -96,6 +97,8 @@ def as_json(data: dict[str, Any]) -> str:
 
 
 def _commands_as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return shortened(value)
     if isinstance(value, dict):
         if isinstance(value.get("command"), list):
             value = {**value, "command": redact_command([str(word) for word in value["command"]])}
@@ -156,6 +159,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         "disagreements": checkout_views.disagreements(record),
     }
     last = record.last_attempt.verdict if record.last_attempt and record.last_attempt.verdict else {}
+    effective = effective_time(record.events)
     text = _render(
         "train_to_inference.md.j2",
         record,
@@ -164,6 +168,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         record.word(),
         sentence,
         counts=requirement_counts(record),
+        effective=effective_time_text(effective),
         evidence_of=evidence_of,
         facts=gate_views.gate_facts(record),
         required=gate_views.required(record),
@@ -192,6 +197,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         max_mse=record.max_mse,
         degraded=record.degraded_stages,
         finished=record.finished,
+        effective_training_time=None if effective is None else {**asdict(effective), "share": effective.share},
         **plain,
     )
     return text, data
@@ -263,7 +269,8 @@ def _retrospective(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, 
 def _training_loop(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, Any]]:
     verdict, sentence = training_verdict(record)
     rows = [views.chunk_row(chunk) for chunk in record.chunks]
-    text = _render("training_loop.md.j2", record, rendered_at, "The training loop", verdict, sentence, chunks=rows)
+    more = {"chunks": rows, "effective": effective_time_text(effective_time(record.events))}
+    text = _render("training_loop.md.j2", record, rendered_at, "The training loop", verdict, sentence, **more)
     return text, _data("auto-training-loop-report", record, verdict, sentence, chunks=rows)
 
 

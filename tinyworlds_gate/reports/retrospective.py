@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from tinyworlds_gate.config.requested import inference_requested, scope
 from tinyworlds_gate.gate.verdict_words import verdict_word, without_word
 from tinyworlds_gate.reports.causes import causes_first
 from tinyworlds_gate.reports.checkout_views import chunk_notes
+from tinyworlds_gate.reports.effective_time import effective_time, effective_time_text
 from tinyworlds_gate.reports.markdown import number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
 from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_text
 from tinyworlds_gate.run.attempts import attempt_of
 from tinyworlds_gate.run.installation import loop_command
-from tinyworlds_gate.run.journal import events_of
+from tinyworlds_gate.run.journal import Event, events_of
 
 MOST_CAUSES = 5
 FOLLOW_FROM_THE_MSE = ("G5", "L7", "L8", "H3")
@@ -49,17 +51,17 @@ def happened(record: RunRecord) -> list[str]:
         lines.append("Nothing was trained in this run.")
     for stage in dict.fromkeys(chunk.stage for chunk in record.chunks):
         lines.append(_stage_sentence(record, stage))
+    effective = effective_time_text(effective_time(record.events))
+    lines += [f"Effective training time: {effective}."] if effective else []
     lines += chunk_notes(record)
     if not record.attempts and inference_requested(record.options):
         lines.append("The inference gate was not reached.")
     elif not record.attempts:
         lines.append(f"The inference gate was not requested ({scope(record.options)}).")
+    retries, expired = (_by_attempt(record, name) for name in ("inference_retry", "verdict_expired"))
     for attempt in record.attempts:
-        lines += [
-            f"Inference {attempt.name}: {event.get('reason')}."
-            for event in events_of(record.events, "inference_retry")
-            if attempt_of(event) == (attempt.number, attempt.draw)
-        ]
+        key = (attempt.number, attempt.draw)
+        lines += [f"Inference {attempt.name}: {event.get('reason')}." for event in retries[key]]
         sentence = str((attempt.verdict or {}).get("sentence") or "The attempt has no verdict.")
         word = verdict_word(attempt.verdict) if attempt.verdict else "INVALID"
         lines.append(f"Inference {attempt.name}: {word}: {without_word(sentence)}")
@@ -67,11 +69,7 @@ def happened(record: RunRecord) -> list[str]:
             lines.append(str((attempt.verdict or {})["disagreement"]))
         if attempt.is_final:
             lines.append(_two_verdicts(record, attempt))
-        lines += [
-            f"On resume: {event.get('sentence')}."
-            for event in events_of(record.events, "verdict_expired")
-            if attempt_of(event) == (attempt.number, attempt.draw)
-        ]
+        lines += [f"On resume: {event.get('sentence')}." for event in expired[key]]
     if record.not_strict:
         lines.append(record.not_strict)
     for stage, cause in record.degraded_stages.items():
@@ -79,6 +77,13 @@ def happened(record: RunRecord) -> list[str]:
     if record.finished is None:
         lines.append(record.verdict()[1])
     return lines
+
+
+def _by_attempt(record: RunRecord, name: str) -> defaultdict[tuple[int, int], list[Event]]:
+    found = defaultdict[tuple[int, int], list[Event]](list)
+    for event in events_of(record.events, name):
+        found[attempt_of(event)].append(event)
+    return found
 
 
 def _two_verdicts(record: RunRecord, final: Attempt) -> str:
@@ -112,12 +117,14 @@ def _stage_sentence(record: RunRecord, stage: str) -> str:
 def changes(record: RunRecord) -> list[Change]:
     """Return every retune and every retraining of dynamics with its effect on the next chunk or attempt (H9)."""
     rows = []
+    following, newest = dict[int, Chunk | None](), dict[str, Chunk]()  # per chunk, the next one of its stage
+    for chunk in reversed(record.chunks):
+        following[id(chunk)], newest[chunk.stage] = newest.get(chunk.stage), chunk
     for chunk in record.retunes:
         event = chunk.retune or {}
         why = f"{event.get('id')}: {event.get('cause')}"
-        rows.append(
-            Change(f"{chunk.stage}, chunk {chunk.number}", why, changes_text(event), _effect_of_retune(record, chunk))
-        )
+        effect = _effect_of_retune(following[id(chunk)])
+        rows.append(Change(f"{chunk.stage}, chunk {chunk.number}", why, changes_text(event), effect))
     for before, attempt in zip(record.attempts, record.attempts[1:], strict=False):
         if attempt.retrain is None:
             continue
@@ -133,11 +140,9 @@ def changes(record: RunRecord) -> list[Change]:
     return rows
 
 
-def _effect_of_retune(record: RunRecord, chunk: Chunk) -> str:
-    later = [other for other in record.chunks[record.chunks.index(chunk) + 1 :] if other.stage == chunk.stage]
-    if not later:
+def _effect_of_retune(after: Chunk | None) -> str:
+    if after is None:
         return "Unknown: no chunk of this stage followed."
-    after = later[0]
     if after.gate is not None:
         loss = number((after.finished or {}).get("final_loss"))
         decision = str(after.gate.get("decision"))

@@ -64,6 +64,7 @@ def chunk_row(chunk: Chunk) -> Row:
         "seconds": done.get("wall_s"),
         "cause": ended,
         "problems": problems,
+        "why": failure_text(done.get("failure")),
         "params": params,
         "sources": chunk.started.get("param_sources") or {},
         "nproc": chunk.started.get("nproc_per_node"),
@@ -78,6 +79,11 @@ def chunk_row(chunk: Chunk) -> Row:
         "log": chunk.started.get("log"),
         "log_tail": done.get("log_tail") or [],
     }
+
+
+def failure_text(failure: Event | None) -> str | None:
+    """Return why a chunk does not count: cause, stage and rank where they are known; None if it counts."""
+    return str(failure["reason"]) if failure and failure.get("reason") else None
 
 
 def batch_note(started: Event) -> str:

@@ -52,7 +52,8 @@ class Beat:
 class Heartbeat:
     """Writes the heartbeats of one worker; a context manager around its training loop.
 
-    ``device`` is a GPU's UUID (``gpu_uuid``) or ``"cpu"``. Beats are at least 0.2 s apart in the first 10 s, then 1 s.
+    ``device`` is a GPU's UUID (``gpu_uuid``) or ``"cpu"``. After that of the first update, beats are at least 0.2 s
+    apart in the first 10 s, then 1 s.
     SIGUSR1 makes the worker print the stacks of all its threads to stderr.
     """
 
@@ -87,7 +88,7 @@ class Heartbeat:
             self._updates += 1
         now = time.monotonic()
         interval_s = DENSE_INTERVAL_S if now - self._began < DENSE_SECONDS else INTERVAL_S
-        if not force and now - self._last < interval_s:
+        if not force and self._updates > 1 and now - self._last < interval_s:
             self._unwritten = step
             return False
         self._write(step)

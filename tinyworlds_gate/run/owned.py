@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -86,6 +87,11 @@ def open_without_link(path: Path, flags: int, mode: int = 0o644) -> int:
 def append_to(path: Path) -> IO[bytes]:
     """Open a file to append to; errors as for `open_without_link`."""
     return os.fdopen(open_without_link(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
+
+
+def append_unbuffered_to(path: Path) -> FileIO:
+    """As `append_to`; what the disk refuses is not held back."""
+    return FileIO(open_without_link(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 def append_text_to(path: Path) -> IO[str]:

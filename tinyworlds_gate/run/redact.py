@@ -17,7 +17,7 @@ from tinyworlds_gate.run.secret_names import secret_kind
 from tinyworlds_gate.run.secret_shapes import Span, shape_spans
 from tinyworlds_gate.run.secret_values import environment_now, value_spans
 
-__all__ = ["REDACTED", "redact", "redact_command", "redact_field", "redact_tree"]
+__all__ = ["REDACTED", "redact", "redact_command", "redact_environment", "redact_field", "redact_tree"]
 
 _SHORTEST = 6
 _OFTEN_REPEATED = 300
@@ -40,6 +40,11 @@ def _redact_again(text: str, _environment: frozenset[tuple[bytes, bytes]]) -> st
 
 def _redact(text: str) -> str:
     return _without(text, [*value_spans(text), *shape_spans(text), *assignment_spans(text)])
+
+
+def redact_environment(text: str) -> str:
+    """Return ``text`` without the secrets of this process's environment; others stay. Some 300 times as fast."""
+    return _without(text, value_spans(text))
 
 
 def redact_command(argv: Sequence[str]) -> str:

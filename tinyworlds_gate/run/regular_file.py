@@ -19,7 +19,7 @@ def regular_file_problem(path: Path) -> str | None:
     except FileNotFoundError:
         return MISSING
     except OSError as error:
-        return f"cannot be opened ({error.strerror or error})"
+        return f"cannot be opened ({error.strerror})"
     except ValueError as error:  # a null byte in the name
         return f"is no name of a file ({error})"
     if not stat.S_ISREG(found.st_mode):

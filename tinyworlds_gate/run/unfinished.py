@@ -24,9 +24,10 @@ _TRIES = 20
 class UnfinishedFolder:
     """``.<name>.tmp-<pid>-<random>`` beside the final folder, made, locked and, unless it was renamed, removed."""
 
+    _descriptor: int
+
     def __init__(self, final: Path) -> None:
         self._final = final
-        self._descriptor = -1
         self.path = final
 
     def __enter__(self) -> Path:
@@ -86,4 +87,4 @@ def _locked(folder: Path) -> int | None:
 
 
 def _open(folder: Path) -> int:
-    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    return os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import get_args
 
@@ -15,6 +16,10 @@ from tinyworlds_gate.stages.retune import SETUP_ERROR, Cause
 
 RETUNE_CAUSES: tuple[str, ...] = get_args(Cause)
 """The causes that have a retune ladder; any other failure of a launcher is a runtime error."""
+
+
+_ALONE = re.compile(r"on rank \d+ alone")
+"""How the reference's trainer says that the mean of the losses was spoilt by one rank."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,11 @@ def failure_of(result: ChunkResult, evidence: ChunkEvidence, end_update: int, *,
     ``guard_applies``: whether the chunk needs evidence that all GPUs worked at the same time (H6).
     """
     if evidence.diverged:
-        return Failure("stage_gate", "; ".join(evidence.problems))
+        alone = _ALONE.search("; ".join(one.message for one in result.raised))
+        return Failure("stage_gate", "; ".join(evidence.problems) + (f"; it was {alone[0]}" if alone else ""))
     if result.cause == DISK_FULL:
-        return Failure(DISK_FULL, f"{result.stage} stopped: {result.disk_problem} (its log: {result.log})")
+        where = f"; {result.culprit}" if result.culprit else ""
+        return Failure(DISK_FULL, f"{result.stage} stopped: {result.disk_problem}{where} (its log: {result.log})")
     if result.cause != "ok":
         known = result.cause in RETUNE_CAUSES or result.cause in RUN_STOPS
         explanation = failure_sentence(result)

@@ -146,6 +146,8 @@ def test_a_profile_is_found_by_folder_and_by_file(tmp_path: Path) -> None:
     folder = copy_profile("smoke", tmp_path / "elsewhere")
     for given in ("elsewhere/", folder, folder / "profile.yaml", "elsewhere/profile.yaml"):
         assert resolve_settings(given, {}, project_root=tmp_path).profile_path == folder / "profile.yaml"
+    for name in ("profile.yaml", "profile.yml"):
+        assert resolve_settings(name, {}, project_root=folder).profile_path == folder / "profile.yaml"
 
 
 def test_a_project_without_profiles_uses_those_that_ship(tmp_path: Path) -> None:

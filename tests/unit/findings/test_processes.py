@@ -86,6 +86,36 @@ def test_each_chunk_had_one_launcher(events: list[Event], verdict: str, said: st
     assert found["H5"].follows_from == ("L2" if verdict == "FAIL" else None)
 
 
+@pytest.mark.requirement("L2", "H5")
+@pytest.mark.parametrize("name", ["inference_finished", "probe_finished", "target_inference_finished"])
+def test_an_inference_had_no_second_launcher_either(name: str) -> None:
+    chunk = [started(1, DYNAMICS), finished(1, DYNAMICS)]
+    for outcome, verdict, said in (
+        ("left alone", "FAIL", "inference attempt 2: a second launcher, PID 9, was left alone"),
+        ("ended", "PASS", "1 extra process(es) ended"),
+    ):
+        found = by_id(single_launcher(journal(*chunk, event(name, attempt=2, extra_launchers=[process(9, outcome)]))))
+        assert (found["L2"].verdict, found["H5"].verdict) == (verdict, verdict)
+        assert said in found["L2"].reason
+
+
+@pytest.mark.requirement("L2")
+def test_one_second_launcher_is_named_once_with_every_place_it_was_seen() -> None:
+    left = [process(9, "left alone"), process(9, "left alone"), process(8, "not permitted"), process(7, "ended")]
+    chunks = [started(1, DYNAMICS), finished(1, DYNAMICS, extra_launchers=left)]
+    later = event("inference_finished", attempt=1, extra_launchers=left[:1])
+    reason = by_id(single_launcher(journal(*chunks, later)))["L2"].reason
+    assert "chunk 1 (dynamics), inference attempt 1: a second launcher, PID 9, was left alone" in reason
+    assert "chunk 1 (dynamics): a second launcher, PID 8, was not permitted" in reason
+    assert "PID 7" not in reason
+
+
+@pytest.mark.requirement("L2", "H5")
+def test_a_chunk_that_was_interrupted_needs_no_launcher() -> None:
+    interrupted = [started(1, DYNAMICS), finished(1, DYNAMICS, launcher_pid=None, cause="interrupted")]
+    assert by_id(single_launcher(journal(*interrupted)))["L2"].verdict == "NOT-RUN"
+
+
 def gpu_chunk(**changes: Any) -> list[Event]:
     fields = {"dual_gpu_ok": True, "dual_gpu_reason": "both GPUs worked together in 40 samples", **changes}
     return journal(started(1, DYNAMICS), finished(1, DYNAMICS, **fields))

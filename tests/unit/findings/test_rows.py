@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.finding_events import NOTHING, Event, event, good_training, journal
+from tests.helpers.finding_events import NOTHING, Event, event, good_training, journal, started
+from tinyworlds_gate.config.requested import OF_TRAINING
 from tinyworlds_gate.findings.base import (
     DESELECTED,
     LEFT_OUT,
@@ -54,6 +55,15 @@ def test_any_other_row_that_was_recorded_is_judged_again() -> None:
     assert {id: one.verdict for id, one in found.items()} == {"L5": "PASS", "T1": "NOT-RUN", "S1": "PASS"}
     assert found["T1"].reason.startswith(NO_OCCASION)
     assert judged_again(required("H3", "NOT-RUN", "the run stopped earlier")) == {}, "it is still NOT-RUN"
+
+
+def test_rows_of_training_have_no_occasion_only_where_every_stage_was_trained_before() -> None:
+    before = event("stage_finished", stage="video_tokenizer", verdict="NOT-RUN", reason="it had its 10 updates")
+    for more in ([], [started(1, "dynamics")]):
+        rows = {one.id: one for one in judge_rows(journal(event("run_started"), before, *more))}
+        found = {id: rows[id].reason.startswith(NO_OCCASION) for id in OF_TRAINING if rows[id].verdict == "NOT-RUN"}
+        assert any(found.values())
+        assert all(found.values()) is not bool(more)
 
 
 def test_a_fact_that_the_journal_lacks_leaves_the_recorded_row_or_is_named() -> None:

@@ -233,6 +233,10 @@ def test_an_inference_without_actions_need_not_name_a_latent_action_model() -> N
         "the checkout's log shows the checkpoints (video_tokenizer, dynamics) that this run chose"
     )
     assert judge_target(evidence(shown_checkpoints=without), FORK, 0.05).verdict == "FAIL"
+    for missing in without:
+        shown = {stage: path for stage, path in without.items() if stage != missing}
+        failed = judge_target(evidence(shown_checkpoints=shown), ORIGINAL, 0.05).conditions[1]
+        assert failed.reason == f"the checkout's log does not show which {missing} checkpoint it used"
     other = {**PATHS, "latent_actions": "/c/other"}
     assert judge_target(evidence(shown_checkpoints=other), ORIGINAL, 0.05).verdict == "FAIL"
 

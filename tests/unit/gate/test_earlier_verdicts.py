@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ WEIGHTS = {"video_tokenizer": "1" * 64, "latent_actions": "2" * 64, "dynamics": 
 CONFIG: dict[str, Any] = {"inference.dataset": "CRAFTER", "inference.generation_steps": 12, "inference.clip_seed": 0}
 LIMITS = GateThresholds(max_mse=0.03, min_episodes=None, require_upper_below_mean_frame=False)
 BAD, GOOD = 0.05, 0.01
+LONG = {"training.context_length": 4, "training.frame_size": 16, "training.patch_size": 8}
 
 
 def earlier_run(root: Path, name: str, mse: float = BAD, draw: int = FINAL, clips: str = "final", **more: Any) -> None:
@@ -89,6 +91,53 @@ def test_what_is_no_earlier_failure(tmp_path: Path, more: dict[str, Any], now: d
     assert failures(tmp_path, now) == []
 
 
+KNOBS: list[dict[str, Any]] = [
+    {"inference.decode_steps": 3},
+    {"inference.temperature": 0.5},
+    {"inference.rollout": "pixels"},
+    {"inference.token_choice": "nearest_mean"},
+]
+
+
+@pytest.mark.requirement("H3", "G5")
+@pytest.mark.parametrize("knobs", KNOBS, ids=str)
+@pytest.mark.parametrize("clips", ["attempts", "final"])
+def test_a_turned_knob_does_not_launder_a_failure_on_the_same_choice_of_clips(
+    tmp_path: Path, knobs: dict[str, Any], clips: str
+) -> None:
+    earlier_run(tmp_path, "old", clips=clips, config=CONFIG | LONG)
+    earlier_run(tmp_path, "other", checkpoints={**WEIGHTS, "dynamics": "4" * 64})
+    (found,) = failures(tmp_path, LONG | knobs)
+    ((key, value),) = knobs.items()
+    assert found["turned"][0].startswith(f"{key.removeprefix('inference.')} ")
+    assert found["turned"][0].endswith(f", now {value}")
+    (condition,) = recorded_conditions(
+        [{"event": "earlier_verdicts", "attempt": 1, "draw": 1, "failures": [found]}], 1, 1
+    )
+    assert condition.verdict == "FAIL"
+    assert found["turned"][0] in condition.reason
+    assert "try 2" in condition.reason
+    earlier_run(tmp_path, "good", mse=GOOD, config=CONFIG | LONG)
+    assert len(failures(tmp_path, LONG | knobs)) == 1, "a pass of the old settings says nothing of the new ones"
+
+
+@pytest.mark.requirement("H3", "G5")
+@pytest.mark.parametrize(("tried", "expected"), [(1, "PASS"), (2, "PASS"), (3, "FAIL")])
+def test_new_settings_may_pass_on_other_clips_after_few_failures_which_are_named(
+    tmp_path: Path, tried: int, expected: str
+) -> None:
+    for steps in range(1, 1 + tried):
+        settings = LONG | {"inference.decode_steps": steps, "inference.clip_seed": steps}
+        earlier_run(tmp_path, f"old{steps}", clips=f"clips {steps}", config=CONFIG | settings)
+    found = failures(tmp_path, LONG | {"inference.decode_steps": 4, "inference.clip_seed": 9})
+    (condition,) = recorded_conditions(
+        [{"event": "earlier_verdicts", "attempt": 1, "draw": 1, "failures": found}], 1, 1
+    )
+    assert condition.verdict == expected
+    assert f"decode_steps {tried}, now 4" in condition.reason
+    assert f"try {tried + 1}" in condition.reason
+
+
 @pytest.mark.requirement("H3")
 def test_numbers_within_the_present_limits_are_no_failure_and_an_own_run_does_not_count(tmp_path: Path) -> None:
     earlier_run(tmp_path, "passed", mse=GOOD)
@@ -122,7 +171,6 @@ def test_weights_without_an_earlier_failure_hold_the_condition() -> None:
     assert recorded_conditions([], 1, 1) == ()
 
 
-LONG = {"training.context_length": 4, "training.frame_size": 16, "training.patch_size": 8}
 SPELLINGS: list[dict[str, Any]] = [
     {"inference.memory_window": 3},
     {"inference.memory_window": 99},
@@ -339,3 +387,12 @@ def test_a_journal_with_a_broken_chain_still_counts(tmp_path: Path) -> None:
     path = tmp_path / "old" / "journal.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"kind": "smoke"', b'"kind": "smoky"'))
     assert len(failures(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("sketch", [None, {"w": [1, 2.0]}])
+@pytest.mark.parametrize("gone", [[], ["2026_01_02"]])
+def test_the_event_has_what_is_known(sketch: dict[str, list[float]] | None, gone: list[str]) -> None:
+    found, present = SimpleNamespace(failures=[], gone=gone), SimpleNamespace(sketch=sketch)
+    expected: dict[str, Any] = {"failures": []} | ({"gone": gone} if gone else {})
+    expected |= {} if sketch is None else {"dynamics_sketch": sketch}
+    assert earlier_event(found, present) == expected  # type: ignore[arg-type]

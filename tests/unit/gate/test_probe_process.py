@@ -20,10 +20,14 @@ from tests.helpers.gate_evidence import clip, raw, write_raw
 from tests.helpers.process_projects import make_project
 from tinyworlds_gate.checkpoints.layout import CheckpointRef
 from tinyworlds_gate.config.load import resolve_settings
-from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.errors import DiskError, LaunchError
+from tinyworlds_gate.gate import probe_process
 from tinyworlds_gate.gate.clip_plan import ClipPlan
 from tinyworlds_gate.gate.inference_job import InferenceJob, Subject
+from tinyworlds_gate.gate.inference_process import InferenceChild
 from tinyworlds_gate.gate.probe_process import NOT_ENDED, TEACHER_FORCED, recorded_probe, run_probe
+from tinyworlds_gate.launch.cause import KILLED, OUT_OF_MEMORY, RUNTIME_ERROR, TIMEOUT
+from tinyworlds_gate.launch.child import ChildResult
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.power.world import EPISODE_FRAMES, write_world
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames, write_generated
@@ -31,6 +35,7 @@ from tinyworlds_gate.reference.rollout.probe_files import read_request
 from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.source_state import SourceState
+from tinyworlds_gate.targets.base import Target
 
 CONTEXT, STEPS, CLIPS = 3, 6, 8
 KEY = {"attempt": 1, "draw": 1}
@@ -184,9 +189,71 @@ def test_a_process_that_fails_once_is_repeated(job: InferenceJob, subject: Subje
     flag = job.layout.root / "failed"
     once = f"from pathlib import Path\nflag = Path({str(flag)!r})\nif not flag.exists():\n    flag.touch()\n    1 / 0\n"
     probe_script(job, once + GREY)
-    found = run_probe(job, subject, measures, exit_code=0, batch_size=4)
+    said = list[str]()
+    found = run_probe(replace(job, say=said.append), subject, measures, exit_code=0, batch_size=4)
     assert (found.problem, found.result is not None) == ("", True)
     assert [bool(one["problem"]) for one in events(job, "probe_finished")] == [True, False]
+    assert said == [f"the probe, {subject.name}: it failed and is repeated once, with the same clips"]
+
+
+def ended_with(*causes: str) -> Callable[..., InferenceChild]:
+    """Return what ends as a process with each of these causes in turn, without frames."""
+    left = iter(causes)
+
+    def run(job: InferenceJob, target: Target, command: list[object], log: Path) -> InferenceChild:
+        child = ChildResult(("python",), exit_code=1, signal=None, wall_s=1.0, pid=7, log=log, log_tail=("it ended",))
+        return InferenceChild(child, next(left), None)
+
+    return run
+
+
+@pytest.mark.requirement("G5", "L6")
+@pytest.mark.parametrize(
+    ("causes", "batches", "temperature"),
+    [
+        ((TIMEOUT,), [4], 0.0),
+        ((RUNTIME_ERROR, TIMEOUT), [4, 4], 0.0),
+        ((RUNTIME_ERROR, RUNTIME_ERROR), [4, 4], 0.0),
+        ((KILLED, RUNTIME_ERROR, KILLED), [4, 4, 4], 0.0),
+        ((KILLED, KILLED, RUNTIME_ERROR), [4, 4, 4], 0.0),
+        ((OUT_OF_MEMORY, OUT_OF_MEMORY, RUNTIME_ERROR, RUNTIME_ERROR), [4, 2, 1, 1], 0.0),
+        ((OUT_OF_MEMORY, OUT_OF_MEMORY, OUT_OF_MEMORY), [4, 2, 1], 0.0),
+        ((OUT_OF_MEMORY,), [4], 0.5),
+    ],
+)
+def test_each_cause_of_an_end_has_its_answer(
+    job: InferenceJob,
+    subject: Subject,
+    measures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    causes: tuple[str, ...],
+    batches: list[int],
+    temperature: float,
+) -> None:
+    monkeypatch.setattr(probe_process, "run_inference", ended_with(*causes))
+    inference = job.settings.inference.model_copy(update={"temperature": temperature})
+    said = list[str]()
+    warm = replace(job, settings=replace(job.settings, inference=inference), say=said.append)
+    if causes[-1] == OUT_OF_MEMORY:
+        with pytest.raises(LaunchError, match=r"ran out of memory .* Nothing is judged: free memory"):
+            run_probe(warm, subject, measures, exit_code=0, batch_size=4)
+    else:
+        assert "generate them again failed" in run_probe(warm, subject, measures, exit_code=0, batch_size=4).problem
+    requests = [read_request(job.layout.project_root / one["request"]) for one in events(job, "probe_started")]
+    assert [request.settings["batch_size"] for request in requests] == batches
+    assert len(said) == len(batches) - 1, "each further try is announced"
+
+
+@pytest.mark.requirement("G5")
+def test_a_full_disk_stops_the_probe(
+    job: InferenceJob, subject: Subject, measures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: object) -> InferenceChild:
+        return replace(ended_with(RUNTIME_ERROR)(*arguments), disk_problem="no space left on /data")
+
+    monkeypatch.setattr(probe_process, "run_inference", run)
+    with pytest.raises(DiskError, match=r"no space left on /data .* free some space"):
+        run_probe(job, subject, measures, exit_code=0, batch_size=4)
 
 
 @pytest.mark.requirement("G5", "G7")

@@ -26,6 +26,7 @@ from tinyworlds_gate.launch.command import stage_command, stage_environment
 from tinyworlds_gate.launch.devices.samples_file import read_samples
 from tinyworlds_gate.launch.failure_text import failure_sentence, failure_text
 from tinyworlds_gate.launch.launcher import ChunkResult, chunk_files, run_chunk
+from tinyworlds_gate.launch.processes import rank_state
 from tinyworlds_gate.launch.processes.find import find_leftovers, find_stage_processes
 from tinyworlds_gate.launch.processes.oom_kills import OomKills
 from tinyworlds_gate.run.heartbeat import HeartbeatReader
@@ -173,10 +174,21 @@ def test_a_crash_is_reported_with_its_last_lines(tmp_path: Path) -> None:
     assert "ValueError: the loss is nan" in failure_text(result)
 
 
+def test_a_hang_is_explained_by_the_printed_stacks_where_memory_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_state, "python_stacks", lambda pid: None)
+    result = chunk(make_project(tmp_path, process_stages.HANGS), stall_s=3.0)
+    assert result.stopped == (
+        "it made no step for 3 s after step 0; rank 0 sleeps in waits_for_ever in scripts/train_dynamics.py"
+    )
+
+
 def test_a_chunk_without_a_step_shows_its_stacks_and_is_ended(tmp_path: Path) -> None:
     target = make_project(tmp_path, process_stages.HANGS)
     result = chunk(target, stall_s=3.0)
-    assert (result.cause, result.stopped) == ("timeout", "it made no step for 3 s after step 0")
+    place = "rank 0 sleeps in waits_for_ever in scripts/train_dynamics.py"
+    assert (result.cause, result.stopped) == ("timeout", f"it made no step for 3 s after step 0; {place}")
     assert any("waits_for_ever" in line for line in result.log_tail)
     assert nothing_runs(target)
 

@@ -86,6 +86,7 @@ class Parts:
             aborted=[ended(6, "aborted"), ended(7)],
             updates_per_s=1.5,
             ranks_by_pid={},
+            error_files={},
             launcher=named["launcher"],
             monitor=named["monitor"],
             settings=named["settings"],

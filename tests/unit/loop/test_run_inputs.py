@@ -6,6 +6,8 @@ pytest tests/unit/loop/test_run_inputs.py
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from tests.helpers.config_files import append
 from tests.helpers.fake_stages import FakeProject, fake_project
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.errors import DataError
+from tinyworlds_gate.config.run_copy import copy_settings
+from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.loop.run_inputs import check_inputs
 
 STAGE = "video_tokenizer"
@@ -93,3 +96,22 @@ def test_a_frames_file_that_was_only_touched_is_the_same(project: FakeProject) -
 
 def test_a_run_without_frames_of_its_own_has_none_to_check(tmp_path: Path) -> None:
     check_inputs(fake_project(tmp_path, STAGE, steps=[0]).context)
+
+
+@pytest.mark.requirement("P1")
+@pytest.mark.parametrize(("act", "said"), [("remove", "it is gone"), ("edit", "dynamics.yaml in it changed")])
+def test_a_copy_of_the_settings_that_is_gone_or_edited_stops_the_run_before_a_chunk(
+    project: FakeProject, act: str, said: str
+) -> None:
+    context = project.context
+    copy = copy_settings(context.settings, context.layout.configs)
+    context.target = replace(context.target, config_dir=copy)
+    check_inputs(context)
+    if act == "remove":
+        shutil.rmtree(copy)
+    else:
+        append(copy / "dynamics.yaml", "max_grad_norm: 0.5")
+    with pytest.raises(
+        ConfigError, match=f"this run's copy of its settings files, and {said} while the run is going on"
+    ):
+        check_inputs(context)

@@ -136,12 +136,26 @@ def test_a_folder_inside_the_project_that_an_option_names_is_not_collected(proje
         assert "test_hostile" not in found.stdout
 
 
-def test_settings_that_only_an_option_leads_to_are_refused_before_a_test_runs(project: Path, hostile: Path) -> None:
-    (hostile / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
+@pytest.mark.parametrize(
+    "settings", ["testpaths = tests", "addopts = {0}/tests", "addopts = --rootdir={0} --confcutdir={0} {0}"]
+)
+def test_settings_that_only_an_option_leads_to_are_refused_before_a_test_runs(
+    project: Path, hostile: Path, settings: str
+) -> None:
+    (hostile / "pytest.ini").write_text(f"[pytest]\n{settings.format(hostile)}\n")
     found = session(project, "--target-repo", str(hostile), "checks")
     assert found.returncode == pytest.ExitCode.USAGE_ERROR
     assert "Write the option and its value as one word" in found.stderr
     assert imported(hostile) == []
+
+
+@pytest.mark.parametrize("option", ["--target-repo", "--output-root"])
+def test_a_value_in_one_word_leads_to_no_settings(project: Path, hostile: Path, option: str) -> None:
+    (hostile / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = -p hostile_plugin\n")
+    (hostile / "hostile_plugin.py").write_text(HOSTILE)
+    for words in ([f"{option}={hostile}", "checks"], [f"{option}={hostile}"]):
+        session(project, *words)
+        assert imported(hostile) == []
 
 
 def test_the_rootdir_does_not_depend_on_the_value_of_an_option(project: Path, hostile: Path) -> None:

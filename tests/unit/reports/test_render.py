@@ -164,6 +164,17 @@ def test_a_crashed_chunk_shows_its_cause_and_the_end_of_its_log(tmp_path: Path) 
 
 
 @pytest.mark.requirement("A6")
+def test_a_chunk_that_does_not_count_says_why(tmp_path: Path) -> None:
+    run = SampleRun(tmp_path).prepare()
+    for reason in (None, "it exited with code 1 after 3.0 s: rank 1 was ended by SIGKILL"):
+        run.start_chunk("video_tokenizer")
+        run.finish_chunk("video_tokenizer", failure=None if reason is None else {"cause": "killed", "reason": reason})
+    first, second = texts_of(run)["A6"].split("### Chunk ")[1:]
+    assert "- Why: " not in first
+    assert "- Why: it exited with code 1 after 3.0 s: rank 1 was ended by SIGKILL" in second
+
+
+@pytest.mark.requirement("A6")
 def test_the_time_of_a_chunk_is_shown_only_if_it_ended(tmp_path: Path) -> None:
     text = texts_of(samples.interrupted(tmp_path))["A6"]
     assert "- It finished after " in text

@@ -104,6 +104,13 @@ def test_version_1_in_a_container_that_sees_the_paths_of_its_host(tmp_path: Path
     assert cgroup_limits(system(tmp_path, cgroup, mounts, files)) == CgroupLimits(3.0, None, GIB // 2, GIB // 2)
 
 
+def test_mounts_of_other_file_systems_and_lines_cut_short_are_left_out(tmp_path: Path) -> None:
+    other = "40 31 8:1 / {tree}/disk rw - ext4 /dev/sda1 rw"
+    mounts = "\n".join(["", "41 31 0:28 /", "42 31 0:28 / - cgroup2 cgroup2 rw", other, V2.replace("{root}", "/")])
+    files = {"disk/cpu.max": "50000 100000", "disk/memory.max": "5", "cpu.max": "200000 100000"}
+    assert cgroup_limits(system(tmp_path, "0::/\n", mounts, files)) == CgroupLimits(2.0, None, None, None)
+
+
 @pytest.mark.parametrize("cgroup", ["", "garbage\n", "0::/gone\n", "0::/\n4:memory\n"])
 def test_without_limits_or_without_cgroups_nothing_is_limited(tmp_path: Path, cgroup: str) -> None:
     files = {"cpu.max": "max 100000", "memory.max": "max", "memory.current": "5"}

@@ -47,7 +47,8 @@ def digest_drawn(folder: Path, inherited: dict[str, str], here: bool) -> str:
     if here:
         (folder / "matplotlibrc").write_text(STYLE)
     clean = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "MATPLOTLIBRC")}
-    env = {**clean, "PYTHONPATH": str(REPOSITORY), **{k: v.format(style=style) for k, v in inherited.items()}}
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    env = {**clean, "PYTHONPATH": path, **{k: v.format(style=style) for k, v in inherited.items()}}
     done = subprocess.run(
         [sys.executable, "-c", DRAW, str(folder / "plots")],
         cwd=folder,

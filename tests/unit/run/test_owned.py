@@ -240,6 +240,16 @@ def test_an_error_names_the_link_or_the_folder_that_was_to_be_made(root: Path, o
         read_owned(root, "absent", 9)
 
 
+def test_files_are_made_readable_for_all_and_writable_for_their_owner(root: Path) -> None:
+    before = os.umask(0)
+    try:
+        append_to(root / "appended").close()
+        os.close(open_owned(root, "opened", os.O_WRONLY | os.O_CREAT))
+    finally:
+        os.umask(before)
+    assert [oct((root / name).stat().st_mode & 0o7777) for name in ("appended", "opened")] == ["0o644", "0o644"]
+
+
 def test_text_is_appended_as_it_is(root: Path) -> None:
     for text in ("ü\r\n", "b\n"):
         with append_text_to(root / "log") as file:

@@ -83,6 +83,22 @@ def test_two_folders_change_places_in_one_step(tmp_path: Path) -> None:
         exchange(tmp_path / "one", tmp_path / "none")
 
 
+def test_the_call_of_the_system_exchanges_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class Library:
+        @staticmethod
+        def renameat2(*arguments: Any) -> int:
+            calls.append(arguments)
+            return 0
+
+    monkeypatch.setattr(publish_folder.ctypes, "CDLL", lambda *arguments, **keywords: Library)
+    assert exchange(Path("one"), Path("two"))
+    assert calls == [(-100, b"one", -100, b"two", 2)]
+    monkeypatch.setattr(publish_folder.ctypes, "CDLL", lambda *arguments, **keywords: object())
+    assert not exchange(Path("one"), Path("two"))
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
 def test_a_system_that_cannot_exchange_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.unit.launch.test_nodes import chunk
+from tinyworlds_gate.launch.launcher import Worker
 from tinyworlds_gate.launch.raised import Raised
 from tinyworlds_gate.stages.chunk_artifacts import ChunkEvidence
 from tinyworlds_gate.stages.chunk_history import ChunkHistory
@@ -79,6 +80,34 @@ def test_a_divergence_is_the_trainings_own_failure_however_the_launcher_ended(
     tmp_path: Path, found: ChunkEvidence, cause: str
 ) -> None:
     assert failure(tmp_path, cause, found) == Failure("stage_gate", "a loss is NaN; b")
+
+
+@pytest.mark.requirement("S4", "A6")
+def test_a_divergence_that_began_on_one_rank_names_it(tmp_path: Path) -> None:
+    message = "dynamics: the loss of update 7 is nan, on rank 1 alone; nothing was saved after it"
+    raised = (Raised("error", None, message),)
+    found = failure(tmp_path, "runtime_error", evidence("the loss of update 7 is nan", loss=math.nan), raised=raised)
+    assert found == Failure("stage_gate", "the loss of update 7 is nan; it was on rank 1 alone")
+
+
+@pytest.mark.requirement("A5", "A6")
+def test_the_rank_that_failed_first_is_in_the_sentence(tmp_path: Path) -> None:
+    culprit = "rank 1 raised ValueError: 3"
+    crashed = failure(tmp_path, "runtime_error", culprit=culprit)
+    assert crashed is not None
+    assert crashed.reason == f"it exited with code 1 after 3.0 s: {culprit} (log: chunk.log)"
+    full = failure(tmp_path, "disk_full", disk_problem="no space left on /data", culprit="rank 0 raised OSError: 28")
+    assert full is not None
+    assert full.reason.startswith("dynamics stopped: no space left on /data; rank 0 raised OSError: 28 (its log: ")
+
+
+@pytest.mark.requirement("A5", "A6")
+@pytest.mark.parametrize(("worker", "named"), [(11, True), (10, False)], ids=["torchrun", "a single process"])
+def test_a_signal_to_the_launcher_is_not_taken_for_one_to_a_worker(tmp_path: Path, worker: int, named: bool) -> None:
+    workers = (Worker(0, worker, "cpu", 3, None),)
+    killed = failure(tmp_path, "killed", exit_code=None, signal="SIGKILL", launcher_pid=10, workers=workers)
+    assert killed is not None
+    assert ("the launcher got the signal, no worker did" in killed.reason) is named
 
 
 @pytest.mark.requirement("H6")

@@ -219,6 +219,13 @@ def test_at_the_target_the_stage_grows_by_a_chunk_to_have_its_evidence() -> None
 
 
 @pytest.mark.requirement("H6", "T6")
+def test_before_the_target_too_the_span_goes_on_by_the_stage_s_growth() -> None:
+    for growth, end in ((5, 15), (0, 20), (25, 30)):
+        start = StageProgress(STAGE, chunk_size=10, target=30, growth=growth)
+        assert after(*unproven(1, 0, 10), probed(1, True), retuned(1), start=start).span == (0, end)
+
+
+@pytest.mark.requirement("H6", "T6")
 def test_a_second_chunk_without_evidence_is_not_probed_again() -> None:
     lost = after(*unproven(1, 0, 10), probed(1, True), retuned(1), *unproven(2, 10, 20))
     assert (lost.next_step, lost.unproven, lost.trained) == ("retune", 2, {"step": 19})

@@ -28,7 +28,9 @@ LAST, CONTEXT_MEAN, MEAN_FRAME, BLEND = "last frame", "context mean", "mean fram
 OTHERS_MEAN = "mean frame of the other episodes"
 EXTRAPOLATION, TRANSLATED, FADED = "linear extrapolation", "translated copy", "brightness trend"
 BEST_BLEND, WHOLE, REGIONS = "blend with the best weights", "blend of the whole picture", "blend per region"
+NO_MODEL_NEEDED = "nearly exact one, as no model is needed here"
 EXACT_SHARE = 1e-3
+"""Of the last frame's error: predictions that leave at most this count as leaving this."""
 FITTED_CLIPS = 256
 """Most training clips that blends are fitted on, evenly spread over all."""
 MOST_GROUPS = 16
@@ -45,6 +47,7 @@ MEANING = {
     EXTRAPOLATION: "the last frame, to which each step adds the last change of each pixel",
     TRANSLATED: "the last frame, moved on at each step as the whole picture moved before",
     FADED: "the last frame, whose brightness changes at each step by the last factor",
+    NO_MODEL_NEEDED: "a thousandth of the last frame's error, of which a prediction without a model leaves no more",
     BLEND: "a weighted mean of last frame, context mean and mean frame",
     BEST_BLEND: "the weighted mean of last frame, context mean and mean frame that is best on the measured clips",
 }
@@ -83,13 +86,14 @@ class Baselines:
 
     @property
     def strongest(self) -> str:
-        """The prediction with the smallest mean error on the measured clips, of those that are not exact.
+        """The prediction with the smallest mean error on the measured clips.
 
-        Exact predictions leave at most a thousandth of the last frame's error: no model could show skill against them.
+        Where one leaves at most a thousandth of the last frame's error, this thousandth counts: no model could show
+        skill against an exact prediction, and a model that is nearly exact as well is as good.
         """
-        errors = {name: float(mse_BS.mean()) for name, mse_BS in self.mse_BS.items()}
-        inexact = {name: mse for name, mse in errors.items() if mse > EXACT_SHARE * errors[LAST]}
-        return min(inexact or errors, key=lambda name: errors[name])
+        if NO_MODEL_NEEDED in self.mse_BS:
+            return NO_MODEL_NEEDED
+        return min(self.mse_BS, key=lambda name: float(self.mse_BS[name].mean()))
 
     @property
     def meaning(self) -> str:
@@ -144,6 +148,9 @@ def baselines(
     mse_BS |= _extrapolations_and_blends(
         context_BPHWC, true_BSHWC, mean, episode_B, None if fit is None else fit.products
     )
+    allowed_BS = EXACT_SHARE * mse_BS[LAST]
+    if 0 < allowed_BS.mean() >= min(float(one.mean()) for one in mse_BS.values()):
+        mse_BS[NO_MODEL_NEEDED] = allowed_BS
     weights = [dict(zip(names[:fitted], step.tolist(), strict=True)) for step in weights_SN]
     return Baselines(mse_BS, weights, note, mean_mse_BS, 0 if fit is None else fit.clips)
 

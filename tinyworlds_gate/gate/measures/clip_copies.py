@@ -17,7 +17,9 @@ MOST_CELLS = 18
 SAME_SHARE = 0.2
 """Of the variance over time: a smaller mean squared difference is no other motion."""
 STILL = 1.0
-"""Mean squared difference in levels of 255, of cells; smaller ones are rounding."""
+"""Mean squared difference in levels of 255, of cells; smaller ones are rounding, unless clips differ less in motion."""
+ROUNDED = 0.005
+"""The same, above which ``SAME_SHARE`` of the usual variance must lie to replace ``STILL``."""
 MOVING = 0.25
 """The same, above which ``SAME_SHARE`` of the variance must lie, so that clips are compared at different times."""
 
@@ -25,7 +27,7 @@ MOVING = 0.25
 @dataclass(frozen=True)
 class ClipCopies:
     """``copy_of`` [B]: the first clip that a clip repeats, or itself. ``episodes`` [B]: one label for clips that share
-    their context or half of their frames, otherwise as given."""
+    their future or, at another time, half of their frames, otherwise as given. A common start makes no copy."""
 
     copy_of: np.ndarray
     episodes: np.ndarray
@@ -47,9 +49,11 @@ def find_copies(context_BPHWC: np.ndarray, true_BSHWC: np.ndarray, episodes_B: n
     context = context_BPHWC.shape[1]
     frames_BTD = np.concatenate([_cells(context_BPHWC), _cells(true_BSHWC)], axis=1)
     frames_BTD -= frames_BTD.mean(axis=(0, 1))
+    if _Part(frames_BTD, np.arange(context, frames_BTD.shape[1])).floor < STILL:
+        frames_BTD -= frames_BTD.mean(axis=-1, keepdims=True)  # so that brighter copies are found by so small a floor
     squares_BT = np.square(frames_BTD).mean(axis=-1)
     count, length, values = frames_BTD.shape
-    true, given = (_Part(frames_BTD, np.arange(*ends)) for ends in ((context, length), (0, context)))
+    true = _Part(frames_BTD, np.arange(context, length))
     lagged = [_Part(frames_BTD, np.arange(length - lag), lag) for lag in range(1, length // 2 + 1)]
     copy_of, episodes = np.arange(count), episodes_B.copy()
     for clip in range(1, count):
@@ -58,7 +62,7 @@ def find_copies(context_BPHWC: np.ndarray, true_BSHWC: np.ndarray, episodes_B: n
         repeated_B = true.same(off_TBT, clip)
         if repeated_B.any():
             copy_of[clip] = copy_of[np.flatnonzero(repeated_B)[0]]
-        shared_B = np.any([repeated_B, *(part.same(off_TBT, clip) for part in (given, *lagged))], axis=0)
+        shared_B = np.any([repeated_B, *(part.same(off_TBT, clip) for part in lagged)], axis=0)
         episodes[np.isin(episodes, episodes[:clip][shared_B])] = episodes[clip]
     return ClipCopies(copy_of, episodes)
 
@@ -73,6 +77,8 @@ class _Part:
             for one in (self.early, self.late)
         ]
         self.lag = lag
+        typical = float(np.median(self.least_B[0]))
+        self.floor = min(STILL, typical) if typical > ROUNDED else STILL
 
     def same(self, off_TBT: np.ndarray, clip: int) -> np.ndarray:
         """Return which earlier clips show the same as this one; ``off_TBT`` are the differences of their frames."""
@@ -82,7 +88,8 @@ class _Part:
             off_B = off_TBT[rows[own], :, rows[other]].mean(axis=0)
             least_B = np.minimum(self.least_B[own][clip], self.least_B[other][:clip])
             # Still frames are the same only in the same place: other clips may be as still.
-            found |= off_B <= (np.where(least_B > MOVING, least_B, -1.0) if self.lag else np.maximum(least_B, STILL))
+            most_B = np.where(least_B > MOVING, least_B, -1.0) if self.lag else np.maximum(least_B, self.floor)
+            found |= off_B <= most_B
         return found
 
 

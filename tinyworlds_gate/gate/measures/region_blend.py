@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyworlds_gate.gate.measures.simple_predictions import Predictions
+from tinyworlds_gate.gate.measures.simple_predictions import Predictions, scaled
 
 GRIDS = (1, 2, 4, 8)
 """Regions along a side, from the whole picture to the finest grid."""
@@ -48,17 +48,20 @@ def clip_products(found: Predictions, true_SCHW: np.ndarray) -> Products:
     pixels = true_SCHW[0].size
     true = _by_region(true_SCHW - found.last_CHW)
     still = _by_region(found.still_NCHW - found.last_CHW)
-    moving = [_by_region(one - found.last_CHW) for one in (found.translated_SCHW, found.faded_SCHW)]
-    turned, fixed = still.swapaxes(1, 2), still.shape[1]
-    count = fixed + len(moving)
-    a, b = np.empty((*true.shape[:2], count, count), np.float32), np.empty((*true.shape[:2], count), np.float32)
+    turned, fixed, steps = still.swapaxes(1, 2), still.shape[1], len(true_SCHW)
+    tables = {id(one): scaled(one) - found.last_CHW for one in found.moving if one is not None}
+    moving = np.stack([_by_region(one) for one in tables.values()], axis=2)
+    count = fixed + len(tables) + 1  # the last one does not differ from the last frame
+    a, b = np.zeros((len(true), steps, count, count), np.float32), np.zeros((len(true), steps, count), np.float32)
     a[:, :, :fixed, :fixed] = (still @ turned)[:, None]
+    a[:, :, fixed:-1, :fixed] = moving @ turned[:, None]
+    a[:, :, :fixed, fixed:-1] = a[:, :, fixed:-1, :fixed].swapaxes(2, 3)
+    a[:, :, fixed:-1, fixed:-1] = moving @ moving.swapaxes(2, 3)
     b[:, :, :fixed] = true @ turned
-    for row, one in enumerate(moving, start=fixed):
-        a[:, :, row, :fixed] = a[:, :, :fixed, row] = one @ turned
-        b[:, :, row] = np.einsum("rsx,rsx->rs", one, true)
-        for column, other in enumerate(moving[: row - fixed + 1], start=fixed):
-            a[:, :, row, column] = a[:, :, column, row] = np.einsum("rsx,rsx->rs", one, other)
+    b[:, :, fixed:-1] = (moving @ true[..., None])[..., 0]
+    place = {known: number for number, known in enumerate(tables, start=fixed)}
+    of_all = np.array([*range(fixed), *(place.get(id(one), count - 1) for one in found.moving)])
+    a, b = a[:, :, of_all[:, None], of_all], b[:, :, of_all]
     c_S = np.square(true, dtype=np.float64).sum(axis=(0, 2)) / pixels
     return Products(a / np.float32(pixels), b / np.float32(pixels), c_S)
 

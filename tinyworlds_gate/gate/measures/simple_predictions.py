@@ -5,15 +5,17 @@ Axes: P context frames, S generated frames, N predictions, C colours, H height, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
 
+from tinyworlds_gate.gate.measures.moved_parts import MovedParts, moved_parts
+
 WHITE = 255.0
 PARTS = (
     "last frame, earlier context frames, their mean and median, mean frame, mean frame where the context changes, "
-    "translated copy, brightness trend and blurred last frame"
+    "translated copy, regions and objects that move on, brightness trend and blurred last frame"
 )
 """The predictions that are blended; linear extrapolations are blends of context frames."""
 
@@ -43,6 +45,12 @@ class Predictions:
     extrapolated_SCHW: np.ndarray
     translated_SCHW: np.ndarray
     faded_SCHW: np.ndarray
+    moved: MovedParts | None
+
+    @property
+    def moving(self) -> list[np.ndarray | None]:
+        """The parts of a blend that differ from step to step, float32 or uint8; None: the same as the last frame."""
+        return [self.translated_SCHW, self.faded_SCHW, *(self.moved or [None] * len(fields(MovedParts)))]
 
 
 def predictions(context_PHWC: np.ndarray, mean_HWC: np.ndarray | None, steps: int) -> Predictions:
@@ -65,12 +73,18 @@ def predictions(context_PHWC: np.ndarray, mean_HWC: np.ndarray | None, steps: in
         (last + after * (last - before)).clip(0, 1),
         _translated(last, translation(before, last), steps),
         (last * _ratio(before, last) ** after).clip(0, 1),
+        moved_parts(context_PHWC, steps),
     )
 
 
 def planes(frames: np.ndarray) -> np.ndarray:
     """Turn frames ``[N, H, W, C]`` in [0, 255] into float32 ``[N, C, H, W]`` in [0, 1]."""
     return np.ascontiguousarray(frames.transpose(0, 3, 1, 2), np.float32) / np.float32(WHITE)
+
+
+def scaled(frames: np.ndarray) -> np.ndarray:
+    """Return uint8 frames as float32 in [0, 1], others as they are."""
+    return frames.astype(np.float32) / np.float32(WHITE) if frames.dtype == np.uint8 else frames
 
 
 def translation(before_CHW: np.ndarray, last_CHW: np.ndarray) -> tuple[int, int]:

@@ -82,7 +82,7 @@ def python_stacks(pid: int) -> tuple[Stack, ...] | None:
             return None
         try:
             found = tuple(_stacks(memory, base + layout.runtime, layout))
-        except (OSError, ValueError, OverflowError):
+        except (OSError, OverflowError):
             continue
         finally:
             os.close(memory)
@@ -115,13 +115,11 @@ def _stacks(memory: int, runtime: int, layout: Layout) -> Iterator[Stack]:
             for offset in layout.frame:
                 frame = _word(memory, frame + offset)
             for _ in range(_MOST_FRAMES):
-                if not frame:
-                    break
                 data = os.pread(memory, _FRAME_BYTES, frame)
                 code = _word_in(data, layout.code) & ~7
-                if code and code not in known:
+                if code not in known:
                     known[code] = _frame(memory, code, layout)
-                if (one := known.get(code)) is not None:
+                if (one := known[code]) is not None:
                     stack.append(one)
                 frame = _word_in(data, layout.previous)
         yield tuple(stack)
@@ -173,12 +171,11 @@ def _base_of(pid: int | str, library: tuple[int, int]) -> int | None:
         for found in _INTERPRETERS.finditer(maps):
             name = os.fsdecode(found["name"]).removesuffix(" (deleted)")
             if _same_content(name, int(found["inode"])):
-                ours = found.start()
+                ours = found.end()
                 break
         else:
             return None
-    line = maps[maps.rfind(b"\n", 0, ours) + 1 :]
-    return int(line[: line.index(b"-")], 16)
+    return int(maps[:ours].rpartition(b"\n")[2].partition(b"-")[0], 16)
 
 
 @cache

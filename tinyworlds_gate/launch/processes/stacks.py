@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import signal
 from collections.abc import Mapping
@@ -12,9 +13,12 @@ import psutil
 
 from tinyworlds_gate.launch.processes.end import ENDED, EndedProcess, send
 from tinyworlds_gate.launch.processes.find import facts_of
+from tinyworlds_gate.launch.processes.python_stack import Frame, Stack
 from tinyworlds_gate.run.heartbeat import STACK_SIGNAL
 from tinyworlds_gate.run.identity import ProcessIdentity
 
+_THREAD = re.compile(r"(Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\):")
+_FRAME = re.compile(r'  File "(?P<file>[^"]*)", line \d+ in (?P<name>.+)$')
 _STATES = {
     psutil.STATUS_STOPPED: "is stopped (SIGSTOP)",
     psutil.STATUS_TRACING_STOP: "is held by a debugger",
@@ -34,6 +38,13 @@ def states_text(ranks: Mapping[int, int | None]) -> str:
             if state is not None:
                 parts.append(f"; {'a worker' if rank is None else f'rank {rank}'} (PID {pid}) {state}")
     return "".join(parts)
+
+
+def is_held(pid: int) -> bool:
+    """Whether somebody stopped a process (SIGSTOP) or holds it in a debugger."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False
 
 
 def request_stacks(identity: ProcessIdentity, *, on_signal: bool, aborted: list[EndedProcess]) -> bool:
@@ -60,6 +71,17 @@ def request_stacks(identity: ProcessIdentity, *, on_signal: bool, aborted: list[
             send(identity, signal.SIGCONT)
         return True
     return False
+
+
+def dumped_stack(text: str) -> Stack:
+    """Return the stack of the main thread from what faulthandler printed: its last thread; empty without one."""
+    stack: list[Frame] = []
+    for line in text.splitlines():
+        if _THREAD.match(line):
+            stack = []
+        elif (found := _FRAME.match(line)) is not None:
+            stack.append(Frame(found["file"], found["name"]))
+    return tuple(stack)
 
 
 def _catches(pid: int, number: int) -> bool:

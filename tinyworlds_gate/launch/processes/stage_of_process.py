@@ -156,7 +156,7 @@ def _runs_when_imported(file: Path, files: StageFiles) -> bool:
 def _stage_on_stack(stack: Stack, process: psutil.Process, cwd: Path, files: StageFiles) -> str | None:
     """The stage whose script a thread runs: not one that it only imports, or from which it calls a helper."""
     for frame, caller in zip(reversed(stack), (None, *reversed(stack)), strict=False):
-        if not frame.file.endswith(".py") or frame.file.startswith("<"):
+        if not frame.file.endswith(".py"):
             continue
         path = os.path.normpath(os.path.join(cwd, frame.file))
         stage = files.stage_of(path)

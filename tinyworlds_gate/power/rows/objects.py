@@ -16,6 +16,8 @@ WHAT = {
     "two-frames-late": ("the balls are generated where they were two frames ago", "are elsewhere"),
     "gone-at-the-edge": ("the balls vanish where they would turn", "objects that turn .* 0 of [0-9]+ are found"),
     "stuck-at-the-edge": ("the balls stay where they would turn", "objects that turn .* 0 of [0-9]+ are found"),
+    "gone-in-one-step": ("the balls of one colour vanish for one step", "in step 5: 0 % of [0-9]+ found"),
+    "gone-at-the-left": ("the balls of one colour vanish in the left eighth", "in columns 0 to 7 and .* found"),
 }
 OBJECTS = tuple(
     Defect(f"balls-{fault}", what, "frames", "FAIL", "G6", f"objects: .*{reason}", fault=fault)

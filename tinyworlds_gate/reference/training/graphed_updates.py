@@ -58,7 +58,8 @@ class GraphedUpdates:
             parameter.grad = gradient
         slots = AHEAD + 2
         self.feed = ClipFeed(batches, stage.gradient_accumulation_steps, slots)
-        self._arrived = torch.empty(slots, 1 + len(objective.metric_names), dtype=torch.float64, pin_memory=True)
+        # Per update: the mean loss, the metrics, and this rank's own loss.
+        self._arrived = torch.empty(slots, 2 + len(objective.metric_names), dtype=torch.float64, pin_memory=True)
         self._events = [torch.cuda.Event() for _ in range(slots)]
         self._slot = 0
         objective.train()
@@ -87,7 +88,8 @@ class GraphedUpdates:
             torch._foreach_add_(self.gradients, torch.autograd.grad(loss / accumulation, self.parameters))
             loss_sum += loss.detach()
             codes.append(step_codes.detach())
-        self.reduced[-1] = loss_sum / accumulation
+        self.own_loss = loss_sum / accumulation
+        self.reduced[-1] = self.own_loss
         self.numbers = self.objective.metrics(torch.cat(codes))
 
     def _reduce(self) -> None:
@@ -99,7 +101,7 @@ class GraphedUpdates:
         norm = torch.linalg.vector_norm(self.reduced[:-1])
         self.reduced[:-1] *= (self.stage.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
         self.optimizer.step()
-        self.metrics = torch.cat((self.reduced[-1:].double(), self.numbers))
+        self.metrics = torch.cat((self.reduced[-1:].double(), self.numbers, self.own_loss.double().view(1)))
 
     def _capture(self) -> None:
         device = self.worker.device
@@ -138,6 +140,10 @@ class _Started:
     def __init__(self, event: torch.cuda.Event, numbers: Tensor, names: tuple[str, ...]) -> None:
         self._event, self._numbers, self._names = event, numbers, names
 
+    @property
+    def own_loss(self) -> float:
+        return float(self._numbers[-1])
+
     def wait(self) -> Mapping[str, float]:
         self._event.synchronize()
-        return dict(zip(self._names, self._numbers.tolist(), strict=True))
+        return dict(zip(self._names, self._numbers[:-1].tolist(), strict=True))

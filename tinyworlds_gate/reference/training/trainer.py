@@ -221,7 +221,7 @@ class Trainer:
                     for logger in loggers:
                         logger.write(update_done, metrics)
                     progress.show(update_done, metrics[LOSS])
-                    self._require_finite(update_done, metrics[LOSS])
+                    self._require_finite(update_done, metrics[LOSS], taken)
                 if saves:
                     self._save(update, loggers)
         finally:
@@ -257,11 +257,13 @@ class Trainer:
             metrics["system/gpu_memory_allocated"] = torch.cuda.max_memory_allocated() / 2**30
         return metrics
 
-    def _require_finite(self, update: int, loss: float) -> None:
+    def _require_finite(self, update: int, loss: float, taken: StartedUpdate) -> None:
         if not math.isfinite(loss):
+            finite = [math.isfinite(own) for own in self.worker.gather(taken.own_loss)]  # all ranks see the same mean
+            alone = f", on rank {finite.index(False)} alone" if len(finite) > 1 and finite.count(False) == 1 else ""
             raise TrainingError(
-                f"{self.stage}: the loss of update {update} is {loss}; nothing was saved after it. Lower the learning "
-                f"rate (now {self.job.stage.learning_rate:g}) and resume from the last checkpoint"
+                f"{self.stage}: the loss of update {update} is {loss}{alone}; nothing was saved after it. Lower the "
+                f"learning rate (now {self.job.stage.learning_rate:g}) and resume from the last checkpoint"
             )
 
     def _save(self, update: int, loggers: list[Any]) -> None:

@@ -26,6 +26,10 @@ LOSS = "train/loss"
 class StartedUpdate(Protocol):
     """An update that was started; on a GPU it may still run."""
 
+    @property
+    def own_loss(self) -> float:
+        """This rank's loss, before the mean over the ranks; valid after ``wait``."""
+
     def wait(self) -> Mapping[str, float]:
         """Wait for it and return its metrics, the loss under ``LOSS``."""
 
@@ -40,8 +44,12 @@ class Updates(Protocol):
 
 
 class _Done:
-    def __init__(self, metrics: Mapping[str, float]) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Mapping[str, float], own_loss: Tensor) -> None:
+        self._metrics, self._own_loss = metrics, own_loss
+
+    @property
+    def own_loss(self) -> float:
+        return float(self._own_loss)
 
     def wait(self) -> Mapping[str, float]:
         return self._metrics
@@ -92,4 +100,5 @@ class EagerUpdates:
         self.optimizer.zero_grad(set_to_none=True)
         numbers = self.objective.metrics(torch.cat(codes)).tolist()
         metrics = dict(zip(self.objective.metric_names, numbers, strict=True))
-        return _Done({LOSS: float(self.worker.mean(loss_sum / accumulation)), **metrics})
+        own_loss = loss_sum / accumulation
+        return _Done({LOSS: float(self.worker.mean(own_loss)), **metrics}, own_loss)

@@ -13,6 +13,8 @@ from tests.unit.gate.measures.test_clip_facts import CONTEXT, STEPS, frames_file
 from tinyworlds_gate.gate.measures.baselines import (
     BEST_BLEND,
     BLEND,
+    BY_REGION,
+    BY_STEP,
     CONTEXT_MEAN,
     EXTRAPOLATION,
     FADED,
@@ -153,7 +155,7 @@ def test_the_measures_state_the_skill_against_the_strongest(frames_file: Path) -
     assert found.skill_strongest == pytest.approx(1 - found.mse / strongest.mean())
     assert found.strongest_baseline_mse_by_step == pytest.approx(strongest.mean(axis=0).tolist())
     assert found.baseline_mse is not None
-    assert min(found.baseline_mse.values()) == found.strongest_baseline_mse
+    assert min(found.baseline_mse.values()) == pytest.approx(found.strongest_baseline_mse)
     assert str(found.strongest_baseline_meaning).startswith(str(found.strongest_baseline))
     assert found.blend_mse_by_step == pytest.approx(facts.baselines.mse_BS[BLEND].mean(axis=0).tolist())
     assert len(found.blend_weights or []) == STEPS
@@ -169,3 +171,9 @@ def test_half_last_frame_and_half_context_mean_has_no_skill_against_the_stronges
     found = summarise(content, facts)
     assert found.skill_strongest is not None
     assert found.skill_strongest <= 1e-12
+
+
+@pytest.mark.requirement("G8")
+def test_the_blends_say_how_fine_their_weights_are() -> None:
+    assert BY_STEP == "with weights for each step"
+    assert BY_REGION == "with weights for each step and each of 8 x 8 regions"

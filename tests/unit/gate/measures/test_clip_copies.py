@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinyworlds_gate.gate.measures.clip_copies import find_copies
+from tinyworlds_gate.gate.measures.clip_copies import _cells, find_copies
 
 CONTEXT, STEPS = 2, 6
 
@@ -46,14 +46,14 @@ A, B, C = film(1), film(2), film(3)
         ([A, B, C], [0, 1, 2], [0, 1, 2]),
         ([A, B, A, A], [0, 1, 0, 0], [3, 1, 3, 3]),
         ([A, joined(B[:CONTEXT], A[CONTEXT:])], [0, 0], [1, 1]),
-        ([A, joined(A[:CONTEXT], B[CONTEXT:])], [0, 1], [1, 1]),
+        ([A, joined(A[:CONTEXT], B[CONTEXT:])], [0, 1], [0, 1]),
         ([A, joined(A[:1], B[1:])], [0, 1], [0, 1]),
         ([A, A[1:]], [0, 1], [1, 1]),
         ([A, A[4:]], [0, 1], [1, 1]),
         ([A, A[5:]], [0, 1], [0, 1]),
         ([A[4:], A], [0, 1], [1, 1]),
         ([A[5:], A], [0, 1], [0, 1]),
-        ([A, B, joined(A[:CONTEXT], B[CONTEXT:])], [0, 1, 1], [2, 2, 2]),
+        ([A, B, joined(A[:CONTEXT], B[CONTEXT:])], [0, 1, 1], [0, 2, 2]),
     ],
     ids=[
         *("one", "others", "the same twice", "the same future", "the same context", "one frame of context"),
@@ -107,3 +107,31 @@ def test_a_frame_of_any_shape_is_compared_by_the_means_of_its_cells(shape: tuple
         frames = np.stack([first, shown_in_blocks(first, blocks)])
         found = find_copies(frames[:, :CONTEXT], frames[:, CONTEXT:], np.arange(2))
         assert found.copy_of.tolist() == copy_of
+
+
+def cursor(seed: int, size: int, brighter: int = 0) -> np.ndarray:
+    """Return frames of 128 px, in which only a few pixels move."""
+    rng, frames = np.random.default_rng(seed), np.full((CONTEXT + STEPS, 128, 128, 3), 90 + brighter, np.uint8)
+    for frame, (top, left) in zip(frames, rng.integers(0, 128 - size, (len(frames), 2)), strict=True):
+        frame[top : top + size, left : left + size] = 200 + brighter
+    return frames
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_small_things_that_move_otherwise_make_no_copy_and_brighter_copies_are_found(size: int) -> None:
+    clips = [cursor(seed, size) for seed in range(6)]
+    assert copies(*clips)[0] == list(range(6))
+    found = copies(*clips, clips[2], cursor(3, size, brighter=1))
+    assert found[0] == [0, 1, 2, 3, 4, 5, 2, 3]
+    assert len(set(found[1])) == 6
+
+
+def test_cells_are_the_means_of_their_pixels_also_where_the_last_ones_are_smaller() -> None:
+    frames = np.random.default_rng(4).integers(0, 256, (2, 3, 37, 40, 3)).astype(np.uint8)
+    cells = _cells(frames).reshape(2, 3, 13, 14, 3)
+    assert cells[1, 2, 0, 0] == pytest.approx(frames[1, 2, :3, :3].mean(axis=(0, 1)), rel=1e-5)
+    assert cells[0, 1, 4, 13] == pytest.approx(frames[0, 1, 12:15, 39:].mean(axis=(0, 1)), rel=1e-5)
+    assert cells[0, 1, 12, 13] == pytest.approx(frames[0, 1, 36:, 39:].mean(axis=(0, 1)), rel=1e-5)
+    assert _cells(frames[:, :, :18, :18]).shape == (2, 3, 18 * 18 * 3)
+    assert _cells(frames[:, :, :18, :19]).shape == (2, 3, 9 * 10 * 3)

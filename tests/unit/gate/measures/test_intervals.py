@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.commands import REPOSITORY
 from tests.helpers.interval_coverage import DRAWS, misses, percentile, product
+from tinyworlds_gate.gate.measures import intervals
 from tinyworlds_gate.gate.measures.intervals import mean_interval, ratio_interval, student_t
 
 ALLOWED = 0.04
@@ -37,6 +38,17 @@ def test_the_table_of_the_page_holds_what_is_promised() -> None:
     rows = re.findall(r"^\| (?:gamma|lognormal) \| \w+ \| (\d+) \| ([\d.]+) % \| ([\d.]+) % \|", page, re.MULTILINE)
     assert len(rows) == 4 * len(DRAWS)
     assert all(float(end) <= 100 * ALLOWED for _, *ends in rows for end in ends)
+
+
+def test_the_expansion_of_student_s_quantile_has_its_known_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.776445, 9: 2.262157, 29: 2.045230, 119: 1.980100}
+    for freedom, quantile in exact.items():
+        assert student_t(freedom) == pytest.approx(quantile, abs=1e-3)
+    monkeypatch.setattr(intervals, "T_975", {})
+    for freedom in (1, 2):
+        terms = (2.3722712, 2.8224986, 2.5558498, 1.5895341)
+        expected = 1.959964 + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
+        assert student_t(freedom) == pytest.approx(expected, abs=1e-6)
 
 
 def test_four_episodes_by_hand() -> None:

@@ -177,6 +177,42 @@ def test_a_frozen_display_and_creatures_that_never_enter_are_named() -> None:
     assert "objects that come into view by scrolling: 0 of " in judged(context, true, made)[1]
 
 
+@pytest.mark.slow
+@pytest.mark.requirement("G6")
+@pytest.mark.parametrize(
+    ("fault", "frames", "says"),
+    [
+        ("no_ball", slice(-2, None), r"in steps 11 to 12: 0 % of \d+ found"),
+        ("no_ball", slice(5, None, 6), r"in every 6th step from step 6 on: 0 % of \d+ found"),
+        ("frozen_ball", slice(-2, None), r"in steps 11 to 12: 0 % of \d+ found"),
+        ("two_balls", slice(-2, None), r"in steps 11 to 12: [0-9.]+ % of \d+ generated ones right"),
+    ],
+    ids=["gone at the end", "gone every 6th", "frozen at the end", "doubled at the end"],
+)
+def test_a_ball_that_is_wrong_in_a_sixth_of_the_steps_is_named(fault: str, frames: slice, says: str) -> None:
+    with h5py.File(oracle("pong")) as file:
+        context, true, wrong = file["context"][:], file["true"][:], file[f"generated/{fault}"][:]
+    made = true.copy()
+    made[:, frames] = wrong[:, frames]
+    verdict, reason = judged(context, true, made)
+    assert verdict == FAIL
+    assert re.search(says, reason), reason
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("G6")
+@pytest.mark.parametrize("column", [14, 18])
+def test_a_ball_that_vanishes_at_the_left_is_named_by_its_place(column: int) -> None:
+    with h5py.File(oracle("pong")) as file:
+        context, true, none = file["context"][:], file["true"][:], file["generated/no_ball"][:]
+    ball = (true != none).any(axis=-1)
+    middle = (ball * np.arange(ball.shape[-1])).sum(axis=(-2, -1)) / np.maximum(ball.sum(axis=(-2, -1)), 1)
+    gone = ball.any(axis=(-2, -1)) & (middle < column)
+    verdict, reason = judged(context, true, np.where(gone[..., None, None, None], none, true))
+    assert verdict == FAIL
+    assert re.search(r"in columns \d+ to \d+ and rows \d+ to \d+: [0-9.]+ % of \d+ found", reason), reason
+
+
 @pytest.mark.requirement("G6")
 @pytest.mark.parametrize("game", [pytest.param("crafter", marks=pytest.mark.slow), "pong"])
 def test_of_the_oracles_only_the_exact_one_passes_and_the_others_are_named(game: str) -> None:

@@ -81,6 +81,20 @@ def test_frames_of_other_moves_are_frames_of_the_game() -> None:
 
 
 @pytest.mark.requirement("G5")
+def test_the_numbers_of_a_record_are_these() -> None:
+    found = record()
+    assert (found.pop("no_occasion"), found["clips"], found["episodes"], found["codes"]) == (None, 12, 6, 4)
+    assert found == pytest.approx(
+        {
+            **{"clips": 12, "episodes": 6, "codes": 4, "error": 0.81941355, "motion_other": 0.98411126},
+            **{"patches": 0.00261346933, "patches_true": 0.00395821797, "patches_predicted": 0.00395821797},
+            **{"sharpness": 1.00208347, "sharpness_predicted": 1.0, "motion": 1.00121959, "motion_predicted": 1.0},
+        },
+        rel=1e-5,
+    )
+
+
+@pytest.mark.requirement("G5")
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_is_none_of_the_game(kind: str) -> None:
     verdict, reason = judge_played(record(GARBAGE[kind]))

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.object_games import FAULTS, games, generated, rollouts
 from tests.unit.gate.measures.test_probe import WEIGHTS
 from tinyworlds_gate.gate.measures.probe import Probe, Probed, probed
-from tinyworlds_gate.gate.measures.probe_gain import error_gain, object_gain
+from tinyworlds_gate.gate.measures.probe_gain import _systematic, error_gain, object_gain
 from tinyworlds_gate.gate.measures.probe_plan import PREDICTED, RANDOM
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
 from tinyworlds_gate.reference.rollout.probe_files import ProbeResult
@@ -101,6 +101,29 @@ def test_random_actions_made_worse_are_found() -> None:
     assert found.random < 0.01
     assert found.random_gain.startswith("the error is")
     assert compared(LOST, LOST, (random, worse)).random_gain == ""
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    ("gains", "whole", "found"),
+    [
+        (7, 7 / 0.02 - 1, True),
+        (7, 7 / 0.02 + 1, False),
+        (6, 6 / 0.02 - 1, False),
+        (3, 29.0, True),
+        (3, 31.0, False),
+        (2, 1.0, False),
+        (0, 0.0, False),
+    ],
+)
+def test_a_gain_exceeds_its_share_and_chance(gains: int, whole: float, found: bool) -> None:
+    """N equal gains are √N deviations: 7 are above 2.5, 3 above 1.7."""
+    said = _systematic(np.array([1.0] * gains + [0.0] * (CLIPS - gains)), whole)
+    assert said == (f"better in {gains} of 16 clips, worse in 0" if found else "")
+    assert _systematic(np.array([-1.0] * gains + [0.0] * (CLIPS - gains)), whole) == ""
+    if found:
+        mixed = _systematic(np.array([4.0] * gains + [-0.01] * (CLIPS - gains)), whole)
+        assert mixed == f"better in {gains} of 16 clips, worse in {CLIPS - gains}"
 
 
 @pytest.mark.requirement("G5")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinyworlds_gate.gate.measures.region_blend import Products, added, blended_errors, clip_products
+from tinyworlds_gate.gate.measures.region_blend import (
+    Products,
+    _by_region,
+    _fitted,
+    added,
+    blended_errors,
+    clip_products,
+)
 from tinyworlds_gate.gate.measures.simple_predictions import planes, predictions, translation
 
 RNG = np.random.default_rng(0)
@@ -65,3 +72,32 @@ def test_the_movement_of_the_picture_is_found(by: tuple[int, int]) -> None:
     wide = RNG.random((3, 60, 70), np.float32)
     before, last = (wide[:, 20 - down : 52 - down, 20 - right : 60 - right] for down, right in ((0, 0), by))
     assert translation(before, last) == by
+
+
+@pytest.mark.requirement("G8")
+@pytest.mark.parametrize("clips", [1, 5])
+def test_weights_of_a_region_are_drawn_to_those_around_it_as_by_eight_clips(clips: int) -> None:
+    """With one prediction, by hand, from the whole picture down to 8 x 8 regions."""
+    square, product = RNG.uniform(1, 5, (2, 8, 8))
+    around, squares_around, expected = np.zeros((1, 1)), np.zeros((1, 1)), {}
+    for grid in (1, 2, 4, 8):
+        blocks = [table.reshape(grid, 8 // grid, grid, 8 // grid).sum(axis=(1, 3)) for table in (square, product)]
+        prior = 0.0 if grid == 1 else squares_around.repeat(2, 0).repeat(2, 1) / 4 * 8 / clips
+        weights = around if grid == 1 else around.repeat(2, 0).repeat(2, 1)
+        held = prior + 1e-3 * (blocks[0] + prior) + 1e-9
+        around, squares_around = (blocks[1] + held * weights) / (blocks[0] + held), blocks[0]
+        expected[grid] = around
+    found = _fitted(square.reshape(64, 1, 1, 1), product.reshape(64, 1, 1), clips)
+    for grid, weights in expected.items():
+        np.testing.assert_allclose(found[grid].reshape(grid, grid), weights, rtol=1e-9)
+
+
+@pytest.mark.requirement("G8")
+def test_regions_that_do_not_fit_are_filled_up_with_nothing() -> None:
+    frames = RNG.uniform(size=(2, 3, 13, 20)).astype(np.float32)
+    regions = _by_region(frames)
+    assert regions.shape == (64, 2, 3 * 2 * 3)
+    np.testing.assert_array_equal(regions[8 + 1, 1].reshape(3, 2, 3), frames[1, :, 2:4, 3:6])
+    np.testing.assert_allclose(np.square(regions).sum(), np.square(frames).sum(), rtol=1e-5)
+    np.testing.assert_array_equal(regions[8 * 6 + 6, 0].reshape(3, 2, 3)[:, 0, :2], frames[0, :, 12, 18:])
+    assert not regions[8 * 7].any()

@@ -15,7 +15,7 @@ from tests.helpers.gate_evidence import clip, raw, write_raw
 from tinyworlds_gate.gate.measures.bootstrap import RESAMPLES, interval, resampled_means
 from tinyworlds_gate.gate.measures.information import psnr_db
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
-from tinyworlds_gate.gate.measures.summary import summarise
+from tinyworlds_gate.gate.measures.summary import _decibels, _token_use, summarise
 
 
 def naive_resampled_means(values: list[float], episodes: list[int], *, seed: int, resamples: int) -> np.ndarray:
@@ -214,6 +214,23 @@ def test_the_interval_of_delta_psnr_resamples_both_errors_together() -> None:
     ]
     found = summarise(raw(clips))
     assert (found.delta_psnr_low_db, found.delta_psnr_high_db) == (pytest.approx(10.0), pytest.approx(10.0))
+
+
+@pytest.mark.parametrize("end", [0.0, -1.0, math.inf, math.nan])
+def test_a_ratio_that_is_none_has_no_decibels(end: float) -> None:
+    assert _decibels((1.0, 100.0)) == (0.0, 20.0)
+    for ends in ((end, 1.0), (1.0, end)):
+        assert np.isnan(_decibels(ends)).all()
+
+
+def test_the_use_of_tokens_is_known_from_both_counts_only() -> None:
+    counts = {"token_counts": [3, 0, 1], "generated_token_counts": [0, 2, 0]}
+    assert _token_use({}) == {}
+    for name in counts:
+        assert _token_use({name: counts[name]}) == {}
+    use = _token_use(counts)
+    assert (use["token_codes_used"], use["token_vocabulary"], use["generated_token_codes_used"]) == (2, 3, 1)
+    assert use["token_entropy_nats"] == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
 
 
 def test_tokens_in_use_are_those_that_occur() -> None:

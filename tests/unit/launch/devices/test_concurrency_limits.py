@@ -5,14 +5,14 @@ pytest tests/unit/launch/devices/test_concurrency_limits.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
-from tests.helpers.process_evidence import GPU0, GPU1, WORKER0, beats
+from tests.helpers.process_evidence import GPU0, GPU1, TREE, WORKER0, WORKER1, beats, gpu, repeated
 from tinyworlds_gate.launch.devices import concurrency
 from tinyworlds_gate.launch.devices.attribution import Proof, Work
-from tinyworlds_gate.launch.devices.concurrency import Moment, judge_cpu_workers
+from tinyworlds_gate.launch.devices.concurrency import Judgement, Moment, judge_cpu_workers, judge_dual_gpu
 
 OURS = Work(True, Proof.BY_PROCESS, frozenset({WORKER0}), 90.0)
 OTHERS = Work(False)
@@ -126,3 +126,18 @@ def test_cpu_workers_must_step_with_cpu_time_at_the_same_time() -> None:
     assert judge_cpu_workers([*first, *idle], 2) == (False, "rank 1 of 2 never advanced a step with CPU time")
     same = beats(1, end=11.0, pid=WORKER0)
     assert judge_cpu_workers([*first, *same], 2) == (None, "unknown: heartbeats of different ranks carry one PID")
+
+
+@pytest.mark.requirement("H6")
+def test_heartbeats_that_name_no_gpu_or_come_from_elsewhere_count_as_none() -> None:
+    samples = repeated(gpu(GPU0, 90, [WORKER0]), gpu(GPU1, 80, [WORKER1]))
+
+    def judged(*devices: str, tree: Collection[int] = TREE) -> Judgement:
+        heartbeats = [beat for rank, device in enumerate(devices) for beat in beats(rank, device)]
+        return judge_dual_gpu(samples, heartbeats, tree, 2, 1.0, 2)
+
+    for devices in (("cpu", "cpu"), ("cuda:0", "cuda:1"), ("cpu", GPU1)):
+        assert judged(*devices) == judged()
+    assert judged(GPU0, GPU1) != judged()
+    assert judged(GPU0, GPU1, tree={WORKER0}) == judged(tree={WORKER0})
+    assert sorted(concurrency._named_ranks([*beats(0, "MIG-1"), *beats(1, GPU1)], TREE, 1)) == [0]

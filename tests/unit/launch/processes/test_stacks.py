@@ -17,7 +17,8 @@ import pytest
 
 from tests.helpers.process_projects import first_line, is_running, running, wait_for
 from tinyworlds_gate.launch.processes.end import ENDED, EndedProcess
-from tinyworlds_gate.launch.processes.stacks import request_stacks, states_text
+from tinyworlds_gate.launch.processes.python_stack import Frame
+from tinyworlds_gate.launch.processes.stacks import dumped_stack, is_held, request_stacks, states_text
 from tinyworlds_gate.run.heartbeat import STACK_SIGNAL
 from tinyworlds_gate.run.identity import ProcessIdentity, identify
 
@@ -100,3 +101,31 @@ def test_only_a_state_that_explains_a_hang_is_named_with_the_rank(tmp_path: Path
         assert states_text({2**22 + 1: 0, process.pid: 1}) == f"; rank 1 {stopped}"
         assert states_text({process.pid: 0}) == f"; rank 0 {stopped}"
         assert states_text({process.pid: None}) == f"; a worker {stopped}"
+
+
+DUMP = """\
+loss 0.1
+Thread 0x00007f1 [loader] (most recent call first):
+  File "/env/lib/python3.12/threading.py", line 355 in wait
+
+Current thread 0x00007f2 (most recent call first):
+  File "/project/clips.py", line 3 in load
+  File "/project/train.py", line 9 in <module>
+
+Extension modules: numpy._core._multiarray_umath (total: 1)
+"""
+
+
+def test_the_stack_of_the_main_thread_is_read_from_a_dump() -> None:
+    stack = (Frame("/project/clips.py", "load"), Frame("/project/train.py", "<module>"))
+    assert dumped_stack(DUMP) == stack
+    assert dumped_stack("loss 0.1\n") == ()
+
+
+def test_only_a_stopped_process_is_held(tmp_path: Path) -> None:
+    with running([sys.executable, "-c", WORKER], cwd=tmp_path) as process:
+        first_line(process)
+        assert not is_held(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: is_held(process.pid), "the stop")
+    assert not is_held(process.pid)

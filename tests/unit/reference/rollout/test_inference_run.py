@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,6 +103,18 @@ def test_the_picture_shows_the_clip_of_the_median_error(run: SimpleNamespace) ->
     assert torch.equal(frames, clip_set().frames_BTCHW[clip])
     assert np.array_equal(predicted, read_generated(run.root / "m_frames.h5").predicted[clip])
     assert measures["clip_draw"] == 0
+
+
+def test_of_an_even_number_of_clips_the_picture_shows_the_upper_median(
+    run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = clip_set()
+    two = replace(three, frames_BTCHW=three.frames_BTCHW[:2], starts=three.starts[:2], episodes=three.episodes[:2])
+    monkeypatch.setattr(inference, "draw_held_out", lambda config, root, trained: two)
+    path = run.root / "m.json"
+    inference.run_inference(config(measures_path=str(path)), run.root, None)
+    errors = [np.mean(clip["rollout_mse"]) for clip in json.loads(path.read_text())["clips"]]
+    assert run.pictured[0][-1] == errors.index(max(errors))
 
 
 def test_without_a_path_no_measures_are_written(run: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

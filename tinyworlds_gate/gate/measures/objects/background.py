@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyworlds_gate.gate.measures.objects.cells import box_mean, largest
 from tinyworlds_gate.gate.measures.objects.scroll import by_usual_shifts, scroll_offsets, usual_shifts
+from tinyworlds_gate.gate.measures.objects.scroll_evidence import MOVING_SHARE, background_scrolls
 
 DIFFERENT = 12
 """Levels of a colour by which a pixel differs from the background."""
@@ -19,7 +20,8 @@ MOST = 40
 SAME = 20
 """Levels by which two views of a place may differ where only two show it."""
 SMALL_SHARE = 0.05
-"""Share of the pixels that objects cover at most, where one background serves all clips."""
+"""Share of the pixels that objects cover, up to which one background serves all clips. Of more, up to a fifth, it
+serves the places that look so in some frame."""
 BETTER = 0.85
 """A scrolling background must leave at most this share of what a fixed one leaves unexplained."""
 NO_VIEW = 10_000
@@ -58,7 +60,11 @@ def scrolled_by(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return how far the background of each clip has scrolled since its first frame, int [F, 2] each."""
     offsets = [scroll_offsets(grey_of(clip)) for clip in clips]
     usual = usual_shifts(offsets)
-    return [by_usual_shifts(grey_of(clip), one, usual) for clip, one in zip(clips, offsets, strict=True)]
+    offsets = [by_usual_shifts(grey_of(clip), one, usual) for clip, one in zip(clips, offsets, strict=True)]
+    medians = [middle_frame(clip) for clip in clips]
+    if background_scrolls(clips, offsets, [*medians, middle_frame(np.stack(medians))]):
+        return offsets
+    return [np.zeros_like(one) for one in offsets]
 
 
 def fixed_to_screen(clips: Sequence[np.ndarray], offsets: Sequence[np.ndarray]) -> np.ndarray:
@@ -105,9 +111,11 @@ def find_background(
         if unexplained.mean() < BETTER * left.mean():
             mixed = np.where(fixed[..., None], still, world)
             return Background(mixed, fixed | (_seen(~fixed, offsets, context) & sure), fixed, offsets)
-    known = np.ones(frames.shape[:3], bool)
-    if (_unexplained(frames, of_all_clips) > DIFFERENT).mean() <= SMALL_SHARE:
+    known, apart = np.ones(frames.shape[:3], bool), _unexplained(frames, of_all_clips) > DIFFERENT
+    if apart.mean() <= SMALL_SHARE:
         still = of_all_clips
+    elif apart.mean() <= MOVING_SHARE:
+        still = np.where(apart.min(axis=0)[..., None], still, of_all_clips)
     return Background(np.broadcast_to(still, frames.shape), known, ~known[0], np.zeros_like(offsets))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tinyworlds_gate.gate.measures.objects.background import middle_frame
 from tinyworlds_gate.gate.measures.objects.cells import blur, in_light_of, neighbours, norm
 from tinyworlds_gate.gate.measures.objects.regions import Regions, find_regions
-from tinyworlds_gate.gate.measures.objects.scene import LEAST_AREA, NOISE, OBJECT_CONTRAST, Scene, noise_of
+from tinyworlds_gate.gate.measures.objects.scene import LEAST_AREA, NOISE, OBJECT_CONTRAST, Scene, beside, noise_of
 
 FOUND = 0.75
 """An object is found if at most a quarter of what erasing it costs (squared error) remains: half of its contrast."""
@@ -78,7 +78,8 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     high = regions.highest(np.sqrt(np.minimum(off_background, off_true))) > OBJECT_CONTRAST
     thick = (regions.height > 1) & (regions.width > 1) & (regions.area >= LEAST_AREA)
     other = (regions.total(off_background) >= mass / 2) & (mass >= CHANGED * regions.total(contrast))
-    regions = regions.only(scene.small(regions) & high & thick & other & (mass >= least))
+    whole = regions.total(beside(~scene.known).reshape(flat)) == 0
+    regions = regions.only(scene.small(regions) & high & thick & other & whole & (mass >= least))
     erased = _is_erased(regions, true.reshape(*flat, 3), cells.reshape(*flat, 3), contrast)
     extra = regions.only(~erased)
     off_last = np.square(norm(cells - scene.last)).reshape(flat)

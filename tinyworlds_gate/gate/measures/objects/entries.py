@@ -15,7 +15,7 @@ import numpy as np
 from tinyworlds_gate.gate.measures.objects.cells import in_light_of, norm
 from tinyworlds_gate.gate.measures.objects.rare import rare_share
 from tinyworlds_gate.gate.measures.objects.regions import find_regions
-from tinyworlds_gate.gate.measures.objects.scene import LARGEST_SIDE, OBJECT_CONTRAST, Scene, beside
+from tinyworlds_gate.gate.measures.objects.scene import OBJECT_CONTRAST, Scene, beside
 
 ENTRIES = "come into view by scrolling"
 LEAST_VIEWS = 3
@@ -25,6 +25,8 @@ MARGIN = 3
 """Cells at the edges of the frame that are not judged: the blur mixes them with nothing."""
 UNSEEN = 0.75
 """Share of an object that must be where no context frame shows the place."""
+LARGEST_SIDE = 1 / 3
+"""Of the frame: what is longer is terrain."""
 THICK = 3
 """Cells: what is lower or narrower is an edge of the terrain."""
 

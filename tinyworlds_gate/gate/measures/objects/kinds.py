@@ -5,6 +5,7 @@ Axes: N clips, S generated frames, h x w cells, R objects, K kinds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ COLOUR_APART = 48.0
 SIZE_APART = 2.0
 """Factor between the areas of two kinds."""
 MOST_KINDS = 24
+SIZE = ("height_px", "width_px")
+FAMILIES = (((1, 1, 1, 1), ("colour", *SIZE)), ((1, 1, 1, 0), ("colour",)), ((0, 0, 0, 1), SIZE))
+"""Weights of the features, and what names a kind."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +33,34 @@ class Kinds:
     found: list[dict[str, Any]]
     leaders: np.ndarray
     """float [K, 4]: the colour and the size by which each kind is recognised."""
+    weight: Sequence[float] = (1, 1, 1, 1)
+    """Of each feature: 0 for what does not count."""
 
     def of(self, features: np.ndarray) -> np.ndarray:
         """Return the kind of each region [E, 4], int [E]; -1 for none of them."""
         if not len(self.leaders) or not len(features):
             return np.full(len(features), -1)
-        distance = _apart(self.leaders[None], features[:, None])
+        distance = _apart(self.leaders[None], (features * np.array(self.weight))[:, None])
         nearest = distance.argmin(axis=1)
         return np.where(distance.min(axis=1) <= 1, nearest, -1)
 
 
 def find_kinds(scene: Scene) -> Kinds:
-    """Group the objects; the most distinct ones are the first members of a group."""
+    """Group the objects by size and colour; the most distinct ones are the first members of a group."""
+    return next(find_families(scene))
+
+
+def find_families(scene: Scene) -> Iterator[Kinds]:
+    """Yield the kinds of the objects by size and colour, then by colour alone and by size alone."""
     objects = scene.objects
     total, colours = colours_of(objects, scene.true, scene.background)
     features = features_of(objects, colours)
-    number, leaders = group(features, total)
-    described = [describe_kind(scene.pixels, objects, number == kind, colours) for kind in range(len(leaders))]
-    return Kinds(number, described, features[leaders])
+    for weight, names in FAMILIES:
+        weighted = features * np.array(weight)
+        number, leaders = group(weighted, total)
+        described = [describe_kind(scene.pixels, objects, number == kind, colours) for kind in range(len(leaders))]
+        found = [{name: kind[name] for name in names} for kind in described]
+        yield Kinds(number, found, weighted[leaders], weight)
 
 
 def group(features: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, list[int]]:

@@ -24,9 +24,12 @@ from tinyworlds_gate.gate.measures.objects.displays import score_displays
 from tinyworlds_gate.gate.measures.objects.entries import score_entries
 from tinyworlds_gate.gate.measures.objects.events import score_events
 from tinyworlds_gate.gate.measures.objects.extras import score_extras
-from tinyworlds_gate.gate.measures.objects.kinds import Kinds, find_kinds
+from tinyworlds_gate.gate.measures.objects.identity import score_identities
+from tinyworlds_gate.gate.measures.objects.kinds import Kinds, colours_of, features_of, find_families
 from tinyworlds_gate.gate.measures.objects.labels import score_labels
 from tinyworlds_gate.gate.measures.objects.scene import Scene, see
+from tinyworlds_gate.gate.measures.objects.slices import score_slices
+from tinyworlds_gate.gate.measures.objects.still import measure_still
 
 LEAST_SIGHTINGS = 30
 """Sightings of objects that have moved since the context, in the true frames, below which nothing is judged."""
@@ -76,13 +79,18 @@ def measure_objects(
     side = max(scene.shape[2:])
     for key in ("place_error", "place_error_by_step"):
         record[key] = _divided(record[key], side)
-    kinds = find_kinds(scene)
+    families = list(find_families(scene))
+    kinds = families[0]
     record["kinds"] = _kinds(scene, result, kinds, episodes[clip])
     record["extras"] = score_extras(scene, result, kinds, episodes)
     record["rare"] = score_events(scene, result, kinds, episodes)
+    extra = features_of(result.extra, colours_of(result.extra, result.cells, scene.background)[1])
+    record["slices"] = score_slices(scene, result, families, [family.of(extra) for family in families], episodes)
+    record["slices"] += score_identities(scene, result, episodes)
     last_sharp, true_sharp, sharp = (to_cells(one) for one in (context[:, -1], true, generated))
     record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
     record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
+    record["still"] = measure_still(scene, (true, generated), (true_sharp, sharp), episodes)
     record["labels"] = None
     if labels is not None:
         record["labels"] = score_labels(scene, in_light_of(cells, scene.background), labels, episodes)

@@ -49,8 +49,8 @@ def _upper(had: np.ndarray, true: np.ndarray) -> float:
     return upper_end(share * trials, trials)
 
 
-def upper_end(hits: float, trials: int) -> float:
-    """Return the share at which so few hits have a chance of 5 %, by bisection; ``hits`` is rounded up."""
+def upper_end(hits: float, trials: int, level: float = LEVEL) -> float:
+    """Return the share at which so few hits have this chance, by bisection; ``hits`` is rounded up."""
     hits = min(trials, math.ceil(hits - 1e-9))
     if hits == trials:
         return 1.0
@@ -58,5 +58,5 @@ def upper_end(hits: float, trials: int) -> float:
     for _ in range(40):
         middle = (low + high) / 2
         chance = sum(math.comb(trials, k) * middle**k * (1 - middle) ** (trials - k) for k in range(hits + 1))
-        low, high = (middle, high) if chance > LEVEL else (low, middle)
+        low, high = (middle, high) if chance > level else (low, middle)
     return high

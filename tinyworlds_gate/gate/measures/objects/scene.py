@@ -19,8 +19,8 @@ OBJECT_CONTRAST = 30.0
 """Levels that an object reaches somewhere: a lossy picture format changes the border of a frame by up to 25."""
 NOISE = 4.0
 """Times the usual deviation around a place: what deviates everywhere is noise, no object."""
-LARGEST_SIDE = 1 / 3
-"""Of the frame: what is wider or higher is no small thing."""
+LARGEST_AREA = 0.2
+"""Share of the frame that an object covers, at most, with the border that the blur gives it; its length is free."""
 LEAST_AREA = 5
 """Cells; the blur spreads a single pixel over more."""
 
@@ -73,7 +73,7 @@ class Scene:
     def small(self, regions: Regions) -> np.ndarray:
         """Return which regions are no larger than an object, bool [R]."""
         height, width = self.shape[2:]
-        return (regions.height <= LARGEST_SIDE * height) & (regions.width <= LARGEST_SIDE * width)
+        return regions.area <= LARGEST_AREA * height * width
 
 
 def noise_of(deviation: np.ndarray) -> np.ndarray:

@@ -73,6 +73,22 @@ def _unchanging(grey: np.ndarray) -> np.ndarray:
     return (np.abs(grey - median) <= CHANGED).mean(axis=0) >= ALWAYS
 
 
+def explained_by_shift(before: np.ndarray, after: np.ndarray, shift: Shift) -> np.ndarray:
+    """Return the pixels that changed between two frames, float [H, W], as a shift explains, bool [H, W]."""
+    explained = np.zeros(after.shape, bool)
+    to, of = _windows(shift, after.shape)
+    changed = np.abs(after - before)[to] > CHANGED
+    explained[to] = changed & (np.abs(after[to] - before[of]) <= CHANGED)
+    return explained
+
+
+def _windows(shift: Shift, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The part of a frame that a shift reaches, and where it was before."""
+    (down, right), (height, width) = shift, shape
+    to = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+    return to, np.s_[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+
+
 def scroll_offsets(grey: np.ndarray) -> np.ndarray:
     """Return how far the background of each frame lies from that of the first, int [F, 2] (down, right).
 
@@ -111,8 +127,7 @@ class _Pair:
         if shift == (0, 0):
             return 1.0
         (down, right), (height, width) = shift, self.still.shape
-        to = np.s_[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
-        of = np.s_[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+        to, of = _windows(shift, self.still.shape)
         changed, still = self.changed[to], self.still[to]
         count = int(changed.sum())
         if count < 0.4 * self.changed.sum():

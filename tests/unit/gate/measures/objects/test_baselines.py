@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from tests.helpers.object_scenes import BLUE, RED, drawn, scene_of
-from tinyworlds_gate.gate.measures.objects.baselines import CONSTANT_VELOCITY, COPY_LAST, ERASED, predictions
+from tinyworlds_gate.gate.measures.objects.baselines import (
+    CONSTANT_VELOCITY,
+    COPY_LAST,
+    ERASED,
+    context_objects,
+    predictions,
+)
 from tinyworlds_gate.gate.measures.objects.scene import Scene
 
 STEPS = 3
@@ -43,6 +49,14 @@ def test_what_leaves_at_one_edge_does_not_come_in_at_another(velocity: tuple[int
 def test_an_object_is_recognised_up_to_twice_and_down_to_half_its_area(height: int, width: int, moves: bool) -> None:
     made = moved_on(scene_of(drawn((10, 12, height, width, RED)), drawn((11, 14, 4, 4, RED)), STILL))
     assert np.array_equal(made[1], drawn((13, 18, 4, 4, RED) if moves else (11, 14, 4, 4, RED)))
+
+
+@pytest.mark.parametrize(("red", "known"), [(130.0, False), (131.0, True)])
+def test_an_object_is_known_from_above_thirty_levels(red: float, known: bool) -> None:
+    faint = (red, 100.0, 100.0)
+    scene = scene_of(drawn((10, 12, 4, 4, faint)), drawn((11, 14, 4, 4, faint)), STILL)
+    assert [len(one) for one in context_objects(scene)] == [int(known)] * 2
+    assert (moved_on(scene) != drawn()).any() == known
 
 
 def test_an_object_that_stays_on_a_scrolling_background_scrolls_with_it() -> None:

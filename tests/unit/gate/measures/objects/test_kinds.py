@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.object_scenes import BLUE, RED, drawn, scene_of
-from tinyworlds_gate.gate.measures.objects.kinds import Kinds, features_of, find_kinds
+from tinyworlds_gate.gate.measures.objects.kinds import MOST_KINDS, Kinds, features_of, find_kinds, group
 
 
 def features(colour: tuple[float, float, float], area: int) -> np.ndarray:
@@ -42,6 +42,20 @@ def test_a_region_is_of_the_nearest_kind_within_one(colour: tuple[float, float, 
     assert kinds.of(features(colour, area)).tolist() == [kind]
     assert kinds.of(np.zeros((0, 4))).tolist() == []
     assert Kinds(np.zeros(0, int), [], np.zeros((0, 4))).of(features(colour, area)).tolist() == [-1]
+
+
+def test_groups_are_led_by_the_heaviest_and_reach_as_far_as_one() -> None:
+    places = np.array([[0.0, 0, 0, 0], [1.0, 0, 0, 0], [1.5, 0, 0, 0], [0.0, 0, 0, 1], [0.0, 0, 0, 2]])
+    number, leaders = group(places, np.array([5.0, 4.0, 3.0, 2.0, 1.0]))
+    assert (number.tolist(), leaders) == ([0, 0, 1, 0, 2], [0, 2, 4])
+    number, leaders = group(places[:3], np.array([1.0, 3.0, 2.0]))
+    assert (number.tolist(), leaders) == ([0, 0, 0], [1])
+    apart = np.zeros((MOST_KINDS + 2, 4))
+    apart[:, 3] = np.arange(MOST_KINDS + 2) * 2
+    number, leaders = group(apart, -np.arange(len(apart)).astype(float))
+    assert (MOST_KINDS, number.tolist()) == (24, [*range(24), -1, -1])
+    assert leaders == list(range(24))
+    assert group(apart[:0], apart[:0, 0])[1] == []
 
 
 def test_objects_of_a_scene_are_grouped_and_described_by_colour_and_size() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.object_games import CONTEXT, Game, games, generated, rollouts
+from tinyworlds_gate.gate.measures.objects.cells import blur
 from tinyworlds_gate.gate.measures.objects.measure import measure_objects
 from tinyworlds_gate.gate.rare_rule import extra_faults, rare_faults
 
@@ -80,6 +81,44 @@ def test_a_display_that_never_changes_fails_by_its_place() -> None:
     assert any(one.startswith("changes of the display of ") for one in found), found
     for honest in (true, late):
         assert faults(true[:, :CONTEXT], true[:, CONTEXT:], honest[:, CONTEXT:]) == []
+
+
+def with_number(frames: np.ndarray, glyphs: np.ndarray) -> np.ndarray:
+    """Frames [N, T, H, W, 3] over a black bar with a glyph, that changes once in each clip to the next one."""
+    drawn = frames.copy()
+    drawn[:, :, -BAR:] = 0
+    for clip in range(len(drawn)):
+        for time in range(drawn.shape[1]):
+            glyph = glyphs[clip % 2 + (time >= CONTEXT + 1 + clip % 8)]
+            drawn[clip, time, -BAR + 1 : -1, 8:20] = np.where(glyph, 250, 0)[..., None]
+    return drawn
+
+
+@pytest.mark.requirement("G6")
+@pytest.mark.parametrize("shown", ["noise", "upside down", "another number", "one frame late", "blurred"])
+def test_a_display_must_show_the_right_picture_not_only_change(shown: str) -> None:
+    frames = np.concatenate(rollouts(games(6)), axis=1)
+    generator = np.random.default_rng(0)
+    glyphs = generator.random((4, BAR - 2, 12)) < 0.5
+    true = with_number(frames, glyphs)
+    made = true.copy()
+    for clip, first in enumerate(CONTEXT + 1 + np.arange(len(true)) % 8):
+        number, late = true[clip, first, -BAR + 1 : -1, 8:20], made[clip, first:, -BAR + 1 : -1, 8:20]
+        if shown == "noise":
+            changed = (true[clip, first] != true[clip, first - 1]).any(axis=-1)
+            changed[:-BAR] = False
+            made[clip, first:, changed] = generator.integers(0, 256, (int(changed.sum()), 1, 3))
+        elif shown == "upside down":
+            late[:] = number[::-1]
+        elif shown == "another number":
+            late[:] = np.where(glyphs[3], 250, 0)[..., None]
+        elif shown == "one frame late":
+            made[clip, first, -BAR:] = true[clip, first - 1, -BAR:]
+    if shown == "blurred":
+        made = np.stack([np.rint(blur(one.astype(np.float32), 1.0)).astype(np.uint8) for one in made])
+    found = faults(true[:, :CONTEXT], true[:, CONTEXT:], made[:, CONTEXT:])
+    named = any(one.startswith("changes of the display of ") for one in found)
+    assert named == (shown in ("noise", "upside down", "another number")), found
 
 
 @pytest.mark.requirement("G6")

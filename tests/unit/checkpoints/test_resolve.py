@@ -1,4 +1,4 @@
-"""Resolving what a user names and pruning old checkpoints. ``pytest tests/unit/checkpoints/test_resolving.py``"""
+"""Resolving what a user names and pruning old checkpoints. ``pytest tests/unit/checkpoints/test_resolve.py``"""
 
 from __future__ import annotations
 
