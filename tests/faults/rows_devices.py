@@ -97,6 +97,7 @@ ROWS: tuple[Fault, ...] = (
         "goes on once from the trained checkpoint with the same parameters (T6), and this chunk, on two GPUs, counts.",
         report="A6: `dual_gpu_ok False: the ranks share GPUs: rank 0 on GPU-0, rank 1 on GPU-0`; A5: `T6: guard: the "
         "device check failed: …`.",
+        slow=True,
         requirements=("L3", "H6", "T6"),
     ),
 )

@@ -27,6 +27,7 @@ ROWS: tuple[Fault, ...] = (
         "each worker "
         "that was ended, with its signal.",
         lost=UPDATES_SINCE,
+        slow=True,
         requirements=("T6", "L2", "H5"),
     ),
     Fault(

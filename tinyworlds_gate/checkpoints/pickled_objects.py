@@ -84,7 +84,7 @@ class Node:
 
     def grow(self, item: Any) -> None:
         """Put an object into this one."""
-        if self.held or item is self:
+        if self.held:
             raise Unsafe("has an object that contains itself, or changes after it was put into another")
         self._add(item)
 

@@ -38,7 +38,7 @@ FOLLOWS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Condition → the conditions that break with it, for the same cause."""
 WORSE_THAN_NO_MODEL = ("G5", "G5.skill", "G8")
 """The first of these that is broken names the cause where the model is no better than no model."""
-OF_A_POOR_MODEL = ("G5.interval", "G5.mean_frame", "G5.skill", "G6", "G7", "G8", "G5.control")
+OF_A_POOR_MODEL = ("G5.interval", "G5.mean_frame", "G5.skill", "G7", "G8", "G5.control")
 
 
 def pass_limit(measures: Mapping[str, Any] | None, thresholds: Mapping[str, Any] | None) -> str | None:

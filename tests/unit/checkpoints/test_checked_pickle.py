@@ -65,7 +65,7 @@ def test_what_is_known_is_of_the_storages_and_of_the_allowed_names_too() -> None
 
 
 def test_what_is_unsafe_and_what_is_broken_is_refused_with_the_reason() -> None:
-    assert refusal(archive(b"]q\x00h\x00a.")) == (
+    assert refusal(archive(b"]q\x00\x850h\x00K\x01a.")) == (
         "x.pt is refused: its pickle has an object that contains itself, or changes after it was put into another. "
         f"{FIX}"
     )

@@ -57,7 +57,7 @@ def test_exact_frames_pass_and_lost_objects_fail_by_the_exit_code(
     assert (conditions["G5.control"], conditions["G5.codes"], conditions["G6"]) == ("NOT-RUN", "NOT-RUN", "PASS")
     code, out, _ = run(capsys, "--frames", f"{file}::generated/lost")
     assert code == 1
-    assert "FAIL: objects: 0 % of" in out.splitlines()[-1]
+    assert "objects: 0 % of" in out.splitlines()[-1]
 
 
 def test_floats_in_0_to_1_give_the_verdict_of_bytes(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,7 +220,7 @@ def test_the_worst_of_several_rollouts_of_one_clip_is_the_one_that_counts(
         out["generated/both"] = np.concatenate([exact, lost])
     code, out_text, _ = run(capsys, "--frames", f"{file}::generated/both")
     assert code == 1
-    assert "FAIL: objects: 0 % of" in out_text.splitlines()[-1]
+    assert "objects: 0 % of" in out_text.splitlines()[-1]
 
 
 def test_no_clip_is_said_to_be_held_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,8 +90,8 @@ def test_tensors_are_near_below_a_thousandth_of_the_larger_norm_and_by_all_their
     reordered = [1, 1000.0, 500.0, *[0.0] * 7]
     for norms, near in (((1000.0, 900.0, 800.0), True), ((1000.1, 900.0, 800.0), False)):
         assert _is_near([*here, 900.0, 800.0], [1, norms[0], *reordered[2:], *norms[1:]]) is near
-    for norms in ((900.1, 800.0), (900.0, 800.1)):
-        assert not _is_near([*here, 900.0, 800.0], [*reordered, *norms])
+    for singular in ((900.1, 800.0), (900.0, 800.1)):
+        assert not _is_near([*here, 900.0, 800.0], [*reordered, *singular])
 
 
 def test_empty_tensors_are_the_same() -> None:

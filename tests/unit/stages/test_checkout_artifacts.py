@@ -6,6 +6,7 @@ pytest tests/unit/stages/test_checkout_artifacts.py
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,11 @@ def test_the_highest_rate_is_near_the_configured_one(highest: float, start: int,
 @pytest.mark.parametrize(("end", "noted"), [(39, True), (40, False), (41, False)])
 def test_only_a_schedule_that_ends_before_the_stage_anneals_anew(end: int, noted: bool) -> None:
     assert bool(checkout_artifacts._annealing_notes(history([0, 1], [1e-3, 1e-6]), end, 40)) is noted
+
+
+@pytest.mark.parametrize(("last", "noted"), [(1e-4, True), (1.01e-4, False), (1e-3, False), (math.nan, False)])
+def test_a_schedule_has_ended_at_a_tenth_of_its_highest_rate(last: float, noted: bool) -> None:
+    assert bool(checkout_artifacts._annealing_notes(history([0, 1], [1e-3, last]), 20, 40)) is noted
 
 
 @pytest.mark.requirement("S4")

@@ -111,6 +111,7 @@ def test_the_newest_of_several_new_pictures_counts(layout: RunLayout) -> None:
 def test_a_checkpoint_that_is_there_and_unusable_differs_from_one_that_is_missing(layout: RunLayout) -> None:
     write_chunk(layout, 0, 10)
     assert not gather(layout, 0, 10).checkpoint_refused
+    assert gather(layout, 0, 10).channels["M2"]["reason"] == "checkpoint of update 9 verified"
     damage_checkpoint(layout)
     assert gather(layout, 0, 10).checkpoint_refused
     missing = gather(layout, 0, 11)
@@ -130,3 +131,15 @@ def test_checkpoints_from_the_first_update_of_a_try_are_set_aside(layout: RunLay
     for step in (3, 4):
         layout.checkpoint(STAGE, step).mkdir(parents=True)
     assert [path.name for path in set_aside_earlier_tries(layout, STAGE, 4)] == [".superseded-dynamics_step_4-1"]
+
+
+@pytest.mark.requirement("M3")
+def test_a_picture_that_was_there_before_the_chunk_is_not_new(tmp_path: Path) -> None:
+    for name, time_ns in (("old.png", 5_000), ("older.png", 4_000)):
+        small_picture(tmp_path / name)
+        os.utime(tmp_path / name, ns=(time_ns, time_ns))
+    before = chunk_artifacts.pictures_in(tmp_path)
+    assert chunk_artifacts._fresh_picture(tmp_path, before) is None
+    assert chunk_artifacts._fresh_picture(tmp_path, {}) == tmp_path / "old.png"
+    os.utime(tmp_path / "older.png", ns=(4_500, 4_500))
+    assert chunk_artifacts._fresh_picture(tmp_path, before) == tmp_path / "older.png", "it was drawn again"

@@ -68,3 +68,11 @@ def test_the_recent_mean_is_that_of_the_last_twenty() -> None:
     assert recent_mean([100.0] + [1.0] * 20) == 1.0
     assert recent_mean([21.0] + [0.0] * 19 + [1.0]) == pytest.approx(0.05)
     assert recent_mean([20.0] + [0.0] * 19) == 1.0
+
+
+def test_the_seconds_are_those_from_the_first_to_the_last_known_time(tmp_path: Path) -> None:
+    times = ("1", "2", "nan", "7", "")
+    rows = [f"{step},{time},0.5,1e-3,8,2.0\n" for step, time in enumerate(times)]
+    (tmp_path / "history.csv").write_text(HEADER + "".join(rows))
+    assert read_chunk_history(tmp_path / "history.csv", 0, 5).seconds == 6.0
+    assert read_chunk_history(tmp_path / "history.csv", 1, 5).seconds == 5.0

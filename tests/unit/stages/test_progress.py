@@ -27,7 +27,7 @@ def counted(chunk: int, start: int, end: int) -> list[Event]:
 
 @pytest.mark.requirement("L5")
 def test_chunks_follow_each_other_to_the_target() -> None:
-    assert (FRESH.next_step, FRESH.span) == ("run", (0, 10))
+    assert (FRESH.next_step, FRESH.span, FRESH.unproven) == ("run", (0, 10), 0)
     running = after(started(1, STAGE, 0, 10))
     assert (running.next_step, running.chunks, running.last_chunk) == ("settle", 1, 1)
     unjudged = after(started(1, STAGE, 0, 10), finished(1, STAGE, 10))

@@ -116,6 +116,8 @@ def test_a_high_learning_rate_that_diverges_is_retuned() -> None:
     verdict = judge_dynamics(losses, S3)
     assert verdict.decision == "retune"
     assert "diverges" in verdict.reason
+    assert "diverges" not in judge_dynamics([S3.diverged_loss + 1.0] * 60, S3).reason, "it is high and does not rise"
+    assert "diverges" in judge_dynamics([S3.diverged_loss - 0.01] * 59 + [S3.diverged_loss], S3).reason
 
 
 @pytest.mark.requirement("S4")
