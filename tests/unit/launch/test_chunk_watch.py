@@ -7,6 +7,7 @@ pytest tests/unit/launch/test_chunk_watch.py
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from tinyworlds_gate.launch.chunk_watch import (
     ChunkSettings,
 )
 from tinyworlds_gate.launch.devices.monitor import BURST_SECONDS, DENSE_SECONDS, Cadence
+from tinyworlds_gate.launch.devices.nvml import DeviceSample, GpuSample
 from tinyworlds_gate.run.identity import ProcessIdentity, own_identity
 
 
@@ -106,3 +108,28 @@ def test_the_pace_needs_two_steps_at_different_times(tmp_path: Path) -> None:
     watch._note_step(39, 14.0)
     assert watch.updates_per_s == 3.0
     assert seen == [(9, 4.0), (29, 8.0), (39, 14.0)]
+
+
+@pytest.mark.parametrize("pace", ["stalled", "slow"])
+def test_only_a_chunk_that_makes_no_step_is_asked_which_rank_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: str
+) -> None:
+    watch = watch_of(tmp_path, Monitor())
+    asked: list[bool] = []
+    monkeypatch.setattr(chunk_watch, "sample_ranks", lambda *_: asked.append(True) or [])
+    monkeypatch.setattr(watch, "_out_of_time", lambda elapsed_s: "it ran longer than its deadline")
+    monkeypatch.setattr(watch, "_stalled", lambda elapsed_s: pace == "stalled")
+    assert watch.poll(50.0) == "it ran longer than its deadline"
+    assert asked == ([True] if pace == "stalled" else [])
+
+
+def test_the_newest_sample_says_whose_gpu_is_busy(tmp_path: Path) -> None:
+    monitor = Monitor()
+    watch = watch_of(tmp_path, monitor)
+    watch.tree = {os.getpid()}
+    watch.beats = [SimpleNamespace(rank=0, pid=os.getpid(), device="GPU-0")]  # type: ignore[list-item]
+    assert watch._gpu_busy_by_rank() == {}
+    for percent in (0.0, 0.0, 80.0):
+        gpu = GpuSample("GPU-0", 99.0, 1.0, {os.getpid(): 1.0}, activity={os.getpid(): percent})
+        monitor.samples.append(DeviceSample(0.0, 0.0, False, (gpu,), (os.getpid(),), {}))
+    assert watch._gpu_busy_by_rank() == {0: True}

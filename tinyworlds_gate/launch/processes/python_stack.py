@@ -92,6 +92,9 @@ def python_stacks(pid: int) -> tuple[Stack, ...] | None:
     return None
 
 
+_OWN_FRAME = "<shim>"
+"""From Python 3.12 on, the interpreter's own frame between a function in C and the Python code that it calls."""
+
 _bases: dict[ProcessIdentity, int] = {}
 _MOST_BASES = 1000
 
@@ -131,7 +134,7 @@ def _frame(memory: int, code: int, layout: Layout) -> Frame | None:
     with suppress(OSError, OverflowError, UnicodeDecodeError):
         data = os.pread(memory, _CODE_BYTES, code)
         file, name = (_text(memory, _word_in(data, at), texts) for at in (layout.filename, layout.name))
-        return None if file is None or name is None else Frame(file, name)
+        return None if file is None or name is None or file == _OWN_FRAME else Frame(file, name)
     return None
 
 

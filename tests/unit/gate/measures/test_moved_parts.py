@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.no_model_predictors import skill
 from tinyworlds_gate.gate.measures.baselines import EXACT_SHARE, LAST, NO_MODEL_NEEDED, baselines
 from tinyworlds_gate.gate.measures.motions import find_motions
-from tinyworlds_gate.gate.measures.moved_parts import moved_parts
+from tinyworlds_gate.gate.measures.moved_parts import _filled, moved_parts
 
 pytestmark = pytest.mark.requirement("G8")
 
@@ -175,3 +175,15 @@ def test_where_no_model_is_needed_a_model_has_to_be_nearly_exact_too(share: floa
     error = np.full(true.shape, 255 * (share * EXACT_SHARE * last) ** 0.5)
     measured = np.square(error / 255).mean(axis=(1, 2, 3, 4))
     assert (measured.mean() < found.mse_BS[found.strongest].mean()) == passes
+
+
+def test_what_is_behind_an_object_has_the_colour_of_its_nearest_surroundings() -> None:
+    """Of 24 columns the left half is 0 and the right half 240, and a hole begins one column right of the edge."""
+    picture = np.zeros((1, 24, 24), np.uint8)
+    picture[:, :, 12:] = 240
+    known = np.ones((24, 24), bool)
+    known[8:16, 13:16] = False
+    filled = _filled(np.where(known, picture, 77).astype(np.uint8), known)[0]
+    assert (filled[known] == picture[0][known]).all()
+    assert filled[11, 13] > 180, "the nearest column counts most"
+    assert filled[11, 15] > filled[11, 14]
