@@ -27,6 +27,7 @@ from tinyworlds_gate.launch.chunk_watch import (
 )
 from tinyworlds_gate.launch.devices.monitor import BURST_SECONDS, DENSE_SECONDS, Cadence
 from tinyworlds_gate.launch.devices.nvml import DeviceSample, GpuSample
+from tinyworlds_gate.launch.hang import RankState
 from tinyworlds_gate.run.identity import ProcessIdentity, own_identity
 
 
@@ -115,12 +116,17 @@ def test_only_a_chunk_that_makes_no_step_is_asked_which_rank_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: str
 ) -> None:
     watch = watch_of(tmp_path, Monitor())
-    asked: list[bool] = []
-    monkeypatch.setattr(chunk_watch, "sample_ranks", lambda *_: asked.append(True) or [])
+    asked: list[tuple[Any, ...]] = []
+
+    def sampled(*given: Any) -> list[RankState]:
+        asked.append(given)
+        return []
+
+    monkeypatch.setattr(chunk_watch, "sample_ranks", sampled)
     monkeypatch.setattr(watch, "_out_of_time", lambda elapsed_s: "it ran longer than its deadline")
     monkeypatch.setattr(watch, "_stalled", lambda elapsed_s: pace == "stalled")
     assert watch.poll(50.0) == "it ran longer than its deadline"
-    assert asked == ([True] if pace == "stalled" else [])
+    assert len(asked) == (1 if pace == "stalled" else 0)
 
 
 def test_the_newest_sample_says_whose_gpu_is_busy(tmp_path: Path) -> None:

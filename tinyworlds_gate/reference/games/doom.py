@@ -82,10 +82,10 @@ def _policy(rng: np.random.Generator) -> Iterator[int]:
             last = int(rng.choice(len(SHARES), p=SHARES))
 
 
-def _objects(labels: list[vizdoom.Label], scale: float) -> list[Seen]:
+def _objects(labels: list[vizdoom.Label] | None, scale: float) -> list[Seen]:
     """Return the labelled objects whose middle is in the square."""
     found = []
-    for label in labels:
+    for label in labels or ():
         x, y = label.x + label.width / 2 - FIRST_COLUMN, label.y + label.height / 2
         if label.object_name != "DoomPlayer" and 0 <= x < SIDE:
             found.append((label.object_name[:16].lower(), x * scale, y * scale))

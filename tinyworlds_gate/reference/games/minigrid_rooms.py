@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from minigrid.core.actions import Actions
+from minigrid.core.world_object import Door
 from minigrid.envs import DoorKeyEnv
 
 from tinyworlds_gate.reference.games.played import Played, Seen, emulator_seed, objects_table, policy_rng
@@ -48,7 +49,7 @@ def _policy(game: DoorKeyEnv, rng: np.random.Generator) -> Iterator[int]:
         use = None
         if ahead is not None and ahead.type == "key":
             use = PICK_UP
-        elif ahead is not None and ahead.type == "door" and not ahead.is_open and game.carrying is not None:
+        elif isinstance(ahead, Door) and not ahead.is_open and game.carrying is not None:
             use = TOGGLE
         usual = int(rng.choice(len(SHARES), p=SHARES))
         yield use if use is not None and rng.random() < USES else usual

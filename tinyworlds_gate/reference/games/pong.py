@@ -13,6 +13,7 @@ import numpy as np
 from ale_py import ALEInterface, LoggerMode, roms
 from PIL import Image
 
+from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.games.played import Played, Seen, emulator_seed, objects_table, policy_rng
 
 FIRST_ROW, SIDE = 34, 160
@@ -44,7 +45,10 @@ def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Playe
     ale, rng = _emulator(), policy_rng(seed, episode)
     ale.setInt("random_seed", emulator_seed(seed, episode))
     ale.setFloat("repeat_action_probability", 0.0)
-    ale.loadROM(roms.get_rom_path("pong"))
+    cartridge = roms.get_rom_path("pong")
+    if cartridge is None:
+        raise DataError("the installed ale-py holds no Pong; fix: pip install 'tinyworlds_gate[games]'")
+    ale.loadROM(cartridge)
     actions = _policy(ale, rng)
     for _ in range(SERVE + int(rng.integers(MOST_WARM_UP))):
         _step(ale, next(actions))

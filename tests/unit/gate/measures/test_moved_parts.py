@@ -58,8 +58,9 @@ def moved_on(frame: np.ndarray, speed: tuple[int, int], fill: str, mean: np.ndar
     return np.stack(made)
 
 
-NOT_FOUND = ("two columns", "fading")
-"""With the true border and speeds this one still passes (docs/gate.md, what these predictions cannot do)."""
+BEATEN = {("two columns", "fading"): 0.08}
+"""Layout and filling → lower end of the skill: with the true border and speeds this one still beats the strongest
+prediction (docs/gate.md, what these predictions cannot do)."""
 LAYOUTS: dict[str, tuple[list[int], list[int]]] = {
     "whole picture": ([], []),
     "two bands": ([24], []),
@@ -70,7 +71,8 @@ LAYOUTS: dict[str, tuple[list[int], list[int]]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_regions_that_scroll_on_with_any_filling_do_not_pass(layout: str) -> None:
     rows, columns = LAYOUTS[layout]
-    clips, made = [], {fill: [] for fill in ("mean", "fading", "edge")}
+    clips: list[np.ndarray] = []
+    made: dict[str, list[np.ndarray]] = {fill: [] for fill in ("mean", "fading", "edge")}
     for seed in range(CLIPS):
         frames, speeds = split(np.random.default_rng([7, seed]), rows, columns)
         clips.append(frames)
@@ -88,10 +90,9 @@ def test_regions_that_scroll_on_with_any_filling_do_not_pass(layout: str) -> Non
     context, true = np.stack(clips)[:, :CONTEXT], np.stack(clips)[:, CONTEXT:]
     found = baselines(context, true, np.arange(CLIPS), None)
     assert found.mse_BS[found.strongest].mean() < 0.4 * found.mse_BS[LAST].mean()
-    for fill, predicted in made.items():
-        if (layout, fill) == NOT_FOUND:
-            continue
-        assert skill(np.stack(predicted), true, np.arange(CLIPS), found)[1] <= 0, fill
+    for fill, of_clips in made.items():
+        low = skill(np.stack(of_clips), true, np.arange(CLIPS), found)[1]
+        assert low <= BEATEN.get((layout, fill), 0.0), fill
     assert skill(true, true, np.arange(CLIPS), found)[1] > 0.9
 
 

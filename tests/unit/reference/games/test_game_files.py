@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -105,9 +106,9 @@ def test_the_agent_of_minigrid_fetches_its_key(tmp_path: Path) -> None:
 def test_bad_numbers_are_refused_before_anything_is_played(
     name: str, numbers: dict[str, int], message: str, tmp_path: Path
 ) -> None:
-    usual = {"num_frames": 60, "frame_size": 64, "episode_length": 30, "seed": 0, "workers": 1}
+    usual: dict[str, Any] = {"num_frames": 60, "frame_size": 64, "episode_length": 30, "seed": 0, "workers": 1}
     with pytest.raises(DataError, match=message):
-        make_game(tmp_path / "data" / "x.h5", GAMES[name], **{**usual, **numbers})
+        make_game(tmp_path / "data" / "x.h5", GAMES[name], **(usual | numbers))
     assert not (tmp_path / "data").exists()
 
 
