@@ -166,8 +166,9 @@ ROWS: tuple[Fault, ...] = (
     ),
     Fault(
         id="sigkill-harness-and-tether",
-        title="Harness and watchdog process (tether) are killed, and the workers continue to train.",
-        injected="SIGKILL to both.",
+        title="Harness and watchdog process (tether) are killed, and a worker stays.",
+        injected="SIGKILL to both. The worker is stopped before: it would end at its next line of output, which nobody "
+        "reads any more.",
         loop="The next run on the project finds the workers and ends them before anything else (L1).",
         report="A1 of the next run lists them under `Processes that were ended`.",
         lost=SINCE,

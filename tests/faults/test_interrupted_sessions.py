@@ -326,6 +326,7 @@ def test_workers_that_nobody_could_end_are_ended_by_the_next_run(tmp_path: Path,
         (tether,) = [one for one in children if "tinyworlds_gate.launch.processes.tether" in one.cmdline()]
         (worker,) = workers_of(project, process.pid, held.bystander.pid)
         held.hold()
+        os.kill(worker, signal.SIGSTOP)  # else the next line that it prints would end it: nobody reads them any more
         tether.kill()
         process.kill()
         process.wait()
