@@ -158,6 +158,7 @@ def test_workers_whose_launcher_was_killed_are_ended_and_reported(killed: Faulty
 
 
 @pytest.mark.requirement("T6", "H5")
+@pytest.mark.slow
 def test_five_kills_cost_one_launch_each_and_nothing_else(killed: FaultyRun) -> None:
     spans = [(event["start_update"], event["end_update"]) for event in killed.project.events("chunk_started")]
     assert spans == [(0, UPDATES)] + [(SAVED_EVERY, UPDATES)] * 5

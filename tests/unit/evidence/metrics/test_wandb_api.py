@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.helpers.process_projects import wait_for
 from tests.helpers.wandb_server import ENTITY, KEY, PARQUET, PROJECT, ServedRun, WandbServer, serving
 from tinyworlds_gate.evidence.metrics.history import LEARNING_RATE, LOSS, UNIQUE
 from tinyworlds_gate.evidence.metrics.wandb_reader import Answered, Patience, ask
@@ -200,7 +201,7 @@ def test_a_server_that_hangs_is_left_and_nothing_stays(tmp_path: Path, monkeypat
             found = asked_for(tmp_path, ["live"], patience)
             if server.queries:
                 break
-        assert asking(server) == []
+        wait_for(lambda: asking(server) == [], "the end of every process that asked")
     assert server.queries, "it was asked"
     assert found.answered == Answered({}, f"no whole answer came within {deadline_s} s")
 
