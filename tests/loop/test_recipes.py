@@ -13,14 +13,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import yaml
 
 from tests.helpers.documented import documented_blocks
-from tests.helpers.tiny_project import Session, commit, environment, make_project, runs
+from tests.helpers.tiny_project import GAME, Session, commit, environment, make_project, runs
 
 LONG = ["--profile", "tiny-long", "--allow-cpu-longrun", "true"]
-"""The long-run profile of the tiny game; its folder's name is another one because P4 checks `longrun`."""
+"""The long-run profile of the tiny game, with another name than `longrun`, whose values P4 checks."""
 FAST = ["--init-batch-size", "8", "--init-grad-accum", "1"]
 SMALL: dict[str, list[str]] = {
     "smoke": [],
@@ -49,20 +51,29 @@ TIMEOUT_S = 1500.0
 
 
 def as_script(name: str, block: str) -> str:
-    """One block of the page, as it is, with `pytest` standing for this interpreter's and the sizes added."""
+    """Return one block of the page, with sizes and the small profile added, for this interpreter's pytest."""
     small = shlex.join([*(LONG if name != "smoke" else []), *SMALL[name]])
     function = f'pytest() {{ "$PYTHON" -m pytest "$@" {small} > {name}.txt 2>&1; echo {name} $? >> codes.txt; }}'
-    return f"{function}\n{block}"
+    return f"{function}\n{block.replace('results/longrun_', 'results/tiny-long_')}"
+
+
+def tell_frames_apart(project: Path) -> None:
+    """Add faint noise to the upper quarter of each frame: a long run refuses a game of a few different pictures."""
+    with h5py.File(project / "data" / f"{GAME.lower()}_frames.h5", "r+") as file:
+        frames = file["frames"]
+        noise = np.random.default_rng(1).integers(0, 80, frames[:, :4].shape, np.uint8)
+        frames[:, :4] = np.maximum(frames[:, :4], noise)
 
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Session]:
     """Command → its finished session."""
     project = make_project(tmp_path_factory.mktemp("recipes") / "project")
+    tell_frames_apart(project)
     profile = project / "configs" / "profiles" / "tiny-long"
     shutil.copytree(project / "configs" / "profiles" / "smoke", profile)
     values = yaml.safe_load((profile / "profile.yaml").read_text())
-    values |= {"name": "longrun", "kind": "longrun", "require_not_run_free": True}
+    values |= {"name": "tiny-long", "kind": "longrun", "require_not_run_free": True}
     (profile / "profile.yaml").write_text(yaml.safe_dump(values))
     with (project / ".gitignore").open("a") as ignored:
         ignored.write("*.txt\n")

@@ -162,8 +162,10 @@ def test_a_subtree_with_a_session_of_its_own_is_spared_on_a_terminal_or_without_
 
 
 def test_a_terminal_and_a_session_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert session_of(OWN) == os.getsid(0)
+    assert session_of(OWN) == (os.getsid(0) or None)
     assert session_of(2**22 + 1) is None
+    monkeypatch.setattr(bystanders.os, "getsid", lambda pid: {OWN: 7}[pid])
+    assert session_of(OWN) == 7
     monkeypatch.setattr(bystanders.os, "getsid", lambda pid: 0)
     assert session_of(OWN) is None, "it is in another PID namespace"
     for number, expected in ((0, False), (34816, True)):
