@@ -9,7 +9,7 @@ from typing import Any
 from tinyworlds_gate.config.schema import InferenceConfig
 from tinyworlds_gate.gate.binding import MEASURING_KEYS
 from tinyworlds_gate.names import EVALUATION
-from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_stride, stride_from_fps
+from tinyworlds_gate.reference.data.datasets import dataset_stride, made_by_runs, stride_from_fps
 
 NO_RULES = ("dataset", "fps", "tf32", "seed", "clips", "clip_seed")
 """Settings that choose clips or change last digits only; dataset and fps count as the stride that they give."""
@@ -56,7 +56,7 @@ def _setting(config: Mapping[str, Any], key: str) -> Any:
 
 def _stride(config: Mapping[str, Any], frames: Path | None) -> int:
     dataset, fps = str(_setting(config, "dataset")).upper(), int(_setting(config, "fps"))
-    if config.get("inference.clip_draw") == EVALUATION or dataset == CRAFTER:
+    if config.get("inference.clip_draw") == EVALUATION or made_by_runs(dataset):
         return 1
     return stride_from_fps(fps) if frames is None else dataset_stride(frames, dataset, fps)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tinyworlds_gate.gate.light_rule import light_faults
 from tinyworlds_gate.gate.object_names import kind_name, percent
 from tinyworlds_gate.gate.rare_rule import LEAST_EPISODES, LEAST_SIGHTINGS, extra_faults, not_judged, rare_faults
 from tinyworlds_gate.gate.slice_rule import PRECISION, RECALL, slice_faults
@@ -25,7 +26,7 @@ def judge_objects(record: Record | None, least: float) -> tuple[str, str]:
     if record is None:
         return INVALID, "the objects were not measured, because there are no generated frames to read"
     faults = [] if record["no_occasion"] else list(object_faults(record, least))
-    faults += still_faults(record)
+    faults += [*still_faults(record), *light_faults(record)]
     if record["no_occasion"] and not faults:
         return NOT_RUN, f"no occasion: {record['no_occasion']}"
     if faults:
@@ -40,7 +41,9 @@ def of_precision(least: float) -> float:
 
 def meets(record: Record, least: float) -> bool:
     """Whether nothing is wrong with the objects."""
-    return not record["no_occasion"] and not any((*still_faults(record), *object_faults(record, least)))
+    return not record["no_occasion"] and not any(
+        (*still_faults(record), *light_faults(record), *object_faults(record, least))
+    )
 
 
 def rates_text(record: Record) -> str:

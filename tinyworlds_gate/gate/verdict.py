@@ -253,9 +253,15 @@ def _sentence(
     limit = pass_limit(vars(measures), thresholds.as_record())
     said = (
         f"the {mode} {measures.mse:.4f} ({_interval(measures)}) on {measures.clips} {clips} is at most "
-        f"{thresholds.max_mse:g}{_compared(measures)}."
+        f"{thresholds.max_mse:g}{_compared(measures)}.{_objects_not_judged(measures, thresholds)}"
     )
     return f"PASS: {said}" if limit is None else f"PASS ({limit}): {said} {_no_statement(measures, thresholds)}"
+
+
+def _objects_not_judged(measures: GateMeasures, thresholds: GateThresholds) -> str:
+    """Why a pass says nothing about small moving objects although the rule requires them; empty where it does."""
+    missing = (measures.objects or {}).get("no_occasion") if thresholds.min_object_share is not None else None
+    return f" Small moving objects were not judged: {missing}." if missing else ""
 
 
 def _no_statement(measures: GateMeasures, thresholds: GateThresholds) -> str:

@@ -324,6 +324,21 @@ def test_a_pass_says_what_was_measured_against_what() -> None:
     )
 
 
+@pytest.mark.requirement("G6")
+def test_a_pass_says_why_it_says_nothing_about_small_objects() -> None:
+    judged = evidence()
+    assert judged.measures is not None
+    seen = judged.measures.objects or {}
+    few = replace(judged.measures, objects=seen | {"no_occasion": "the true frames show 3 small objects"})
+    silent = judge_inference(evidence(measures=few), STRICT)
+    assert silent.verdict == PASS
+    assert silent.sentence.endswith(
+        "Small moving objects were not judged: the true frames show 3 small objects."
+    ), silent.sentence
+    for other in (judge_inference(judged, STRICT), judge_inference(evidence(measures=few), ERROR_ONLY)):
+        assert "not judged" not in other.sentence
+
+
 def test_a_pass_that_is_worse_than_copying_says_so_in_the_same_sentence() -> None:
     found = judge_inference(evidence(measures=measures(copy_last=0.008)), ERROR_ONLY)
     assert found.verdict == PASS

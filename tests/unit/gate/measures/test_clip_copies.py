@@ -127,6 +127,39 @@ def test_small_things_that_move_otherwise_make_no_copy_and_brighter_copies_are_f
     assert len(set(found[1])) == 6
 
 
+def level(seed: int, *, length: int, size: int, colours: tuple[int, int]) -> np.ndarray:
+    """Return frames of 64 px of a level that scrolls and is the same in every game, with a ball of its own."""
+    parts, rng = np.random.default_rng(5), np.random.default_rng([9, seed])
+    world = parts.integers(*colours, (16, (2 * length + 128) // 4, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    at, speed, first = rng.integers(4, 56, 2), rng.choice([-3, -2, 2, 3], 2), int(rng.integers(length))
+    frames = []
+    for frame in range(first, first + CONTEXT + STEPS):
+        shown = world[:, 2 * frame : 2 * frame + 64].copy()
+        shown[at[0] : at[0] + size, at[1] : at[1] + size] = (240, 230, 60)
+        frames.append(shown)
+        speed = np.where((at + speed < 2) | (at + speed > 57), -speed, speed)
+        at = at + speed
+    return np.stack(frames)
+
+
+LEVELS = {
+    "a short level": {"length": 60, "size": 4, "colours": (10, 150)},
+    "a long level": {"length": 300, "size": 4, "colours": (10, 150)},
+    "one beginning": {"length": 1, "size": 5, "colours": (10, 150)},
+    "few colours": {"length": 30, "size": 6, "colours": (60, 90)},
+}
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize("kind", LEVELS)
+def test_games_on_the_same_level_are_no_copies_and_their_copies_are_found(kind: str) -> None:
+    games = [level(seed, **LEVELS[kind]) for seed in range(16)]
+    assert copies(*games)[:2] == (list(range(16)), list(range(16)))
+    noise = np.random.default_rng(1).integers(-8, 9, games[0].shape)
+    again = [np.clip(games[3] + noise, 0, 255).astype(np.uint8), games[5], (games[7] * 0.97).astype(np.uint8)]
+    assert copies(*games, *again)[0] == [*range(16), 3, 5, 7]
+
+
 def test_cells_are_the_means_of_their_pixels_also_where_the_last_ones_are_smaller() -> None:
     frames = np.random.default_rng(4).integers(0, 256, (2, 3, 37, 40, 3)).astype(np.uint8)
     cells = _cells(frames).reshape(2, 3, 13, 14, 3)

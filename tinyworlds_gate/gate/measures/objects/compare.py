@@ -12,7 +12,8 @@ import numpy as np
 from tinyworlds_gate.gate.measures.objects.background import middle_frame
 from tinyworlds_gate.gate.measures.objects.cells import blur, in_light_of, neighbours, norm
 from tinyworlds_gate.gate.measures.objects.regions import Regions, find_regions
-from tinyworlds_gate.gate.measures.objects.scene import LEAST_AREA, NOISE, OBJECT_CONTRAST, Scene, beside, noise_of
+from tinyworlds_gate.gate.measures.objects.scene import LEAST_AREA, NOISE, OBJECT_CONTRAST, Scene, noise_of
+from tinyworlds_gate.gate.measures.objects.scene import beside as with_neighbours
 
 FOUND = 0.75
 """An object is found if at most a quarter of what erasing it costs (squared error) remains: half of its contrast."""
@@ -59,6 +60,12 @@ class Comparison:
     """The objects of the generated frames, found as those of the true frames are."""
     cells: np.ndarray
     """float32 [N, S, h, w, 3]: the generated frames in the light of the background."""
+    true: np.ndarray
+    """float32 [N, S, h, w, 3]: the true frames, as blurred as the generated ones."""
+    background: np.ndarray
+    """float32 [N, S, h, w, 3], as blurred."""
+    differing: np.ndarray
+    """bool [N, S, h, w]: where a generated cell is outside what the true cells around it span."""
 
 
 def compare(scene: Scene, raw: np.ndarray) -> Comparison:
@@ -70,7 +77,9 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     contrast = np.square(norm(true - background)).reshape(flat)
     objects = scene.objects
     erasing = objects.total(contrast)
-    found = objects.total(off_true) <= (1 - FOUND) * erasing + objects.area * TOLERATED**2
+    found = objects.total(off_true) <= _allowed(objects, erasing)
+    beside = _found_beside(objects, ~found, _allowed(objects, erasing), true - background, cells - background)
+    found |= beside > 0
     differing = _differing(scene, cells, true)
     regions = find_regions(differing.reshape(flat))
     mass = regions.total(off_true)
@@ -78,7 +87,7 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     high = regions.highest(np.sqrt(np.minimum(off_background, off_true))) > OBJECT_CONTRAST
     thick = (regions.height > 1) & (regions.width > 1) & (regions.area >= LEAST_AREA)
     other = (regions.total(off_background) >= mass / 2) & (mass >= CHANGED * regions.total(contrast))
-    whole = regions.total(beside(~scene.known).reshape(flat)) == 0
+    whole = regions.total(with_neighbours(~scene.known).reshape(flat)) == 0
     regions = regions.only(scene.small(regions) & high & thick & other & whole & (mass >= least))
     erased = _is_erased(regions, true.reshape(*flat, 3), cells.reshape(*flat, 3), contrast)
     extra = regions.only(~erased)
@@ -86,8 +95,10 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     left_behind = extra.total(off_last) < CHANGED * extra.total(off_true)
     unexplained = np.where(differing[..., None], cells - background, 0)
     fate, distance = _fates(scene, found, true - background, unexplained, off_background)
+    distance[beside > 0] = beside[beside > 0]
+    shown = _shown(scene, cells, background)
     return Comparison(
-        found, fate, distance, extra, left_behind, regions.only(erased), _shown(scene, cells, background), cells
+        found, fate, distance, extra, left_behind, regions.only(erased), shown, cells, true, background, differing
     )
 
 
@@ -99,11 +110,55 @@ def _shown(scene: Scene, cells: np.ndarray, background: np.ndarray) -> Regions:
 
 
 def found_objects(scene: Scene, cells: np.ndarray) -> np.ndarray:
-    """Return which true objects a sharp prediction shows in their place, bool [R]."""
-    flat = (-1, *scene.shape[2:])
-    erasing = scene.objects.total(np.square(norm(scene.true - scene.background)).reshape(flat))
-    off_true = scene.objects.total(np.square(norm(cells - scene.true)).reshape(flat))
-    return off_true <= (1 - FOUND) * erasing + scene.objects.area * TOLERATED**2
+    """Return which true objects a sharp prediction shows in their place, or a cell beside it, bool [R]."""
+    flat, objects = (-1, *scene.shape[2:]), scene.objects
+    wanted, made = scene.true - scene.background, cells - scene.background
+    allowed = _allowed(objects, objects.total(np.square(norm(wanted)).reshape(flat)))
+    found: np.ndarray = objects.total(np.square(norm(cells - scene.true)).reshape(flat)) <= allowed
+    return found | (_found_beside(objects, ~found, allowed, wanted, made) > 0)
+
+
+def _allowed(objects: Regions, erasing: np.ndarray) -> np.ndarray:
+    """Return the squared error that an object may have, [R]; ``erasing`` is what it costs to leave it out."""
+    allowed: np.ndarray = (1 - FOUND) * erasing + objects.area * TOLERATED**2
+    return allowed
+
+
+def _found_beside(
+    objects: Regions, sought: np.ndarray, allowed: np.ndarray, wanted: np.ndarray, made: np.ndarray
+) -> np.ndarray:
+    """Return how far beside its place each sought object is found, in cells [R]: 1 or the root of 2, 0 if it is not.
+
+    ``wanted`` and ``made`` are the true and the generated deviations from the background, [N, S, h, w, 3].
+    """
+    height, width = wanted.shape[2:4]
+    wanted = wanted.reshape(-1, height, width, 3)
+    around = np.pad(made.reshape(-1, height, width, 3), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    span = np.arange(-1, 2)
+    far, distance = np.hypot(span[:, None], span[None]), np.zeros(len(objects))
+    for number in np.flatnonzero(sought):
+        patch, views = _views(objects, number, wanted, around, 1)
+        cost = np.where(far > 0, np.square(views - patch).sum(axis=(-2, -1)), np.inf)
+        best = np.unravel_index(int(np.argmin(cost)), cost.shape)
+        if cost[best] <= allowed[number]:
+            distance[number] = far[best]
+    return distance
+
+
+def _views(
+    objects: Regions, number: int, wanted: np.ndarray, around: np.ndarray, reach: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return an object's values [P, 3], and those of ``around`` at all displacements [2 r + 1, 2 r + 1, P, 3].
+
+    ``around`` has a margin of ``reach`` cells.
+    """
+    frame, top, left = objects.frame[number], objects.top[number], objects.left[number]
+    high, wide = objects.height[number], objects.width[number]
+    inside = objects.labels[frame, top : top + high, left : left + wide] == number + 1
+    window = around[frame, top : top + high + 2 * reach, left : left + wide + 2 * reach]
+    views = np.lib.stride_tricks.sliding_window_view(window, (high, wide), axis=(0, 1))
+    views = np.moveaxis(views, 2, -1)[:, :, inside]
+    return wanted[frame, top : top + high, left : left + wide][inside], views
 
 
 def _as_blurred(scene: Scene, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -170,13 +225,7 @@ def _fates(
     span = np.arange(-SEARCHED, SEARCHED + 1)
     far = np.hypot(span[:, None], span[None])
     for number in np.flatnonzero(~found):
-        frame, top, left = objects.frame[number], objects.top[number], objects.left[number]
-        high, wide = objects.height[number], objects.width[number]
-        inside = objects.labels[frame, top : top + high, left : left + wide] == number + 1
-        patch = wanted[frame, top : top + high, left : left + wide][inside]
-        window = around[frame, top : top + high + 2 * SEARCHED, left : left + wide + 2 * SEARCHED]
-        views = np.lib.stride_tricks.sliding_window_view(window, (high, wide), axis=(0, 1))
-        views = np.moveaxis(views, 2, -1)[:, :, inside]
+        patch, views = _views(objects, number, wanted, around, SEARCHED)
         cost = np.square(views - patch).sum(axis=(-2, -1)) / np.square(patch).sum()
         best = np.unravel_index(int(np.argmin(cost + 1e-3 * far)), cost.shape)
         if cost[best] <= MATCHED and far[best] >= 1:

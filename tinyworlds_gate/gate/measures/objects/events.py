@@ -5,12 +5,16 @@ Axes: N clips, S generated frames, R true objects, E generated objects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinyworlds_gate.gate.measures.objects.baselines import context_objects
 from tinyworlds_gate.gate.measures.objects.compare import Comparison
+from tinyworlds_gate.gate.measures.objects.departures import DEPARTURES, View, find_departures
+from tinyworlds_gate.gate.measures.objects.departures_had import has_departure
 from tinyworlds_gate.gate.measures.objects.kinds import Kinds, colours_of, features_of
 from tinyworlds_gate.gate.measures.objects.rare import rare_share
 from tinyworlds_gate.gate.measures.objects.regions import Regions
@@ -37,15 +41,48 @@ def score_events(scene: Scene, result: Comparison, kinds: Kinds, episodes: np.nd
     hits = _hits(found, true, before, result)
     of_true = _kind_of_track(found, kinds.number, before)
     of_made = _kind_of_track(generated, kinds.of(features_of(result.shown, made.colour[before:])), before)
+    of_events = _Events(EVENTS, found.event, np.arange(len(true)), hits, generated.event, np.arange(len(made)))
+    views = [
+        View(seen, events, first, regions, frames - result.background)
+        for seen, events, first, regions, frames in (
+            (true, found, before, scene.objects, result.true),
+            (made, generated, before, result.shown, result.cells),
+        )
+    ]
+    departures = _departures(scene, result, *views)
     rows = []
     for kind in [ANY_KIND, *range(len(kinds.found))]:
-        for number, name in enumerate(EVENTS):
-            one = (found.event == number) & ((of_true == kind) | (kind == ANY_KIND))
-            other = (generated.event == number) & ((of_made == kind) | (kind == ANY_KIND))
-            if one.any():
-                share = rare_share(true.clip[one], hits[one], made.clip[other], episodes)
-                rows.append({"what": name} | ({} if kind == ANY_KIND else kinds.found[kind]) | share)
+        for events in (of_events, departures):
+            for number, name in enumerate(events.names):
+                one = (events.true == number) & ((of_true[events.of_true] == kind) | (kind == ANY_KIND))
+                other = (events.made == number) & ((of_made[events.of_made] == kind) | (kind == ANY_KIND))
+                if one.any():
+                    clips = true.clip[events.of_true[one]], events.hits[one], made.clip[events.of_made[other]]
+                    share = rare_share(*clips, episodes)
+                    rows.append({"what": name} | ({} if kind == ANY_KIND else kinds.found[kind]) | share)
     return rows
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Events of true and of generated frames: which they are (places in ``names``), and of which sightings."""
+
+    names: Sequence[str]
+    true: np.ndarray
+    of_true: np.ndarray
+    hits: np.ndarray
+    made: np.ndarray
+    of_made: np.ndarray
+
+
+def _departures(scene: Scene, result: Comparison, true: View, made: View) -> _Events:
+    found, generated = find_departures(scene, true), find_departures(scene, made)
+    hits = [has_departure(scene, result, true, one) for one in found]
+    what, last = (
+        [np.array([getattr(one, name) for one in both], int) for both in (found, generated)]
+        for name in ("what", "last")
+    )
+    return _Events(DEPARTURES, what[0], last[0], np.array(hits, bool), what[1], last[1])
 
 
 def _kind_of_track(found: Events, number: np.ndarray, before: int) -> np.ndarray:

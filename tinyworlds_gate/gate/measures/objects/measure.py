@@ -27,9 +27,11 @@ from tinyworlds_gate.gate.measures.objects.extras import score_extras
 from tinyworlds_gate.gate.measures.objects.identity import score_identities
 from tinyworlds_gate.gate.measures.objects.kinds import Kinds, colours_of, features_of, find_families
 from tinyworlds_gate.gate.measures.objects.labels import score_labels
+from tinyworlds_gate.gate.measures.objects.light import measure_light
 from tinyworlds_gate.gate.measures.objects.scene import Scene, see
 from tinyworlds_gate.gate.measures.objects.slices import score_slices
 from tinyworlds_gate.gate.measures.objects.still import measure_still
+from tinyworlds_gate.gate.measures.objects.usual_frames import as_shown, contrast_of, enlarged, enlargement_of
 
 LEAST_SIGHTINGS = 30
 """Sightings of objects that have moved since the context, in the true frames, below which nothing is judged."""
@@ -56,6 +58,10 @@ def measure_objects(
         episodes: int [N].
         labels: the named objects of the true frames (`labels.py`); None: the file names none.
     """
+    factor = enlargement_of(true)
+    shown_context, *shown = (enlarged(one, factor) for one in (context, true, generated))
+    contrast = contrast_of(shown_context, shown[0])
+    context, true, generated = (contrast.raised(one) for one in (shown_context, *shown))
     scene = see(context, true)
     steps = true.shape[1]
     clip, step = scene.objects.frame // steps, scene.objects.frame % steps
@@ -90,11 +96,16 @@ def measure_objects(
     last_sharp, true_sharp, sharp = (to_cells(one) for one in (context[:, -1], true, generated))
     record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
     record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
-    record["still"] = measure_still(scene, (true, generated), (true_sharp, sharp), episodes)
+    record["still"] = measure_still(scene, (shown[0], shown[1]), (to_cells(shown[0]), to_cells(shown[1])), episodes)
+    record["light"] = measure_light(shown_context, shown[0], shown[1], episodes)
     record["labels"] = None
     if labels is not None:
+        labels = labels.copy()
+        for axis in ("x", "y"):
+            labels[axis] *= factor
         record["labels"] = score_labels(scene, in_light_of(cells, scene.background), labels, episodes)
-    return record
+    as_in_file: dict[str, Any] = as_shown(record, factor, contrast)
+    return as_in_file
 
 
 def _divided(value: Any, by: float) -> Any:

@@ -70,8 +70,8 @@ def test_the_rates_are_shares_of_sightings_and_the_mistakes_their_counts() -> No
 def test_the_place_is_a_share_of_the_frame() -> None:
     true = frames()
     made = true.copy()
-    made[:, CONTEXT:] = np.roll(true[:, CONTEXT:], 8, axis=2)
+    made[:, CONTEXT:] = np.roll(true[:, CONTEXT:], 4, axis=2)
     found = measured(true, made)
     assert found["mistakes"]["displaced"] == LEAST_SIGHTINGS
-    assert found["place_error"] == pytest.approx(8 / SIZE)
-    assert found["place_error_by_step"] == pytest.approx([8 / SIZE] * STEPS)
+    assert found["place_error"] == pytest.approx(4 / SIZE, abs=0.5 / SIZE)
+    assert found["place_error_by_step"] == pytest.approx([4 / SIZE] * STEPS, abs=0.5 / SIZE)
