@@ -8,10 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tinyworlds_gate.config.thresholds import GateThresholds
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.gate.verdict import InferenceEvidence
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.targets.log_lines import InferenceLines
+
+STRICT = GateThresholds(
+    max_mse=0.03,
+    require_mse_upper=True,
+    require_skill=True,
+    require_skill_strongest=True,
+    min_object_share=0.9,
+    min_past_ratio=1.05,
+    require_upper_below_mean_frame=True,
+    min_delta_psnr_db=1.0,
+    min_action_codes=3,
+    min_episodes=4,
+)
+ERROR_ONLY = GateThresholds(min_episodes=None)
 
 CHECKPOINTS = {stage: f"results/r/{stage}/checkpoints/{stage}_step_9" for stage in STAGES}
 
@@ -194,3 +209,8 @@ def evidence(**changes: Any) -> InferenceEvidence:
         "measures_problem": "",
     }
     return InferenceEvidence(**{**fields, **changes})
+
+
+def error_and(**required: Any) -> GateThresholds:
+    """Thresholds on the error, and on nothing else but ``required``."""
+    return GateThresholds(**{"min_episodes": None, **required})
