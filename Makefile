@@ -54,7 +54,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo 'setup: $(VENV) has a Python older than 3.11; remove that folder (make distclean) and try again.' >&2; exit 1; }
 	@echo 'setup: installing into $(VENV); torch is the largest download'
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,games]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev,games,play]'
 	@touch $(STAMP)
 
 smoke: $(STAMP)

@@ -16,17 +16,16 @@ from PIL import Image
 from tinyworlds_gate.reference.data.clips import gather_clips
 from tinyworlds_gate.reference.data.frame_codes import KnownFrames, frame_codes, known_frames
 from tinyworlds_gate.reference.data.frames_file import load_frames
-from tinyworlds_gate.reference.data.near_copies import find_copies
+from tinyworlds_gate.reference.data.near_copies import shared_by_chance, shared_courses
 from tinyworlds_gate.reference.data.split import held_out_clips, split_episodes
 
 LENGTH, OTHERS, COPIES = 15, 2000, 200
 
 
 def rate(clips: np.ndarray, known: KnownFrames) -> float:
-    """Return the share of clips uint8 [K, T, H, W, C] that count as copies, common ones included."""
+    """Return the share of clips uint8 [K, T, H, W, C] that count as copies."""
     codes = frame_codes(clips.reshape(-1, *clips.shape[2:])).reshape(*clips.shape[:2], -1)
-    found = find_copies(codes, known)
-    return float((found.copied | found.common).mean())
+    return float((shared_courses(codes, known) >= shared_by_chance(known, LENGTH).least).mean())
 
 
 def jpeg(clips: np.ndarray, quality: int) -> np.ndarray:

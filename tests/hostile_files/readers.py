@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from tinyworlds_gate.checkpoints.resolve import newest_of_run, resolve_checkpoin
 from tinyworlds_gate.cli.score_frames import read_given_frames
 from tinyworlds_gate.reference.data import hdf5_input
 from tinyworlds_gate.reference.data.clip_reader import read_clips, read_episodes
+from tinyworlds_gate.reference.data.export_frames import export_frames
 from tinyworlds_gate.reference.data.frame_codes import read_known
 from tinyworlds_gate.reference.data.frames_file import check_frames_file, load_frames
+from tinyworlds_gate.reference.data.import_hdf5 import import_hdf5
 from tinyworlds_gate.reference.models.sizes import ModelSizes
 from tinyworlds_gate.reference.rollout.generated_frames import read_generated
 from tinyworlds_gate.reference.rollout.probe_files import read_request, read_result, read_true_clips
@@ -45,6 +48,16 @@ def _read_clips(path: Path) -> None:
     read_clips(path, np.array([0, 2]), 3, frame_size=8)
 
 
+def _import(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        import_hdf5(path, "x", project_root=Path(folder))
+
+
+def _export(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        export_frames(path, Path(folder) / "x.h5", "minigrid")
+
+
 HDF5_READERS: Readers = (
     check_frames_file,
     load_frames,
@@ -57,6 +70,8 @@ HDF5_READERS: Readers = (
     read_request,
     read_true_clips,
     read_known,
+    _import,
+    _export,
 )
 
 CHECKPOINT_READERS: Readers = (

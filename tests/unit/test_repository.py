@@ -59,6 +59,7 @@ LAYERS = (
     ("keep",),
     ("power",),
     ("bench",),
+    ("play",),
     ("cli",),
     ("__main__",),
 )
@@ -70,7 +71,7 @@ REGISTRY = re.compile("|".join(("py" + r"pi\.org", "python" + r"hosted\.org", r"
 
 def _dependencies() -> list[str]:
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    return [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
 
 
 def _pins() -> dict[str, str]:
@@ -297,7 +298,7 @@ def test_torch_is_installed_by_its_pin_before_everything_else(fresh_folder: Path
     installs = [line for line in _make(fresh_folder, "--dry-run", "smoke").stdout.splitlines() if "pip install" in line]
     assert len(installs) == 2
     assert "^torch==" in installs[0]
-    assert installs[1].endswith("-e '.[dev,games]'")
+    assert installs[1].endswith("-e '.[dev,games,play]'")
     assert all("-c constraints.txt" in line for line in installs)
 
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tinyworlds_gate.cli.doctor_folders import Check, existing_parent, folders, project_lock
 from tinyworlds_gate.cli.doctor_machine import cpus, memory, own_name
-from tinyworlds_gate.errors import ConfigError, GateError
+from tinyworlds_gate.config.cli_values import parse_dataset
+from tinyworlds_gate.errors import ConfigError, DataError, GateError
 from tinyworlds_gate.evidence.git_audit.paths import has_relevant_file
 from tinyworlds_gate.run.bytecode import has_bytecode, torch_source
 from tinyworlds_gate.run.cgroup_limits import cgroup_limits
@@ -45,6 +46,7 @@ NO_DRIVER = re.compile(r"shared library|driver not loaded|lists no GPU|leaves no
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--profile", default="smoke", help="profile of the planned run (default: %(default)s)")
+    parser.add_argument("--dataset", type=parse_dataset, help="dataset of the planned run (default: the profile's)")
     parser.add_argument("--project-root", type=Path, default=Path(), help="the validated project (default: here)")
 
 
@@ -58,21 +60,22 @@ def run(args: argparse.Namespace) -> int:
     root = args.project_root.resolve()
     if not root.is_dir():
         raise ConfigError(f"--project-root {args.project_root} is not a folder; name the folder of a project")
-    for check in all_checks(args.profile, root):
+    for check in all_checks(args.profile, root, args.dataset):
         checks.append(check)
         print(f"{check.status:<4}  {check.name:<12}  {redact(as_typed(check.found))}", flush=True)
         if check.fix:
             print(f"{'':<4}  {'':<12}  fix: {redact(as_typed(check.fix))}", flush=True)
     failed, warned = (sum(check.status == status for check in checks) for status in ("FAIL", "WARN"))
-    ready = "not ready" if failed else "ready"
-    print(f"{len(checks)} checks: {failed} failed, {warned} warned; {ready} for `{run_command(args.profile, root)}`")
+    ready, command = "not ready" if failed else "ready", run_command(args.profile, root, args.dataset)
+    print(f"{len(checks)} checks: {failed} failed, {warned} warned; {ready} for `{command}`")
     return 1 if failed else 0
 
 
-def run_command(profile: str, project_root: Path) -> str:
+def run_command(profile: str, project_root: Path, dataset: str | None = None) -> str:
     """Return the command that runs the closed loop of a profile on a project, for a shell in the current folder."""
     kind = kind_of(profile, project_root)
     words = [] if profile == kind else ["--profile", profile]
+    words += [] if dataset is None else ["--dataset", dataset]
     words += [] if project_root == Path.cwd().resolve() else ["--project-root", str(project_root)]
     if is_checkout() and Path.cwd().resolve() == checkout_root() and project_root == checkout_root():
         return make_command(kind, *words)
@@ -115,7 +118,7 @@ def install_command() -> str:
     return shlex.join([sys.executable, "-m", "pip", "install", "--upgrade", "tinyworlds_gate"])
 
 
-def all_checks(profile: str, project_root: Path) -> Iterator[Check]:
+def all_checks(profile: str, project_root: Path, chosen_dataset: str | None = None) -> Iterator[Check]:
     """Yield every check in the order in which a run needs it."""
     from tinyworlds_gate.launch.devices.nvml import Nvml
 
@@ -134,7 +137,7 @@ def all_checks(profile: str, project_root: Path) -> Iterator[Check]:
         yield gpus(nvml.devices, nvml.problem, kind)
         yield torch_devices(len(nvml.devices))
     yield from bytecode(torch_source())
-    yield from settings_and_data(profile, project_root)
+    yield from settings_and_data(profile, project_root, chosen_dataset)
 
 
 def python_version(version: tuple[int, ...]) -> Check:
@@ -298,13 +301,13 @@ def bytecode(source: Path | None) -> Iterator[Check]:
     yield Check("WARN", "bytecode", found, fix)
 
 
-def settings_and_data(profile: str, project_root: Path) -> Iterator[Check]:
-    """Check the settings files and the frames of a run of this profile."""
+def settings_and_data(profile: str, project_root: Path, chosen_dataset: str | None = None) -> Iterator[Check]:
+    """Check the settings files and the frames of a run of this profile, on its dataset or the chosen one."""
     from tinyworlds_gate.config.alignment import beside, check_folders
     from tinyworlds_gate.loop.start import resolve_run
 
     try:
-        settings, _ = resolve_run(profile, {}, project_root)
+        settings, _ = resolve_run(profile, {} if chosen_dataset is None else {"dataset": chosen_dataset}, project_root)
         used = settings.config_dir
         checks = check_folders({folder: folder for folder in (used, *beside(used, project_root))})
     except GateError as error:
@@ -336,15 +339,17 @@ def evaluation_set(settings: Settings) -> Check:
 
 def dataset(settings: Settings, project_root: Path) -> Check:
     """Check the frames file; a missing one of the embedded game is generated by the first run."""
-    from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
+    from tinyworlds_gate.reference.data.datasets import dataset_path, made_by_runs, missing_dataset
     from tinyworlds_gate.reference.data.frames_file import check_frames_file
 
     training = settings.training
     try:
         own = training.data_path
         path = project_root / own if own else dataset_path(project_root, training.dataset, training.frame_size)
-        if not path.exists() and own is None and training.dataset.upper() == CRAFTER:
+        if not path.exists() and own is None and made_by_runs(training.dataset):
             return Check("OK", "data", f"{path.name} does not exist yet; the first run generates it")
+        if settings.chosen_dataset and (problem := missing_dataset(path, settings.chosen_dataset)):
+            raise DataError(problem)
         info = check_frames_file(path)
     except GateError as error:
         return Check("FAIL", "data", str(error), "correct it as the message says; `tinyworlds-gate data --help`")

@@ -131,18 +131,20 @@ def judge_again(record: RunRecord) -> JudgedAgain:
 
 
 def folder_name(record: RunRecord) -> str:
-    """Return `<profile>-seed<seed>`.
+    """Return `<profile>-seed<seed>`, or `<profile>-<dataset>-seed<seed>` of a run with `--dataset`.
 
     Raises:
-        GateError: the journal has no profile and seed that can name a folder.
+        GateError: the journal has no profile and seed, or a dataset, that can name a folder.
     """
-    profile, seed = record.started.get("profile"), record.started.get("seed")
-    if not isinstance(profile, str) or not _PLAIN_NAME.fullmatch(profile) or not isinstance(seed, int):
+    profile, seed, dataset = record.started.get("profile"), record.started.get("seed"), record.options.get("dataset")
+    parts = [profile] if dataset is None else [profile, dataset]
+    if not all(isinstance(one, str) and _PLAIN_NAME.fullmatch(one) for one in parts) or not isinstance(seed, int):
+        named = "" if dataset is None else f", dataset {dataset!r}"
         raise GateError(
-            f"The journal of {record.folder.name} has profile {profile!r} and seed {seed!r}; the folder of a kept run "
-            "is named after both, so a plain name and a whole number are needed."
+            f"The journal of {record.folder.name} has profile {profile!r}{named} and seed {seed!r}; the folder of a "
+            "kept run is named after them, so plain names and a whole number are needed."
         )
-    return f"{profile}-seed{seed}"
+    return f"{'-'.join([str(profile), *(str(one).lower() for one in parts[1:])])}-seed{seed}"
 
 
 def summary(entry: Entry, collected: Collected, folder: str, table: str) -> str:

@@ -33,6 +33,7 @@ COMMANDS = {
     "conformance": "compare this install with values recorded from TinyWorlds",
     "devices": "check a chunk's device samples: were all GPUs busy at once",
     "score": "score three checkpoints on a frames file, without a run",
+    "play": "drive a trained model with the keyboard, in the browser",
     "convert": "write published single-file weights (.pth) as checkpoint folders",
     "audit": "run only the git history audit of a project (L4)",
     "watch": "watch a run in progress from another terminal (M1-M4)",

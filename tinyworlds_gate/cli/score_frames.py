@@ -28,6 +28,7 @@ from tinyworlds_gate.gate.measures.clip_copies import find_copies
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.custom import measure_custom
 from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.future_in_context import future_in_context
 from tinyworlds_gate.gate.measures.recomputed_errors import frame_errors
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
 from tinyworlds_gate.gate.verdict import UNCHECKED, judge_measures
@@ -42,6 +43,8 @@ from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames
 FRAMES_SCHEMA = 1
 SEPARATOR = "::"
 NEEDED = "name an HDF5 file with context, true and generated"
+LEAST_SIDE = 2
+"""Pixels; a single row shows no motion."""
 COPIES = 3
 """Of all frames, at most, while they are converted and measured."""
 WHITE = 255.0
@@ -86,13 +89,13 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
     """The whole result as plain data; the picture is written where one is named.
 
     Raises:
-        DataError: the file, the group or a dataset is not usable.
+        DataError: the file, the group or a dataset is not usable, or the context holds the true frames.
         ConfigError: an option has no meaning here, or the picture cannot be written.
     """
     require_only_frames(args)
     path, group = split_name(args.frames)
     began = time.monotonic()
-    given, notes = _distinct(read_given_frames(path, group))
+    given, notes = _distinct(_read_honest(path, group))
     facts, raw = _facts(path, given)
     measures = _without_actions(summarise(raw, facts))
     measures = with_frame_measures(measures, facts, given.generated)
@@ -121,6 +124,17 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
     if args.picture is not None:
         _draw(result, given, args.picture)
     return result
+
+
+def _read_honest(path: Path, group: str) -> GivenFrames:
+    given = read_given_frames(path, group)
+    leak = future_in_context(given.context, given.true)
+    if leak is not None:
+        raise DataError(
+            f"{path}: the context holds what was to be predicted: {leak}. Cut the clips again: `true` begins with the "
+            "frame after the last one of `context`"
+        )
+    return given
 
 
 def split_name(name: str) -> tuple[Path, str]:
@@ -229,6 +243,8 @@ def _frames(where: str, name: str, dataset: h5py.Dataset) -> np.ndarray:
         )
     if 0 in shape:
         raise DataError(f"{where}: {name} has the shape {list(shape)}, so there is nothing to judge")
+    if min(shape[2:4]) < LEAST_SIDE:
+        raise DataError(f"{where}: {name} has frames of {shape[2]} x {shape[3]} px; {LEAST_SIDE} px a side are needed")
     kind = dataset.dtype.kind
     if dataset.dtype != np.uint8 and kind != "f":
         raise DataError(f"{where}: {name} has the type {dataset.dtype}; uint8, or floats in [0, 1], are needed")

@@ -142,7 +142,7 @@ def score_models(
     at_hand = FramesAtHand(cut.data, cut.clips.data_sha256, cut.known)
     frames = trained_on(Path.cwd(), at_hand, trained.references, [])
     codes = codes_of_clips(np.concatenate([facts.context_BPHWC, facts.true_BSHWC], axis=1))
-    unseen = measured_unseen(codes, frames.sources, frames.unknown, cut.known)
+    unseen = measured_unseen(codes, frames.sources, frames.unknown, cut.known, episode=cut.clips.episodes)
     seen = [*_trained_on_them(cut.clips.episodes, cut.split), unseen]
     others = [*agreement_conditions(trained.references, {}), *seen, *claims]
     thresholds = STRICT_THRESHOLDS.model_copy(update={"max_mse": args.max_mse})

@@ -32,10 +32,7 @@ SWEEP_ONLY = ("stage", "every", "at_most", "picture")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments; the defaults of `DEFAULTS` are filled in later."""
-    for stage, option in OPTION_OF_STAGE.items():
-        parser.add_argument(
-            option, type=Path, metavar="D", help=f"a {stage}_step_<n> folder, or its checkpoints/ parent"
-        )
+    add_checkpoint_arguments(parser)
     parser.add_argument("--data", type=Path, metavar="F.h5", help="frames, uint8 [N, H, W, 3]")
     parser.add_argument(
         "--frames",
@@ -44,28 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_sweep_arguments(parser)
     add_clip_arguments(parser)
-    parser.add_argument(
-        "--context", type=parse_positive_int, help="true frames given (default: one less than trained on)"
-    )
+    add_rollout_arguments(parser)
     parser.add_argument("--steps", type=parse_positive_int, help="frames generated (default: 12)")
-    parser.add_argument("--decode-steps", type=parse_positive_int, help="MaskGIT passes a frame (default: 16)")
-    parser.add_argument(
-        "--rollout",
-        choices=("tokens", "pixels"),
-        help="what is fed back: the tokens, or frames that are tokenised again as TinyWorlds does (default: tokens)",
-    )
-    parser.add_argument(
-        "--memory-window",
-        type=parse_positive_int,
-        metavar="N",
-        help="frames that a step sees at most, true and generated ones (default: --context, as TinyWorlds does)",
-    )
-    parser.add_argument(
-        "--token-choice",
-        choices=("likeliest", "nearest_mean", "mean"),
-        help="what is taken: the likeliest token, the nearest to the predicted mean, or that mean (default: likeliest)",
-    )
-    parser.add_argument("--stride", type=parse_positive_int, help="take every n-th frame (ZELDA: 4; default: 1)")
     parser.add_argument(
         "--batch-size", type=parse_positive_int, default=16, help="clips at once (default: %(default)s)"
     )
@@ -84,6 +61,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a Python file of yours with conditions and metrics to add (docs/extending.md); it is executed",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare an option for the checkpoint of each stage."""
+    for stage, option in OPTION_OF_STAGE.items():
+        parser.add_argument(
+            option, type=Path, metavar="D", help=f"a {stage}_step_<n> folder, or its checkpoints/ parent"
+        )
+
+
+def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how frames are generated, and at which stride the file is read."""
+    parser.add_argument(
+        "--context", type=parse_positive_int, help="true frames given (default: one less than trained on)"
+    )
+    parser.add_argument("--decode-steps", type=parse_positive_int, help="MaskGIT passes a frame (default: 16)")
+    parser.add_argument(
+        "--rollout",
+        choices=("tokens", "pixels"),
+        help="what is fed back: the tokens, or frames that are tokenised again as TinyWorlds does (default: tokens)",
+    )
+    parser.add_argument(
+        "--memory-window",
+        type=parse_positive_int,
+        metavar="N",
+        help="frames that a step sees at most, true and generated ones (default: --context, as TinyWorlds does)",
+    )
+    parser.add_argument(
+        "--token-choice",
+        choices=("likeliest", "nearest_mean", "mean"),
+        help="what is taken: the likeliest token, the nearest to the predicted mean, or that mean (default: likeliest)",
+    )
+    parser.add_argument("--stride", type=parse_positive_int, help="take every n-th frame (ZELDA: 4; default: 1)")
 
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:

@@ -140,8 +140,8 @@ class SweptRun:
         return [one for chunk in chunks if (one := chunk.get("checkpoint")) is not None]
 
 
-def find_run(named: str) -> SweptRun:
-    """The run of a name (`results/<name>` below the current folder) or of a folder.
+def find_run(named: str, option: str = "--sweep") -> SweptRun:
+    """The run of a name (`results/<name>` below the current folder) or of a folder; ``option`` is for the error.
 
     Raises:
         ConfigError: there is no such folder.
@@ -157,7 +157,7 @@ def find_run(named: str) -> SweptRun:
         )
         listed = ", ".join(one.name for one in newest[:SHOWN_RUNS]) or "none"
         raise ConfigError(
-            f"--sweep {named}: there is no such run: neither {places[0]} nor {places[1]} is a folder. Runs here: "
+            f"{option} {named}: there is no such run: neither {places[0]} nor {places[1]} is a folder. Runs here: "
             f"{listed} (all: `tinyworlds-gate runs`)"
         )
     journal = folder / "journal.jsonl"

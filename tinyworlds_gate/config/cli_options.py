@@ -14,6 +14,7 @@ from tinyworlds_gate.config.cli_values import (
     parse_bool,
     parse_choice,
     parse_count,
+    parse_dataset,
     parse_endpoint,
     parse_percent,
     parse_positive_float,
@@ -192,6 +193,14 @@ OPTIONS: tuple[Option, ...] = (
         "false",
         "Print the commands that would run on the checkout, in order, without running them.",
         bare=True,
+    ),
+    Option(
+        "dataset",
+        parse_dataset,
+        "name",
+        "the settings files'",
+        "The game to train and measure on: the frames in data/<name>_frames.h5.",
+        keys=("training.dataset", "inference.dataset"),
     ),
     Option(
         "seed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ LARGEST = 10**12
 """Largest whole number of an option; more updates, frames or steps fit on no disk."""
 _SHOWN = 60
 _LONGEST_NAME = 255
+_LONGEST_DATASET = 200
 _LONGEST_PATH = 4000
 
 
@@ -83,6 +85,18 @@ def parse_text(text: str) -> str:
             f"{_shown(text)!r} is too long; a name may have {_LONGEST_NAME} bytes, a path {_LONGEST_PATH} characters"
         )
     return text
+
+
+def parse_dataset(text: str) -> str:
+    """Parse the name of a dataset, in any case; return it in upper case."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text):
+        raise ArgumentTypeError(
+            f"{_shown(text)!r} is not the name of a dataset; give a name such as PONG, which begins with a letter and "
+            "has letters, digits, - and _ only (its frames are in data/pong_frames.h5)"
+        )
+    if len(text) > _LONGEST_DATASET:
+        raise ArgumentTypeError(f"{_shown(text)!r} is too long; a name may have {_LONGEST_DATASET} characters")
+    return text.upper()
 
 
 def parse_endpoint(text: str) -> str:

@@ -36,6 +36,14 @@ PROFILE_TO_CONFIG: dict[str, tuple[str, ...]] = {
 LINKED_KEYS = ("dataset", "fps", "held_out_fraction", "split_seed")
 """Keys that must have the same value in training and inference; otherwise held-out clips would not be held out."""
 
+OF_ANOTHER_GAME = (
+    "training.data_path",
+    "inference.data_path",
+    "profile.gate.evaluation_file",
+    "inference.evaluation_file",
+)
+"""Files that a settings file names for its own dataset; ``--dataset`` leaves them out."""
+
 NOT_OF_GATE = (*LINKED_KEYS, "data_path", "preload_ratio", "device")
 """Keys of inference.yaml that the profile does not set for a checkout."""
 
@@ -178,6 +186,8 @@ class Layers:
             ConfigError: an option is unknown.
         """
         stages = trained_stages(explicit.get("train_stage", "all"))
+        if "dataset" in explicit:
+            self._leave_out_other_files(str(explicit["dataset"]))
         for name in explicit:
             if name not in OPTION_NAMED:
                 raise ConfigError(f"Unknown option `{option_flag(name)}`.{did_you_mean(name, list(OPTION_NAMED))}")
@@ -185,6 +195,17 @@ class Layers:
         for option in sorted((OPTION_NAMED[name] for name in explicit), key=lambda option: not option.is_general):
             for key in option.keys_of(stages):
                 self.put(key, explicit[option.name], f"option {option.flag}")
+
+    def _leave_out_other_files(self, dataset: str) -> None:
+        """Unset the files of the dataset that the settings files name, with a note for each."""
+        same = str(self.values.get("training.dataset")).upper() == dataset.upper()
+        for key in OF_ANOTHER_GAME:
+            value, name = self.values.get(key), key.rpartition(".")[2]
+            if value is None or (same and name == "evaluation_file"):
+                continue
+            if not key.startswith("profile."):
+                self.notes.append(f"--dataset {dataset}: {name}={value} ({self.sources[key]}) is left out.")
+            self.put(key, None, "option --dataset")
 
     def derive(self) -> None:
         """Compute values that depend on others.

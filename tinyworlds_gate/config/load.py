@@ -51,6 +51,11 @@ class Settings:
         """Stages that this run trains, in order."""
         return trained_stages(self.options.train_stage)
 
+    @property
+    def chosen_dataset(self) -> str | None:
+        """The dataset of ``--dataset``, for the stages' command lines; None where their settings files name it."""
+        return self.training.dataset if self.provenance["training.dataset"].startswith("option ") else None
+
     def plan(self, stage: str) -> StagePlan:
         """Return the chunk size and the target of a stage, in updates."""
         plan: StagePlan = getattr(self.profile.stages, check_stage(stage))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tinyworlds_gate.gate.evidence import (
     dataset_sha256,
     existing_pictures,
     measured,
+    read_facts,
 )
 from tinyworlds_gate.gate.inference_job import InferenceJob, Subject
 from tinyworlds_gate.gate.inference_process import InferenceChild, next_try, run_inference
@@ -177,9 +179,13 @@ def _roll_out_once(job: InferenceJob, subject: Subject, batch_size: int) -> _Rol
 def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceAttempt:
     """Read what the process left, and journal the verdict."""
     child, draw, file = rollout.ended.child, subject.draw, rollout.measures_file
-    probe = run_probe(job, subject, file, exit_code=child.exit_code, batch_size=rollout.batch_size)
-    found = _measured(job, subject, file, probe)
-    _note_earlier(job, subject, found)
+    found = _measured(
+        job,
+        subject,
+        file,
+        lambda: run_probe(job, subject, file, exit_code=child.exit_code, batch_size=rollout.batch_size),
+    )
+    _note_earlier(job, subject, found, file)
     evidence = inference_evidence(
         exit_code=child.exit_code,
         log=rollout.log,
@@ -221,7 +227,7 @@ def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceA
     )
 
 
-def _note_earlier(job: InferenceJob, subject: Subject, found: Measured) -> None:
+def _note_earlier(job: InferenceJob, subject: Subject, found: Measured, measures_file: Path) -> None:
     """Journal which earlier attempts of the project count against these weights."""
     if found.measures is None:
         return
@@ -237,27 +243,34 @@ def _note_earlier(job: InferenceJob, subject: Subject, found: Measured) -> None:
         thresholds=job.settings.profile.thresholds,
         dynamics=subject.paths["dynamics"],
         frames=job.clips.frames_of(subject.draw),
+        measures=measures_file,
     )
     event = earlier_event(earlier_verdicts(present), present)
     job.journal.append("earlier_verdicts", attempt=subject.number, draw=subject.draw, **event)
 
 
-def _measured(job: InferenceJob, subject: Subject, measures_file: Path, probe: Probe) -> Measured:
-    frames = job.clips.frames_of(subject.draw)
+def _measured(job: InferenceJob, subject: Subject, measures_file: Path, probe: Callable[[], Probe]) -> Measured:
+    """Measure what the inference process left; the facts of its clips are computed while the probe runs."""
+    frames, root = job.clips.frames_of(subject.draw), job.layout.project_root
     try:
         training = training_frames(job.settings, job.clips.path, trained=job.tree is None)
         asked = asked_settings(job.settings, subject.draw, frames)
     except DataError as error:
+        probe()
         return Measured(None, problem=str(error))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        known = pool.submit(read_facts, measures_file, root, frames, training)
+        generated = probe()
     return measured(
         measures_file,
-        job.layout.project_root,
+        root,
         frames,
         training=training,
         asked=asked,
         weights=subject.weights,
         custom=job.custom,
-        probe=probe,
+        probe=generated,
+        known=known.result,
     )
 
 

@@ -21,6 +21,7 @@ from tinyworlds_gate.gate.measured_settings import measured_settings, same_game
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.summary import GateMeasures
 from tinyworlds_gate.gate.near_weights import Sketch, are_same, sketch_of
+from tinyworlds_gate.gate.same_pictures import show_one_game
 from tinyworlds_gate.names import FAIL, INVALID, PASS
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
 from tinyworlds_gate.run.hash_chain import LONGEST_LINE
@@ -47,6 +48,7 @@ class Present:
         thresholds: an earlier verdict counts where its numbers fail by these.
         dynamics: the folder of its dynamics checkpoint; None: weights are compared by SHA-256 only.
         frames: the frames file.
+        measures: its measures file, beside which its generated frames lie.
         before: only events before this time count; None: all.
     """
 
@@ -57,6 +59,7 @@ class Present:
     thresholds: GateThresholds
     dynamics: Path | None = None
     frames: Path | None = None
+    measures: Path | None = None
     before: float | None = None
 
     @cached_property
@@ -74,15 +77,23 @@ class Present:
         """Of the clips that are measured now."""
         return self.binding.get("clip_digest")
 
-    def same_rules(self, bound: Mapping[str, Any]) -> bool:
-        """Whether another binding measures the same."""
-        return same_game(bound, self.binding) and measured_settings(bound["config"], self.frames) == self.rules
+    def same_rules(self, other: _Other) -> bool:
+        """Whether another attempt measured the same."""
+        return measured_settings(other.bound["config"], self.frames) == self.rules and self._same_game(other)
 
-    def turned(self, bound: Mapping[str, Any]) -> list[str]:
-        """Return how the knobs of another binding differ on the same task; empty: they do not, or the task does."""
+    def _same_game(self, other: _Other) -> bool:
+        """Whether another attempt measured the same game, by its file, its name, or what it generated."""
+        measures = other.last("inference_finished").get("measures_file")
+        if same_game(other.bound, self.binding) or measures is None or self.measures is None:
+            return same_game(other.bound, self.binding)
+        return show_one_game(self.results / other.run / Path(str(measures)).name, self.measures)
+
+    def turned(self, other: _Other) -> list[str]:
+        """Return how the knobs of another attempt differ on the same task; empty: they do not, or the task does."""
+        bound = other.bound
         was = measured_settings(bound["config"], self.frames)
         differ = [key for key in {*was, *self.rules} if was.get(key) != self.rules.get(key)]
-        if not same_game(bound, self.binding) or not set(differ) <= set(KNOBS):
+        if not differ or not set(differ) <= set(KNOBS) or not self._same_game(other):
             return []
         configs = [each["config"] for each in (bound, self.binding)]
         return [
@@ -108,6 +119,11 @@ class _Other:
     event: Event
     events: Sequence[Event]
 
+    @property
+    def bound(self) -> Mapping[str, Any]:
+        """The binding of its verdict."""
+        return self.event.get("binding") or {}
+
     def last(self, *names: str) -> Event:
         """The newest of these events of the attempt; before its verdict, where it has one."""
         found = [one for one in events_of(self.events, *names) if attempt_of(one) == attempt_of(self.event)]
@@ -126,19 +142,19 @@ def earlier_verdicts(present: Present) -> EarlierVerdicts:
     found, newest, timed = EarlierVerdicts(), dict[tuple[str, str], _Other](), list[tuple[float, dict[str, Any]]]()
     own = str(present.weights.get("dynamics"))
     for other in sorted(_judged(present), key=lambda one: float(one.event["time"])):
-        verdict, bound, claim = other.event, other.event.get("binding") or {}, _false_claim(other)
+        verdict, bound, claim = other.event, other.bound, _false_claim(other)
         clips = str(bound.get("clip_digest") or ""), str((bound.get("checkpoints") or {}).get("dynamics"))
         counts = claim or (clips[0] and other.run != present.run and _is_no_pass(other, present.thresholds))
         replaces = clips in newest and verdict["verdict"] == PASS
         if not bound.get("config"):
             continue
-        if turned := present.turned(bound) if clips[0] and _is_no_pass(other, present.thresholds) else []:
+        if turned := present.turned(other) if clips[0] and _is_no_pass(other, present.thresholds) else []:
             if _same_weights(present, other, bound.get("checkpoints") or {}, found):
                 elsewhere = _clip_seed(bound) != _clip_seed(present.binding)
                 more: dict[str, Any] = {"turned": turned, "elsewhere": elsewhere}
                 timed.append((float(verdict["time"]), other.entry(str(verdict["sentence"]), clips[0], **more)))
             continue
-        if not (counts or replaces) or not present.same_rules(bound):
+        if not (counts or replaces) or not present.same_rules(other):
             continue
         if not _same_weights(present, other, bound.get("checkpoints") or {}, found):
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,21 @@ class Measured:
     """The conditions and metrics of the project's conftest.py."""
 
 
+RawAndFacts = tuple[dict[str, Any], ClipFacts]
+
+
+def read_facts(path: Path, root: Path, frames: Path | None, training: TrainingFrames | None) -> RawAndFacts:
+    """Return the measures file and the facts of its clips; arguments as those of :func:`measured`.
+
+    Raises:
+        MeasuresError: one of the two cannot be read.
+    """
+    raw = read_raw(path)
+    if frames is not None and raw.get("data_path") is not None:
+        raw["data_path"] = str(frames)
+    return raw, clip_facts(raw, root, training)
+
+
 def measured(
     path: Path,
     root: Path,
@@ -54,6 +69,7 @@ def measured(
     weights: Mapping[str, str] | None = None,
     custom: Sequence[ClipMetric] = (),
     probe: Probe | None = None,
+    known: Callable[[], RawAndFacts] | None = None,
 ) -> Measured:
     """Read what the process wrote, held to what the harness finds itself (`claims.py`).
 
@@ -66,12 +82,10 @@ def measured(
         weights: stage → SHA-256 of the weights that were to be measured; None does not look.
         custom: conditions and metrics of the project, measured on the same clips.
         probe: what a fresh process generated of the same clips; None: there was no probe.
+        known: returns what :func:`read_facts` does with these arguments, if that was already begun.
     """
     try:
-        raw = read_raw(path)
-        if frames is not None and raw.get("data_path") is not None:
-            raw["data_path"] = str(frames)
-        facts = clip_facts(raw, root, training)
+        raw, facts = read_facts(path, root, frames, training) if known is None else known()
         measures = summarise(raw, facts)
     except MeasuresError as error:
         return Measured(None, problem=str(error))

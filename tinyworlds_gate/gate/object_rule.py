@@ -26,7 +26,7 @@ def judge_objects(record: Record | None, least: float) -> tuple[str, str]:
     if record is None:
         return INVALID, "the objects were not measured, because there are no generated frames to read"
     faults = [] if record["no_occasion"] else list(object_faults(record, least))
-    faults += [*still_faults(record), *light_faults(record)]
+    faults += [*fixed_part_faults(record, least), *still_faults(record), *light_faults(record)]
     if record["no_occasion"] and not faults:
         return NOT_RUN, f"no occasion: {record['no_occasion']}"
     if faults:
@@ -41,9 +41,8 @@ def of_precision(least: float) -> float:
 
 def meets(record: Record, least: float) -> bool:
     """Whether nothing is wrong with the objects."""
-    return not record["no_occasion"] and not any(
-        (*still_faults(record), *light_faults(record), *object_faults(record, least))
-    )
+    elsewhere = (*fixed_part_faults(record, least), *still_faults(record), *light_faults(record))
+    return not record["no_occasion"] and not any((*elsewhere, *object_faults(record, least)))
 
 
 def rates_text(record: Record) -> str:
@@ -51,6 +50,13 @@ def rates_text(record: Record) -> str:
     low = {name: percent(record[f"{name}_low"]) for name in ("recall", "precision")}
     found = f"{percent(record['recall'])} of {record['sightings']} found (95 % interval from {low['recall']})"
     return f"{found}, {percent(record['precision'])} of the generated ones right (from {low['precision']})"
+
+
+def fixed_part_faults(record: Record, least: float) -> Iterator[str]:
+    """Yield a clause for each thing that is wrong in a part of the screen that stays while the rest scrolls."""
+    part = record.get("fixed_part")
+    if part and not part["no_occasion"]:
+        yield from (f"in the part that stays while the rest scrolls: {one}" for one in object_faults(part, least))
 
 
 def object_faults(record: Record, least: float) -> Iterator[str]:

@@ -49,6 +49,7 @@ def entry_of(record: RunRecord, again: JudgedAgain | None = None) -> Entry:
         "run": record.run,
         "profile": record.started.get("profile"),
         "seed": record.started.get("seed"),
+        **({"dataset": record.options["dataset"]} if "dataset" in record.options else {}),
         **{key: measures.get(name) for key, name in MEASURES.items()},
         **_trained(record),
         **{key: measures.get(key) for key in MORE_MEASURES},

@@ -1,4 +1,4 @@
-"""The table of kept runs: a JSON file with one entry for each profile and seed, written atomically."""
+"""The table of kept runs: a JSON file with one entry for each profile, seed and ``--dataset``, written atomically."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def with_entry(table: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
-    """Return the table with this entry; it replaces one of the same profile and seed (pure)."""
+    """Return the table with this entry; it replaces one of the same profile, seed and dataset (pure)."""
     others = [one for one in table["entries"] if _key(one) != _key(entry)]
     return {**table, "entries": sorted([*others, entry], key=_order)}
 
@@ -61,10 +61,10 @@ def write_table(path: Path, table: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _key(entry: Mapping[str, Any]) -> tuple[Any, Any]:
-    return entry.get("profile"), entry.get("seed")
+def _key(entry: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    return entry.get("profile"), entry.get("seed"), entry.get("dataset")
 
 
-def _order(entry: Mapping[str, Any]) -> tuple[str, int, str]:
+def _order(entry: Mapping[str, Any]) -> tuple[str, str, int, str]:
     seed = entry.get("seed")
-    return str(entry.get("profile")), seed if isinstance(seed, int) else -1, str(seed)
+    return str(entry.get("profile")), str(entry.get("dataset") or ""), seed if isinstance(seed, int) else -1, str(seed)

@@ -37,7 +37,7 @@ from tinyworlds_gate.gate.probe_process import recorded_probe
 from tinyworlds_gate.gate.provenance import recorded_conditions
 from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference
 from tinyworlds_gate.launch.cause import OK
-from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, chosen_target, settings_of
+from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, checkout_settings, chosen_target
 from tinyworlds_gate.loop.provenance import training_frames_now
 from tinyworlds_gate.loop.same_verdict import differences
 from tinyworlds_gate.reference.data.clip_reader import read_episodes
@@ -160,8 +160,7 @@ class AttemptAgain:
         try:
             self.target = chosen_target(options)
             if self.target is not None:
-                own = resolve_settings(profile, options, project_root=self.root, checkout=settings_of(self.target))
-                return adapted(own, options, self.target)
+                return adapted(checkout_settings(profile, options, self.target, self.root), options, self.target)
             return resolve_settings(profile, options, project_root=self.root)
         except GateError as error:
             self.missing.append(f"the settings cannot be resolved any more: {error}")
@@ -258,6 +257,7 @@ class AttemptAgain:
             thresholds=thresholds,
             dynamics=self.root / checkpoints["dynamics"]["path"],
             frames=frames,
+            measures=self.root / str(self.finished.get("measures_file")),
             before=float(self.verdict["time"]),
         )
         return with_earlier_now(events, self.verdict, present)

@@ -25,6 +25,7 @@ from tinyworlds_gate.run.disk import write_error
 from tinyworlds_gate.run.owned import owned_folder
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.checkout import MAY_CHANGE, added_words, checkout_target, choose_python
+from tinyworlds_gate.targets.chosen_dataset import chosen_dataset
 from tinyworlds_gate.targets.dependencies import (
     Interpreter,
     imported_modules,
@@ -110,9 +111,26 @@ def resolve_checkout(
         ConfigError: a value is wrong, or an option asks for what this target cannot do.
     """
     _refuse_useless(explicit, target)
-    settings = resolve_settings(profile, explicit, resumed, project_root=root, checkout=settings_of(target))
+    settings = checkout_settings(profile, explicit, target, root, resumed)
     settings = _workers_on_cpu(_on_device(settings, target, gpus).with_gpus(gpus), target, gpus)
     return adapted(settings, explicit, target)
+
+
+def checkout_settings(
+    profile: str | Path,
+    explicit: Mapping[str, Any],
+    target: Target,
+    root: Path,
+    resumed: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings of a checkout as its files and the options give them.
+
+    Raises:
+        ConfigError: a value is wrong, or the checkout has no dataset of that name.
+    """
+    if "dataset" in explicit:
+        explicit = {**explicit, "dataset": chosen_dataset(target, str(explicit["dataset"]))}
+    return resolve_settings(profile, explicit, resumed, project_root=root, checkout=settings_of(target))
 
 
 def settings_of(target: Target) -> CheckoutSettings:

@@ -26,7 +26,7 @@ from tinyworlds_gate.loop.screened_clips import draws_of_file, record_training, 
 from tinyworlds_gate.reference.data.clip_reader import read_episodes
 from tinyworlds_gate.reference.data.clips import copy_last_mse_by_step
 from tinyworlds_gate.reference.data.cut_held_out import seen_clips
-from tinyworlds_gate.reference.data.datasets import dataset_stride
+from tinyworlds_gate.reference.data.datasets import dataset_stride, missing_dataset
 from tinyworlds_gate.reference.data.frames_file import FramesFileInfo, check_frames_file, load_frames
 from tinyworlds_gate.targets.base import Target
 from tinyworlds_gate.targets.clip_loader import rate_warnings, require_clips, require_frame_size
@@ -77,6 +77,8 @@ def check_training_frames(settings: Settings, target: Target) -> FramesFileInfo:
     refuse_evaluation_set(settings)
     dataset = settings.training.dataset
     source = settings.provenance["training.dataset"]
+    if settings.chosen_dataset and (problem := missing_dataset(target.frames_file(dataset), dataset)):
+        raise DataError(problem)
     fix = f"put the frames of {dataset} there (`dataset: {dataset}` in {source} names them)"
     info = check_frames_file(target.frames_file(dataset), fix)
     require_frame_size(settings, target, (info.height, info.width), target.frames_file(dataset).name)
@@ -93,7 +95,7 @@ def prepare_checkout_data(
 
     Raises:
         ConfigError: the rollout does not fit the clips that the models are trained on.
-        DataError: a file is missing or damaged, or a drawn clip is in the training file.
+        DataError: a file is missing or damaged, or most of the drawn clips are in the training file.
         TooFewClipsError: there are too few held-out clips for a verdict that this run may need.
     """
     began = time.monotonic()
@@ -137,13 +139,14 @@ def prepare_checkout_data(
     plan = plan_clips(settings, data, split_frames(settings, data.episode))
     drawn = sorted({start for clips in plan.draws.values() for start in clips.starts})
     trained_stride = dataset_stride(training, dataset, settings.training.fps)
-    _require_unseen(training, held_out, drawn, window + steps, trained_stride)
+    _require_other_frames(training, held_out, drawn, window + steps, trained_stride)
     known = frames_of_data(data)
     own = [frames_of_file(training, read_episodes(training, stride=trained_stride), trained_stride)]
     at_hand = FramesAtHand(data, str(plan.sha256), known)
     trained = trained_on(context.layout.project_root, at_hand, supplied or {}, own if settings.trained_stages else [])
     of_file = draws_of_file(plan, data, known, list(plan.draws), window + steps)
-    draws, left_out, unchecked = screen_draws(of_file, dict.fromkeys(plan.draws, trained.sources), known)
+    sources = trained.sources if settings.trained_stages else [*own, *trained.sources]
+    draws, left_out, unchecked = screen_draws(of_file, dict.fromkeys(plan.draws, sources), known)
     context.clips = plan = replace(plan, draws=draws, left_out=left_out)
     require_enough_episodes(context, data, plan)
     copied = copy_last_mse_by_step(data, np.array(drawn), window, steps)
@@ -151,14 +154,15 @@ def prepare_checkout_data(
     journal(len(data.frames), data.frame_size, len(drawn), copied, provenance=provenance)
     context.say(
         f"data: the stages train on {info.num_frames} frames of {training.name}; held out are {len(data.frames)} "
-        f"frames in {len(plan.split.held_out)} episodes of {held_out.name}; none of the {len(drawn)} drawn clips is in "
-        "the training file"
+        f"frames in {len(plan.split.held_out)} episodes of {held_out.name}; drawn clips that the training file shows "
+        f"too: {sum(map(len, left_out.values()))}, left out"
     )
 
 
-def _require_unseen(training: Path, held_out: Path, drawn: list[int], length: int, stride: int) -> None:
+def _require_other_frames(training: Path, held_out: Path, drawn: list[int], length: int, stride: int) -> None:
+    """Refuse held-out frames of which most are the training frames; fewer clips are left out as near copies."""
     seen = seen_clips(training, held_out, drawn, length, stride=stride)
-    if seen:
+    if len(seen) > len(drawn) / 2:
         raise DataError(
             f"{len(seen)} of {len(drawn)} clips drawn from {held_out} stand in {training}, frame by frame (the first "
             f"begins at frame {seen[0]}): the checkout trains on them, so an error on them proves nothing. Cut the "

@@ -27,11 +27,11 @@ from tinyworlds_gate.loop.stage_controller import StageResult
 from tinyworlds_gate.names import EVALUATION
 from tinyworlds_gate.reference.data.clips import clip_starts, copy_last_mse_by_step
 from tinyworlds_gate.reference.data.datasets import (
-    CRAFTER,
     dataset_notes,
     dataset_path,
     dataset_stride,
     ensure_dataset,
+    made_by_runs,
 )
 from tinyworlds_gate.reference.data.evaluation_set import open_evaluation_set, unseen_part
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
@@ -175,7 +175,7 @@ def _frames_file(context: RunContext, began: float) -> tuple[Path, bool]:
     if training.data_path is not None:
         return root / training.data_path, False
     expected = dataset_path(root, training.dataset, training.frame_size)
-    generated = training.dataset.upper() == CRAFTER and not expected.exists()
+    generated = made_by_runs(training.dataset) and not expected.exists()
     if generated:
         context.say(f"making the dataset {context.layout.relative(expected)} ({plan.num_frames} frames)")
     path = ensure_dataset(

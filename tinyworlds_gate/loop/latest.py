@@ -1,5 +1,7 @@
 """The checkpoints that `--checkpoint-policy latest` starts from: the newest valid ones of earlier runs of the profile.
 
+Runs on another dataset do not count.
+
 They are chosen once, when a run is started. The journal's settings record them, so that a resumed run keeps them.
 """
 
@@ -74,11 +76,12 @@ def _used(settings: Settings) -> tuple[str, ...]:
 def _newest(
     settings: Settings, stage: str, chosen: Mapping[str, CheckpointRef]
 ) -> tuple[CheckpointRef | None, list[Skipped]]:
-    """The newest valid checkpoint of a stage in earlier runs of the profile, and newer ones that were refused."""
+    """The newest valid checkpoint of a stage in earlier runs of the profile and the dataset, and newer refused ones."""
     lineage = {key: chosen[one].model_sha256 for key, one in LINEAGE.items() if stage == "dynamics" and one in chosen}
     refused: list[Skipped] = []
     for run in known_runs(settings.project_root)[0]:
-        if run.profile != settings.profile.name:
+        other = run.dataset is not None and run.dataset.upper() != settings.training.dataset.upper()
+        if other or run.profile != settings.profile.name:
             continue
         folder = RunLayout(settings.project_root, run.name).checkpoints(stage)
         found, skipped = newest_of_run(
@@ -94,6 +97,6 @@ def _nothing_found(settings: Settings, short: str, stage: str, refused: list[Ski
     reasons = "".join(f"\n  refused: {one.path.name}: {one.reason}" for one in refused)
     return (
         f"{SOURCE} --train-stage {settings.options.train_stage}: no earlier run of profile {settings.profile.name} has "
-        f"a valid checkpoint of {stage}, which this run does not train. Name one with --{short}-checkpoint, or train "
-        f"the stage first (--train-stage {stage}, or all).{reasons}"
+        f"a valid checkpoint of {stage} on {settings.training.dataset}, which this run does not train. Name one with "
+        f"--{short}-checkpoint, or train the stage first (--train-stage {stage}, or all).{reasons}"
     )

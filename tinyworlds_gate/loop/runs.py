@@ -38,6 +38,8 @@ class KnownRun:
     unfinished: str | None
     holder: LockHolder | None = None
     """The live process that runs it."""
+    dataset: str | None = None
+    """What it trains and measures on; None where it came not so far as to resolve its settings."""
 
     @property
     def name(self) -> str:
@@ -128,7 +130,13 @@ def _known_run(folder: Path, events: Sequence[Event], holder: LockHolder | None)
         sentence=f"It runs in {running.describe()}." if running is not None else str(end.get("sentence") or ""),
         unfinished=None if running is not None else why_unfinished(events),
         holder=running,
+        dataset=_dataset(events),
     )
+
+
+def _dataset(events: Sequence[Event]) -> str | None:
+    settings = (last_event(events, "settings_resolved") or {}).get("settings") or {}
+    return (settings.get("training.dataset") or {}).get("value")
 
 
 def choose_unfinished(runs: Sequence[KnownRun], kind: str | None, options: Mapping[str, Any]) -> Choice:

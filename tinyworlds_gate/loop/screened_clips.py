@@ -23,13 +23,18 @@ from tinyworlds_gate.reference.data.clip_reader import read_clips, read_episodes
 from tinyworlds_gate.reference.data.clips import gather_clips
 from tinyworlds_gate.reference.data.frame_codes import KnownFrames, frame_codes, write_known
 from tinyworlds_gate.reference.data.frames_file import FramesData
-from tinyworlds_gate.reference.data.near_copies import FEW_PICTURES, different_pictures, find_copies
+from tinyworlds_gate.reference.data.near_copies import (
+    FEW_PICTURES,
+    MOST_COPIES,
+    Chance,
+    different_pictures,
+    shared_by_chance,
+    shared_courses,
+)
 from tinyworlds_gate.run.journal import last_event
 
-MOST_COPIES = 0.05
-"""A draw is refused when a larger share of its clips is copied from the training frames, or from another episode."""
-MOST_COMMON = 0.5
-"""The same for clips that occur in many training episodes, such as title screens."""
+MOST_LEFT_OUT = 0.75
+"""A draw is refused when a larger share of its clips is left out, also where independent episodes share as much."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +87,34 @@ NOTHING_TO_TELL = (
 )
 
 
-def screened(drawn: DrawnFrames, sources: Sequence[KnownFrames]) -> np.ndarray:
+def screened(drawn: DrawnFrames, sources: Sequence[tuple[KnownFrames, Chance]], own: Chance) -> np.ndarray:
     """Return which clips are left out, bool [K]: they occur in training frames, or in an earlier episode of their file.
 
+    ``sources``: training frames, and what their episodes share by chance; ``own``: the same for the file at hand.
+
     Raises:
-        TooFewClipsError: more clips are left out than a verdict can do without.
+        TooFewClipsError: more clips occur there than chance explains, or than a verdict can do without.
     """
-    clips, count = drawn.clips, len(drawn.episode)
-    copied, common = np.zeros(count, bool), np.zeros(count, bool)
-    for source in sources:
-        found = find_copies(drawn.codes_KTD, source)
-        copied, common = copied | found.copied, common | found.common
-    names = ", ".join(dict.fromkeys(one.name for one in sources))
-    _refuse(copied, MOST_COPIES, clips, f"or near copies of them, are training frames of these models ({names})")
-    repeated = find_copies(drawn.codes_KTD, drawn.episodes, own_episode=drawn.episode)
-    again = repeated.copied & ~copied & ~common
-    _refuse(again, MOST_COPIES, clips, "are near copies of clips in other held-out episodes", _EPISODES_FIX)
-    common |= repeated.common
-    _refuse(common, MOST_COMMON, clips, "occur in at least a quarter of the other episodes", _EPISODES_FIX)
-    return copied | common | again
+    clips, out = drawn.clips, np.zeros(len(drawn.episode), bool)
+    names = ", ".join(dict.fromkeys(one.name for one, _ in sources))
+    for source, chance in sources:
+        courses = shared_courses(drawn.codes_KTD, source)
+        what = f"or near copies of them, are training frames of these models ({names})"
+        _require_chance(courses, chance, drawn, what, _FRAMES_FIX)
+        out |= courses >= chance.least
+    again = shared_courses(drawn.codes_KTD, drawn.episodes, drawn.episode, earlier=True) * ~out
+    _require_chance(again, own, drawn, "are near copies of clips in other held-out episodes", _EPISODES_FIX)
+    out |= again >= own.least
+    if out.mean() > MOST_LEFT_OUT:
+        raise TooFewClipsError(
+            f"{int(out.sum())} of the {len(out)} clips drawn from {clips.path} occur in other episodes as well, in "
+            f"training frames or held out (the first begins at frame {clips.starts[int(np.argmax(out))]}); at most "
+            f"{MOST_LEFT_OUT:.0%} of the clips can be left out. Of the clips of any episode, {own.rate(1.0):.0%} occur "
+            "as a whole in another one: the file repeats itself, so that a model can know every future by heart. If "
+            "the game is deterministic, record it from more beginnings or with random actions. If episodes are copies, "
+            "remove them, or give them one number in `episode`"
+        )
+    return out
 
 
 _FRAMES_FIX = (
@@ -113,12 +127,18 @@ _EPISODES_FIX = (
 )
 
 
-def _refuse(out: np.ndarray, most: float, clips: DrawnClips, what: str, fix: str = _FRAMES_FIX) -> None:
-    if out.sum() > most * len(out):
-        raise TooFewClipsError(
-            f"{int(out.sum())} of the {len(out)} clips drawn from {clips.path}, {what} (the first begins at frame "
-            f"{clips.starts[int(np.argmax(out))]}); at most {most:.0%} of the clips can be left out. {fix}"
-        )
+def _require_chance(courses: np.ndarray, chance: Chance, drawn: DrawnFrames, what: str, fix: str) -> None:
+    share = chance.unexplained(courses, drawn.episode)
+    if share is None:
+        return
+    clips, out, rate = drawn.clips, courses >= share, chance.rate(share)
+    most = chance.most(share, len(np.unique(drawn.episode)))
+    why = f", since independent episodes have as much in common in {rate:.0%} of the clips" if rate else ""
+    raise TooFewClipsError(
+        f"{int(out.sum())} of the {len(out)} clips drawn from {clips.path}, {what} (the first begins at frame "
+        f"{clips.starts[int(np.argmax(out))]}); at most {most:.0%} of the clips can be left out{why}. "
+        f"{fix}"
+    )
 
 
 def without(clips: DrawnClips, out: np.ndarray, episode: np.ndarray) -> DrawnClips:
@@ -140,8 +160,13 @@ def screen_draws(
     draws, left_out = {draw: one.clips for draw, one in drawn.items()}, dict[int, list[int]]()
     if different_pictures(file.codes) < FEW_PICTURES:
         return draws, left_out, NOTHING_TO_TELL
+    length = next((one.codes_KTD.shape[1] for one in drawn.values()), 0)
+    known = {id(one): one for found in sources.values() for one in found}
+    chances = {key: shared_by_chance(one, length) for key, one in known.items()}
+    same_file = [chances[key] for key, one in known.items() if one.name == file.name]
+    own = same_file[0] if same_file else shared_by_chance(file, length)
     for draw, one in drawn.items():
-        out = screened(one, sources[draw])
+        out = screened(one, [(source, chances[id(source)]) for source in sources[draw]], own)
         if out.any():
             draws[draw] = without(one.clips, out, one.episode)
             left_out[draw] = [start for start, gone in zip(one.clips.starts, out, strict=True) if gone]
@@ -149,21 +174,33 @@ def screen_draws(
 
 
 def measured_unseen(
-    codes_KTD: np.ndarray, sources: Sequence[KnownFrames], unknown: Mapping[str, str], file: KnownFrames
+    codes_KTD: np.ndarray,
+    sources: Sequence[KnownFrames],
+    unknown: Mapping[str, str],
+    file: KnownFrames,
+    *,
+    episode: np.ndarray,
 ) -> Condition:
-    """The condition on clips that were measured without a run: none, or few, are in the training frames."""
+    """The condition on clips [K] measured without a run: none, or few, are in the training frames."""
     frames, files = sum(one.count for one in sources), sorted({one.name for one in sources})
-    copied = np.zeros(len(codes_KTD), bool)
+    seen, unexplained, rate = np.zeros(len(codes_KTD), bool), False, 0.0
     for source in sources:
-        copied |= find_copies(codes_KTD, source).copied
-    seen = f"{int(copied.sum())} of the {len(copied)} clips, or near copies of them, are"
-    where = f"in the {frames} training frames of these models ({', '.join(files)})"
-    if copied.sum() > MOST_COPIES * len(copied):
-        return Condition(UNSEEN, INVALID, f"{seen} {where}: an error on them says nothing about new frames")
-    nothing_to_tell = NOTHING_TO_TELL if different_pictures(file.codes) < FEW_PICTURES else ""
-    if unknown or nothing_to_tell:
-        return Condition(UNSEEN, NOT_RUN, unknown_text(unknown, nothing_to_tell))
-    return Condition(UNSEEN, PASS, f"{seen} {where}")
+        courses, chance = shared_courses(codes_KTD, source), shared_by_chance(source, codes_KTD.shape[1])
+        seen |= courses >= chance.least
+        unexplained |= chance.unexplained(courses, episode) is not None
+        rate = max(rate, chance.rate(chance.least))
+    where = (
+        f"{int(seen.sum())} of the {len(seen)} clips, or near copies of them, are in the {frames} training frames of "
+        f"these models ({', '.join(files)})"
+    )
+    if unexplained or seen.mean() > MOST_LEFT_OUT:
+        return Condition(UNSEEN, INVALID, f"{where}: an error on them says nothing about new frames")
+    unchecked = NOTHING_TO_TELL if different_pictures(file.codes) < FEW_PICTURES else ""
+    if seen.mean() > MOST_COPIES:
+        unchecked = f"{where}, and clips of independent episodes of them are too ({rate:.0%})"
+    if unknown or unchecked:
+        return Condition(UNSEEN, NOT_RUN, unknown_text(unknown, unchecked))
+    return Condition(UNSEEN, PASS, where)
 
 
 def record_training(

@@ -16,7 +16,7 @@ from tinyworlds_gate.config.load import Settings, resolve_settings
 from tinyworlds_gate.config.run_copy import copy_checkout_settings, copy_settings, reuse_settings_copy
 from tinyworlds_gate.config.stage_config import DEFAULT_SOURCE, require_supported_inference, require_supported_stage
 from tinyworlds_gate.context import RunContext, runs_on_cpu
-from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.launch.devices.nvml import gpu_count, gpu_inventory, keep_gpus_initialized
 from tinyworlds_gate.launch.wandb_run import wandb_configured
@@ -25,6 +25,7 @@ from tinyworlds_gate.loop.latest import LATEST, latest_checkpoints, with_latest
 from tinyworlds_gate.loop.recheck import require_unedited_verdicts
 from tinyworlds_gate.loop.resume import ResumedRun, settings_after
 from tinyworlds_gate.names import SHORT_NAMES
+from tinyworlds_gate.reference.data.datasets import dataset_path, made_by_runs, missing_dataset
 from tinyworlds_gate.reports.model import build_record
 from tinyworlds_gate.run.identity import host_name
 from tinyworlds_gate.run.journal import Event, Journal, last_event
@@ -135,6 +136,21 @@ def require_gpus(settings: Settings, gpus: int, explicit: Mapping[str, Any]) -> 
         f"two GPUs. Run it where the GPUs are (`tinyworlds-gate doctor --profile {settings.profile.name}` lists what "
         "is missing), run the smoke profile (-m smoke), or start it all the same with --allow-cpu-longrun true"
     )
+
+
+def require_dataset(settings: Settings, target: Target | None) -> None:
+    """Refuse a run whose ``--dataset`` has no frames file, before anything is trained.
+
+    Raises:
+        DataError: it is missing, and no run makes it.
+    """
+    dataset = settings.chosen_dataset
+    if dataset is None or (target is None and made_by_runs(dataset)):
+        return
+    root, size = settings.project_root, settings.training.frame_size
+    path = dataset_path(root, dataset, size) if target is None else target.frames_file(dataset)
+    if problem := missing_dataset(path, dataset):
+        raise DataError(problem)
 
 
 def start_run(

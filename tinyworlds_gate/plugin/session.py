@@ -150,7 +150,7 @@ class GateSession:
             from tinyworlds_gate.plugin.custom_metrics import custom_metrics
 
             if not self.config.option.collectonly:
-                self._require_gpus()
+                self._require_gpus_and_dataset()
             self.custom = custom_metrics(self.config)
         if self.carried and not self.selected and ("profile" in self.explicit or self.resumed is not None):
             self._require_marker_of_profile()
@@ -158,11 +158,14 @@ class GateSession:
             html_page.drop(self.config)
             self.page = None
 
-    def _require_gpus(self) -> None:
-        from tinyworlds_gate.loop.start import require_gpus
+    def _require_gpus_and_dataset(self) -> None:
+        from tinyworlds_gate.loop.start import require_dataset, require_gpus
 
+        settings, gpus = self.settings()
         try:
-            require_gpus(*self.settings(), self.explicit)
+            require_gpus(settings, gpus, self.explicit)
+            if self.resumed is None:
+                require_dataset(settings, self.checkout)
         except GateError as error:
             raise pytest.UsageError(str(error)) from error
 

@@ -71,6 +71,7 @@ def chunk_command(
             inputs=models,
             backbone=injected_backbone(settings),
             compiles=training.compile,
+            dataset=settings.chosen_dataset,
         )
         return stage_command(target, chunk.stage, nproc_per_node=training.nproc_per_node, overrides=words)
     values: dict[str, Any] = {
@@ -88,6 +89,8 @@ def chunk_command(
         "split_seed": training.split_seed,
         "use_wandb": training.use_wandb,
     }
+    if settings.chosen_dataset is not None:
+        values["dataset"] = settings.chosen_dataset
     if frames is not None:
         values["data_path"] = frames
     if checkpoint is not None:

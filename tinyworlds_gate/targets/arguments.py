@@ -24,6 +24,7 @@ def stage_arguments(
     inputs: Mapping[str, Path] | None = None,
     backbone: Mapping[str, int] | None = None,
     compiles: bool = False,
+    dataset: str | None = None,
 ) -> dict[str, object]:
     """Return the arguments of one chunk, under the target's own keys; those of ``--target-file`` take precedence.
 
@@ -36,6 +37,7 @@ def stage_arguments(
         inputs: the two models that dynamics needs: stage → checkpoint folder.
         compiles: its settings file sets ``compile: true``.
         backbone: under ``--align-backbone inject``, the backbone of every stage.
+        dataset: that of ``--dataset``; None leaves the one of its settings files.
     """
     arguments: list[tuple[str, object]] = [("n_updates", n_updates), *((key, knobs[key]) for key in PASSED_ON)]
     arguments.append(("log_interval", saving_interval(target, start, n_updates, log_interval)))
@@ -51,6 +53,8 @@ def stage_arguments(
         arguments.append(("checkpoint", checkpoint))
     arguments += [(f"{stage}_path", path) for stage, path in (inputs or {}).items()]
     arguments += (backbone or {}).items()
+    if dataset is not None:
+        arguments.append(("dataset", dataset))
     return {**renamed(target, arguments), **target.arguments.training}
 
 

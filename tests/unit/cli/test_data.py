@@ -95,7 +95,7 @@ def test_show_of_a_missing_file_is_one_clear_error(tmp_path: Path, name: str) ->
 def test_import_prints_how_to_use_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = write_video(tmp_path / "v.mp4", np.full((30, 32, 32, 3), 90, np.uint8), fps=30)
     assert _data("import", str(video), "--name", "foo", "--frame-size", "16", "--project-root", str(tmp_path)) == 0
-    assert "foo_frames.h5: 15 frames at 15 a second; use `dataset: FOO`" in capsys.readouterr().out
+    assert "foo_frames.h5: 15 frames at 15 a second; use `--dataset FOO`" in capsys.readouterr().out
 
 
 def test_fetch_prints_path_and_size_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

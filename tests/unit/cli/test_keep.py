@@ -169,6 +169,18 @@ def test_every_judged_attempt_keeps_its_picture(tmp_path: Path) -> None:
     assert len(pictures) == 9
 
 
+def test_a_run_with_another_dataset_replaces_no_run_of_the_profile(tmp_path: Path) -> None:
+    keep(finished_run(tmp_path))
+    other = finished_run(tmp_path, "longrun_other", options={"dataset": "PONG"})
+    assert keep(other)[0] == 0
+    folders = [path.name for path in kept_folder(other).parent.iterdir()]
+    assert sorted(folders) == ["longrun-pong-seed3", "longrun-seed3"]
+    assert [(one["run"], one.get("dataset")) for one in entries(other)] == [
+        ("longrun_sample", None),
+        ("longrun_other", "PONG"),
+    ]
+
+
 def test_a_run_on_a_checkout_keeps_the_settings_of_both(tmp_path: Path) -> None:
     run = finished_run(tmp_path, target="tinyworlds-fork")
     shutil.copytree(run.folder / "configs", run.folder / "configs" / "checkout")

@@ -79,6 +79,8 @@ def different_from(key: str, before: Any) -> Any:
         "options.wandb_source": "local_only",
         "options.history_audit_mode": "wide",
         "options.align_backbone": "inject",
+        "training.dataset": "PONG",
+        "inference.dataset": "PONG",
     }
     if key in words:
         return words[key]

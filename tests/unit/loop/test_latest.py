@@ -162,3 +162,15 @@ def test_a_stage_whose_start_had_reached_its_target_is_no_occasion_for_training(
     assert stage_gate(partly, "latent_actions").had_no_occasion
     assert stage_gate(partly, "dynamics").verdict == "FAIL"
     assert not defaults(partly[:2])[0].had_no_occasion, "two stages are left"
+
+
+@pytest.mark.requirement("P1")
+def test_a_run_on_another_dataset_does_not_count(project: Path) -> None:
+    for run, dataset in ((OLD, "ZELDA"), (NEW, "PONG")):
+        checkpoint(project, run, "video_tokenizer", 9)
+        resolved_as = event("settings_resolved", seq=1, settings={"training.dataset": {"value": dataset, "source": ""}})
+        with (project / "results" / run / "journal.jsonl").open("a") as file:
+            file.write(json.dumps(resolved_as) + "\n")
+    assert chosen(resolved(project)) == {"video": f"{OLD}/video_tokenizer_step_9"}
+    assert chosen(resolved(project, dataset="PONG")) == {"video": f"{NEW}/video_tokenizer_step_9"}
+    assert chosen(resolved(project, dataset="DOOM")) == {}

@@ -18,6 +18,7 @@ from tinyworlds_gate.reference.data.frames_file import (
     episode_of_frames,
     open_frames,
     pseudo_episodes,
+    read_actions,
     remedy,
     resize_frames,
     strided_indices,
@@ -50,7 +51,8 @@ def read_clips(path: Path, starts: np.ndarray, length: int, *, frame_size: int, 
         require_whole_clips(path, episode, starts, length)
         index = np.asarray(starts)[:, None] + np.arange(length)
         frames = np.stack([_read(file["frames"], keep[one]) for one in index])
-        actions = file["actions"][:][keep][index] if "actions" in file and stride == 1 else None
+        recorded = read_actions(file, path, fix) if stride == 1 else None
+        actions = None if recorded is None else recorded[index]
         position = file["player_position"][:][keep][index] if "player_position" in file else None
         scale = frame_size / file["frames"].shape[1]
         objects = objects_of_clips(read_rows(file["objects"]), keep[index], scale) if "objects" in file else None

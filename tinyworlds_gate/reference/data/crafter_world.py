@@ -20,12 +20,13 @@ from crafter import constants, engine, objects, worldgen
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.crafter_noise import FastNoise
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
+from tinyworlds_gate.reference.data.game_table import GAMES
 
-FIRST_HELD_OUT_WORLD = 50_000
+FIRST_HELD_OUT_WORLD = GAMES["crafter"].episodes
 """Worlds from this seed on are reserved for fixed evaluation sets; training data uses the worlds below."""
 
-MIN_FRAME_SIZE = 18
-"""Pixels: nine tiles of two pixels, the smallest tile in which Crafter can draw a digit."""
+MIN_FRAME_SIZE = GAMES["crafter"].frame_sizes[0]
+"""Pixels."""
 
 NOOP, LEFT, RIGHT, UP, DOWN, DO = range(6)
 REPEAT_PROBABILITY = 0.6

@@ -100,8 +100,9 @@ def _cut(
             count = sum(int(side.sum()) for side in here)
             require_room(path, int(_least_bytes(file["frames"]) * count / info.num_frames), f"{count} frames")
         for path, side in chosen:
+            counted = {"num_frames": int(side.sum())} if "num_frames" in attrs else {}
             with new_frames_file(path, set_ready) as writer:
-                writer.set_attrs({**attrs, "cut_from": source.name, "held_out": int(side is sides.held_out)})
+                writer.set_attrs({**attrs, **counted, "cut_from": source.name, "held_out": int(side is sides.held_out)})
                 _copy(file, writer, np.flatnonzero(side), ids)
     cut = sides.held_out
     found = HeldOutCut(int((~cut).sum()), int(cut.sum()), len(np.unique(ids[cut])))

@@ -25,8 +25,10 @@ SEEN_SHARE = 0.5
 """A clip is left out when this share of its frames occurs in the training data, pixel for pixel. A smaller share can be
 a coincidence (a black screen, a menu, an idle player in a known room) and is only reported."""
 
+RECURRING = 0.25
+"""Where a larger share of the frames of the data occurs in more than one of its episodes, as in a game of few states,
+single frames say nothing; only the near copies of clips count (docs/gate.md, training frames)."""
 _KEY_BYTES = 512
-
 
 LEFT_OUT_SHARE = 0.05
 """An evaluation set is refused when a larger share of its clips occurs in the training data."""
@@ -97,7 +99,8 @@ def _clip_starts(path: Path, fix: str) -> np.ndarray:
 def unseen_part(evaluation: EvaluationSet, data: FramesData, *, length: int) -> UnseenPart:
     """Leave out the clips of an evaluation set that occur in the data, at least half of their frames.
 
-    The comparison includes the held-out episodes of the data, since retries are tuned on them.
+    The comparison includes the held-out episodes of the data, since retries are tuned on them. In a game of which the
+    frames recur in many episodes no clip is left out here.
 
     Raises:
         DataError: a Crafter world occurs in both, or more than one clip in twenty is left out.
@@ -111,7 +114,7 @@ def unseen_part(evaluation: EvaluationSet, data: FramesData, *, length: int) -> 
     frames = read_clips(evaluation.path, evaluation.starts, length, frame_size=data.frames.shape[1]).frames
     seen_KT = frames_seen(frames, data.frames)
     share_K = seen_KT.mean(axis=1)
-    out_K = share_K >= SEEN_SHARE
+    out_K = (share_K >= SEEN_SHARE) & (_recurring(data) <= RECURRING)
     if out_K.sum() > LEFT_OUT_SHARE * len(out_K):
         most = int(np.argmax(share_K))
         raise DataError(
@@ -154,6 +157,15 @@ def _keys(frames_NHWC: np.ndarray) -> np.ndarray:
         flat = frames_NHWC[low : low + 1024].reshape(-1, size)
         keys[low : low + 1024] = (flat[:, where] * weights).sum(axis=1, dtype=np.uint64)
     return keys
+
+
+def _recurring(data: FramesData) -> float:
+    """Return the share of the frames of the data that occur in more than one episode."""
+    keys, number = np.unique(_keys(data.frames), return_inverse=True)
+    first, last = np.full(len(keys), np.inf), np.full(len(keys), -np.inf)
+    np.minimum.at(first, number, data.episode)
+    np.maximum.at(last, number, data.episode)
+    return float((first < last)[number].mean())
 
 
 def _common_world(evaluation: EvaluationSet, data: FramesData) -> int | None:

@@ -1,9 +1,10 @@
 """Read and check frames files in the TinyWorlds layout: HDF5 with a dataset ``frames`` uint8 [N, H, W, 3].
 
 Optional per-frame datasets, which TinyWorlds' files lack: ``actions`` [N] (``actions[t]`` leads from frame t to t+1),
-``episode`` [N] and ``player_position`` [N, 2] (x, y in tiles). ``episode_starts`` [E] may replace ``episode``;
-``clip_starts`` [K] lists the clips of a fixed evaluation set. Every fault raises a ``DataError`` with the file, what
-was found, what is allowed and the command that fixes it. Existing files are never changed.
+``episode`` [N] and ``player_position`` [N, 2] (x, y in tiles). ``episode_starts`` [E] may replace ``episode``, with
+``episode_lengths`` [E] or without; ``clip_starts`` [K] lists the clips of a fixed evaluation set. Every fault raises a
+``DataError`` with the file, what was found, what is allowed and the command that fixes it. Existing files are never
+changed.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ import numpy as np
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
 from tinyworlds_gate.reference.data.frames_reader import iter_blocks, read_all, read_rows
+from tinyworlds_gate.reference.data.game_table import GAMES
 from tinyworlds_gate.reference.data.hdf5_chunks import check_chunks, storage_problem
 from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
 from tinyworlds_gate.reference.data.memory_limit import require_memory
+from tinyworlds_gate.reference.data.recorded_actions import actions_problem, episodes_problem
 
 PSEUDO_EPISODE_FRAMES = 256
 """Frames of a pseudo-episode, for files that do not record episodes."""
@@ -78,17 +81,19 @@ class FramesFileInfo:
 
 def remedy(path: Path) -> str:
     """Return the fix for a missing or broken file of this name: a sentence with the command that creates it."""
-    name = path.name.lower()
-    crafter = re.fullmatch(r"crafter_(\d+)px_frames\.h5", name)
-    if crafter:
-        command = f"tinyworlds-gate data make crafter --frame-size {crafter[1]}"
-    elif name == "zelda_frames.h5":
-        command = "tinyworlds-gate data fetch zelda"
-    else:
-        game = re.sub(r"_frames$", "", path.stem) or "game"
-        command = f"tinyworlds-gate data import VIDEO.mp4 --name {game}"
     away = "move the file away and run" if os.path.lexists(path) else "run"
-    return f"fix: {away} `{command}`"
+    return f"fix: {away} `{making_command(path.name)}`"
+
+
+def making_command(file_name: str) -> str:
+    """Return the command that makes the frames file of this name."""
+    if file_name.lower() == "zelda_frames.h5":
+        return "tinyworlds-gate data fetch zelda"
+    for game in GAMES.values():
+        sizes = game.size_in(file_name)
+        if sizes is not None:
+            return f"tinyworlds-gate data make {game.name}{''.join(f' --frame-size {size}' for size in sizes)}"
+    return f"tinyworlds-gate data import VIDEO.mp4 --name {re.sub(r'_frames$', '', Path(file_name).stem) or 'game'}"
 
 
 def stride_from_fps(fps: int) -> int:
@@ -143,6 +148,7 @@ def check_open_file(file: h5py.File, path: Path, fix: str) -> FramesFileInfo:
         starts = _table(file, "episode_starts", path, fix)
         if "episode" not in file:
             _check_starts(starts, path, count, fix)
+    _check_lengths(file, path, count, fix)
     if "objects" in file:
         objects = require_stored(file, "objects", path, fix)
         if objects.ndim != 1 or not set(OBJECT_IN_FRAME.names or ()) <= set(objects.dtype.names or ()):
@@ -211,6 +217,19 @@ def _check_starts(starts: h5py.Dataset, path: Path, count: int, fix: str) -> Non
         )
 
 
+def _check_lengths(file: h5py.File, path: Path, count: int, fix: str) -> None:
+    if "episode_lengths" not in file or "episode" in file:
+        return
+    lengths = _table(file, "episode_lengths", path, fix)
+    if "episode_starts" not in file:
+        raise DataError(
+            f"{path} has `episode_lengths` and no `episode_starts`, the first frame of each episode; add it; {fix}"
+        )
+    problem = episodes_problem(file["episode_starts"][()], lengths[()], count)
+    if problem is not None:
+        raise DataError(f"{path}: `episode_starts` and `episode_lengths` {problem}; {fix}")
+
+
 def episode_of_frames(file: h5py.File) -> np.ndarray | None:
     """Return the episode of each frame of a checked file, int64 [N], or None when it records no episodes."""
     if "episode" in file:
@@ -218,6 +237,21 @@ def episode_of_frames(file: h5py.File) -> np.ndarray | None:
     if "episode_starts" in file:
         return np.searchsorted(file["episode_starts"][:], np.arange(file["frames"].shape[0]), side="right") - 1
     return None
+
+
+def read_actions(file: h5py.File, path: Path, fix: str) -> np.ndarray | None:
+    """Return the action of each frame of a checked file, uint8 [N], or None when it records none.
+
+    Raises:
+        DataError: one of them is not a whole number from 0 to 255.
+    """
+    if "actions" not in file:
+        return None
+    actions = file["actions"][:]
+    problem = actions_problem(actions)
+    if problem is not None:
+        raise DataError(f"{path}: `actions` {problem}; {fix}")
+    return actions.astype(np.uint8)
 
 
 def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -> FramesData:
@@ -250,7 +284,7 @@ def load_frames(path: Path, *, frame_size: int | None = None, stride: int = 1) -
             "a smaller frame size, a larger stride, or fewer frames",
         )
         frames = _read_kept(file["frames"], keep, frame_size)
-        actions = file["actions"][:] if "actions" in file and stride == 1 else None
+        actions = read_actions(file, path, fix) if stride == 1 else None
         position = file["player_position"][:][keep] if "player_position" in file else None
         named = file["clip_starts"][:].astype(np.int64) if "clip_starts" in file and stride == 1 else None
     kept_episode = pseudo_episodes(len(keep)) if episode is None else episode[keep]

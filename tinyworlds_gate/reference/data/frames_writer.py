@@ -59,8 +59,12 @@ class FramesWriter:
         """Write a per-frame array for all frames at once, after the last of them."""
         if len(values) != self.num_frames:
             raise ValueError(f"{name} has {len(values)} entries for {self.num_frames} frames")
+        self.add_table(name, values)
+
+    def add_table(self, name: str, values: np.ndarray) -> None:
+        """Write an array that has no entry for each frame, such as the first frames of the episodes."""
         dataset = self._create(name, values)
-        dataset.resize(self.num_frames, axis=0)
+        dataset.resize(len(values), axis=0)
         dataset[:] = values
         self.written.add(name, values)
         self._output.require_written()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data.datasets import CRAFTER, dataset_path
+from tinyworlds_gate.reference.data.datasets import dataset_path, made_by_runs
 from tinyworlds_gate.reference.data.frames_file import PSEUDO_EPISODE_FRAMES, resize_frames
 from tinyworlds_gate.reference.data.frames_writer import new_frames_file, refuse_existing, require_room, write_lock
 from tinyworlds_gate.reference.data.memory_limit import frames_bytes, require_memory
@@ -22,8 +22,8 @@ DEFAULT_FPS = 15
 """Frames per second at which TinyWorlds reads its games."""
 
 MIN_FRAME_SIZE = 8
-_BATCH = 64
-_LEAST_COMPRESSED = 0.01
+BATCH_FRAMES = 64
+LEAST_COMPRESSED = 0.01
 """Share of the uncompressed bytes that frames of any game take, at least."""
 _HIGHEST_RATE = 240.0
 """Frames per second; a container that states more states the unit of its clock."""
@@ -62,26 +62,21 @@ def import_video(
     """
     require_usable_name(name)
     path = dataset_path(project_root, name, frame_size)
-    if frame_size < MIN_FRAME_SIZE:
-        raise DataError(f"--frame-size {frame_size} is not allowed; at least {MIN_FRAME_SIZE} pixels (fix: 128)")
-    require_memory(
-        frames_bytes(2 * _BATCH, frame_size),
-        f"--frame-size {frame_size} with {_BATCH} frames at once",
-        "a smaller --frame-size, such as 128",
-    )
+    require_frame_size(frame_size)
     if not video.is_file():
         raise DataError(f"{video}: there is no such video file; fix: check the path")
     refuse_existing(path)
-    with write_lock(path), _open_video(video) as container:
-        stream, rate = _stream_and_rate(container, video, fps)
+    with write_lock(path), open_video(video) as container:
+        stream = video_stream(container, video)
+        rate = _chosen_rate(stream, video, fps)
         count = max(0, container.duration or 0) * rate // 1_000_000
-        require_room(path, int(count * frames_bytes(1, frame_size) * _LEAST_COMPRESSED), f"{count:.0f} frames")
-        decoded = _Decoded(container, stream, video)
+        require_room(path, int(count * frames_bytes(1, frame_size) * LEAST_COMPRESSED), f"{count:.0f} frames")
+        decoded = Decoded(container, stream, video)
         timeline = Timeline(rate)
         with new_frames_file(path) as writer:
             writer.set_attrs({"game": name.lower(), "fps": rate, "frame_size": frame_size, "source": video.name})
             recordings: list[int] = []
-            for batch in _batches(_pictures(timeline, decoded, recordings), frame_size):
+            for batch in square_batches(_pictures(timeline, decoded, recordings), frame_size):
                 writer.append(batch)
                 if progress is not None:
                     progress(writer.num_frames, 0)
@@ -106,7 +101,7 @@ def require_usable_name(name: str) -> None:
     """Raise DataError if ``dataset: NAME`` could not be written into ``configs/training.yaml``."""
     import yaml
 
-    if name.upper() == CRAFTER:
+    if made_by_runs(name):
         raise DataError(f"--name {name} is reserved for the generated dataset; fix: choose another name")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise DataError(
@@ -121,7 +116,19 @@ def require_usable_name(name: str) -> None:
             )
 
 
-def _open_video(video: Path) -> Any:
+def require_frame_size(frame_size: int) -> None:
+    """Raise ``DataError`` for a frame size that is too small, or that memory cannot hold."""
+    if frame_size < MIN_FRAME_SIZE:
+        raise DataError(f"--frame-size {frame_size} is not allowed; at least {MIN_FRAME_SIZE} pixels (fix: 128)")
+    require_memory(
+        frames_bytes(2 * BATCH_FRAMES, frame_size),
+        f"--frame-size {frame_size} with {BATCH_FRAMES} frames at once",
+        "a smaller --frame-size, such as 128",
+    )
+
+
+def open_video(video: Path) -> Any:
+    """Return the open container of a video; ``DataError`` where it is none."""
     import av
 
     try:
@@ -132,11 +139,16 @@ def _open_video(video: Path) -> Any:
         ) from error
 
 
-def _stream_and_rate(container: Any, video: Path, fps: float | None) -> tuple[Any, float]:
+def video_stream(container: Any, video: Path) -> Any:
+    """Return the stream of pictures; ``DataError`` where there is none."""
     if not container.streams.video:
         raise DataError(f"{video} has no video stream (sound only?); fix: choose a file with pictures")
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
+    return stream
+
+
+def _chosen_rate(stream: Any, video: Path, fps: float | None) -> float:
     own = _own_rate(stream)
     rate = min(DEFAULT_FPS, own) if fps is None else fps
     if not 0 < rate <= own * 1.001:
@@ -144,7 +156,7 @@ def _stream_and_rate(container: Any, video: Path, fps: float | None) -> tuple[An
             f"--fps {rate:g} is not allowed: {video.name} has {own:g} frames per second; "
             f"fix: --fps {min(own, DEFAULT_FPS):g}"
         )
-    return stream, rate
+    return rate
 
 
 def _own_rate(stream: Any) -> float:
@@ -154,7 +166,7 @@ def _own_rate(stream: Any) -> float:
 
 
 @dataclass
-class _Decoded:
+class Decoded:
     """The frames of a video with their times, and what was found in it."""
 
     container: Any
@@ -215,14 +227,14 @@ class _Decoded:
         return np.rot90(picture, turns)
 
 
-def _pictures(timeline: Timeline, decoded: _Decoded, recordings: list[int]) -> Iterator[np.ndarray]:
+def _pictures(timeline: Timeline, decoded: Decoded, recordings: list[int]) -> Iterator[np.ndarray]:
     """Yield the centre square of each kept frame, and append the number of its recording."""
     for frame, recording in timeline.kept_frames(decoded.frames()):
         recordings.append(recording)
         yield centre_square(decoded.upright(frame))
 
 
-def _notes(timeline: Timeline, decoded: _Decoded, container: Any) -> list[str]:
+def _notes(timeline: Timeline, decoded: Decoded, container: Any) -> list[str]:
     """Return sentences on what was done that a user may not expect."""
     notes = sorted(decoded.seen)
     if decoded.untimed:
@@ -243,13 +255,14 @@ def _notes(timeline: Timeline, decoded: _Decoded, container: Any) -> list[str]:
     return notes
 
 
-def _batches(frames: Iterator[np.ndarray], frame_size: int) -> Iterator[np.ndarray]:
+def square_batches(pictures: Iterator[np.ndarray], frame_size: int) -> Iterator[np.ndarray]:
+    """Yield square pictures [S, S, 3] of any size in batches uint8 [n, frame_size, frame_size, 3]."""
     batch: list[np.ndarray] = []
-    for frame in frames:
-        if batch and (len(batch) == _BATCH or frame.shape != batch[0].shape):
+    for picture in pictures:
+        if batch and (len(batch) == BATCH_FRAMES or picture.shape != batch[0].shape):
             yield resize_frames(np.stack(batch), frame_size)
             batch = []
-        batch.append(frame)
+        batch.append(picture)
     if batch:
         yield resize_frames(np.stack(batch), frame_size)
 

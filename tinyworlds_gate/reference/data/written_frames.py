@@ -61,5 +61,5 @@ def _blocks(dataset: h5py.Dataset) -> Iterator[np.ndarray]:
     if dataset.name == "/frames":
         yield from (block for _, block in iter_blocks(dataset))
     else:
-        for low in range(0, len(dataset), _ROWS):
+        for low in range(0, max(1, len(dataset)), _ROWS):  # an empty dataset is one empty block
             yield dataset[low : low + _ROWS]

@@ -57,21 +57,32 @@ def _engine() -> vizdoom.DoomGame:
 
 def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Played:
     """Play ``length`` frames of ``frame_size`` px from a random room; shorter when the armour is reached."""
-    game, actions = _engine(), _policy(policy_rng(seed, episode))
-    game.set_seed(emulator_seed(seed, episode))
-    game.new_episode()
+    game, actions = start_episode(seed, episode), _policy(policy_rng(seed, episode))
     frames, taken, seen = [], [], []
     for action in actions:
         state = game.get_state()
-        frames.append(_resized(state.screen_buffer, frame_size))
+        frames.append(resized(state.screen_buffer, frame_size))
         seen.append(_objects(state.labels, frame_size / SIDE))
         taken.append(action)
         if len(frames) == length:
             break
-        game.make_action([int(number == action) for number in range(1, len(BUTTONS) + 1)], TICS)
+        take_step(game, action)
         if game.is_episode_finished():
             break
     return Played(np.stack(frames), np.array(taken, np.uint8), objects_table(seen))
+
+
+def start_episode(seed: int, episode: int) -> vizdoom.DoomGame:
+    """Return the engine at the first frame of an episode."""
+    game = _engine()
+    game.set_seed(emulator_seed(seed, episode))
+    game.new_episode()
+    return game
+
+
+def take_step(game: vizdoom.DoomGame, action: int) -> None:
+    """Hold the button of an action for a step."""
+    game.make_action([int(number == action) for number in range(1, len(BUTTONS) + 1)], TICS)
 
 
 def _policy(rng: np.random.Generator) -> Iterator[int]:
@@ -92,6 +103,7 @@ def _objects(labels: list[vizdoom.Label] | None, scale: float) -> list[Seen]:
     return found
 
 
-def _resized(screen_HWC: np.ndarray, frame_size: int) -> np.ndarray:
+def resized(screen_HWC: np.ndarray, frame_size: int) -> np.ndarray:
+    """Return the middle square of the screen at another size, each pixel the mean of its area."""
     square = Image.fromarray(screen_HWC[:, FIRST_COLUMN : FIRST_COLUMN + SIDE])
     return np.asarray(square.resize((frame_size, frame_size), Image.Resampling.BOX))

@@ -29,18 +29,35 @@ def _game() -> DoorKeyEnv:
 
 def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Played:
     """Play ``length`` frames of ``frame_size`` px, a multiple of 8; shorter when the goal is reached."""
-    game, rng = _game(), policy_rng(seed, episode)
-    game.reset(seed=emulator_seed(seed, episode))
-    actions, tile = _policy(game, rng), frame_size // CELLS
+    game = start_episode(seed, episode)
+    actions, tile = _policy(game, policy_rng(seed, episode)), frame_size // CELLS
     frames, taken, seen = [], [], []
     ended = False
     while True:
-        frames.append(game.get_frame(highlight=False, tile_size=tile))
+        frames.append(picture(game, frame_size))
         seen.append(_objects(game, tile))
         taken.append(next(actions))
         if len(frames) == length or ended:
             return Played(np.stack(frames), np.array(taken, np.uint8), objects_table(seen))
-        ended = bool(game.step(MOVES[taken[-1]])[2])
+        ended = take_step(game, taken[-1])
+
+
+def start_episode(seed: int, episode: int) -> DoorKeyEnv:
+    """Return the game at the first frame of an episode."""
+    game = _game()
+    game.reset(seed=emulator_seed(seed, episode))
+    return game
+
+
+def take_step(game: DoorKeyEnv, action: int) -> bool:
+    """Take an action; return whether the goal is reached."""
+    return bool(game.step(MOVES[action])[2])
+
+
+def picture(game: DoorKeyEnv, frame_size: int) -> np.ndarray:
+    """Return the whole grid, uint8 [frame_size, frame_size, 3]."""
+    frame: np.ndarray = game.get_frame(highlight=False, tile_size=frame_size // CELLS)
+    return frame
 
 
 def _policy(game: DoorKeyEnv, rng: np.random.Generator) -> Iterator[int]:

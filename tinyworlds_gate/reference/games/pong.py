@@ -42,6 +42,20 @@ def _emulator() -> ALEInterface:
 
 def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Played:
     """Play ``length`` frames of ``frame_size`` px from the middle of a game; shorter when a player wins it."""
+    ale, actions = start_episode(seed, episode)
+    frames, taken, seen = [], [], []
+    while True:
+        field_HWC = playing_field(ale)
+        frames.append(resized(field_HWC, frame_size))
+        seen.append(_objects(ale.getRAM(), field_HWC, frame_size / SIDE))
+        taken.append(next(actions))
+        if len(frames) == length or ale.game_over():
+            return Played(np.stack(frames), np.array(taken, np.uint8), objects_table(seen))
+        take_step(ale, taken[-1])
+
+
+def start_episode(seed: int, episode: int) -> tuple[ALEInterface, Iterator[int]]:
+    """Return the emulator at the first frame of an episode, and the policy's further actions."""
     ale, rng = _emulator(), policy_rng(seed, episode)
     ale.setInt("random_seed", emulator_seed(seed, episode))
     ale.setFloat("repeat_action_probability", 0.0)
@@ -51,19 +65,18 @@ def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Playe
     ale.loadROM(cartridge)
     actions = _policy(ale, rng)
     for _ in range(SERVE + int(rng.integers(MOST_WARM_UP))):
-        _step(ale, next(actions))
-    frames, taken, seen = [], [], []
-    while True:
-        field_HWC = ale.getScreenRGB()[FIRST_ROW : FIRST_ROW + SIDE]
-        frames.append(_resized(field_HWC, frame_size))
-        seen.append(_objects(ale.getRAM(), field_HWC, frame_size / SIDE))
-        taken.append(next(actions))
-        if len(frames) == length or ale.game_over():
-            return Played(np.stack(frames), np.array(taken, np.uint8), objects_table(seen))
-        _step(ale, taken[-1])
+        take_step(ale, next(actions))
+    return ale, actions
 
 
-def _step(ale: ALEInterface, action: int) -> None:
+def playing_field(ale: ALEInterface) -> np.ndarray:
+    """Return the field that the screen shows, uint8 [SIDE, SIDE, 3]."""
+    field_HWC: np.ndarray = ale.getScreenRGB()[FIRST_ROW : FIRST_ROW + SIDE]
+    return field_HWC
+
+
+def take_step(ale: ALEInterface, action: int) -> None:
+    """Hold the button of an action for a step."""
     button = ale.getMinimalActionSet()[BUTTONS[action]]
     for _ in range(EMULATED_FRAMES):
         ale.act(button)
@@ -95,6 +108,7 @@ def _objects(memory: np.ndarray, field_HWC: np.ndarray, scale: float) -> list[Se
     return shown
 
 
-def _resized(field_HWC: np.ndarray, frame_size: int) -> np.ndarray:
+def resized(field_HWC: np.ndarray, frame_size: int) -> np.ndarray:
+    """Return the field at another size, each pixel the mean of its area."""
     size = (frame_size, frame_size)
     return np.asarray(Image.fromarray(field_HWC).resize(size, Image.Resampling.BOX))

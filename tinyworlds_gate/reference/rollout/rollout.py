@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from tinyworlds_gate.errors import ConfigError
+from tinyworlds_gate.reference.rollout.continuation import Continuation, NewFrames, Space
 from tinyworlds_gate.reference.rollout.steps import EagerSteps, Steps
 from tinyworlds_gate.reference.rollout.world_models import WorldModels
-
-Space = Literal["pixels", "tokens"]
-"""What each step feeds back: decoded frames, tokenised again as in TinyWorlds, or the tokens themselves."""
 
 
 class RolloutOutput(NamedTuple):
@@ -101,31 +99,28 @@ def rollout(
         followed = actions_from_codes(models, codes, windows)
     else:
         raise ConfigError(f"actions is {actions!r}; it must be 'inferred' or 'random'.")
-    tokenizer, steps = models.tokenizer, steps or EagerSteps(models)
-    shown = frames_BTCHW[:, :context]
-    predicted: list[Tensor] = []
-    tokens: list[Tensor] = []
-    non_finite: list[Tensor] = []
-    for step in range(generation_steps):
-        first, last = windows[step].start, windows[step].stop - prediction_horizon
+    past = Continuation(
+        models,
+        frames_BTCHW[:, :context],
+        steps or EagerSteps(models),
+        memory=memory,
+        horizon=prediction_horizon,
+        decode_steps=decode_steps,
+        temperature=temperature,
+        space=space,
+        generator=generator,
+    )
+    generated: list[NewFrames] = []
+    for step, window in enumerate(windows):
         if on_step is not None:
             on_step(step)
-        if teacher_forced:
-            known_BTPL = tokenizer.encode(frames_BTCHW[:, first:last])
-        elif step == 0 or space == "pixels":
-            known_BTPL = tokenizer.encode(shown)
-        latents_BTPL, decoded = steps.take(
-            known_BTPL, followed[step], prediction_horizon, decode_steps, temperature, generator
-        )
-        non_finite.append(~decoded.isfinite())
-        future = decoded.clamp(-1, 1)
-        shown = torch.cat((shown, future), dim=1)[:, -memory:]
-        known_BTPL = latents_BTPL[:, -memory:]
-        predicted.append(future)
-        tokens.append(tokenizer.quantizer.indices_from_latents(latents_BTPL[:, -prediction_horizon:]))
+        known = frames_BTCHW[:, window.start : window.stop - prediction_horizon]
+        true = models.tokenizer.encode(known) if teacher_forced else None
+        generated.append(past.step(followed[step], true))
     transitions = context + prediction_horizon - 1
     codes_BSK = torch.stack([models.latent_actions.action_indices(one[:, -transitions:]) for one in followed], dim=1)
-    return RolloutOutput(torch.cat(predicted, dim=1), codes_BSK, torch.cat(tokens, dim=1), torch.cat(non_finite, dim=1))
+    predicted, tokens, non_finite = (torch.cat(parts, dim=1) for parts in zip(*generated, strict=True))
+    return RolloutOutput(predicted, codes_BSK, tokens, non_finite)
 
 
 def step_windows(

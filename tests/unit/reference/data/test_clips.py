@@ -11,8 +11,8 @@ from tests.helpers.data_files import frame_numbers, frames_data, numbered_frames
 from tests.helpers.shared_files import SHARED, shared_is_required
 from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.clips import ClipSampler, clip_starts, copy_last_mse_by_step, gather_clips
-from tinyworlds_gate.reference.data.crafter_dataset import make_crafter
 from tinyworlds_gate.reference.data.frames_file import FramesData, load_frames
+from tinyworlds_gate.reference.data.game_dataset import GAMES, make_game
 from tinyworlds_gate.reference.data.split import split_episodes
 
 EVAL_SET = SHARED / "eval" / "crafter_128.h5"
@@ -38,7 +38,7 @@ def test_no_frame_of_any_held_out_clip_lies_in_any_training_clip(length: int, se
 @pytest.mark.requirement("G5")
 def test_generated_training_data_shares_no_frame_index_with_its_held_out_clips(tmp_path: Path) -> None:
     path = tmp_path / "crafter_18px_frames.h5"
-    make_crafter(path, num_frames=100, frame_size=18, episode_length=20, seed=1, workers=1)
+    make_game(path, GAMES["crafter"], num_frames=100, frame_size=18, episode_length=20, seed=1, workers=1)
     data = load_frames(path)
     split = split_episodes(data.episode, 0.4, 0)
     train = _frames_of_every_clip(data, 7, split.train)

@@ -16,15 +16,16 @@ import psutil
 import pytest
 
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data.crafter_dataset import make_crafter
+from tinyworlds_gate.reference.data.cut_held_out import hold_out
 from tinyworlds_gate.reference.data.frames_file import load_frames
+from tinyworlds_gate.reference.data.game_dataset import GAMES, make_game
 
 _GENERATE = """
 import sys
 from pathlib import Path
-from tinyworlds_gate.reference.data.crafter_dataset import make_crafter
+from tinyworlds_gate.reference.data.game_dataset import GAMES, make_game
 path, num_frames, workers = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-make_crafter(path, num_frames=num_frames, frame_size=27, episode_length=20, seed=4, workers=workers)
+make_game(path, GAMES["crafter"], num_frames=num_frames, frame_size=27, episode_length=20, seed=4, workers=workers)
 """
 
 
@@ -45,6 +46,14 @@ def test_two_processes_with_other_hash_seeds_and_worker_counts_write_the_same_by
         objects = file["objects"][:]
     assert np.array_equal(np.unique(objects["frame"]), np.arange(70)), "the player is in every frame"
     assert (np.diff(objects["frame"]) >= 0).all()
+    hold_out(one, tmp_path / "train.h5", tmp_path / "out.h5", fraction=0.25)
+    held_out = load_frames(tmp_path / "out.h5")
+    index = np.flatnonzero(data.episode == held_out.episode[0])
+    assert data.player_position is not None
+    assert held_out.player_position is not None
+    np.testing.assert_array_equal(held_out.player_position, data.player_position[index])
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert np.array_equal(np.unique(file["objects"]["frame"]), np.arange(len(index)))
 
 
 def test_a_killed_generation_leaves_no_file_and_no_process_and_the_next_one_succeeds(tmp_path: Path) -> None:
@@ -62,7 +71,7 @@ def test_a_killed_generation_leaves_no_file_and_no_process_and_the_next_one_succ
     process.wait()
     assert psutil.wait_procs(workers, timeout=30)[1] == []
     assert not path.exists()
-    make_crafter(path, num_frames=20, frame_size=27, episode_length=20, seed=4, workers=1)
+    make_game(path, GAMES["crafter"], num_frames=20, frame_size=27, episode_length=20, seed=4, workers=1)
     assert len(load_frames(path).frames) == 20
     assert not part.exists()
 
@@ -71,15 +80,16 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "crafter_27px_frames.h5"
     path.write_bytes(b"mine")
     with pytest.raises(DataError, match="exists already and is never overwritten; fix: move it away"):
-        make_crafter(path, num_frames=20, frame_size=27, episode_length=20, seed=0, workers=1)
+        make_game(path, GAMES["crafter"], num_frames=20, frame_size=27, episode_length=20, seed=0, workers=1)
     assert path.read_bytes() == b"mine"
 
 
 def test_an_early_death_starts_a_new_episode_and_the_file_still_has_every_frame(tmp_path: Path) -> None:
     path = tmp_path / "crafter_18px_frames.h5"
     seen: list[tuple[int, int]] = []
-    make_crafter(
+    make_game(
         path,
+        GAMES["crafter"],
         num_frames=100,
         frame_size=18,
         episode_length=60,
@@ -98,8 +108,8 @@ def test_an_early_death_starts_a_new_episode_and_the_file_still_has_every_frame(
         ({"num_frames": 10}, "num_frames 10 is less than one episode of 20"),
         ({"num_frames": 10**9}, "1000000000 frames need too many worlds; at most 500000"),
         ({"episode_length": 1}, "episode length 1 is not allowed; at least 2 frames"),
-        ({"frame_size": 9}, "frame size 9 px is too small for Crafter; at least 18 px"),
-        ({"seed": 50_000}, "data seed 50000 is not allowed"),
+        ({"frame_size": 9}, "frame size 9 px is not allowed for crafter; 18 to 10000 px are"),
+        ({"seed": 50_000}, "seed: 50000 is not allowed for crafter; 0 to 49999 are"),
         ({"workers": 0}, "workers: 0 is not allowed; at least 1"),
     ],
 )
@@ -108,11 +118,11 @@ def test_a_number_out_of_range_is_refused_before_anything_is_written(
 ) -> None:
     numbers: dict[str, Any] = {"num_frames": 40, "frame_size": 27, "episode_length": 20, "seed": 0} | change
     with pytest.raises(DataError, match=message):
-        make_crafter(tmp_path / "new" / "x.h5", **numbers)
+        make_game(tmp_path / "new" / "x.h5", GAMES["crafter"], **numbers)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_data_folder_that_cannot_be_created_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     with pytest.raises(DataError, match=r"the data folder .*data cannot be created \(File exists\)"):
-        make_crafter(tmp_path / "data" / "x.h5", num_frames=20, frame_size=27, episode_length=20, seed=0)
+        make_game(tmp_path / "data" / "x.h5", GAMES["crafter"], num_frames=20, frame_size=27, episode_length=20, seed=0)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import pytest
 
 from tests.helpers.data_files import numbered_frames, write_h5
 from tinyworlds_gate.errors import DataError
-from tinyworlds_gate.reference.data.datasets import dataset_notes, dataset_path, dataset_stride, ensure_dataset
+from tinyworlds_gate.reference.data.datasets import (
+    dataset_notes,
+    dataset_path,
+    dataset_stride,
+    ensure_dataset,
+    found_datasets,
+    missing_dataset,
+)
 from tinyworlds_gate.reference.data.frames_file import load_frames
 
 
@@ -65,13 +74,57 @@ def test_zelda_just_works_when_its_file_is_there_at_a_stride_of_four(tmp_path: P
 
 
 def test_crafter_is_read_frame_by_frame_and_an_imported_video_at_its_own_rate(tmp_path: Path) -> None:
-    import h5py
-
     path = write_h5(tmp_path / "data" / "pong_frames.h5", frames=numbered_frames(8))
     assert dataset_stride(tmp_path / "not_there.h5", "CRAFTER", fps=15) == 1
     with h5py.File(path, "a") as file:
         file.attrs["fps"] = 30.0
     assert [dataset_stride(path, "PONG", fps=fps) for fps in (60, 30, 15, 10)] == [1, 1, 2, 3]
+
+
+def test_an_imported_video_is_read_at_its_rate_although_it_names_its_game(tmp_path: Path) -> None:
+    path = write_h5(tmp_path / "data" / "foo_frames.h5", frames=numbered_frames(8))
+    with h5py.File(path, "a") as file:
+        file.attrs["game"] = "foo"
+    assert dataset_stride(path, "FOO", fps=15) == 1
+    with h5py.File(path, "a") as file:
+        file.attrs["fps"] = 30.0
+    assert dataset_stride(path, "FOO", fps=15) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "command"),
+    [
+        ("PONG", "pong_frames.h5", "data make pong --output .*pong_frames.h5`, or choose a dataset that is there.$"),
+        ("ZELDA", "zelda_frames.h5", "data fetch zelda --project-root .*`, or choose a dataset that is there.$"),
+        ("SONIC", "sonic_frames.h5", r"data import VIDEO.mp4 --name sonic .*make crafter\|pong\|doom\|minigrid`"),
+        ("MINIGIRD", "minigird_frames.h5", "data import .*Did you mean `MINIGRID`\\?$"),
+        ("STRIPE", "stripe_frames.h5", "data import .*Did you mean `STRIPES`\\?$"),
+    ],
+)
+def test_a_missing_dataset_names_its_file_the_others_and_the_command(
+    tmp_path: Path, name: str, file: str, command: str
+) -> None:
+    hidden = (".bars_frames.h5", "Capital_frames.h5", "stripes_held_out_frames.h5")
+    for one in ("stripes_frames.h5", "crafter_72px_frames.h5", *hidden):
+        write_h5(tmp_path / "data" / one, frames=numbered_frames(8))
+    path = tmp_path / "data" / file
+    sentence = missing_dataset(path, name)
+    assert sentence is not None
+    begin = (
+        f"--dataset {name} needs the frames file {path}, which does not exist (found there: CRAFTER, STRIPES); fix: "
+    )
+    assert sentence.startswith(begin)
+    assert re.search(command, sentence), sentence
+    path.touch()
+    assert missing_dataset(path, name) is None
+
+
+def test_many_datasets_are_not_all_listed_and_none_is_said(tmp_path: Path) -> None:
+    assert "(found there: no frames file)" in str(missing_dataset(tmp_path / "data" / "x_frames.h5", "X"))
+    for number in range(12):
+        write_h5(tmp_path / "data" / f"g{number:02}_frames.h5", frames=numbered_frames(8))
+    assert found_datasets(tmp_path / "data") == [f"G{number:02}" for number in range(12)]
+    assert "G07, …)" in str(missing_dataset(tmp_path / "data" / "x_frames.h5", "X"))
 
 
 def test_a_broken_crafter_file_is_reported_and_left_alone(tmp_path: Path) -> None:

@@ -148,6 +148,16 @@ def test_fewer_common_frames_are_counted(tmp_path: Path) -> None:
     assert (found.shared_frames, found.left_out, len(found.evaluation.starts)) == (1, (), 2)
 
 
+@pytest.mark.requirement("G5")
+def test_a_game_of_few_states_repeats_its_frames_in_any_set(tmp_path: Path) -> None:
+    states = noise(9, 0)
+    played = [states[np.random.default_rng(seed).integers(9, size=10 * LENGTH)] for seed in range(2)]
+    data = replace(write_data(tmp_path / "d.h5"), frames=played[0])
+    path = write_set(tmp_path / "e.h5", frames=played[1][: 3 * LENGTH])
+    found = unseen_part(open_evaluation_set(path, frame_size=SIDE, length=CLIP), data, length=CLIP)
+    assert (found.left_out, len(found.evaluation.starts), found.shared_frames) == ((), 2, 2 * CLIP)
+
+
 def test_frames_are_compared_pixel_for_pixel_and_black_ones_say_nothing() -> None:
     data = noise(50, 0)
     data[7] = 0

@@ -86,7 +86,8 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     for name, command in [
         ("crafter_72px_frames.h5", "run `tinyworlds-gate data make crafter --frame-size 72`"),
         ("zelda_frames.h5", "run `tinyworlds-gate data fetch zelda`"),
-        ("pong_frames.h5", "run `tinyworlds-gate data import VIDEO.mp4 --name pong`"),
+        ("pong_frames.h5", "run `tinyworlds-gate data make pong`"),
+        ("sonic_frames.h5", "run `tinyworlds-gate data import VIDEO.mp4 --name sonic`"),
     ]:
         with pytest.raises(DataError, match=f"{name}: there is no such file; .*fix: {command}"):
             load_frames(tmp_path / name)

@@ -20,6 +20,7 @@ from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.loop.checkout_data import held_out_file, refuse_evaluation_set
 from tinyworlds_gate.reference.data.cut_held_out import hold_out, seen_clips
+from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
 from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reference.data.split import split_episodes
 
@@ -46,6 +47,23 @@ def test_a_file_is_cut_by_its_episodes_and_stays_as_it_is(tmp_path: Path) -> Non
     held_out = load_frames(tmp_path / "out.h5")
     assert len(np.unique(held_out.episode)) == 3
     assert held_out.attrs["fps"] == 60
+
+
+def test_a_side_without_objects_is_written_with_an_empty_table(tmp_path: Path) -> None:
+    source = write_bars(tmp_path / "all.h5", episodes=4)
+    held_out = split_episodes(np.repeat(np.arange(4), 16), 0.25, 0).held_out[0]
+    for side in (0, 1):
+        at = 16 * held_out + 3 if side else (16 * held_out + 19) % 64
+        with h5py.File(source, "r+") as file:
+            file.pop("objects", None)
+            file["objects"] = np.array([(at, b"ball", 1, 2)], OBJECT_IN_FRAME)
+        paths = tmp_path / f"train{side}.h5", tmp_path / f"out{side}.h5"
+        hold_out(source, *paths, fraction=0.25)
+        counts = []
+        for path in paths:
+            with h5py.File(path) as file:
+                counts.append(len(file["objects"]))
+        assert counts == [1 - side, side]
 
 
 def test_a_file_without_episodes_is_cut_at_the_ends_of_spans_which_become_episodes(tmp_path: Path) -> None:

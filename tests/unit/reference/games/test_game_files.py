@@ -20,9 +20,10 @@ from tinyworlds_gate.errors import DataError
 from tinyworlds_gate.reference.data.datasets import dataset_path, dataset_stride
 from tinyworlds_gate.reference.data.episode_pool import Recipe, play_in_order
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
+from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reference.data.game_dataset import GAMES, make_game
 
-KINDS = {
+KINDS = {  # those of Crafter: tests/unit/reference/data/test_crafter_dataset.py
     "pong": {b"ball", b"player", b"opponent"},
     "doom": {b"greenarmor"},
     "minigrid": {b"agent", b"door", b"goal", b"key"},
@@ -35,10 +36,16 @@ def made(folder: Path, name: str, workers: int, frames: int = 90, seed: int = 3)
     return path
 
 
-@pytest.mark.parametrize("name", GAMES)
-def test_a_file_is_the_same_for_any_number_of_processes(name: str, tmp_path: Path) -> None:
-    one, two = made(tmp_path, name, 1), made(tmp_path, name, 2)
-    assert one.read_bytes() == two.read_bytes()
+@pytest.fixture(scope="module", params=KINDS)
+def game(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A game, and a file of it that one process made."""
+    name = str(request.param)
+    return name, made(tmp_path_factory.mktemp(name), name, 1)
+
+
+def test_a_file_is_the_same_for_any_number_of_processes(game: tuple[str, Path], tmp_path: Path) -> None:
+    name, one = game
+    assert one.read_bytes() == made(tmp_path, name, 2).read_bytes()
     with h5py.File(one) as file:
         frames, actions, episode = (file[key][:] for key in ("frames", "actions", "episode"))
         objects = file["objects"][:] if "objects" in file else np.empty(0, OBJECT_IN_FRAME)
@@ -51,6 +58,39 @@ def test_a_file_is_the_same_for_any_number_of_processes(name: str, tmp_path: Pat
     assert dataset_stride(one, name, 15) == 1
     first = [np.flatnonzero(episode == number)[0] for number in np.unique(episode)]
     assert len({frames[at].tobytes() for at in first}) == len(first), "episodes do not begin in the same place"
+
+
+def test_whole_episodes_are_held_out_with_their_actions_and_objects(
+    game: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = game
+    sides = [tmp_path / "train.h5", tmp_path / "held_out.h5"]
+    words = ["--train", str(sides[0]), "--held-out", str(sides[1]), "--fraction", "0.4"]
+    assert main(["data", "hold-out", str(path), *words]) == 0
+    assert "episodes, held out" in capsys.readouterr().out
+    whole, parts = _content(path), [_content(side) for side in sides]
+    episodes = [set(part["episode"].tolist()) for part in parts]
+    assert episodes[0] | episodes[1] == set(whole["episode"].tolist())
+    assert not episodes[0] & episodes[1]
+    assert all(episodes)
+    for part, side in zip(parts, sides, strict=True):
+        index = np.flatnonzero(np.isin(whole["episode"], part["episode"]))
+        for name in ("frames", "actions", "episode"):
+            np.testing.assert_array_equal(part[name], whole[name][index])
+        here = whole["objects"][np.isin(whole["objects"]["frame"], index)]
+        np.testing.assert_array_equal(index[part["objects"]["frame"]], here["frame"])
+        for field in ("kind", "x", "y"):
+            np.testing.assert_array_equal(part["objects"][field], here[field])
+        attrs = load_frames(side).attrs
+        assert attrs["num_frames"] == len(index)
+        assert attrs["game"] == game[0]
+        assert dataset_stride(side, game[0], 15) == 1
+
+
+def _content(path: Path) -> dict[str, np.ndarray]:
+    with h5py.File(path) as file:
+        found = {name: file[name][:] for name in file}
+    return {"objects": np.empty(0, OBJECT_IN_FRAME), **found}
 
 
 def test_another_seed_is_another_game(tmp_path: Path) -> None:
@@ -161,6 +201,7 @@ def test_the_process_that_makes_frames_never_imports_an_emulator(tmp_path: Path)
 import sys
 from pathlib import Path
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_FRAME
+from tinyworlds_gate.reference.data.frames_file import load_frames
 from tinyworlds_gate.reference.data.game_dataset import GAMES, make_game
 if __name__ == "__main__":
     numbers = {"num_frames": 4, "frame_size": 16, "episode_length": 4, "seed": 0, "workers": 1}

@@ -24,6 +24,7 @@ from tinyworlds_gate.gate.measures.objects.displays import score_displays
 from tinyworlds_gate.gate.measures.objects.entries import score_entries
 from tinyworlds_gate.gate.measures.objects.events import score_events
 from tinyworlds_gate.gate.measures.objects.extras import score_extras
+from tinyworlds_gate.gate.measures.objects.fixed_part import cut_fixed_part
 from tinyworlds_gate.gate.measures.objects.identity import score_identities
 from tinyworlds_gate.gate.measures.objects.kinds import Kinds, colours_of, features_of, find_families
 from tinyworlds_gate.gate.measures.objects.labels import score_labels
@@ -96,6 +97,8 @@ def measure_objects(
     last_sharp, true_sharp, sharp = (to_cells(one) for one in (context[:, -1], true, generated))
     record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
     record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
+    part = cut_fixed_part(scene, last_sharp, true_sharp, (context, true, generated))
+    record["fixed_part"] = None if part is None else measure_objects(*part, episodes)
     record["still"] = measure_still(scene, (shown[0], shown[1]), (to_cells(shown[0]), to_cells(shown[1])), episodes)
     record["light"] = measure_light(shown_context, shown[0], shown[1], episodes)
     record["labels"] = None

@@ -1,0 +1,1 @@
+"""A person drives a world model with the keyboard: `tinyworlds-gate play` (docs/play.md)."""
