@@ -197,8 +197,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "dataset",
         parse_dataset,
-        "name",
-        "the settings files'",
+        "dataset name",
+        PROFILE,
         "The game to train and measure on: the frames in data/<name>_frames.h5.",
         keys=("training.dataset", "inference.dataset"),
     ),

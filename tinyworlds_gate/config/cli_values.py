@@ -95,7 +95,7 @@ def parse_dataset(text: str) -> str:
             "has letters, digits, - and _ only (its frames are in data/pong_frames.h5)"
         )
     if len(text) > _LONGEST_DATASET:
-        raise ArgumentTypeError(f"{_shown(text)!r} is too long; a name may have {_LONGEST_DATASET} characters")
+        raise ArgumentTypeError(f"{_shown(text)!r} is too long; give a name of at most {_LONGEST_DATASET} characters")
     return text.upper()
 
 

@@ -30,8 +30,8 @@ from tinyworlds_gate.gate.evidence import (
     check_new_picture,
     dataset_sha256,
     existing_pictures,
+    measure_files,
     measured,
-    read_facts,
 )
 from tinyworlds_gate.gate.inference_job import InferenceJob, Subject
 from tinyworlds_gate.gate.inference_process import InferenceChild, next_try, run_inference
@@ -250,7 +250,7 @@ def _note_earlier(job: InferenceJob, subject: Subject, found: Measured, measures
 
 
 def _measured(job: InferenceJob, subject: Subject, measures_file: Path, probe: Callable[[], Probe]) -> Measured:
-    """Measure what the inference process left; the facts of its clips are computed while the probe runs."""
+    """Measure what the inference process left; its frames are measured while the probe runs."""
     frames, root = job.clips.frames_of(subject.draw), job.layout.project_root
     try:
         training = training_frames(job.settings, job.clips.path, trained=job.tree is None)
@@ -259,7 +259,7 @@ def _measured(job: InferenceJob, subject: Subject, measures_file: Path, probe: C
         probe()
         return Measured(None, problem=str(error))
     with ThreadPoolExecutor(max_workers=1) as pool:
-        known = pool.submit(read_facts, measures_file, root, frames, training)
+        files = pool.submit(measure_files, measures_file, root, frames, training)
         generated = probe()
     return measured(
         measures_file,
@@ -270,7 +270,7 @@ def _measured(job: InferenceJob, subject: Subject, measures_file: Path, probe: C
         weights=subject.weights,
         custom=job.custom,
         probe=generated,
-        known=known.result,
+        files=files.result,
     )
 
 

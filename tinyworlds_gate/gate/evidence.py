@@ -44,19 +44,34 @@ class Measured:
     """The conditions and metrics of the project's conftest.py."""
 
 
-RawAndFacts = tuple[dict[str, Any], ClipFacts]
+@dataclass(frozen=True)
+class Known:
+    """What a measures file and the frames beside it say before the probe has ended."""
+
+    raw: dict[str, Any]
+    facts: ClipFacts
+    measures: GateMeasures
+    generated: GeneratedFrames | None
+    made: Recomputed | None
+    problem: str
+    """Why there are no generated frames; empty where there are."""
 
 
-def read_facts(path: Path, root: Path, frames: Path | None, training: TrainingFrames | None) -> RawAndFacts:
-    """Return the measures file and the facts of its clips; arguments as those of :func:`measured`.
+def measure_files(path: Path, root: Path, frames: Path | None, training: TrainingFrames | None) -> Known:
+    """Return what the files of an inference run say; the arguments are those of :func:`measured`.
 
     Raises:
-        MeasuresError: one of the two cannot be read.
+        MeasuresError: the measures or the clips cannot be read.
     """
     raw = read_raw(path)
     if frames is not None and raw.get("data_path") is not None:
         raw["data_path"] = str(frames)
-    return raw, clip_facts(raw, root, training)
+    facts = clip_facts(raw, root, training)
+    measures = summarise(raw, facts)
+    generated, made, problem = _generated(path, raw, facts)
+    if generated is not None:
+        measures = with_frame_measures(measures, facts, generated.predicted)
+    return Known(raw, facts, measures, generated, made, problem)
 
 
 def measured(
@@ -69,7 +84,7 @@ def measured(
     weights: Mapping[str, str] | None = None,
     custom: Sequence[ClipMetric] = (),
     probe: Probe | None = None,
-    known: Callable[[], RawAndFacts] | None = None,
+    files: Callable[[], Known] | None = None,
 ) -> Measured:
     """Read what the process wrote, held to what the harness finds itself (`claims.py`).
 
@@ -82,26 +97,22 @@ def measured(
         weights: stage → SHA-256 of the weights that were to be measured; None does not look.
         custom: conditions and metrics of the project, measured on the same clips.
         probe: what a fresh process generated of the same clips; None: there was no probe.
-        known: returns what :func:`read_facts` does with these arguments, if that was already begun.
+        files: returns what :func:`measure_files` does with these arguments, if that was begun before.
     """
     try:
-        raw, facts = read_facts(path, root, frames, training) if known is None else known()
-        measures = summarise(raw, facts)
+        known = measure_files(path, root, frames, training) if files is None else files()
     except MeasuresError as error:
         return Measured(None, problem=str(error))
+    raw, facts, measures, shown = known.raw, known.facts, known.measures, None
     starts = tuple(int(clip["start"]) for clip in raw["clips"])
-    generated, made, problem = _generated(path, raw, facts)
-    shown = None
-    if probe is not None and generated is not None and made is not None:
+    if probe is not None and known.generated is not None and known.made is not None:
         clips = facts.true_BSHWC, facts.episodes, weights, facts.context_BPHWC
-        shown = probed(probe, generated, *clips, measures.action_codes_used)
+        shown = probed(probe, known.generated, *clips, measures.action_codes_used)
         measures = with_probe_records(measures, shown)
-    claims = [*claim_conditions(raw, facts, made, asked, weights, shown)]
-    if problem:
-        claims.append(Condition("G5.recomputed", INVALID, problem))
-    if generated is not None:
-        measures = with_frame_measures(measures, facts, generated.predicted)
-    results = measure_custom(custom, facts, generated, problem)
+    claims = [*claim_conditions(raw, facts, known.made, asked, weights, shown)]
+    if known.problem:
+        claims.append(Condition("G5.recomputed", INVALID, known.problem))
+    results = measure_custom(custom, facts, known.generated, known.problem)
     return Measured(measures, starts, claims=tuple(claims), custom=results)
 
 

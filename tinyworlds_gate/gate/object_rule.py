@@ -26,12 +26,14 @@ def judge_objects(record: Record | None, least: float) -> tuple[str, str]:
     if record is None:
         return INVALID, "the objects were not measured, because there are no generated frames to read"
     faults = [] if record["no_occasion"] else list(object_faults(record, least))
-    faults += [*fixed_part_faults(record, least), *still_faults(record), *light_faults(record)]
-    if record["no_occasion"] and not faults:
-        return NOT_RUN, f"no occasion: {record['no_occasion']}"
+    faults += [*part_faults(record, least), *still_faults(record), *light_faults(record)]
     if faults:
         return FAIL, "objects: " + "; ".join(faults)
-    return PASS, f"objects: {rates_text(record)}{not_judged(record)}"
+    if not record["no_occasion"]:
+        return PASS, f"objects: {rates_text(record)}{not_judged(record)}"
+    for which, part in _judged_parts(record):
+        return PASS, f"objects in the part {which}: {rates_text(part)}{not_judged(part)}"
+    return NOT_RUN, f"no occasion: {record['no_occasion']}"
 
 
 def of_precision(least: float) -> float:
@@ -41,8 +43,10 @@ def of_precision(least: float) -> float:
 
 def meets(record: Record, least: float) -> bool:
     """Whether nothing is wrong with the objects."""
-    elsewhere = (*fixed_part_faults(record, least), *still_faults(record), *light_faults(record))
-    return not record["no_occasion"] and not any((*elsewhere, *object_faults(record, least)))
+    elsewhere = (*part_faults(record, least), *still_faults(record), *light_faults(record))
+    if record["no_occasion"]:
+        return bool(_judged_parts(record)) and not any(elsewhere)
+    return not any((*elsewhere, *object_faults(record, least)))
 
 
 def rates_text(record: Record) -> str:
@@ -52,11 +56,16 @@ def rates_text(record: Record) -> str:
     return f"{found}, {percent(record['precision'])} of the generated ones right (from {low['precision']})"
 
 
-def fixed_part_faults(record: Record, least: float) -> Iterator[str]:
-    """Yield a clause for each thing that is wrong in a part of the screen that stays while the rest scrolls."""
-    part = record.get("fixed_part")
-    if part and not part["no_occasion"]:
-        yield from (f"in the part that stays while the rest scrolls: {one}" for one in object_faults(part, least))
+def part_faults(record: Record, least: float) -> Iterator[str]:
+    """Yield a clause for each thing that is wrong in a part of the screen that scrolls otherwise than the rest."""
+    for which, part in _judged_parts(record):
+        yield from (f"in the part {which}: {one}" for one in object_faults(part, least))
+
+
+def _judged_parts(record: Record) -> list[tuple[str, Record]]:
+    stays, bands = record.get("fixed_part"), record.get("bands") or []
+    parts = [("that stays while the rest scrolls", stays), *(("that scrolls by itself", one) for one in bands)]
+    return [(which, part) for which, part in parts if part and not part["no_occasion"]]
 
 
 def object_faults(record: Record, least: float) -> Iterator[str]:

@@ -30,7 +30,7 @@ _FIXES: tuple[tuple[str, str], ...] = (
         r"ValueError: num_samples",
         "the data loader found no clip: raise preload_ratio in configs/training.yaml, or use a longer frames file",
     ),
-    (r"ValueError: Invalid dataset", "set `dataset` in configs/training.yaml to a name that the project knows"),
+    (r"ValueError: Invalid dataset", "set `dataset` to a name that the project knows, with --dataset"),
     (
         r"(FileNotFoundError|NotADirectoryError|IsADirectoryError)\b|.*No such file or directory",
         "put the file where the message looks for it, or correct the setting that names it",

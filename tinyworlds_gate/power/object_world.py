@@ -22,6 +22,7 @@ BALLS = len(KINDS) * 2
 GREEN = np.array([40, 200, 60], np.float32)
 LIGHT = (0.55, 1.05)
 GONE_STEP = 5
+EVENT_STEP = 3
 
 
 @dataclass(frozen=True)
@@ -138,15 +139,32 @@ FAULTS: dict[str, Callable[[Balls], np.ndarray]] = {
     "stuck-at-the-edge": _stuck,
     "gone-in-one-step": _gone_in_one_step,
     "gone-at-the-left": _gone_at_the_left,
+    "missing-in-the-dark": lambda world: world.drawn(shown=np.zeros(BALLS, bool)),
 }
 """Fault → the generated frames, with the context before them."""
+DARKNESS = {"missing-in-the-dark": 1 / 6}
+"""Fault → the factor of all levels, true and generated."""
+
+
+def _after_event(world: Balls, after: np.ndarray) -> np.ndarray:
+    """Return the true frames of which every fourth clip is ``after`` from the fourth generated frame on."""
+    happens = (np.arange(len(after)) % 4 == 0)[:, None] & (np.arange(CONTEXT + STEPS) >= CONTEXT + EVENT_STEP)
+    return np.where(happens[:, :, None, None, None], after, world.drawn())
+
+
+EVENTS: dict[str, Callable[[Balls], np.ndarray]] = {
+    "never-vanishes": lambda world: _after_event(world, world.drawn(shown=np.arange(BALLS) > 0)),
+    "never-recoloured": lambda world: _after_event(world, world.drawn(colours=np.array([GREEN, *KINDS[[1, 0, 1]]]))),
+}
+"""Fault → the true frames, in which something happens to one ball that the generated ones do not have."""
 
 
 def write_frames(path: Path, fault: str | None = None, seed: int = 0) -> Path:
     """Write what `tinyworlds-gate score --frames` reads: context, true and generated frames, and episodes."""
     world = play(seed)
-    true = world.drawn()
-    made = true if fault is None else FAULTS[fault](world)
+    true = EVENTS[fault](world) if fault in EVENTS else world.drawn()
+    made = FAULTS[fault](world) if fault in FAULTS else world.drawn()
+    true, made = (np.rint(one * DARKNESS.get(fault or "", 1)).astype(np.uint8) for one in (true, made))
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file["context"], file["true"], file["generated"] = true[:, :CONTEXT], true[:, CONTEXT:], made[:, CONTEXT:]

@@ -109,7 +109,7 @@ def require_clips(settings: Settings, target: Target, frames: int) -> None:
     if loader.names and dataset not in loader.names:
         raise ConfigError(
             f"dataset: {dataset} is none that this checkout loads ({', '.join(loader.names)}). Put the frames where "
-            f"one of these looks for them ({target.layout.frames}), and set `dataset` in {target.training_config}."
+            f"one of these looks for them ({target.layout.frames}), and name that one with --dataset."
         )
     found = [_problem(settings, target, loader, stage, frames) for stage in settings.trained_stages]
     if problems := [problem for problem in found if problem is not None]:

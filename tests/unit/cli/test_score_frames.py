@@ -88,11 +88,19 @@ def _spoilt(values: np.ndarray) -> np.ndarray:
     return floats
 
 
+def _future_as_context(file: h5py.File) -> None:
+    future = file["true"][:]
+    del file["context"]
+    file["context"] = future
+
+
 BAD: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "no true frames": (lambda file: file.__delitem__("true"), "no dataset true"),
     "another number of steps": (_set("generated", lambda one: one[:, :-1]), "they must be equal"),
     "another number of contexts": (_set("context", lambda one: one[:-1]), f"context has {PLENTY - 1} clips"),
     "grey frames": (_set("generated", lambda one: one[..., 0]), "[clips, frames, height, width, 3] is needed"),
+    "frames of one row": (_set("true", lambda one: one[:, :, :1]), "px; 2 px a side are needed"),
+    "a context that is the future": (_future_as_context, "the context holds what was to be predicted: in "),
     "no clip": (_set("true", lambda one: one[:0]), "there is nothing to judge"),
     "wide integers": (_set("generated", lambda one: one.astype(np.int32)), "has the type int32"),
     "floats up to 255": (_set("generated", lambda one: one.astype(np.float32)), "floats must be in [0, 1]"),

@@ -49,7 +49,7 @@ def test_what_cannot_name_a_file_is_refused_with_an_example(given: str) -> None:
 
 
 def test_a_name_that_no_file_name_can_hold_is_refused() -> None:
-    with pytest.raises(ArgumentTypeError, match=r"is too long; a name may have 200 characters"):
+    with pytest.raises(ArgumentTypeError, match=r"is too long; give a name of at most 200 characters"):
         parse_dataset("x" * 201)
 
 

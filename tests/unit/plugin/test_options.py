@@ -39,6 +39,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "MSE, frames in [0, 1]": ("0.02", 0.02),
     "host:port": ("node-a:29500", "node-a:29500"),
     "name": ("job-7", "job-7"),
+    "dataset name": ("pong", "PONG"),
     "file": ("configs/a.yaml", "configs/a.yaml"),
     "strict|inject|report": ("inject", "inject"),
 }
@@ -64,6 +65,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "number": ("-1", "x"),
     "host:port": ("node-a", "node-a:0", "node-a:70000", ":29500", "a b:1", "-x:1"),
     "name": ("", "a b", "../x", "-x", "x" * 101),
+    "dataset name": ("", "a b", "../x", "2048", "pong.h5", "x" * 201),
     "rank": ("-1", "first"),
 }
 WHOLE = ("-3", "0", "2.5", "many")

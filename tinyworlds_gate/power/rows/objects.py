@@ -15,8 +15,11 @@ WHAT = {
     "shrunk": ("the balls are 2 px large instead of 5", "are missing"),
     "two-frames-late": ("the balls are generated where they were two frames ago", "are elsewhere"),
     "gone-at-the-edge": ("the balls vanish where they would turn", "objects that turn .* 0 of [0-9]+ are found"),
-    "stuck-at-the-edge": ("the balls stay where they would turn", "objects that turn .* 0 of [0-9]+ are found"),
+    "stuck-at-the-edge": ("the balls stay where they would turn", "objects that turn .* [0-9] of [0-9]+ are found"),
     "gone-in-one-step": ("the balls of one colour vanish for one step", "in step 5: 0 % of [0-9]+ found"),
+    "missing-in-the-dark": ("the balls are not generated, and all levels are a sixth", "1[0-9]{3} are missing"),
+    "never-vanishes": ("a ball of every fourth clip never vanishes", "that vanish: 0 of [0-9]+ are found"),
+    "never-recoloured": ("a ball of every fourth clip never turns green", "that change colour: 0 of [0-9]+ are found"),
     "gone-at-the-left": ("the balls of one colour vanish in the left eighth", "in columns 0 to 7 and .* found"),
 }
 OBJECTS = tuple(

@@ -69,14 +69,11 @@ def missing_dataset(path: Path, dataset: str) -> str | None:
 def _making_command(path: Path, dataset: str) -> str:
     """Return the command that writes the frames of a dataset to ``path``, typed in the current folder."""
     game, root = game_of(dataset), path.parent.parent
-    if game is not None:
-        usual = Path.cwd() / "data" / game.file_name(DEFAULT_FRAME_SIZE)
-        return f"tinyworlds-gate data make {game.name}" + (
-            "" if path == usual else f" --output {shlex.quote(str(path))}"
-        )
-    if root == Path.cwd():
-        return making_command(path.name)
-    return f"{making_command(path.name)} --project-root {shlex.quote(str(root))}"
+    if game is None:
+        command, elsewhere = making_command(path.name), f" --project-root {shlex.quote(str(root))}"
+        return command if root == Path.cwd() else command + elsewhere
+    command, usual = f"tinyworlds-gate data make {game.name}", Path.cwd() / "data" / game.file_name(DEFAULT_FRAME_SIZE)
+    return command if path == usual else f"{command} --output {shlex.quote(str(path))}"
 
 
 def dataset_stride(path: Path, dataset: str, fps: int) -> int:

@@ -23,14 +23,14 @@ LEAST_SIGHTINGS = 2
 """Sightings that show how an object moves and looks before it departs from it."""
 DEPARTS = 2.5
 """Cells between an object and its extrapolated place, three frames on: whole pixels make two of slow motions."""
+SAME = 0.25
+"""Share of its squared contrast by which an object may look otherwise than one sighting before."""
 STEADY = 1.0
 """Cells a frame by which the steps of a steady motion differ, since places are whole pixels."""
 BARE = 0.25
 """Share of an object's squared contrast that may be where it has vanished."""
 OVERLAP = 0.5
 """Share of the smaller box that the larger one covers where both are one object."""
-HIDES = 1.5
-"""Times the area of an object that a region has which may hide it beside another one."""
 MARGIN = 1
 """Cells to the edge of the frame, where an object leaves it and does not vanish."""
 
@@ -67,9 +67,16 @@ class View:
         number = sighting - self.before
         frame, top, left = (int(one[number]) for one in (self.regions.frame, self.regions.top, self.regions.left))
         box = np.s_[top : top + self.regions.height[number], left : left + self.regions.width[number]]
-        inside = np.argwhere(self.regions.labels[frame][box] == number + 1) + (top, left)
+        inside = np.argwhere(self.regions.labels[frame][box] == number + 1) + np.array([top, left])
         clip, step = divmod(frame, self.contrast.shape[1])
         return inside, self.contrast[clip, step][tuple(inside.T)]
+
+    def middle(self, sighting: int) -> np.ndarray:
+        """Return the middle cell (row, column) of a sighting on the screen, int [2]."""
+        one = sighting - self.before
+        corner = np.array([self.regions.top[one], self.regions.left[one]])
+        middle: np.ndarray = corner + np.array([self.regions.height[one], self.regions.width[one]]) // 2
+        return middle
 
 
 @dataclass(frozen=True)
@@ -99,13 +106,13 @@ def find_departures(scene: Scene, view: View) -> list[Departure]:
         for track in tracks:
             found += _veers(view, track)
             is_known = len(track) >= LEAST_SIGHTINGS and 0 <= seen.time[track[-1]] < scene.shape[1] - LASTS
-            if is_known and _parents(view, track, tracks) < 2:
+            if is_known and _is_steady(view, track) and _parents(view, track, tracks) < 2:
                 found += _end(scene, view, track, tracks)
     return found
 
 
 def moved_cells(scene: Scene, seen: Sightings, one: int, move: np.ndarray, time: int) -> np.ndarray:
-    """Return by how many cells of the screen a sighting that moves by ``move`` has moved on at a later frame, int [2]."""
+    """Return by how many cells of the screen a sighting has moved at a later frame, int [2]; ``move`` is its own."""
     clip, step = seen.clip[one], int(seen.time[one])
     scrolled = scene.offsets[clip, time] - (scene.offsets[clip, step] if step >= 0 else scene.context[2][clip, step])
     moved: np.ndarray = np.rint(move + scrolled).astype(int)
@@ -124,8 +131,7 @@ def _velocity(view: View, track: list[int], number: int) -> np.ndarray:
 
 def _veers(view: View, track: list[int]) -> list[Departure]:
     """The places where a track leaves its line for good, without a turn."""
-    seen, found, free = view.seen, [], -1
-    off = {}
+    found, free, off = [], -1, {}
     for number in range(LEAST_SIGHTINGS, len(track) - 1):
         veer = _veer(view, track, number)
         if veer is not None:
@@ -187,6 +193,19 @@ def _end(scene: Scene, view: View, track: list[int], tracks: list[list[int]]) ->
     return []
 
 
+def _is_steady(view: View, track: list[int]) -> bool:
+    """Whether an object looked the same the last two times: where two that touch are one region, it does not."""
+    before, last = track[-2:]
+    if view.seen.time[before] < 0:
+        return True
+    cells, looks = view.cells(before)
+    cells = cells + view.middle(last) - view.middle(before)
+    if is_outside(cells, view.contrast.shape[2:4], 0):
+        return True
+    here = view.contrast[view.seen.clip[last], view.seen.time[last]][tuple(cells.T)]
+    return bool(np.square(here - looks).sum() <= SAME * np.square(looks).sum())
+
+
 def _parents(view: View, track: list[int], tracks: list[list[int]]) -> int:
     """The number of tracks that end, or pause, where this one begins: of two it is what hides them."""
     seen, first = view.seen, track[0]
@@ -220,20 +239,19 @@ def _overlap(seen: Sightings, last: int, velocity: np.ndarray, other: int) -> fl
 
 
 def _may_show(seen: Sightings, last: int, velocity: np.ndarray, other: int) -> bool:
-    """Whether a later sighting may be the same object, which was hidden, or a larger one that still hides it."""
+    """Whether a later sighting may be the same object, which was hidden."""
     gap = seen.time[other] - seen.time[last]
     off = np.abs(seen.place[other] - seen.place[last] - velocity * gap).max()
     ratio = seen.area[other] / seen.area[last]
     alike = np.linalg.norm(seen.colour[other] - seen.colour[last]) <= COLOUR_APART
-    is_same = 1 / SIZE_APART <= ratio <= SIZE_APART and alike
-    return bool(off <= max(REACH, 2 * gap * np.abs(velocity).max()) and (is_same or ratio >= HIDES))
+    return bool(off <= max(REACH, 2 * gap * np.abs(velocity).max()) and alike and 1 / SIZE_APART <= ratio <= SIZE_APART)
 
 
 def _is_bare(scene: Scene, view: View, last: int, velocity: np.ndarray, time: int) -> bool | None:
-    """Whether the place to which an object would have moved shows the background; None: it is not judged, or outside."""
+    """Whether the place to which an object would have moved shows the background; None: outside, or not judged."""
     cells, contrast = view.cells(last)
     cells = cells + moved_cells(scene, view.seen, last, velocity * (time - view.seen.time[last]), time)
-    if is_outside(cells, scene):
+    if is_outside(cells, scene.shape[2:]):
         return None
     clip, here = view.seen.clip[last], tuple(cells.T)
     if not scene.judged[clip, time][here].all():
@@ -241,6 +259,6 @@ def _is_bare(scene: Scene, view: View, last: int, velocity: np.ndarray, time: in
     return bool(np.square(view.contrast[clip, time][here]).sum() <= BARE * np.square(contrast).sum())
 
 
-def is_outside(cells: np.ndarray, scene: Scene) -> bool:
-    """Return whether some of the cells [A, 2] are at an edge of the frame or beyond it."""
-    return bool((cells < MARGIN).any() or (cells >= np.array(scene.shape[2:]) - MARGIN).any())
+def is_outside(cells: np.ndarray, size: tuple[int, ...], margin: int = MARGIN) -> bool:
+    """Return whether some cells [A, 2] are beyond the frame of this height and width, or at its edge."""
+    return bool((cells < margin).any() or (cells >= np.array(size) - margin).any())

@@ -38,7 +38,7 @@ def has_departure(scene: Scene, result: Comparison, view: View, one: Departure) 
     if DEPARTURES[one.what] == VANISHES:
         time = one.times[-1]
         extra = np.where(result.differing[clip, time, ..., None], made[time], 0)
-        place = cells if is_outside(places[-1], scene) else places[-1]
+        place = cells if is_outside(places[-1], scene.shape[2:]) else places[-1]
         size = np.square(looks).sum()
         is_near = (_costs(extra, place, 0 * looks, NEAR) > _costs(extra, place, looks, NEAR)).any()
         return not is_near and bool(_costs(extra, place, looks, SEARCHED).min() > MATCHED * size)

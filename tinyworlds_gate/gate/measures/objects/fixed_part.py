@@ -59,7 +59,6 @@ def _moving_frames(last: np.ndarray, true: np.ndarray, fixed: np.ndarray) -> int
     before = np.logical_or.accumulate(usual, axis=1)
     after = np.logical_or.accumulate(usual[:, ::-1], axis=1)[:, ::-1]
     there = ~usual & before & after
-    left, came = (
-        (one & ~other).sum(axis=2) for one, other in ((there[:, :-1], there[:, 1:]), (there[:, 1:], there[:, :-1]))
-    )
+    earlier, later = there[:, :-1], there[:, 1:]
+    left, came = (earlier & ~later).sum(axis=2), (later & ~earlier).sum(axis=2)
     return int((np.minimum(left, came) >= LEAST_AREA).sum())

@@ -29,6 +29,7 @@ from tinyworlds_gate.gate.measures.objects.identity import score_identities
 from tinyworlds_gate.gate.measures.objects.kinds import Kinds, colours_of, features_of, find_families
 from tinyworlds_gate.gate.measures.objects.labels import score_labels
 from tinyworlds_gate.gate.measures.objects.light import measure_light
+from tinyworlds_gate.gate.measures.objects.other_scroll import cut_bands
 from tinyworlds_gate.gate.measures.objects.scene import Scene, see
 from tinyworlds_gate.gate.measures.objects.slices import score_slices
 from tinyworlds_gate.gate.measures.objects.still import measure_still
@@ -97,6 +98,7 @@ def measure_objects(
     last_sharp, true_sharp, sharp = (to_cells(one) for one in (context[:, -1], true, generated))
     record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
     record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
+    record["bands"] = [measure_objects(*one, episodes) for one in cut_bands(scene, (context, true, generated))]
     part = cut_fixed_part(scene, last_sharp, true_sharp, (context, true, generated))
     record["fixed_part"] = None if part is None else measure_objects(*part, episodes)
     record["still"] = measure_still(scene, (shown[0], shown[1]), (to_cells(shown[0]), to_cells(shown[1])), episodes)
