@@ -96,6 +96,7 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
     if low is not None and low >= least and not poor:
         yield from slice_faults(record, RECALL)
     yield from rare_faults(record)
+    yield from onward_faults(record, of_part)
     extra = list(extra_faults(record, of_part))
     yield from extra
     shown, mistakes = record["precision_low"], record["mistakes"]
@@ -113,6 +114,22 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
             yield f"in the {part} third of the rollout only {percent(share)} of the generated objects are right"
     if not extra:
         yield from slice_faults(record, PRECISION)
+
+
+def onward_faults(record: Record, least: float) -> Iterator[str]:
+    """Yield a clause if objects that the context shows are lost over terrain that it does not show."""
+    row = record.get("onward")
+    if (
+        row
+        and row["sightings"] >= LEAST_SIGHTINGS
+        and row["episodes"] >= LEAST_EPISODES
+        and (row["high"] or 0.0) < least
+    ):
+        yield (
+            f"of objects that go on over terrain which the context does not show, {row['found']} of "
+            f"{row['sightings']} sightings are found (95 % interval up to {percent(row['high'])}; at least "
+            f"{percent(least)} is required)"
+        )
 
 
 def _best_baseline(record: Record) -> tuple[str, float]:

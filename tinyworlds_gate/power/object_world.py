@@ -147,8 +147,8 @@ DARKNESS = {"missing-in-the-dark": 1 / 6}
 
 
 def _after_event(world: Balls, after: np.ndarray) -> np.ndarray:
-    """Return the true frames of which every fourth clip is ``after`` from the fourth generated frame on."""
-    happens = (np.arange(len(after)) % 4 == 0)[:, None] & (np.arange(CONTEXT + STEPS) >= CONTEXT + EVENT_STEP)
+    """Return the true frames of which every second clip is ``after`` from the fourth generated frame on."""
+    happens = (np.arange(len(after)) % 2 == 0)[:, None] & (np.arange(CONTEXT + STEPS) >= CONTEXT + EVENT_STEP)
     return np.where(happens[:, :, None, None, None], after, world.drawn())
 
 

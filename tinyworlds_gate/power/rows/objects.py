@@ -18,8 +18,11 @@ WHAT = {
     "stuck-at-the-edge": ("the balls stay where they would turn", "objects that turn .* [0-9] of [0-9]+ are found"),
     "gone-in-one-step": ("the balls of one colour vanish for one step", "in step 5: 0 % of [0-9]+ found"),
     "missing-in-the-dark": ("the balls are not generated, and all levels are a sixth", "1[0-9]{3} are missing"),
-    "never-vanishes": ("a ball of every fourth clip never vanishes", "that vanish: 0 of [0-9]+ are found"),
-    "never-recoloured": ("a ball of every fourth clip never turns green", "that change colour: 0 of [0-9]+ are found"),
+    "never-vanishes": ("a ball of every second clip never vanishes", "that vanish: [0-9]+ of [0-9]+ are found"),
+    "never-recoloured": (
+        "a ball of every second clip never turns green",
+        "that change colour: [0-9]+ of [0-9]+ are",
+    ),
     "gone-at-the-left": ("the balls of one colour vanish in the left eighth", "in columns 0 to 7 and .* found"),
 }
 OBJECTS = tuple(

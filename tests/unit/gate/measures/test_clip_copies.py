@@ -5,6 +5,8 @@ pytest tests/unit/gate/measures/test_clip_copies.py
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -142,7 +144,7 @@ def level(seed: int, *, length: int, size: int, colours: tuple[int, int]) -> np.
     return np.stack(frames)
 
 
-LEVELS = {
+LEVELS: dict[str, dict[str, Any]] = {
     "a short level": {"length": 60, "size": 4, "colours": (10, 150)},
     "a long level": {"length": 300, "size": 4, "colours": (10, 150)},
     "one beginning": {"length": 1, "size": 5, "colours": (10, 150)},

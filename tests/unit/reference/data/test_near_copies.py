@@ -6,6 +6,7 @@ pytest tests/unit/reference/data/test_near_copies.py
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tinyworlds_gate.reference.data.frame_codes import (
     write_known,
 )
 from tinyworlds_gate.reference.data.near_copies import (
+    Chance,
     different_pictures,
     shared_by_chance,
     shared_courses,
@@ -183,6 +185,37 @@ def test_of_episodes_that_copy_one_only_the_first_is_no_copy() -> None:
     clips = codes_of(copies[:, 5 : 5 + CLIP].astype(np.uint8))
     found = shared_courses(clips, known, np.arange(len(copies)), earlier=True) >= shared_by_chance(known, CLIP).least
     assert found.tolist() == [False, *[True] * 5, *[False] * 3]
+
+
+@pytest.mark.requirement("G5")
+def test_a_stride_is_a_speed_and_few_frames_say_nothing() -> None:
+    strided = replace(KNOWN, stride=3)
+    assert copied(FRAMES[:, 1:38:3], strided).all(), "read at the stride"
+    assert copied(CLIPS, strided).all(), "frame by frame"
+    assert not copied(game(1)[:, 1:38:3], strided).any()
+    alone, short = known_of(FRAMES[:1]), known_of(FRAMES[:, : CLIP - 1])
+    assert [shared_by_chance(one, CLIP).shares.sum() for one in (alone, short)] == [0, 0]
+    assert [shared_by_chance(one, CLIP).least for one in (alone, short)] == [0.5, 0.5]
+
+
+@pytest.mark.requirement("G5")
+@pytest.mark.parametrize(
+    ("shares", "least"),
+    [
+        ([0.3] * 90 + [0.5] * 10, 0.5),
+        ([0.3] * 60 + [0.6] * 30 + [0.8] * 10, 0.7),
+        ([0.6] * 70 + [1.0] * 30, 1.0),
+        ([0.0] * 70 + [1.0] * 30, 0.5),
+    ],
+    ids=["rich", "few states", "fewer", "copied episodes"],
+)
+def test_a_course_that_is_rare_among_independent_episodes_makes_a_copy(shares: list[float], least: float) -> None:
+    chance = Chance(np.array(shares))
+    assert chance.least == least
+    courses, episode = np.repeat([1.0, 0.0], [60, 40]), np.arange(100)
+    assert (chance.unexplained(courses, episode) is not None) is (shares.count(1.0) == 0)
+    assert chance.unexplained(courses, np.where(episode < 60, 0, episode)) == chance.unexplained(courses, episode)
+    assert Chance(np.zeros(9)).unexplained(np.repeat([1.0, 0.0], [20, 80]), np.repeat([0, 1], [20, 80])) is None
 
 
 def test_the_lamp_world_has_no_copies_between_its_episodes() -> None:

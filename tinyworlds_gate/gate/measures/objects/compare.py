@@ -136,7 +136,7 @@ def _found_beside(
     around = np.pad(made.reshape(-1, height, width, 3), ((0, 0), (1, 1), (1, 1), (0, 0)))
     span = np.arange(-1, 2)
     far, distance = np.hypot(span[:, None], span[None]), np.zeros(len(objects))
-    for number in np.flatnonzero(sought):
+    for number in np.flatnonzero(sought).tolist():
         patch, views = _views(objects, number, wanted, around, 1)
         cost = np.where(far > 0, np.square(views - patch).sum(axis=(-2, -1)), np.inf)
         best = np.unravel_index(int(np.argmin(cost)), cost.shape)
@@ -224,7 +224,7 @@ def _fates(
     shown = objects.total(off_background)
     span = np.arange(-SEARCHED, SEARCHED + 1)
     far = np.hypot(span[:, None], span[None])
-    for number in np.flatnonzero(~found):
+    for number in np.flatnonzero(~found).tolist():
         patch, views = _views(objects, number, wanted, around, SEARCHED)
         cost = np.square(views - patch).sum(axis=(-2, -1)) / np.square(patch).sum()
         best = np.unravel_index(int(np.argmin(cost + 1e-3 * far)), cost.shape)

@@ -183,11 +183,11 @@ def _end(scene: Scene, view: View, track: list[int], tracks: list[list[int]]) ->
         is_one = sum(_overlap(seen, last, velocity, one) >= OVERLAP for one in now) == 1
         is_changed = is_one and len(heirs) == 1 and _parents(view, heirs[0], tracks) == 1
         return [_changed(view, last, velocity, heirs[0])] if is_changed else []
-    later = [one for other in begun for one in other if _may_show(seen, last, velocity, one)]
+    same = {int(seen.time[one]) for other in begun for one in other if _is_same(seen, last, velocity, one)}
     for first in range(int(seen.time[last]) + 1, min(int(seen.time[last]) + MOST_GAP, scene.shape[1] - LASTS) + 1):
         times = tuple(range(first, first + LASTS))
         bare = [_is_bare(scene, view, last, velocity, time) for time in times]
-        if bare[0] and False not in bare and not any(seen.time[one] in times for one in later):
+        if bare[0] and False not in bare and same.isdisjoint(times):
             moves = velocity * (np.array(times) - seen.time[last])[:, None]
             return [Departure(DEPARTURES.index(VANISHES), last, times, moves, (-1,) * LASTS)]
     return []
@@ -213,7 +213,8 @@ def _parents(view: View, track: list[int], tracks: list[list[int]]) -> int:
     for other in tracks:
         earlier = [number for number, one in enumerate(other) if seen.time[one] < seen.time[first]]
         is_here = any(seen.time[one] == seen.time[first] for one in other)
-        if earlier and not is_here and seen.time[first] - seen.time[other[earlier[-1]]] <= MOST_GAP:
+        is_object = len(earlier) >= LEAST_SIGHTINGS and _is_steady(view, other[: len(earlier)])
+        if is_object and not is_here and seen.time[first] - seen.time[other[earlier[-1]]] <= MOST_GAP:
             velocity = _velocity(view, other, earlier[-1])
             count += _overlap(seen, other[earlier[-1]], velocity, first) >= OVERLAP
     return count
@@ -238,7 +239,7 @@ def _overlap(seen: Sightings, last: int, velocity: np.ndarray, other: int) -> fl
     return float(np.maximum(high - low, 0).prod() / smaller)
 
 
-def _may_show(seen: Sightings, last: int, velocity: np.ndarray, other: int) -> bool:
+def _is_same(seen: Sightings, last: int, velocity: np.ndarray, other: int) -> bool:
     """Whether a later sighting may be the same object, which was hidden."""
     gap = seen.time[other] - seen.time[last]
     off = np.abs(seen.place[other] - seen.place[last] - velocity * gap).max()

@@ -5,6 +5,7 @@ Axes: N clips, C context frames, S generated frames, H x W pixels, R true object
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from tinyworlds_gate.gate.measures.objects.identity import score_identities
 from tinyworlds_gate.gate.measures.objects.kinds import Kinds, colours_of, features_of, find_families
 from tinyworlds_gate.gate.measures.objects.labels import score_labels
 from tinyworlds_gate.gate.measures.objects.light import measure_light
+from tinyworlds_gate.gate.measures.objects.onward import score_onward
 from tinyworlds_gate.gate.measures.objects.other_scroll import cut_bands
 from tinyworlds_gate.gate.measures.objects.scene import Scene, see
 from tinyworlds_gate.gate.measures.objects.slices import score_slices
@@ -98,9 +100,10 @@ def measure_objects(
     last_sharp, true_sharp, sharp = (to_cells(one) for one in (context[:, -1], true, generated))
     record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
     record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
-    record["bands"] = [measure_objects(*one, episodes) for one in cut_bands(scene, (context, true, generated))]
+    record["onward"] = score_onward(scene, blur(to_cells(context)), blur(true_sharp), cells, episodes)
+    record["bands"] = [_measure_part(one, episodes) for one in cut_bands(scene, (context, true, generated))]
     part = cut_fixed_part(scene, last_sharp, true_sharp, (context, true, generated))
-    record["fixed_part"] = None if part is None else measure_objects(*part, episodes)
+    record["fixed_part"] = None if part is None else _measure_part(part, episodes)
     record["still"] = measure_still(scene, (shown[0], shown[1]), (to_cells(shown[0]), to_cells(shown[1])), episodes)
     record["light"] = measure_light(shown_context, shown[0], shown[1], episodes)
     record["labels"] = None
@@ -111,6 +114,12 @@ def measure_objects(
         record["labels"] = score_labels(scene, in_light_of(cells, scene.background), labels, episodes)
     as_in_file: dict[str, Any] = as_shown(record, factor, contrast)
     return as_in_file
+
+
+def _measure_part(frames: Sequence[np.ndarray], episodes: np.ndarray) -> dict[str, Any]:
+    """Measure context, true and generated frames that were cut to a part of the screen."""
+    context, true, generated = frames
+    return measure_objects(context, true, generated, episodes)
 
 
 def _divided(value: Any, by: float) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.helpers.gate_evidence import objects
 from tinyworlds_gate.gate.measures.objects.measure import measure_objects
 from tinyworlds_gate.gate.measures.objects.other_scroll import cut_bands
 from tinyworlds_gate.gate.measures.objects.scene import see
@@ -89,3 +90,14 @@ def test_objects_that_one_part_loses_fail_and_exact_frames_pass(lost: slice) -> 
     for generated, verdict in ((true, "PASS"), (made, "FAIL")):
         record = measure_objects(true[:, :CONTEXT], true[:, CONTEXT:], generated[:, CONTEXT:], np.arange(CLIPS))
         assert judge_objects(record, 0.9)[0] == verdict
+
+
+@pytest.mark.requirement("G6")
+def test_faults_of_a_part_fail_and_a_part_with_objects_is_an_occasion() -> None:
+    good = objects() | {"no_occasion": None}
+    poor = objects(recall=0.4) | {"no_occasion": None}
+    assert judge_objects({**good, "bands": [poor]}, 0.9)[0] == "FAIL"
+    assert "in the part that scrolls by itself: 40 % of" in judge_objects({**good, "bands": [poor]}, 0.9)[1]
+    nothing = good | {"no_occasion": "the true frames show 0 small objects"}
+    assert judge_objects({**nothing, "bands": [nothing]}, 0.9)[0] == "NOT-RUN"
+    assert judge_objects({**nothing, "bands": [nothing, good]}, 0.9)[0] == "PASS"
