@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tinyworlds_gate.power.broken import broken_things
 from tinyworlds_gate.power.defect import Defect
-from tinyworlds_gate.power.object_world import CONTEXT, FAULTS
+from tinyworlds_gate.power.object_world import CONTEXT, EVENTS, FAULTS
 from tinyworlds_gate.power.object_world import play as balls
 from tinyworlds_gate.power.page import RECORD, interval, page, rate_text
 from tinyworlds_gate.power.record import read_record
@@ -60,7 +60,7 @@ def test_the_table_has_130_defects_or_more_each_with_a_name_of_its_own() -> None
 
 
 def test_every_fault_of_the_ball_world_has_its_row_and_changes_the_generated_frames_only() -> None:
-    assert {one.fault for one in DEFECTS if one.fault} == set(FAULTS)
+    assert {one.fault for one in DEFECTS if one.fault} == {*FAULTS, *EVENTS}
     world = balls(clips=2)
     true = world.drawn()
     for fault, generate in FAULTS.items():
@@ -70,6 +70,11 @@ def test_every_fault_of_the_ball_world_has_its_row_and_changes_the_generated_fra
         least = 0.1 if fault in ("gone-in-one-step", "gone-at-the-left") else 0.5 if "at-the-edge" in fault else 0.999
         assert changed[:, CONTEXT:].mean() > least, fault
         assert not changed[:, :CONTEXT].any() or not fault.endswith("at-the-edge"), fault
+    for fault, happens in EVENTS.items():
+        changed = (happens(world) != true).any(axis=(2, 3, 4))
+        assert not changed[:, :CONTEXT].any(), fault
+        assert not changed[1].any(), fault
+        assert changed[0, -1], fault
     assert np.array_equal(balls(clips=2).drawn(), true)
     moved = np.abs(np.diff(world.places_NTB2, axis=1))
     assert set(np.unique(moved)) <= {0, 1, 2, 3}
