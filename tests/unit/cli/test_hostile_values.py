@@ -32,7 +32,8 @@ def status(*words: str) -> int:
     [
         (("data", "make", "crafter", "--num-frames", DIGITS), "(6,000 characters)' is not a whole number"),
         (("data", "make", "crafter", "--seed", "9" * 40), "is not allowed; give a whole number"),
-        (("data", "make", "crafter", "--frame-size", "100000"), "GiB of memory; this machine has"),
+        (("data", "make", "crafter", "--frame-size", "100000"), "is not allowed for crafter; 18 to 10000 px are"),
+        (("data", "make", "crafter", "--frame-size", "10000"), "GiB of memory; this machine has"),
         (("data", "import", "x.mp4", "--name", "a", "--frame-size", "1000000"), "GiB of memory; this machine has"),
         (("show-config", "--generation-steps", DIGITS), "(6,000 characters)' is not a whole number"),
         (("show-config", "--generation-steps", "9" * 30), "give a whole number from 1 to 1000000000000"),

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tinyworlds_gate.gate.measures.objects.cells import CELLS
-
 USUAL = 192.0
 """Levels by which the most changing place of a usual clip changes; frames that reach it stay as they are."""
 MOST = 16.0
 """Largest factor: above it, the rounding of frames to whole levels would look like objects."""
+
+SMALL, ENLARGED = 32, 48
+"""Pixels along the longer side of frames that are enlarged, and of the enlarged ones, at least."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def contrast_of(context: np.ndarray, true: np.ndarray) -> Contrast:
 
 def enlargement_of(frames: np.ndarray) -> int:
     """Return by which factor frames [..., H, W, 3] are enlarged: the blur would hide a pixel of a very small frame."""
-    return max(1, CELLS // max(frames.shape[-3:-1]))
+    side = max(frames.shape[-3:-1])
+    return -(-ENLARGED // side) if side <= SMALL else 1
 
 
 def enlarged(frames: np.ndarray, factor: int) -> np.ndarray:

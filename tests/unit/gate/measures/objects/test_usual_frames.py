@@ -50,7 +50,7 @@ def test_objects_are_seen_in_the_dark_and_in_fog(factor: float, added: int) -> N
 
 
 @pytest.mark.requirement("G6")
-@pytest.mark.parametrize("side", [32, 16])
+@pytest.mark.parametrize("side", [32, 16, 8])
 def test_objects_are_seen_in_very_small_frames(side: int) -> None:
     cut = SIZE // side
     context, true = (
@@ -105,6 +105,7 @@ def test_small_frames_are_enlarged_and_their_numbers_are_not() -> None:
     assert larger.shape == (1, 2, 48, 60, 3)
     assert (larger[:, :, 1::3, 1::3] == frames).all()
     assert enlargement_of(larger) == 1
+    assert [enlargement_of(np.empty((side, 4, 3))) for side in (8, 16, 17, 32, 33)] == [6, 3, 3, 2, 1]
     context = np.full((2, 2, 8, 8, 3), 100, np.uint8)
     plain = contrast_of(context, context)
     record = {"kinds": [{"width_px": 12, "colour": "#102030", "sightings": 12}], "rows": 3}
