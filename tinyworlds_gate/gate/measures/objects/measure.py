@@ -101,7 +101,9 @@ def measure_objects(
     record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
     record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
     record["onward"] = score_onward(scene, blur(to_cells(context)), blur(true_sharp), cells, episodes)
-    record["bands"] = [_measure_part(one, episodes) for one in cut_bands(scene, (context, true, generated))]
+    # In a frame of at most 32 px, a repeated pattern looks like parts that scroll differently.
+    bands = cut_bands(scene, (context, true, generated)) if factor == 1 else ()
+    record["bands"] = [_measure_part(one, episodes) for one in bands]
     part = cut_fixed_part(scene, last_sharp, true_sharp, (context, true, generated))
     record["fixed_part"] = None if part is None else _measure_part(part, episodes)
     record["still"] = measure_still(scene, (shown[0], shown[1]), (to_cells(shown[0]), to_cells(shown[1])), episodes)
