@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.measured_once import objects_measured_once
 from tests.helpers.tiny_project import Session, checkpoint_options, make_project, run_pytest
 from tests.helpers.workers import make_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _measured_once() -> Iterator[None]:
+    with objects_measured_once():
+        yield
 
 
 @pytest.fixture
