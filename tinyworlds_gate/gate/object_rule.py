@@ -17,6 +17,7 @@ PART_BELOW = 0.1
 have fewer sightings, and a blurred background leaves edges that look like objects."""
 PARTS = ("first", "middle", "last")
 FATES = {"missing": "missing", "displaced": "elsewhere", "replaced": "replaced by something else"}
+LOOKS = {"mirrored": "are mirrored", "like_others": "look like another one of their kind at another time or place"}
 
 Record = Mapping[str, Any]
 
@@ -97,6 +98,7 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
         yield from slice_faults(record, RECALL)
     yield from rare_faults(record)
     yield from onward_faults(record, of_part)
+    yield from look_faults(record, of_part)
     extra = list(extra_faults(record, of_part))
     yield from extra
     shown, mistakes = record["precision_low"], record["mistakes"]
@@ -130,6 +132,18 @@ def onward_faults(record: Record, least: float) -> Iterator[str]:
             f"{row['sightings']} sightings are found (95 % interval up to {percent(row['high'])}; at least "
             f"{percent(least)} is required)"
         )
+
+
+def look_faults(record: Record, least: float) -> Iterator[str]:
+    """Yield a clause for found objects that are mirrored or look like others of their kind."""
+    for row in record.get("looks") or []:
+        if row["judged"] < LEAST_SIGHTINGS or row["episodes"] < LEAST_EPISODES:
+            continue
+        if row["right_high"] < least:
+            yield (
+                f"of {row['judged']} found objects {row['wrong']} {LOOKS[row['looks']]} (right: 95 % interval up to "
+                f"{percent(row['right_high'])}; at least {percent(least)} is required)"
+            )
 
 
 def _best_baseline(record: Record) -> tuple[str, float]:

@@ -20,6 +20,8 @@ CLIPS, CONTEXT, STEPS = 40, 4, 8
 KINDS = np.array([[235, 60, 50], [60, 90, 235]], np.float32)
 BALLS = len(KINDS) * 2
 GREEN = np.array([40, 200, 60], np.float32)
+ORANGE = np.array([235, 130, 50], np.float32)
+FAINT = np.array([165, 165, 160], np.float32)
 LIGHT = (0.55, 1.05)
 GONE_STEP = 5
 EVENT_STEP = 3
@@ -86,6 +88,17 @@ def _duplicated(world: Balls) -> np.ndarray:
     return np.rint((moved * world.light_NT[:, :, None, None, None]).clip(0, 255)).astype(np.uint8)
 
 
+def _with_phantoms(world: Balls) -> np.ndarray:
+    """Return frames with two more balls, of a third of the contrast of the true ones, that do not exist."""
+    dull = Balls(world.floor_HWC, np.ones_like(world.light_NT), world.places_NTB2, world.kinds_B)
+    beside = (world.places_NTB2 + np.array([SIZE_PX // 3, SIZE_PX // 4])) % (SIZE_PX - BALL_PX)
+    colours = np.broadcast_to(FAINT, (BALLS, 3))
+    phantoms = dull.drawn(beside, shown=np.arange(BALLS) < 2, colours=colours).astype(np.float32)
+    own = dull.drawn().astype(np.float32)
+    moved = np.where((own != world.floor_HWC.round()).any(axis=-1, keepdims=True), own, phantoms)
+    return np.rint((moved * world.light_NT[:, :, None, None, None]).clip(0, 255)).astype(np.uint8)
+
+
 def _late(world: Balls) -> np.ndarray:
     places = world.places_NTB2.copy()
     places[:, CONTEXT:] = world.places_NTB2[:, CONTEXT - 2 : -2]
@@ -131,7 +144,9 @@ FAULTS: dict[str, Callable[[Balls], np.ndarray]] = {
     "frozen": _frozen,
     "recoloured": lambda world: world.drawn(colours=np.broadcast_to(GREEN, (BALLS, 3))),
     "kinds-swapped": lambda world: world.drawn(colours=KINDS[1 - world.kinds_B]),
+    "near-colours-swapped": lambda world: world.drawn(colours=np.array([ORANGE, KINDS[0]] * 2)),
     "duplicated": _duplicated,
+    "faint-phantoms": _with_phantoms,
     "shifted": lambda world: world.drawn((world.places_NTB2 + 9) % (SIZE_PX - BALL_PX)),
     "shrunk": lambda world: world.drawn(size_px=2),
     "two-frames-late": _late,
@@ -157,12 +172,17 @@ EVENTS: dict[str, Callable[[Balls], np.ndarray]] = {
     "never-recoloured": lambda world: _after_event(world, world.drawn(colours=np.array([GREEN, *KINDS[[1, 0, 1]]]))),
 }
 """Fault → the true frames, in which something happens to one ball that the generated ones do not have."""
+OTHER_COLOURS: dict[str, Callable[[Balls], np.ndarray]] = {
+    "near-colours-swapped": lambda world: world.drawn(colours=np.array([KINDS[0], ORANGE] * 2)),
+}
+"""Fault → the true frames of balls in other colours than elsewhere."""
 
 
 def write_frames(path: Path, fault: str | None = None, seed: int = 0) -> Path:
     """Write what `tinyworlds-gate score --frames` reads: context, true and generated frames, and episodes."""
     world = play(seed)
-    true = EVENTS[fault](world) if fault in EVENTS else world.drawn()
+    drawn = {**EVENTS, **OTHER_COLOURS}
+    true = drawn[fault](world) if fault in drawn else world.drawn()
     made = FAULTS[fault](world) if fault in FAULTS else world.drawn()
     true, made = (np.rint(one * DARKNESS.get(fault or "", 1)).astype(np.uint8) for one in (true, made))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from tests.hostile_files.hdf5_cases import hdf5_cases
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.gate.measures.clip_copies import find_copies
 from tinyworlds_gate.power.world import play
+from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_CLIP
 
 PLENTY = 20
 """Clips, each an episode: as many as the long-run rule asks."""
@@ -94,6 +95,12 @@ def _future_as_context(file: h5py.File) -> None:
     file["context"] = future
 
 
+def _latin_kinds(file: h5py.File) -> None:
+    table = np.zeros(3, OBJECT_IN_CLIP)
+    table["kind"] = b"caf\xe9"
+    file["objects"] = table
+
+
 BAD: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "no true frames": (lambda file: file.__delitem__("true"), "no dataset true"),
     "another number of steps": (_set("generated", lambda one: one[:, :-1]), "they must be equal"),
@@ -106,6 +113,7 @@ BAD: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "floats up to 255": (_set("generated", lambda one: one.astype(np.float32)), "floats must be in [0, 1]"),
     "NaN": (_set("generated", _spoilt), "holds NaN or infinity"),
     "an episode too few": (lambda file: file.__setitem__("episode", np.arange(3)), "one whole number for each"),
+    "kinds that are no UTF-8": (_latin_kinds, "which is no UTF-8 text; write kinds as UTF-8"),
     "objects without fields": (lambda file: file.__setitem__("objects", np.zeros(3)), "a table with the fields clip"),
 }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyworlds_gate.gate.measures.clip_shifts import shifted_pairs
 from tinyworlds_gate.gate.measures.clip_symmetries import augmented_pairs
 
 MOST_CELLS = 18
@@ -73,7 +74,8 @@ def find_copies(context_BPHWC: np.ndarray, true_BSHWC: np.ndarray, episodes_B: n
             copy_of[clip] = copy_of[np.flatnonzero(repeated_B)[0]]
         shared_B = np.any([repeated_B, *(part.same(off_TBT, shown_BTYXC, clip) for part in lagged)], axis=0)
         episodes[np.isin(episodes, episodes[:clip][shared_B])] = episodes[clip]
-    for first, later in augmented_pairs(np.concatenate([context_BPHWC, true_BSHWC], axis=1)):
+    whole = np.concatenate([context_BPHWC, true_BSHWC], axis=1)
+    for first, later in (*augmented_pairs(whole), *shifted_pairs(whole, episodes)):
         episodes[episodes == episodes[first]] = episodes[later]
     return ClipCopies(copy_of, episodes)
 

@@ -10,6 +10,7 @@ Axes: B clips, E episodes.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,22 +49,43 @@ def ratio_interval(numerator_B: np.ndarray, denominator_B: np.ndarray, episodes_
         return min(float(np.exp(low)), whole), max(float(np.exp(high)), whole)
 
 
-def jackknife_interval(whole: float, left_out_E: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of an estimate from all episodes and those with one episode left out."""
+@dataclass(frozen=True)
+class Jackknife:
+    """An estimate from all episodes, with what leaving out one at a time says of it."""
+
+    whole: float
+    centre: float
+    """Without its bias."""
+    error: float
+    """Standard error."""
+    skewness: float
+    """A sixth of the skewness of the mean."""
+
+    def ends(self, t: float, more_error: float = 0.0) -> tuple[float, float]:
+        """Return the interval of ``t`` standard errors; ``more_error``: a standard error of another origin."""
+        longer = self.error * self.skewness * (1 + 2 * t**2)
+        wide = t * (math.hypot(self.error, more_error) if more_error else self.error)
+        low, high = self.centre - wide + min(longer, 0.0), self.centre + wide + max(longer, 0.0)
+        return min(low, self.whole), max(high, self.whole)
+
+
+def jackknife(whole: float, left_out_E: np.ndarray) -> Jackknife:
+    """Return what the estimates with one episode left out say of that from all episodes."""
     count, mean = len(left_out_E), float(left_out_E.mean())
     deviations_E = mean - left_out_E
     size = float(np.abs(deviations_E).max())
     if size == 0:
-        return whole, whole
+        return Jackknife(whole, whole, 0.0, 0.0)
     deviations_E = deviations_E / size
     squares = float(np.square(deviations_E).sum())
     error = size * math.sqrt((count - 1) / count * squares)
     centre = count * whole - (count - 1) * mean
-    t = student_t(count - 1)
-    skewness = float((deviations_E**3).sum()) / (6 * squares**1.5)
-    longer = error * skewness * (1 + 2 * t**2)
-    low, high = centre - t * error + min(longer, 0.0), centre + t * error + max(longer, 0.0)
-    return min(low, whole), max(high, whole)
+    return Jackknife(whole, centre, error, float((deviations_E**3).sum()) / (6 * squares**1.5))
+
+
+def jackknife_interval(whole: float, left_out_E: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of an estimate from all episodes and those with one episode left out."""
+    return jackknife(whole, left_out_E).ends(student_t(len(left_out_E) - 1))
 
 
 def student_t(freedom: int) -> float:

@@ -10,6 +10,11 @@ WHAT = {
     "frozen": ("the balls stay where the context left them", "[0-9]+ are missing, [0-9]+ are elsewhere"),
     "recoloured": ("all balls are green", "are replaced by something else"),
     "kinds-swapped": ("the two colours of balls are swapped", "are replaced by something else"),
+    "near-colours-swapped": ("red and orange balls are swapped", "are replaced by something else"),
+    "faint-phantoms": (
+        "two more balls of a third of the contrast",
+        "are generated where the true frames show nothing like them",
+    ),
     "duplicated": ("each ball is generated twice", "times something stands where the true frames show nothing like it"),
     "shifted": ("each ball is generated 9 px away", "are elsewhere"),
     "shrunk": ("the balls are 2 px large instead of 5", "are missing"),

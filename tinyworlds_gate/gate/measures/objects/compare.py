@@ -27,8 +27,12 @@ GENERATED_NOISE = 6.0
 ALWAYS = 3.0
 """Times the usual difference at a place of the screen, over all clips: what a lossy picture format does to a border.
 No more than the contrast of an object, which may be wrong at the same place in all clips."""
-SMALLEST_MASS = 0.5
-"""Of the faintest tenth of the true objects: what deviates less in all is no object."""
+SMALLEST_MASS = 0.1
+"""Of the squared contrast of the faintest tenth of the true objects: what deviates less in all is no object."""
+HUE = 20.0
+"""Levels by which the mean colour of an object may be off, beside being fainter; JPEG of quality 75 makes up to 16."""
+HUE_SHARE = 0.2
+"""Share of its mean contrast by which it may be off in any case."""
 SEARCHED = 10
 """Cells around its place in which a missing object is searched: about a sixth of the frame."""
 MATCHED = 0.5
@@ -77,8 +81,10 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     contrast = np.square(norm(true - background)).reshape(flat)
     objects = scene.objects
     erasing = objects.total(contrast)
+    wanted, made = true - background, cells - background
     found = objects.total(off_true) <= _allowed(objects, erasing)
-    beside = _found_beside(objects, ~found, _allowed(objects, erasing), true - background, cells - background)
+    beside = _found_beside(objects, ~found, _allowed(objects, erasing), wanted, made)
+    found &= ~_is_recoloured(*(_mean_contrast(objects, one) for one in (wanted, made)))
     found |= beside > 0
     differing = _differing(scene, cells, true)
     regions = find_regions(differing.reshape(flat))
@@ -93,8 +99,8 @@ def compare(scene: Scene, raw: np.ndarray) -> Comparison:
     extra = regions.only(~erased)
     off_last = np.square(norm(cells - scene.last)).reshape(flat)
     left_behind = extra.total(off_last) < CHANGED * extra.total(off_true)
-    unexplained = np.where(differing[..., None], cells - background, 0)
-    fate, distance = _fates(scene, found, true - background, unexplained, off_background)
+    unexplained = np.where(differing[..., None], made, 0)
+    fate, distance = _fates(scene, found, wanted, unexplained, off_background)
     distance[beside > 0] = beside[beside > 0]
     shown = _shown(scene, cells, background)
     return Comparison(
@@ -140,9 +146,27 @@ def _found_beside(
         patch, views = _views(objects, number, wanted, around, 1)
         cost = np.where(far > 0, np.square(views - patch).sum(axis=(-2, -1)), np.inf)
         best = np.unravel_index(int(np.argmin(cost)), cost.shape)
-        if cost[best] <= allowed[number]:
+        of_other_colour = _is_recoloured(patch.mean(axis=0)[None], views[best].mean(axis=0)[None])[0]
+        if cost[best] <= allowed[number] and not of_other_colour:
             distance[number] = far[best]
     return distance
+
+
+def _mean_contrast(objects: Regions, deviation: np.ndarray) -> np.ndarray:
+    """Return the mean deviation from the background over each object, [R, 3]; ``deviation`` is [N, S, h, w, 3]."""
+    flat = (-1, *deviation.shape[2:4])
+    total = [objects.total(deviation[..., colour].reshape(flat)) for colour in range(3)]
+    return np.stack(total, axis=1) / np.maximum(objects.area, 1)[:, None]
+
+
+def _is_recoloured(wanted: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """Return whether the mean contrast [R, 3] of objects has another direction: blur makes it smaller only."""
+    size = norm(wanted)
+    direction = wanted / np.maximum(size, 1e-9)[:, None]
+    off = made - wanted
+    aside = norm(off - (off * direction).sum(axis=1, keepdims=True) * direction)
+    is_other: np.ndarray = aside > np.maximum(HUE, HUE_SHARE * size)
+    return is_other
 
 
 def _views(

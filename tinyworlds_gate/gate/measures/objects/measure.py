@@ -6,6 +6,7 @@ Axes: N clips, C context frames, S generated frames, H x W pixels, R true object
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from tinyworlds_gate.gate.measures.objects.identity import score_identities
 from tinyworlds_gate.gate.measures.objects.kinds import Kinds, colours_of, features_of, find_families
 from tinyworlds_gate.gate.measures.objects.labels import score_labels
 from tinyworlds_gate.gate.measures.objects.light import measure_light
+from tinyworlds_gate.gate.measures.objects.looks import score_looks
 from tinyworlds_gate.gate.measures.objects.onward import score_onward
 from tinyworlds_gate.gate.measures.objects.other_scroll import cut_bands
 from tinyworlds_gate.gate.measures.objects.scene import Scene, see
@@ -46,6 +48,20 @@ PARTS = 3
 Rate = dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class ObjectCounts:
+    """Objects of each clip, of all frames together: sums of these give recall and precision."""
+
+    true: np.ndarray
+    """int [N]: in the true frames."""
+    found: np.ndarray
+    """int [N]: of these in the generated frames, in their place."""
+    generated: np.ndarray
+    """int [N]: found ones, and those that the true frames do not show."""
+    kinds: tuple[tuple[dict[str, Any], np.ndarray, np.ndarray], ...]
+    """Of each frequent kind: what it looks like, and ``true`` and ``found`` of its objects."""
+
+
 def measure_objects(
     context: np.ndarray,
     true: np.ndarray,
@@ -53,7 +69,18 @@ def measure_objects(
     episodes: np.ndarray,
     labels: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Return the journal's ``measures.objects`` (docs/journal.md).
+    """Return the journal's ``measures.objects`` (docs/journal.md); arguments as for :func:`count_objects`."""
+    return count_objects(context, true, generated, episodes, labels)[0]
+
+
+def count_objects(
+    context: np.ndarray,
+    true: np.ndarray,
+    generated: np.ndarray,
+    episodes: np.ndarray,
+    labels: np.ndarray | None = None,
+) -> tuple[dict[str, Any], ObjectCounts]:
+    """Return the journal's ``measures.objects`` (docs/journal.md), and the counts of each clip behind its rates.
 
     Args:
         context: uint8 [N, C, H, W, 3].
@@ -97,6 +124,7 @@ def measure_objects(
     extra = features_of(result.extra, colours_of(result.extra, result.cells, scene.background)[1])
     record["slices"] = score_slices(scene, result, families, [family.of(extra) for family in families], episodes)
     record["slices"] += score_identities(scene, result, episodes)
+    record["looks"] = score_looks(scene, result, kinds, episodes)
     last_sharp, true_sharp, sharp = (to_cells(one) for one in (context[:, -1], true, generated))
     record["rare"] += score_displays(scene, last_sharp, true_sharp, sharp, episodes)
     record["rare"] += score_entries(scene, blur(true_sharp), cells, episodes)
@@ -115,7 +143,11 @@ def measure_objects(
             labels[axis] *= factor
         record["labels"] = score_labels(scene, in_light_of(cells, scene.background), labels, episodes)
     as_in_file: dict[str, Any] = as_shown(record, factor, contrast)
-    return as_in_file
+    frequent = [
+        number for number, kind in enumerate(kinds.found) if _is_frequent(kinds.number == number, episodes[clip])
+    ]
+    shown_kinds = [as_shown(kinds.found[number], factor, contrast) for number in frequent]
+    return as_in_file, sums.by_clip(kinds.number, frequent, shown_kinds)
 
 
 def _measure_part(frames: Sequence[np.ndarray], episodes: np.ndarray) -> dict[str, Any]:
@@ -167,6 +199,24 @@ class _Sums:
         ends = (max(0.0, low), min(1.0, high)) if known else (None, None)
         return {name: value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
 
+    def by_clip(self, kind: np.ndarray, numbers: Sequence[int], described: Sequence[dict[str, Any]]) -> ObjectCounts:
+        """Return the counts of each clip: of all objects, and of these kinds."""
+        found = self.result.found.astype(bool)
+
+        def counted(*parts: np.ndarray) -> np.ndarray:
+            clips = len(self.episodes)
+            total: np.ndarray = sum((np.bincount(one, minlength=clips) for one in parts), np.zeros(clips, np.int64))
+            return total
+
+        of_kinds = [
+            (what, counted(self.clip[kind == number]), counted(self.clip[found & (kind == number)]))
+            for number, what in zip(numbers, described, strict=True)
+        ]
+        hits = counted(self.clip[found])
+        return ObjectCounts(
+            counted(self.clip, self.erased[0]), hits, hits + counted(self.extra[0]), kinds=tuple(of_kinds)
+        )
+
     def rates(self, moved: np.ndarray) -> dict[str, Any]:
         """Recall, precision, place and kind, with intervals, by step and for each third of the rollout."""
         result, places = self.result, (self.clip, self.step)
@@ -206,11 +256,15 @@ def _ratios(above: np.ndarray, below: np.ndarray) -> list[float | None]:
     return [_ratio(one, other) for one, other in zip(above.sum(axis=0), below.sum(axis=0), strict=True)]
 
 
+def _is_frequent(of_kind: np.ndarray, episodes: np.ndarray) -> bool:
+    return bool(of_kind.sum() >= LEAST_SIGHTINGS and len(np.unique(episodes[of_kind])) >= LEAST_EPISODES)
+
+
 def _kinds(scene: Scene, result: Comparison, kinds: Kinds, episodes: np.ndarray) -> list[dict[str, Any]]:
     rows = []
     for number, kind in enumerate(kinds.found):
         of_kind = kinds.number == number
-        if of_kind.sum() < LEAST_SIGHTINGS or len(np.unique(episodes[of_kind])) < LEAST_EPISODES:
+        if not _is_frequent(of_kind, episodes):
             continue
         fates = {fate: int((result.fate[of_kind] == fate).sum()) for fate in (MISSING, DISPLACED, REPLACED)}
         rows.append(kind | {"sightings": int(of_kind.sum()), "recall": float(result.found[of_kind].mean()), **fates})

@@ -8,6 +8,7 @@ Axes: N clips, S generated frames, H x W pixels, h x w cells, b x d blocks, 3 co
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ LEAST_STILL = 0.5
 """Share of a block's cells that must stand still."""
 GAIN, OFFSET = (0.85, 1.15), (-28.0, 28.0)
 """Contrast and brightness (levels) that the generated frames may have beside the true ones."""
+OTHER_TEXTURE = 1.5
+"""Times the strength of a block's texture by which another texture is off: none at all is off by once as much."""
 TRIMMED = 0.5
 """Share of the blocks from which contrast and brightness are fitted again: those that the first fit explains best."""
 
@@ -48,6 +51,7 @@ def measure_still(
     off = np.square(generated - _in_light(true, generated, judged)).mean(axis=-1)
     rough = [np.stack([_roughness(clip, scene.pixels) for clip in one]) for one in frames]
     rougher = _blocks((rough[1] - rough[0]) * still[..., None]).max(axis=-1)
+    rougher = np.maximum(rougher, _other_texture(*frames, still, rough[0], scene.pixels))
     off += np.maximum(rougher / np.maximum(share, 1e-6), 0)
     wrong = (off > OFF**2) & judged
     wrong, judged = (one.sum(axis=(1, 2, 3)).astype(float) for one in (wrong, judged))
@@ -78,6 +82,31 @@ def _roughness(frames: np.ndarray, pixels: int) -> np.ndarray:
     here, shape = wide[:, :-1, :-1], (len(frames), rows, pixels, columns, pixels)
     both = [np.einsum("...c,...c->...", one, one) for one in (wide[:, 1:, :-1] - here, wide[:, :-1, 1:] - here)]
     return np.stack([one.reshape(shape).mean(axis=(2, 4)) for one in both], axis=-1) / (2 * 3)
+
+
+def _other_texture(true: np.ndarray, made: np.ndarray, still: np.ndarray, rough: np.ndarray, pixels: int) -> np.ndarray:
+    """Return by how much the texture of each block is another one, as the variance of noise, [N, S, b, d].
+
+    Without any texture a block is as far from the true one as its texture is strong, with another one twice as far.
+    The generated frame may be displaced by a pixel.
+    """
+    shifts = sorted(product((-1, 0, 1), repeat=2), key=lambda one: abs(one[0]) + abs(one[1]))
+    least: np.ndarray | None = None
+    for down, right in shifts:
+        clips = np.arange(len(true)) if least is None else np.flatnonzero((least > OFF**2).any(axis=(1, 2, 3)))
+        if not len(clips):
+            break
+        moved = np.roll(made[clips], (down, right), axis=(2, 3))
+        off = np.stack(
+            [_roughness(one.astype(np.int16) - other, pixels) for one, other in zip(moved, true[clips], strict=True)]
+        )
+        excess = _blocks((off - OTHER_TEXTURE * rough[clips]) * still[clips][..., None]).max(axis=-1)
+        if least is None:
+            least = excess
+        else:
+            least[clips] = np.minimum(least[clips], excess)
+    assert least is not None
+    return least
 
 
 def _in_light(true: np.ndarray, generated: np.ndarray, judged: np.ndarray) -> np.ndarray:

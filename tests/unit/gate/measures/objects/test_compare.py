@@ -93,7 +93,8 @@ def test_an_object_is_found_searched_and_replaced_within_these_limits(
     [
         ((3, 12, 10, 12, (131.0, 100.0, 100.0)), 1),
         ((3, 12, 12, 12, (129.0, 100.0, 100.0)), 0),
-        ((3, 12, 7, 17, (131.0, 100.0, 100.0)), 0),
+        ((3, 12, 7, 17, (131.0, 100.0, 100.0)), 1),
+        ((3, 12, 3, 7, (131.0, 100.0, 100.0)), 0),
         ((3, 24, 1, 6, BLUE), 0),
         ((3, 24, 6, 1, BLUE), 0),
         ((3, 24, 2, 2, BLUE), 0),
@@ -104,6 +105,7 @@ def test_an_object_is_found_searched_and_replaced_within_these_limits(
         "thirty levels",
         "fainter",
         "half of an object",
+        "a twelfth of an object",
         "one row",
         "one column",
         "four cells",

@@ -43,6 +43,13 @@ def veiled(frames: np.ndarray, share: float) -> np.ndarray:
     return changed
 
 
+def retextured(frames: np.ndarray) -> np.ndarray:
+    """Return the frames with the pixels of each block of 4 x 4 in another order, the same in all of them."""
+    blocks = frames.reshape(*frames.shape[:2], 16, 4, 16, 4, 3).swapaxes(3, 4).reshape(*frames.shape[:2], 256, 16, 3)
+    mixed = blocks[:, :, :, np.random.default_rng(0).permutation(16)].reshape(*frames.shape[:2], 16, 16, 4, 4, 3)
+    return mixed.swapaxes(3, 4).reshape(frames.shape)
+
+
 def as_jpeg(frames: np.ndarray) -> np.ndarray:
     lossy = []
     for frame in frames.reshape(-1, *frames.shape[2:]):
@@ -60,6 +67,7 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "a line down": lambda frames: lined(frames, slice(None), slice(40, 42)),
     "a veil": lambda frames: veiled(frames, 0.5),
     "a tint": lambda frames: rounded(frames + np.array([25.0, 0, -25])),
+    "another texture": lambda frames: retextured(frames),
     "stripes": lambda frames: rounded(frames + 30.0 * (np.arange(64) % 4 < 2)[:, None, None]),
 }
 RIGHT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
