@@ -16,7 +16,7 @@ from pygments.formatters import HtmlFormatter
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 WORKFLOWS = (str(path.relative_to(ROOT)) for path in ROOT.glob(".github/workflows/*.yml"))
-FILES = ("LICENSE", "CITATION.cff", *WORKFLOWS)
+FILES = ("LICENSE", "CITATION.cff", "action.yml", *WORKFLOWS)
 LINK = re.compile(r"(\]\(|^\[[^\]]+\]: )(?![a-z]+:|#)([^)#\s]+)", re.MULTILINE)
 
 

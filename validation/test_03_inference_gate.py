@@ -1,4 +1,4 @@
-"""The inference gate with retraining, and what follows from its verdict (C4, L6–L8, G1–G8, T5, T7, H3).
+"""The inference gate with retraining, and what follows from its verdict (C4, L6–L8, G1–G9, T5, T7, H3).
 
 pytest validation/ -m smoke -k inference_gate
 """
@@ -64,6 +64,15 @@ def test_the_rollout_depends_on_the_frames_that_it_was_given(
 def test_the_rollout_is_better_than_every_prediction_without_a_model(
     id: str, inference: InferenceAttempt, row_holds: Callable[..., None]
 ) -> None:
+    row_holds(id)
+
+
+@pytest.mark.parametrize("id", [pytest.param("G9", marks=pytest.mark.requirement("G9"))])
+def test_the_model_is_compared_with_the_baseline(
+    id: str, closed_loop: ClosedLoop, inference: InferenceAttempt, row_holds: Callable[..., None]
+) -> None:
+    """With `--baseline FILE`; `--fail-on worse` and `--require-better` make it a condition."""
+    closed_loop.compare_with_baseline()
     row_holds(id)
 
 

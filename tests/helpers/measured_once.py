@@ -38,6 +38,6 @@ def once(function: Callable[..., T]) -> Callable[..., T]:
 def objects_measured_once() -> Iterator[None]:
     """Within it the gate measures the objects of equal frames once."""
     with pytest.MonkeyPatch.context() as patch:
-        patched: Any = once(frame_measures.measure_objects)
-        patch.setattr(frame_measures, "measure_objects", patched)
+        patched: Any = once(frame_measures.count_objects)
+        patch.setattr(frame_measures, "count_objects", patched)
         yield

@@ -249,6 +249,11 @@ ROW_CASES: dict[str, RowCase] = {
         "an error of 0.021, where the blend of last frame and context mean scores 0.02",
         breaks=Breaks(inference={"measures": measures(mse=0.021, copy_last=0.04, blend=0.02)}),
     ),
+    "G9": RowCase(
+        "the same as the baseline, with `--fail-on worse`",
+        "worse than the baseline",
+        _set("baseline_compared", verdict="WORSE", sentence="WORSE: error rose from 0.0080 to 0.0110"),
+    ),
     **{
         id: RowCase(
             "low, flat losses after the retune",

@@ -269,6 +269,9 @@ class RowRun(SampleRun):
         self._conclude("dynamics")
         self._attempt(2, 0.01, {})
         self._attempt(2, 0.011, self.breaks.inference, draw=2)
+        baseline = {"path": "docs/baseline.json", "sha256": "f" * 64}
+        compared = {"verdict": "SAME", "sentence": "SAME: error went from 0.0110 to 0.0110", "required": "not worse"}
+        self.add("baseline_compared", attempt=2, draw=2, baseline=baseline, **compared)
 
     def _attempt(self, number: int, mse: float, changes: Mapping[str, Any], draw: int = 1) -> None:
         key = {"attempt": number, "draw": draw}

@@ -53,6 +53,7 @@ LAYERS = (
     ("watch",),
     ("reports",),
     ("findings",),
+    ("compare",),
     ("context",),
     ("loop",),
     ("plugin", "autoload"),
@@ -60,6 +61,8 @@ LAYERS = (
     ("power",),
     ("bench",),
     ("play",),
+    ("budget",),
+    ("github",),
     ("cli",),
     ("__main__",),
 )

@@ -30,6 +30,7 @@ from tinyworlds_gate.cli.sweep import run_sweep
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.gate.extension import load_conftest
 from tinyworlds_gate.names import PASS
+from tinyworlds_gate.run.atomic import atomic_write
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,9 +43,13 @@ def run(args: argparse.Namespace) -> int:
         custom = load_conftest(args.conftest) if args.conftest else ()
         result, text = score_frames(args, custom), frames_text
     elif args.sweep is not None:
+        if args.scorecard is not None:
+            raise ConfigError(f"--scorecard {args.scorecard} beside --sweep: it is of one model; leave one of them out")
         return run_sweep(args)
     else:
         result, text = score(args), score_text
+    if args.scorecard is not None:
+        atomic_write(args.scorecard, result.pop("scorecard").as_text())
     print(json.dumps(plain(result), allow_nan=False, ensure_ascii=False) if args.json else text(result))
     return 0 if result["verdict"]["verdict"] == PASS else 1
 

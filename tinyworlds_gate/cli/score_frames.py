@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
-from tinyworlds_gate.cli.score_options import DEFAULTS, OPTION_OF_STAGE
+from tinyworlds_gate.cli.score_options import DEFAULTS, OPTION_OF_STAGE, wants_scorecard
 from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS
 from tinyworlds_gate.errors import ConfigError, DataError
 from tinyworlds_gate.gate.conditions import Condition
@@ -27,10 +27,11 @@ from tinyworlds_gate.gate.measures.baselines import baselines
 from tinyworlds_gate.gate.measures.clip_copies import find_copies
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts
 from tinyworlds_gate.gate.measures.custom import measure_custom
-from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.frame_measures import measured_frames
 from tinyworlds_gate.gate.measures.future_in_context import future_in_context
-from tinyworlds_gate.gate.measures.recomputed_errors import frame_errors
+from tinyworlds_gate.gate.measures.recomputed_errors import frame_errors, recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
+from tinyworlds_gate.gate.scorecard import Scorecard, clip_scores, measuring_settings
 from tinyworlds_gate.gate.verdict import UNCHECKED, judge_measures
 from tinyworlds_gate.names import EVERYTHING, NOT_RUN
 from tinyworlds_gate.reference.data.frame_objects import OBJECT_IN_CLIP
@@ -50,7 +51,7 @@ COPIES = 3
 WHITE = 255.0
 NO_ACTIONS = "no occasion: the frames come without the model's actions"
 NO_WEIGHTS = "no occasion: without the model no frames can be generated from the context of another clip"
-FRAMES_OPTIONS = ("frames", "json", "conftest", "max_mse", "picture", "command")
+FRAMES_OPTIONS = ("frames", "json", "conftest", "max_mse", "picture", "command", "scorecard")
 """Options that have a meaning beside --frames."""
 CLIP_FIELDS = OBJECT_IN_CLIP.names or ()
 
@@ -98,7 +99,7 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
     given, notes = _distinct(_read_honest(path, group))
     facts, raw = _facts(path, given)
     measures = _without_actions(summarise(raw, facts))
-    measures = with_frame_measures(measures, facts, given.generated)
+    measures, objects = measured_frames(measures, facts, given.generated)
     measures = replace(measures, seconds=time.monotonic() - began)
     thresholds = STRICT_THRESHOLDS.model_copy(
         update={
@@ -114,13 +115,26 @@ def score_frames(args: argparse.Namespace, custom: Sequence[ClipMetric] = ()) ->
     verdict = judge_measures(measures, thresholds, others, measure_custom(custom, facts, frames, ""), draw=UNCHECKED)
     if not given.has_episodes:
         notes.append("the file has no `episode`: each clip counts as an episode of its own")
-    result = {
+    digest = sha256_of(path)
+    result: dict[str, Any] = {
         "schema": FRAMES_SCHEMA,
         "summary": measures.as_dict(),
         "verdict": verdict.as_event(),
-        "frames": {"path": str(path), "group": group or "/", "sha256": sha256_of(path)},
+        "frames": {"path": str(path), "group": group or "/", "sha256": digest},
         "notes": notes,
     }
+    if wants_scorecard(args):
+        made = recomputed(GeneratedFrames(given.generated), given.true)
+        result["scorecard"] = Scorecard(
+            name=args.frames,
+            source=f"frames {digest} {group or '/'}",
+            settings=measuring_settings(
+                {**raw, "frame_size": int(given.true.shape[2]), "seed": None, "n_actions": None}
+            ),
+            clips=clip_scores(facts, made, objects),
+            strongest_baseline=facts.baselines.strongest,
+            kinds=tuple(what for what, _, _ in objects.kinds),
+        )
     if args.picture is not None:
         _draw(result, given, args.picture)
     return result
@@ -280,6 +294,14 @@ def _objects(where: str, dataset: h5py.Dataset, shape: tuple[int, int]) -> np.nd
             "numbers, and of bytes for `kind`, is needed (docs/score.md)"
         )
     values = read_stored(dataset.parent, "objects", Path(where), NEEDED)
+    for kind in np.unique(values["kind"]).tolist():
+        try:
+            kind.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where}: objects has the kind {kind!r}, which is no UTF-8 text; write kinds as UTF-8, and the field "
+                "as wide as the longest of them"
+            ) from error
     for name in kinds:
         if not np.isfinite(values[name]).all():
             raise DataError(f"{where}: objects has a {name} that is no finite number")

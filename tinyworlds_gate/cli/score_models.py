@@ -14,6 +14,7 @@ import numpy as np
 
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.cli.score_clips import ChosenClips, chosen_clips
+from tinyworlds_gate.cli.score_options import wants_scorecard
 from tinyworlds_gate.config.thresholds import STRICT_THRESHOLDS
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.gate.conditions import Condition
@@ -23,11 +24,12 @@ from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures.custom import measure_custom
-from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.frame_measures import measured_frames
 from tinyworlds_gate.gate.measures.probe import Probe, Probed, probed, with_probe_records
 from tinyworlds_gate.gate.measures.probe_plan import plan_probe
 from tinyworlds_gate.gate.measures.recomputed_errors import recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
+from tinyworlds_gate.gate.scorecard import Scorecard, clip_scores, measuring_settings
 from tinyworlds_gate.gate.verdict import GateVerdict, judge_measures
 from tinyworlds_gate.loop.provenance import FramesAtHand, TrainedOn, frames_of_data, trained_on
 from tinyworlds_gate.loop.screened_clips import codes_of_clips, measured_unseen
@@ -135,10 +137,11 @@ def score_models(
     known = None if cut.split is None else TrainingFrames(cut.clips.data_path, cut.split.train, cut.clips.stride)
     facts = clip_facts(raw, Path.cwd(), known)
     measures = summarise(raw, facts)
-    measures = with_frame_measures(measures, facts, measured.generated.predicted)
+    measures, objects = measured_frames(measures, facts, measured.generated.predicted)
     shown = _probed(measured.generated, facts, raw, settings, trained, args, device, measures.action_codes_used)
     measures = with_probe_records(measures, shown)
-    claims = claim_conditions(raw, facts, recomputed(measured.generated, facts.true_BSHWC), probe=shown)
+    made = recomputed(measured.generated, facts.true_BSHWC)
+    claims = claim_conditions(raw, facts, made, probe=shown)
     at_hand = FramesAtHand(cut.data, cut.clips.data_sha256, cut.known)
     frames = trained_on(Path.cwd(), at_hand, trained.references, [])
     codes = codes_of_clips(np.concatenate([facts.context_BPHWC, facts.true_BSHWC], axis=1))
@@ -148,7 +151,20 @@ def score_models(
     thresholds = STRICT_THRESHOLDS.model_copy(update={"max_mse": args.max_mse})
     results = measure_custom(custom, facts, measured.generated, "")
     verdict = judge_measures(measures, thresholds, others, results)
-    return _result(raw | cut.chosen.settings, facts, measures, verdict, trained, cut.split, frames)
+    result = _result(raw | cut.chosen.settings, facts, measures, verdict, trained, cut.split, frames)
+    if wants_scorecard(args):
+        weights = {stage: one.model_sha256 for stage, one in trained.references.items()}
+        result["scorecard"] = Scorecard(
+            name=", ".join(one.path.name for one in trained.references.values()),
+            source=None,
+            settings=measuring_settings(raw | cut.chosen.settings),
+            clips=clip_scores(facts, made, objects),
+            strongest_baseline=facts.baselines.strongest,
+            weights={stage: digest for stage, digest in weights.items() if digest is not None},
+            frames_per_s=round(len(raw["clips"]) * args.steps / raw["seconds"], 2) if raw["seconds"] else None,
+            kinds=tuple(what for what, _, _ in objects.kinds),
+        )
+    return result
 
 
 def _probed(

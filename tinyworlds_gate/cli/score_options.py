@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a Python file of yours with conditions and metrics to add (docs/extending.md); it is executed",
     )
+    parser.add_argument(
+        "--scorecard", type=Path, metavar="FILE.json", help="write each clip's numbers for `tinyworlds-gate compare`"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
@@ -120,6 +123,11 @@ def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.png",
         help="where the picture goes (default: RUN/sweep_<stage>.png; with --frames none is drawn)",
     )
+
+
+def wants_scorecard(args: argparse.Namespace) -> bool:
+    """Whether each clip's numbers are wanted; a sweep, and commands without the option, want none."""
+    return getattr(args, "scorecard", None) is not None
 
 
 def given_checkpoints(args: argparse.Namespace) -> dict[str, Path]:

@@ -346,6 +346,28 @@ OPTIONS: tuple[Option, ...] = (
         "none",
         "A fixed evaluation set; the final verdict uses the clips that it names (clip_starts).",
     ),
+    Option(
+        "baseline",
+        parse_text,
+        "path",
+        "none",
+        "Compare the run with this baseline (docs/baseline.json) when the gate has ended; relative to the project.",
+    ),
+    Option(
+        "fail_on",
+        parse_choice("worse"),
+        "worse",
+        "nothing",
+        "Fail the run where it is worse than the baseline, or cannot be compared with it.",
+    ),
+    Option(
+        "require_better",
+        parse_bool,
+        "true|false",
+        "false",
+        "Fail the run unless it is better than the baseline.",
+        bare=True,
+    ),
     _switch(
         "training.use_wandb",
         "false (true where W&B has a key or a folder)",

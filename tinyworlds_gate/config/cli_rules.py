@@ -39,6 +39,12 @@ def validate(options: Mapping[str, Any]) -> list[str]:
             f"--retry-lr-floor {floor:g} is above --retry-init-learning-rate {start:g}; set the floor to "
             f"at most {start:g}."
         )
+    problems += [
+        f"--{name.replace('_', '-')} {str(options[name]).lower()} judges the run against a baseline; name one: "
+        "--baseline docs/baseline.json (`tinyworlds-gate accept` writes it)."
+        for name in ("fail_on", "require_better")
+        if options.get(name) and "baseline" not in options
+    ]
     return problems
 
 

@@ -16,7 +16,7 @@ OF_TRAINING = (
     *("T1", "T2", "T3", "T4", "T5", "T6", "T7", "L8", "H5", "H6", "H7", "H8", "H9"),
 )
 """Requirements on training, besides the gates of the stages."""
-OF_INFERENCE = ("C4", "L6", "L7", "L8", "T5", "T7", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "H3", "A7")
+OF_INFERENCE = ("C4", "L6", "L7", "L8", "T5", "T7", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "G9", "H3", "A7")
 OF_ANALYSIS = ("L9", "A3", "A4")
 
 NO_TRAINING = "no training"

@@ -11,7 +11,16 @@ from functools import partial
 from typing import Any
 
 from tinyworlds_gate.config.requested import OF_ANALYSIS, OF_TRAINING
-from tinyworlds_gate.findings import inference, preparation, processes, reporting, retraining, retuning, training
+from tinyworlds_gate.findings import (
+    baseline,
+    inference,
+    preparation,
+    processes,
+    reporting,
+    retraining,
+    retuning,
+    training,
+)
 from tinyworlds_gate.findings.base import LEFT_OUT, Events, Finding, MissingFactError, no_occasion, not_run
 from tinyworlds_gate.findings.facts import stage_gate_thresholds
 from tinyworlds_gate.findings.monitoring import long_watch
@@ -40,6 +49,7 @@ BY_JOURNAL: Sequence[tuple[tuple[str, ...], Judge]] = (
     (("G6",), inference.objects),
     (("G7",), inference.past),
     (("G8",), inference.strongest_baseline),
+    (("G9",), baseline.accepted_baseline),
     *(((id,), partial(training.stage_gate, stage=stage)) for stage, id in training.GATE_OF_STAGE.items()),
     (("S4",), training.chunk_checkpoints),
     (("S5",), lambda events: training.thresholds_named(events, stage_gate_thresholds(events))),

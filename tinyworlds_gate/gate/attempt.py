@@ -12,7 +12,7 @@ from tinyworlds_gate.checkpoints.layout import CheckpointRef, checkpoint_event
 from tinyworlds_gate.checkpoints.retention import keep_gated
 from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import DataError, DiskError, LaunchError
-from tinyworlds_gate.gate.attempt_record import InferenceAttempt, bind_attempt, inference_evidence
+from tinyworlds_gate.gate.attempt_record import InferenceAttempt, bind_attempt, inference_evidence, named_scorecard
 from tinyworlds_gate.gate.binding import MEASURING_KEYS, SPLIT_KEYS, gate_config
 from tinyworlds_gate.gate.checkout_attempt import (
     attempt_without_trusted_gate,
@@ -38,11 +38,13 @@ from tinyworlds_gate.gate.inference_process import InferenceChild, next_try, run
 from tinyworlds_gate.gate.measures.probe import Probe
 from tinyworlds_gate.gate.probe_process import run_probe
 from tinyworlds_gate.gate.provenance import recorded_conditions
+from tinyworlds_gate.gate.scorecard import scorecard_path
 from tinyworlds_gate.gate.verdict import judge_inference
 from tinyworlds_gate.launch.cause import OUT_OF_MEMORY
 from tinyworlds_gate.launch.command import inference_command
 from tinyworlds_gate.launch.failure_text import failure_text
 from tinyworlds_gate.names import ATTEMPTS, EVALUATION, FINAL
+from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.disk import reporting_full_disk
 from tinyworlds_gate.run.paths import unused_path
 from tinyworlds_gate.run.source_state import SourceState
@@ -203,6 +205,7 @@ def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceA
     if subject.own is not None:
         gates = gates_event(subject.own, verdict, None)
         verdict = same_checkout(job, both_gates(subject.own, verdict, None, thresholds))
+    _write_scorecard(job, subject, found, file)
     binding = bind_attempt(job, subject.number, draw, subject.checkpoints, found.measures, subject.source).as_event()
     job.journal.append(
         "gate_verdict",
@@ -225,6 +228,16 @@ def _judge(job: InferenceJob, subject: Subject, rollout: _Rollout) -> InferenceA
         binding=binding,
         evidence=evidence,
     )
+
+
+def _write_scorecard(job: InferenceJob, subject: Subject, found: Measured, measures_file: Path) -> None:
+    """Write what was found of each clip beside the measures file; nothing without generated frames."""
+    if found.card is None:
+        return
+    key = job.layout.run, subject.number, subject.draw
+    events, commit = job.journal.events(), subject.source.commit
+    card = named_scorecard(found.card, events, *key, weights=subject.weights, commit=commit)
+    atomic_write(scorecard_path(measures_file), card.as_text())
 
 
 def _note_earlier(job: InferenceJob, subject: Subject, found: Measured, measures_file: Path) -> None:

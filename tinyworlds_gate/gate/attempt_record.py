@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tinyworlds_gate.gate.inference_job import InferenceJob, weights_of
 from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.summary import GateMeasures
+from tinyworlds_gate.gate.scorecard import Scorecard, scorecard_path
 from tinyworlds_gate.gate.verdict import GateVerdict, InferenceEvidence
 from tinyworlds_gate.launch.failure_text import shown_error
 from tinyworlds_gate.names import ATTEMPTS, FINALS
@@ -145,7 +146,36 @@ def evidence_paths(root: Path, events: Sequence[Event], attempt: int, draw: int)
     found = {name: last_event(events, name, attempt=attempt, draw=draw) or {} for name in EVIDENCE}
     paths = {str(found[name][field]) for name, fields in EVIDENCE.items() for field in fields if found[name].get(field)}
     measures = found["inference_finished"].get("measures_file")
-    return paths | ({str(Path(measures).with_name(_frames_of(root / measures)))} if measures else set())
+    if not measures:
+        return paths
+    card = str(scorecard_path(Path(measures)))
+    more = {card} if (root / card).is_file() else set()  # attempts of older versions have none
+    return paths | more | {str(Path(measures).with_name(_frames_of(root / measures)))}
+
+
+def named_scorecard(
+    card: Scorecard,
+    events: Sequence[Event],
+    run: str,
+    attempt: int,
+    draw: int,
+    *,
+    weights: Mapping[str, str],
+    commit: str | None,
+) -> Scorecard:
+    """The scorecard of an attempt with its name, weights, speed and who trained it, by the journal."""
+    started: Event = next((event for event in events if event["event"] == "run_started"), {})
+    wall = (last_event(events, "inference_finished", attempt=attempt, draw=draw) or {}).get("wall_s")
+    frames = len(card.clips) * int(card.settings.get("generation_steps") or 0)
+    trained = {"seed": started.get("seed"), "profile": started.get("profile"), "commit": commit}
+    return replace(
+        card,
+        name=f"{run}, {attempt_name(attempt, draw)}",
+        source=f"run {run} {attempt}.{draw}",
+        weights=dict(weights),
+        trained=trained,
+        frames_per_s=round(frames / wall, 2) if isinstance(wall, int | float) and wall > 0 else None,
+    )
 
 
 def _frames_of(measures_file: Path) -> str:

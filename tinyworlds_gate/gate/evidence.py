@@ -17,11 +17,13 @@ from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.measures.claims import claim_conditions
 from tinyworlds_gate.gate.measures.clip_facts import ClipFacts, clip_facts
 from tinyworlds_gate.gate.measures.custom import CustomResult, measure_custom
-from tinyworlds_gate.gate.measures.frame_measures import with_frame_measures
+from tinyworlds_gate.gate.measures.frame_measures import measured_frames
+from tinyworlds_gate.gate.measures.objects.measure import ObjectCounts
 from tinyworlds_gate.gate.measures.probe import Probe, probed, with_probe_records
 from tinyworlds_gate.gate.measures.raw import MeasuresError, read_raw
 from tinyworlds_gate.gate.measures.recomputed_errors import Recomputed, recomputed
 from tinyworlds_gate.gate.measures.summary import GateMeasures, summarise
+from tinyworlds_gate.gate.scorecard import Scorecard, clip_scores, measuring_settings
 from tinyworlds_gate.names import EVALUATION, INVALID, PASS, STAGES
 from tinyworlds_gate.reference.data.datasets import dataset_stride
 from tinyworlds_gate.reference.rollout.generated_frames import GeneratedFrames, read_generated
@@ -42,6 +44,8 @@ class Measured:
     claims: tuple[Condition, ...] = ()
     custom: tuple[CustomResult, ...] = ()
     """The conditions and metrics of the project's conftest.py."""
+    card: Scorecard | None = None
+    """What was found of each clip, without a name; None without generated frames."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,20 @@ class Known:
     made: Recomputed | None
     problem: str
     """Why there are no generated frames; empty where there are."""
+    objects: ObjectCounts | None = None
+
+    def scorecard(self) -> Scorecard | None:
+        """What was found of each clip; None without generated frames."""
+        if self.made is None or self.objects is None:
+            return None
+        return Scorecard(
+            name="",
+            source=None,
+            settings=measuring_settings(self.raw),
+            clips=clip_scores(self.facts, self.made, self.objects),
+            strongest_baseline=self.facts.baselines.strongest,
+            kinds=tuple(what for what, _, _ in self.objects.kinds),
+        )
 
 
 def measure_files(path: Path, root: Path, frames: Path | None, training: TrainingFrames | None) -> Known:
@@ -69,9 +87,10 @@ def measure_files(path: Path, root: Path, frames: Path | None, training: Trainin
     facts = clip_facts(raw, root, training)
     measures = summarise(raw, facts)
     generated, made, problem = _generated(path, raw, facts)
+    objects = None
     if generated is not None:
-        measures = with_frame_measures(measures, facts, generated.predicted)
-    return Known(raw, facts, measures, generated, made, problem)
+        measures, objects = measured_frames(measures, facts, generated.predicted)
+    return Known(raw, facts, measures, generated, made, problem, objects)
 
 
 def measured(
@@ -113,7 +132,7 @@ def measured(
     if known.problem:
         claims.append(Condition("G5.recomputed", INVALID, known.problem))
     results = measure_custom(custom, facts, known.generated, known.problem)
-    return Measured(measures, starts, claims=tuple(claims), custom=results)
+    return Measured(measures, starts, claims=tuple(claims), custom=results, card=known.scorecard())
 
 
 def _generated(

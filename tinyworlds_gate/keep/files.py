@@ -8,12 +8,14 @@ from pathlib import PurePosixPath
 
 from tinyworlds_gate.config.profile_files import SETTINGS_FILES
 from tinyworlds_gate.config.run_copy import CHECKOUT_CONFIGS
+from tinyworlds_gate.gate.scorecard import SUFFIX
 from tinyworlds_gate.names import EVALUATION, FINAL
 from tinyworlds_gate.reports.artifact_names import report_names
 from tinyworlds_gate.reports.model import Attempt, RunRecord
 from tinyworlds_gate.run.journal import events_of, last_event
 
 REPORTS, PLOTS, PICTURES, HISTORY, SETTINGS = "reports", "plots", "pictures", "history", "settings"
+SCORECARDS = "scorecards"
 JOURNAL = "journal.jsonl"
 WHAT = {
     "A1": "train-to-inference report",
@@ -36,7 +38,14 @@ class SourceFile:
 def files_to_keep(record: RunRecord) -> list[SourceFile]:
     """Return all files of a run, each path once."""
     found: dict[str, SourceFile] = {}
-    for one in [*_reports(record), *_pictures(record), *_histories(record), *_settings(record), _journal(record)]:
+    for one in [
+        *_reports(record),
+        *_pictures(record),
+        *_histories(record),
+        *_settings(record),
+        *_scorecards(record),
+        _journal(record),
+    ]:
         found.setdefault(one.source or f"none: {one.what}", one)
     return list(found.values())
 
@@ -92,6 +101,15 @@ def _settings(record: RunRecord) -> Iterator[SourceFile]:
         yield _source_file(what, f"{copies}/{CHECKOUT_CONFIGS}/{name}", folder)
     if not files:
         yield _source_file("the settings files of the run", None, SETTINGS)
+
+
+def _scorecards(record: RunRecord) -> Iterator[SourceFile]:
+    """Yield what was found of each clip, for `tinyworlds-gate compare`."""
+    for attempt in judged_attempts(record):
+        evidence = (((attempt.verdict or {}).get("binding") or {}).get("evidence")) or {}
+        for path in sorted(evidence):
+            if path.endswith(SUFFIX):
+                yield _source_file(f"{attempt.name}: each clip's numbers, to compare with other runs", path, SCORECARDS)
 
 
 def _journal(record: RunRecord) -> SourceFile:

@@ -18,6 +18,7 @@ from tinyworlds_gate.gate.attempt_record import (
     evidence_paths,
     file_digests,
     inference_evidence,
+    named_scorecard,
 )
 from tinyworlds_gate.gate.binding import CUSTOM, Binding, bind, changed_evidence, changed_since
 from tinyworlds_gate.gate.checkout_attempt import evidence_of
@@ -29,12 +30,14 @@ from tinyworlds_gate.gate.evidence import (
     PictureCheck,
     asked_settings,
     check_picture,
+    measure_files,
     measured,
 )
 from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.gate.measures.baselines import TrainingFrames
 from tinyworlds_gate.gate.probe_process import recorded_probe
 from tinyworlds_gate.gate.provenance import recorded_conditions
+from tinyworlds_gate.gate.scorecard import Scorecard, read_scorecard, same_content, scorecard_path
 from tinyworlds_gate.gate.verdict import GateVerdict, judge_inference
 from tinyworlds_gate.launch.cause import OK
 from tinyworlds_gate.loop.checkout import TREE_FILE, adapted, checkout_settings, chosen_target
@@ -136,8 +139,50 @@ class AttemptAgain:
             same_code = recorded is not None and recorded.get("harness_sha256") == now.harness_sha256
             changed = changed_since(recorded, self._in_that_state(now, recorded) if any_code else now)
             changed = [one for one in changed if one not in evidence]
-        contradictions = [*self._bound_thresholds(), *self._judged_again(found, settings, clips, same_code=same_code)]
+        contradictions = [
+            *self._other_scorecard(found.card),
+            *self._bound_thresholds(),
+            *self._judged_again(found, settings, clips, same_code=same_code),
+        ]
         return AttemptNow(changed, evidence, self.missing, contradictions)
+
+    def scorecard(self) -> Scorecard:
+        """What the files of the attempt say of each clip, whatever was written at its time.
+
+        Raises:
+            GateError: the files are not there any more, or hold no generated frames.
+        """
+        settings = self.given or self._settings()
+        frames, _ = self._frames(self.record.dataset or {}, "the frames file")
+        evaluation, _ = self._evaluation()
+        clips = evaluation if self.attempt.on_evaluation_set else frames
+        training, _ = self._asked(settings, frames, clips)
+        if self.missing:
+            raise GateError(f"{self.record.run}: {self.attempt.name} cannot be measured again: {self.missing[0]}.")
+        known = measure_files(self.root / str(self.finished.get("measures_file")), self.root, clips, training)
+        card = known.scorecard()
+        if card is None:
+            raise GateError(f"{self.record.run}: {self.attempt.name} cannot be measured again: {known.problem}.")
+        return self._of_this_attempt(card)
+
+    def _of_this_attempt(self, card: Scorecard) -> Scorecard:
+        weights = {stage: str(one["sha256"]) for stage, one in self.finished["checkpoints"].items()}
+        key = self.record.run, self.attempt.number, self.attempt.draw
+        commit = (self.verdict.get("binding") or {}).get("commit")
+        return named_scorecard(card, self.record.events, *key, weights=weights, commit=commit)
+
+    def _other_scorecard(self, now: Scorecard | None) -> list[str]:
+        """Whether the scorecard beside the measures states something else than the files give now."""
+        path = scorecard_path(self.root / str(self.finished.get("measures_file")))
+        if now is None or not path.is_file():
+            return []
+        try:
+            written = read_scorecard(path)
+        except GateError as error:
+            return [str(error)]
+        if written.metric_version != now.metric_version or same_content(written, self._of_this_attempt(now)):
+            return []
+        return [f"{path.name} states something else than the files of {self.attempt.name} give"]
 
     def _in_that_state(self, now: Binding, recorded: Mapping[str, Any] | None) -> Binding:
         """The binding with the recorded code and custom conditions; its settings are compared only under that code."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from tinyworlds_gate.config.alignment import Check
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.gate.attempt_record import InferenceAttempt
+from tinyworlds_gate.loop.baseline import compare_with_baseline
 from tinyworlds_gate.loop.evidence import analyse_metrics
 from tinyworlds_gate.loop.inference_gate import InferenceGate
 from tinyworlds_gate.loop.preparation import Preparation
@@ -18,6 +19,7 @@ from tinyworlds_gate.loop.resume import RunSoFar
 from tinyworlds_gate.loop.stage_controller import StageResult
 from tinyworlds_gate.loop.training import StageTraining
 from tinyworlds_gate.names import DEGRADED, FAIL, INVALID, NOT_RUN
+from tinyworlds_gate.run.journal import Event
 from tinyworlds_gate.stages.retune import RetrainDecision
 
 
@@ -34,6 +36,8 @@ class ClosedLoop:
         self._training = StageTraining(context, self._preparation, so_far)
         self._gate = InferenceGate(context, self._training, so_far)
         self._analysed = False
+        self.compared: Event | None = None
+        """The event `baseline_compared`; None before it, and without `--baseline`."""
 
     # L1-L4 and the configs: nothing trains before all of this holds.
 
@@ -76,6 +80,11 @@ class ClosedLoop:
     def inference(self) -> InferenceAttempt | str:
         """The newest attempt at the inference gate, made on the current checkpoints; or why there is none."""
         return self._gate.newest()
+
+    def compare_with_baseline(self) -> None:
+        """Compare the newest attempt with the file of `--baseline`, once; nothing without that option (G9)."""
+        if self.attempts:
+            self.compared = compare_with_baseline(self.context, self.attempts[-1])
 
     @property
     def attempts(self) -> Sequence[InferenceAttempt]:

@@ -9,6 +9,7 @@ from tinyworlds_gate.config.shipped import shipped_values
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.errors import CheckpointError, ConfigError, DataError, GateError, TooFewClipsError
 from tinyworlds_gate.launch.processes.end import end_stale, require_ended
+from tinyworlds_gate.loop.baseline import require_common_clips
 from tinyworlds_gate.loop.checkout import checkout_checks, require_ready
 from tinyworlds_gate.loop.checkout_data import prepare_checkout_data
 from tinyworlds_gate.loop.data import prepare_data, require_untrained
@@ -64,6 +65,7 @@ class Preparation:
         else:
             prepare_checkout_data(self.context, self.context.checkout, named)
         self._check_same_data()
+        require_common_clips(self.context)
         require_untrained(self.supplied, last_event(self.context.journal.events(), "dataset_ready"))
 
     def release(self) -> None:

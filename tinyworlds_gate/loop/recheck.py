@@ -19,6 +19,7 @@ from tinyworlds_gate.gate.binding import GONE, OLDER
 from tinyworlds_gate.gate.extension import ClipMetric
 from tinyworlds_gate.gate.verdict_words import without_word
 from tinyworlds_gate.loop.attempt_again import AttemptAgain, look_again
+from tinyworlds_gate.loop.baseline import contradicted_comparison
 from tinyworlds_gate.names import DEGRADED, INVALID, PASS
 from tinyworlds_gate.reports.model import Attempt, RunRecord, load_record
 from tinyworlds_gate.run.journal import Event
@@ -88,6 +89,7 @@ def verdict_now(run_folder: Path, *, without: Container[str] = (), custom: Seque
         return found(f"the run did not come to its end: {sentence}")
     now = AttemptAgain(record, last, last.verdict, last.finished, custom).look()
     said_otherwise = [*now.contradictions, *_stated_otherwise(record, last.verdict), *_earlier(record, last, custom)]
+    said_otherwise += contradicted_comparison(record)
     return found(
         *([] if "binding" in without else now.changed),
         *([] if "evidence" in without else now.evidence),
@@ -145,6 +147,7 @@ def judged_again(record: RunRecord, custom: Sequence[ClipMetric] = ()) -> Judged
     contradictions += [] if missing else now.contradictions
     left_out = sorted(again.other_custom())
     contradictions += [*_stated_otherwise(record, last.verdict), *_earlier(record, last, custom, profile=own)]
+    contradictions += contradicted_comparison(record)
     return JudgedAgain(contradictions, missing, left_out)
 
 

@@ -49,6 +49,8 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
             context.journal.append("interrupted", **gate.config.stash[INTERRUPTION].event())
         elif gate.loop.results:
             gate.loop.analyse()
+        if exitstatus != pytest.ExitCode.INTERRUPTED:
+            gate.loop.compare_with_baseline()
     except (GateError, OSError) as error:
         gate.note_unwritten(session, error)
     if exitstatus != pytest.ExitCode.INTERRUPTED and judge_again(gate, session) and exitstatus == pytest.ExitCode.OK:

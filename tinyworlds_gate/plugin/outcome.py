@@ -188,6 +188,8 @@ def _status(
     sentence += "" if judges_model or NOT_JUDGED in sentence else f" {NOT_JUDGED}"
     if any(one.reason.startswith((DESELECTED, NOT_SELECTED)) for _, one in findings):
         limits.append("selected tests")
+    if loop.compared is not None:
+        sentence += f" Against the baseline: {str(loop.compared['sentence']).partition('. ')[0].rstrip('.')}."
     not_strict = _not_strict(loop)
     degraded = [one for _, one in findings if one.verdict == DEGRADED]
     if loop.degraded or degraded:

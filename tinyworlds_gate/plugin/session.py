@@ -151,6 +151,7 @@ class GateSession:
 
             if not self.config.option.collectonly:
                 self._require_gpus_and_dataset()
+                self._require_baseline()
             self.custom = custom_metrics(self.config)
         if self.carried and not self.selected and ("profile" in self.explicit or self.resumed is not None):
             self._require_marker_of_profile()
@@ -168,6 +169,23 @@ class GateSession:
                 require_dataset(settings, self.checkout)
         except GateError as error:
             raise pytest.UsageError(str(error)) from error
+
+    def _require_baseline(self) -> None:
+        """Refuse a baseline that nothing of this session could be compared with."""
+        if "baseline" not in self.explicit:
+            return
+        from tinyworlds_gate.loop.baseline import require_usable_baseline
+
+        try:
+            require_usable_baseline(self.explicit, self.settings()[0], self.project_root)
+        except GateError as error:
+            raise pytest.UsageError(str(error)) from error
+        required = [name for name in ("fail_on", "require_better") if self.explicit.get(name)]
+        if required and not any("G9" in requirement_ids(item) for item in self.selected):
+            raise pytest.UsageError(
+                f"--{required[0].replace('_', '-')} needs the test of G9 (validation/test_03_inference_gate.py), which "
+                "was left out; select it as well"
+            )
 
     def _require_marker_of_profile(self) -> None:
         profile, markers = self.settings()[0].profile, self.config.option.markexpr

@@ -43,6 +43,7 @@ REQUIREMENTS: dict[str, str] = {
     "G6": "The small moving objects of the true frames are generated: found in their place, of their kind, no others.",
     "G7": "The past matters: with the context of another clip the error grows.",
     "G8": "The model is better than the best of the predictions that need no model.",
+    "G9": "With --baseline, the model is compared with the accepted one, and no worse where that is required.",
     "S1": "The video tokenizer's loss is low enough and not rising.",
     "S2": "The latent actions reach a low loss and use several codes.",
     "S3": "The loss of dynamics is low enough and not rising.",
@@ -78,8 +79,11 @@ REQUIREMENTS: dict[str, str] = {
     "H9": "Changes of parameters and of the effective batch are always reported.",
 }
 
-ADDED = ("G6", "G7", "G8")
+ADDED = ("G6", "G7", "G8", "G9")
 """Requirements that older journals do not know."""
+
+OWN = ("G9",)
+"""Requirements of this program, beyond those of the specification that it was built from."""
 
 
 def as_markdown(cases: Mapping[str, tuple[str, str, str, str]]) -> str:

@@ -76,3 +76,12 @@ def test_options_that_do_not_go_together(options: dict[str, Any], problems: list
 def test_problems_of_several_machines_come_first() -> None:
     both = validate({"node_rank": 1, "retry_lr_floor": 0.2, "retry_init_learning_rate": 0.1})
     assert [one.split(" ")[0] for one in both] == ["--node-rank", "--retry-lr-floor"]
+
+
+@pytest.mark.parametrize("name", ["fail_on", "require_better"])
+def test_a_condition_on_the_baseline_needs_one(name: str) -> None:
+    given = {"fail_on": "worse", "require_better": True}[name]
+    (problem,) = validate({name: given})
+    assert "--baseline docs/baseline.json" in problem
+    assert validate({name: given, "baseline": "docs/baseline.json"}) == []
+    assert validate({"require_better": False}) == []

@@ -155,6 +155,7 @@ OCCASIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("S1", "S2", "S3", "S5"), ("stage_gate",)),
     **dict.fromkeys(("T1", "T2", "T3", "T4", "T5", "T6", "H8", "H9"), RETUNES),
     **dict.fromkeys(("T7", "L6", "L7", "C4", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "H3", "A7"), INFERENCE),
+    "G9": ("baseline_compared",),
 }
 """Requirement → the events of which a run without an occasion has none; the others have files as their occasion."""
 

@@ -62,6 +62,7 @@ def loop(
     degraded: bool = False,
     final: str | None = None,
     final_problem: str | None = None,
+    compared: dict[str, str] | None = None,
     too_few_clips: bool = False,
 ) -> ClosedLoop:
     """What the outcome reads of a loop, as plain data; the loop itself trains, and is tested where it trains."""
@@ -70,6 +71,7 @@ def loop(
     plain = SimpleNamespace(
         attempts=[*(attempt(verdict, number) for number, verdict in enumerate(verdicts, 1)), *finals],
         final_problem=final_problem,
+        compared=compared,
         problem_is_missing_evidence=too_few_clips,
         problem=problem,
         stages_failed=lambda: stages,
@@ -358,3 +360,11 @@ def test_stages_of_different_sizes_degrade_a_run_with_that_cause() -> None:
     assert outcome.status == "degraded"
     assert outcome.sentence.endswith("The stages have different backbones (C2).")
     assert "one clip per GPU" not in outcome.sentence
+
+
+@pytest.mark.requirement("G9")
+def test_a_pass_says_how_the_model_compares_with_the_baseline() -> None:
+    told = "SAME: error went from 0.0100 to 0.0101 (+1.0 %), on the same 64 clips. With one model a side, more."
+    found = decide(loop("PASS", compared={"sentence": told}))
+    assert found.sentence.endswith(f"Against the baseline: {told.partition('. ')[0]}.")
+    assert "Against the baseline" not in decide(loop("PASS")).sentence

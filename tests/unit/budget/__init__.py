@@ -1,0 +1,1 @@
+"""Tests of `tinyworlds_gate.budget`."""

@@ -1,0 +1,1 @@
+"""Tests of the composite action and its steps."""

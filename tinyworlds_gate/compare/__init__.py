@@ -1,0 +1,1 @@
+"""Compare two models on the same clips: BETTER, SAME, WORSE or NOT-COMPARABLE (docs/compare.md)."""
