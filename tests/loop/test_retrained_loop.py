@@ -87,7 +87,7 @@ def test_the_report_says_what_the_verdict_is_bound_to(retrained: Session) -> Non
 
 @pytest.mark.requirement("L8")
 def test_the_terminal_shows_the_retraining_and_both_attempts(retrained: Session) -> None:
-    assert re.search(r"= 45 passed, 15 skipped, \d+ deselected, 1 retrained in ", retrained.output)
+    assert re.search(r"= 45 passed, 16 skipped, \d+ deselected, 1 retrained in ", retrained.output)
     assert re.search(rf"^(validation/\S+::{re.escape(GATE_TEST)} )?RETRAINED +\[", retrained.output, re.M)
     assert "retraining dynamics, retry 1: updates 4 to 124 at learning rate 0.002" in retrained.output
     assert re.search(r"^attempt 1: FAIL, MSE 0\.[12]", retrained.output, re.M)

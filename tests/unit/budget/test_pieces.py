@@ -399,7 +399,7 @@ def test_settings_are_part_of_the_result_without_the_path_of_the_frames() -> Non
         folder=Path("budget"),
         command=("true",),
         seconds=5.0,
-        frames=FrameSettings(data=Path("/home/me/frames.h5")),
+        frames=FrameSettings(data=Path("elsewhere/frames.h5")),
         judge=JudgeSettings(),
     )
     settings.require_possible()

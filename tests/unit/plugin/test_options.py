@@ -42,6 +42,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "dataset name": ("pong", "PONG"),
     "file": ("configs/a.yaml", "configs/a.yaml"),
     "strict|inject|report": ("inject", "inject"),
+    "worse": ("worse", "worse"),
 }
 BAD: dict[str, tuple[str, ...]] = {
     "true|false": ("maybe", "1"),
@@ -54,6 +55,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "api_first|api_only|local_only": ("api",),
     "strict|wide|current_paths": ("loose",),
     "strict|inject|report": ("loose",),
+    "worse": ("better",),
     "file": ("",),
     "year": ("25", "twenty"),
     "peak rate": ("0", "-0.1", "2", "nan", "fast"),
@@ -252,6 +254,7 @@ def test_every_option_sets_known_settings_or_chooses_files_a_checkout_or_nodes()
     for option in OPTIONS:
         assert set(option.keys_of(STAGES)) <= known, option.name
     others = {"profile", "project_root", "resume_run", "allow_cpu_longrun", "node_rank", "rdzv_endpoint", "rdzv_id"}
+    others |= {"baseline", "fail_on", "require_better"}
     assert {option.name for option in OPTIONS if not option.keys} == others | set(TARGET_OPTIONS) - {"align_backbone"}
 
 
