@@ -18,6 +18,7 @@ from tinyworlds_gate.budget.settings import JudgeSettings
 from tinyworlds_gate.errors import DataError, GateError
 from tinyworlds_gate.names import FAIL, INVALID, PASS, STAGES
 from tinyworlds_gate.reference.data.hdf5_input import open_hdf5
+from tinyworlds_gate.reference.data.hdf5_output import new_hdf5
 
 OPTIONS = dict(zip(STAGES, ("--video-checkpoint", "--latent-checkpoint", "--dynamics-checkpoint"), strict=True))
 SCORE = (
@@ -88,7 +89,8 @@ def judge_frames(judge: Judge, settings: JudgeSettings, generated: Path, clips: 
     except DataError as error:
         raise RejectedTry(str(error)) from error
     path = folder / "frames_of_try.h5"
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as output:
+        file = output.file
         file["context"], file["true"] = clips.frames[:, : settings.context], true
         file["generated"], file["episode"] = frames, clips.episodes
     return _score(_answer(judge, ["score", "--frames", str(path), "--json"], settings.timeout_s), settings, clips, {})
@@ -96,7 +98,8 @@ def judge_frames(judge: Judge, settings: JudgeSettings, generated: Path, clips: 
 
 def write_contexts(path: Path, clips: Clips, context: int) -> None:
     """Write what the command of `--predict` gets: `context` [N, C, H, W, 3], and `actions` [N, T] if recorded."""
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as output:
+        file = output.file
         file["context"] = clips.frames[:, :context]
         file.attrs["steps"] = clips.frames.shape[1] - context
         if clips.actions is not None:
