@@ -122,7 +122,7 @@ _SENTENCES: Mapping[str, str | Callable[[Event], str | None]] = {
     "probe_skipped": "no probe without the true future: {reason}",
     "inference_retry": "inference is run again: {reason}",
     "gate_verdict": _verdict,
-    "baseline_compared": "compared with the baseline: {verdict}: {sentence}",
+    "baseline_compared": "compared with the baseline: {sentence}",
     "verdict_picture": _picture,
     "verdict_expired": lambda event: event.get("sentence"),
     "dynamics_retrain": _retrain,
