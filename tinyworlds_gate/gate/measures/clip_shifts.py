@@ -25,7 +25,7 @@ USUAL_CELLS = 0.95
 USUAL = 0.5
 """Share of the clips that are such pictures of others, from which they are no coincidence."""
 MOST_CLIPS, PARTNERS, MOST_FRAMES = 128, 16, 6
-"""Clips that are compared, earlier ones that each is compared with, and frames of each."""
+"""Clips on which it is decided, earlier ones that each is compared with, and frames of each."""
 ALIKE = 0.25
 """Share of the energy of two clips that their product must reach before they are compared."""
 
@@ -33,9 +33,17 @@ ALIKE = 0.25
 def shifted_pairs(frames_BTHWC: np.ndarray, episodes_B: np.ndarray) -> list[tuple[int, int]]:
     """Return pairs of clips (first, later) of two episodes that show the same elsewhere; none if few clips do.
 
-    At most 128 clips are compared, each with 16 earlier ones.
+    Whether they do is decided on at most 128 clips. Each is compared with 16 earlier ones.
     """
-    chosen = _spaced(len(frames_BTHWC), MOST_CLIPS)
+    count = len(frames_BTHWC)
+    pairs, share = _pairs(frames_BTHWC, episodes_B, _spaced(count, MOST_CLIPS))
+    if share < USUAL:
+        return []
+    return pairs if count <= MOST_CLIPS else _pairs(frames_BTHWC, episodes_B, np.arange(count))[0]
+
+
+def _pairs(frames_BTHWC: np.ndarray, episodes_B: np.ndarray, chosen: np.ndarray) -> tuple[list[tuple[int, int]], float]:
+    """Return the pairs among the chosen clips, and the share of these clips that are in a pair."""
     shown = _spaced(frames_BTHWC.shape[1], MOST_FRAMES)
     cells = np.stack([_cells(frames_BTHWC[one][shown]) for one in chosen])
     cells -= cells.mean(axis=1, keepdims=True)
@@ -53,7 +61,7 @@ def shifted_pairs(frames_BTHWC: np.ndarray, episodes_B: np.ndarray) -> list[tupl
             if (down or right) and _is_same(cells[later], cells[first], down, right):
                 has_pair[[first, later]] = True
                 pairs.append((int(chosen[first]), int(chosen[later])))
-    return pairs if has_pair.mean() >= USUAL else []
+    return pairs, float(has_pair.mean())
 
 
 def _spaced(count: int, most: int) -> np.ndarray:

@@ -38,6 +38,13 @@ def test_rolled_copies_of_a_clip_count_as_one_episode() -> None:
     assert episodes(clips) == 1
 
 
+def test_all_of_many_copies_are_found_and_not_only_those_that_are_looked_at_first() -> None:
+    rng = np.random.default_rng(6)
+    one = balls(rng, 32, 4)
+    clips = np.stack([np.roll(one, rng.integers(0, 32, 2), (1, 2)) for _ in range(150)])
+    assert episodes(clips) == 1
+
+
 @pytest.mark.requirement("G5")
 def test_random_crops_of_two_recordings_count_as_two_episodes() -> None:
     rng = np.random.default_rng(5)
