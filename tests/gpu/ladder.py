@@ -24,13 +24,13 @@ STAGE = "video_tokenizer"
 UPDATES = 3
 EPISODES, EPISODE_FRAMES = 12, 16
 LARGE: dict[str, object] = {
-    "frame_size": 128,
+    "frame_size": 256,
     "patch_size": 4,
     "context_length": 8,
     "embed_dim": 256,
     "num_heads": 8,
     "hidden_dim": 1024,
-    "num_blocks": 6,
+    "num_blocks": 8,
 }
 SMALL: dict[str, object] = {
     "frame_size": 16,
