@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.journals import rewrite_journal
 from tests.helpers.junit_rules import junit_problems
 from tests.helpers.tiny_project import STEP_SUMMARY, Session, read_journal, run_pytest, runs
+from tinyworlds_gate.cli.main import main
 
 WORDS = ("validation", "-m", "smoke", "--resume-run", "unfinished")
 
@@ -43,6 +44,26 @@ def test_a_killed_run_is_gone_on_with_and_a_finished_one_is_not(killed: Path, pa
     assert "\n## Closed loop: NOT-RUN\n\nThe test of the inference gate was left out" in (
         (killed / STEP_SUMMARY).read_text(encoding="utf-8")
     )
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("H7")
+def test_a_packed_run_goes_on_in_another_project(
+    killed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (name,) = [run.name for run in runs(killed)]
+    file = tmp_path / "run.zip"
+    assert main(["runs", "--project-root", str(killed), "--pack", f"results/{name}", str(file)]) == 0
+    elsewhere = tmp_path / "another machine"
+    killed.rename(elsewhere)
+    for folder in ("results", "Logs", "inference_results", "docs/action"):
+        shutil.rmtree(elsewhere / folder)
+    assert main(["runs", "--project-root", str(elsewhere), "--unpack", str(file)]) == 0
+    assert f"--resume-run results/{name}" in capsys.readouterr().out
+    session = run_pytest(elsewhere, *WORDS[:-1], f"results/{name}")
+    assert session.exit_status == 0, session.output
+    assert [run.name for run in runs(elsewhere)] == [name]
+    assert read_journal(elsewhere / "results" / name, "run_finished")[-1]["status"] == "passed"
 
 
 def test_a_summary_that_cannot_be_written_changes_no_verdict(killed: Path) -> None:

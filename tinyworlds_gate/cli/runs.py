@@ -1,6 +1,7 @@
 """The command `tinyworlds-gate runs [--unfinished] [--json]`: list the runs of a project, newest first.
 
-With `--plot` or `--csv` it draws or writes the verdicts over time instead. Exit status: 0 if at least one run is
+With `--plot` or `--csv` it draws or writes the verdicts over time instead, with `--pack` or `--unpack` it carries a run
+to another machine. Exit status: 0 if at least one run is
 listed, else 1.
 """
 
@@ -37,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of --plot and --csv: further kept runs (those below docs/results/ are found by themselves)",
     )
+    carry = parser.add_mutually_exclusive_group()
+    carry.add_argument(
+        "--pack", nargs=2, metavar=("results/RUN", "FILE.zip"), help="write a run, with its checkpoints, into one file"
+    )
+    carry.add_argument("--unpack", type=Path, metavar="FILE.zip", help="restore a packed run in this project")
 
 
 @reads_journals
@@ -46,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         GateError: options contradict each other, there is no run to draw, or a file cannot be written.
     """
+    if args.pack or args.unpack is not None:
+        return _carry(args)
     if args.plot is not None or args.csv is not None:
         return _history(args)
     if args.kept:
@@ -91,6 +99,17 @@ def _history(args: argparse.Namespace) -> int:
                 f"{option} {path} cannot be written ({error.strerror}). Make its folder writable, or name another file."
             ) from error
         print(f"{path}: {len(rows)} run{'' if len(rows) == 1 else 's'}")
+    return 0
+
+
+def _carry(args: argparse.Namespace) -> int:
+    """Write a run into a file, or restore it from one."""
+    from tinyworlds_gate.cli.carry_run import pack, unpack
+
+    if args.plot is not None or args.csv is not None or args.unfinished or args.json or args.kept:
+        raise GateError("--pack and --unpack go without other options than --project-root: they carry one run.")
+    root = args.project_root.resolve()
+    print(pack(root, *map(Path, args.pack)) if args.pack else unpack(root, args.unpack))
     return 0
 
 
