@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.helpers.object_losses import HEALTHY, Model, occasions, paths
-from tinyworlds_gate.gate.measures.objects.identity import identity_row
-from tinyworlds_gate.gate.measures.objects.slices import quantile, slice_rows
-from tinyworlds_gate.gate.slice_rule import slice_faults
+from tests.helpers.object_losses import HEALTHY, SETS, Model, faults
+from tinyworlds_gate.gate.measures.objects.slices import quantile
 
-NAMES = [[{"colour": colour, "height_px": 5, "width_px": 5} for colour in ("#ff0000", "#0000ff")]]
-SETS = ((8, 3, 1), (12, 2, 1), (24, 4, 2), (64, 3, 1), (64, 12, 2))
-"""Clips, objects, and clips of one episode."""
 SEEDS = 8
-
-
-def faults(seed: int, model: Model, clips: int, objects: int, per_episode: int) -> list[str]:
-    rng = np.random.default_rng([seed, clips])
-    places, bounces = paths(rng, clips, objects)
-    lost = model(rng, places, bounces)
-    rows: list[dict[str, Any]] = slice_rows(occasions(places, lost, per_episode=per_episode), NAMES, 12, (64, 64))
-    shown = np.full(lost.shape[:2], float(objects))
-    single = identity_row(lost.sum(axis=2).astype(float), shown, np.arange(clips) // per_episode)
-    rows += [single] if single else []
-    return list(slice_faults({"slices": [{"of": "recall"} | row for row in rows]}, "recall"))
 
 
 @pytest.mark.requirement("G6")
