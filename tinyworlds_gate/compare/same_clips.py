@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from tinyworlds_gate.gate.scorecard import Scorecard, same_content
 
@@ -20,6 +21,8 @@ TASK = {
 """Settings that make another task: what is predicted from what. None on one side is not known, so it is no other."""
 CHOICES = ("decode_steps", "temperature", "rollout", "memory_window", "token_choice", "prediction_horizon", "n_actions")
 """Settings that belong to a recipe: how a model generates. A difference is noted, and is part of what is compared."""
+ONE_MODEL = 0.01
+"""Two models of a side are one if their errors differ by at most this share on each clip; other seeds differ more."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ def common_cards(a: Sequence[Entry], b: Sequence[Entry]) -> CommonCards:
     """Return the scorecards on the first clips of the baseline that every model was measured on."""
     if (problem := _same_run(a, b)) is not None:
         return CommonCards(reason=problem)
-    return _on_common_clips(a, b)
+    found = _on_common_clips(a, b)
+    problems = (_one_model_twice(side) for side in (found.a, found.b))
+    return next((CommonCards(reason=problem) for problem in problems if problem is not None), found)
 
 
 def _on_common_clips(a: Sequence[Entry], b: Sequence[Entry]) -> CommonCards:
@@ -58,8 +63,11 @@ def _on_common_clips(a: Sequence[Entry], b: Sequence[Entry]) -> CommonCards:
 
 
 def common_clips(entries: Sequence[Entry]) -> str | None:
-    """Return why these models cannot be compared with one another; None where they can."""
-    return None if len(entries) < 2 else _on_common_clips(entries[:1], entries[1:]).reason
+    """Return why these models, of one side, cannot be compared with one another; None where they can."""
+    if len(entries) < 2:
+        return None
+    found = _on_common_clips(entries[:1], entries[1:])
+    return found.reason or _one_model_twice((*found.a, *found.b))
 
 
 def _same_run(a: Sequence[Entry], b: Sequence[Entry]) -> str | None:
@@ -72,6 +80,19 @@ def _same_run(a: Sequence[Entry], b: Sequence[Entry]) -> str | None:
                         one.source is None and other.source is None and one.weights and same_content(one, other)
                     ):
                         return f"both sides are the same: {one.name}"
+    return None
+
+
+def _one_model_twice(cards: Sequence[Scorecard]) -> str | None:
+    """Return which two models of a side are one but for a touch of the weights; None where all differ."""
+    errors = [{clip.digest: clip.error for clip in card.clips} for card in cards]
+    for (card, one), (other_card, other) in combinations(zip(cards, errors, strict=True), 2):
+        pairs = [(one[digest], other[digest]) for digest in one.keys() & other.keys()]
+        if any(max(pair) > 0 for pair in pairs) and all(abs(x - y) <= ONE_MODEL * max(x, y) for x, y in pairs):
+            return (
+                f"{card.name} and {other_card.name} are one model (their errors differ by at most {ONE_MODEL:.0%} on "
+                "each clip); name each model once, and train other seeds"
+            )
     return None
 
 

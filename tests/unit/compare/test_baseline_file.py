@@ -6,6 +6,7 @@ pytest tests/unit/compare/test_baseline_file.py
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,14 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_model_counts_once() -> None:
     with pytest.raises(BaselineError, match="have the same weights"):
         baseline_with([accepted(made_card(0)), accepted(made_card(0))])
+
+
+def test_a_touched_copy_of_a_model_is_no_other_seed() -> None:
+    one = accepted(made_card(0))
+    clips = tuple(replace(clip, error=clip.error * 1.0001) for clip in one.cards[0].clips)
+    copy = replace(one.cards[0], clips=clips, weights={"dynamics": "e" * 64}, name="copy")
+    with pytest.raises(BaselineError, match="are one model"):
+        baseline_with([one, replace(one, run="another", cards=(copy,))])
 
 
 def test_runs_on_other_clips_are_no_baseline_together() -> None:

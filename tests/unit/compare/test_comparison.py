@@ -68,6 +68,36 @@ def test_several_seeds_a_side_show_a_change_that_one_seed_does_not() -> None:
     assert "the spread of the 4 and 4 compared seeds" in effect(found, "error").note
 
 
+def touched(card: Scorecard, by: float, **fields: Any) -> Scorecard:
+    """The scorecard of a model whose weights were touched: each clip's error differs by a share up to ``by``."""
+    rng = np.random.default_rng(5)
+    clips = (replace(one, error=one.error * (1 + by * float(rng.uniform(-1, 1)))) for one in card.clips)
+    named = {"name": f"{card.name}, touched", "source": f"{card.source}, touched", "weights": {"dynamics": "f" * 64}}
+    return replace(card, clips=tuple(clips), **{**named, **fields})
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_touched_copies_of_a_model_are_no_other_seeds(side: str) -> None:
+    one, other = made_card(0), made_card(1, factor=1.3)
+    copies = [[one], [touched(one, 1e-4)]]
+    found = compare(copies, [[other]]) if side == "a" else compare([[other]], copies)
+    assert found.verdict == "NOT-COMPARABLE"
+    assert "seed 0 and seed 0, touched are one model" in found.sentence
+    assert compare([[one]], [[touched(one, 1e-4)]]).verdict == "SAME", "the two sides may be nearly the same"
+
+
+def test_other_seeds_that_are_alike_on_most_clips_are_two_models() -> None:
+    one = made_card(0)
+    alike = touched(one, 1e-4)
+    alike = replace(alike, clips=(replace(alike.clips[0], error=alike.clips[0].error * 1.1), *alike.clips[1:]))
+    assert compare([[one], [alike]], [[made_card(1)]]).verdict != "NOT-COMPARABLE"
+
+
+def test_perfect_models_without_any_error_are_not_called_one_model() -> None:
+    perfect = [[touched(made_card(seed, factor=0.0), 0.0, name=f"seed {seed}", source=str(seed))] for seed in range(2)]
+    assert "one model" not in compare(perfect, [[made_card(1)]]).sentence
+
+
 def test_a_lost_kind_of_objects_is_worse_although_most_objects_are_found() -> None:
     kinds = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     old, new = made_card(0, recall=kinds), made_card(0, recall=(0.6, *kinds[1:]), source="other", weights={})
