@@ -173,6 +173,8 @@ class VideoTokenizerConfig(StageConfig):
 
     frame_by_frame: bool = False
     """Ours: a frame's tokens depend only on that frame; training uses single frames. TinyWorlds: false."""
+    unusual_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours: extra loss weight of the pixels that differ from the mean frame of their batch. TinyWorlds: 0."""
 
 
 class LatentActionsConfig(StageConfig):
@@ -192,6 +194,8 @@ class LatentActionsConfig(StageConfig):
     """Ours: desired entropy of the codes of a batch, nats; at most ln n_actions."""
     code_entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     """Ours: loss per nat below code_entropy_floor; 0 is TinyWorlds' loss."""
+    changed_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours: extra loss weight of the pixels that change between the two frames. TinyWorlds: 0."""
 
     @model_validator(mode="after")
     def _pairs_where_needed(self) -> LatentActionsConfig:
@@ -225,6 +229,8 @@ class DynamicsConfig(StageConfig):
     """Ours, next_frame only: weight of the squared error of the expected frame, decoded."""
     pixel_frames: PositiveInt | None = None
     """Ours: predicted frames of a clip, drawn per batch, that are decoded for pixel_loss; null means all."""
+    changed_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Ours, next_frame only: extra loss weight of the tokens that differ from the frame before. TinyWorlds: 0."""
     video_tokenizer_path: str | None = None
     """Checkpoint folder of the tokenizer; set on the command line, never in the file."""
     latent_actions_path: str | None = None
@@ -232,7 +238,7 @@ class DynamicsConfig(StageConfig):
 
     @model_validator(mode="after")
     def _next_frame_where_needed(self) -> DynamicsConfig:
-        for key in ("context_noise", "own_context", "pixel_loss"):
+        for key in ("context_noise", "own_context", "pixel_loss", "changed_weight"):
             if getattr(self, key) and self.masking != "next_frame":
                 raise ValueError(f"{key} {getattr(self, key)} needs masking: next_frame; set that, or {key} to 0")
         return self

@@ -24,6 +24,7 @@ from tinyworlds_gate.reference.models.translation import explained_translation
 ACTION_LEVELS = 2  # each action dim is -1 or 1
 VARIANCE_FLOOR = 0.01  # the loss penalises a variance of the actions over the batch below this
 VARIANCE_WEIGHT = 100.0
+CHANGED = 0.1  # a pixel has changed if one of its channels differs by more than this from the frame before, in [-1, 1]
 
 
 class LatentActionOutput(NamedTuple):
@@ -106,6 +107,7 @@ class LatentActionModel(nn.Module):
             between the two frames (`explained_translation`).
         code_entropy_floor: minimum information of the codes in a batch, in nats (`code_balance_penalty`).
         code_entropy_weight: weight of that penalty; 0 disables it.
+        changed_weight: extra loss weight of the pixels that change between the two frames (`changed_pixels`).
     """
 
     def __init__(
@@ -119,11 +121,12 @@ class LatentActionModel(nn.Module):
         translation_weight: float = 0.0,
         code_entropy_floor: float = 0.0,
         code_entropy_weight: float = 0.0,
+        changed_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.sizes = sizes
         self.frame_pairs, self.antisymmetric_dims = frame_pairs, antisymmetric_dims
-        self.translation_weight = translation_weight
+        self.translation_weight, self.changed_weight = translation_weight, changed_weight
         self.code_entropy_floor, self.code_entropy_weight = code_entropy_floor, code_entropy_weight
         self.encoder = ActionEncoder(sizes, match_patches=match_patches)
         self.quantizer = FiniteScalarQuantizer(sizes.action_dim, ACTION_LEVELS)
@@ -152,7 +155,7 @@ class LatentActionModel(nn.Module):
         actions = self.quantizer(prequant)
         pred_frames = self.decoder(frames_BTCHW[:, :-1], actions)
         variance = prequant.float().var(dim=0, correction=0).mean()
-        loss = F.smooth_l1_loss(pred_frames, frames_BTCHW[:, 1:]) + VARIANCE_WEIGHT * F.relu(VARIANCE_FLOOR - variance)
+        loss = self._prediction_error(pred_frames, frames_BTCHW) + VARIANCE_WEIGHT * F.relu(VARIANCE_FLOOR - variance)
         if self.code_entropy_weight > 0:
             loss = loss + self.code_entropy_weight * code_balance_penalty(prequant, self.code_entropy_floor)
         if self.training and self.translation_weight > 0:
@@ -163,6 +166,13 @@ class LatentActionModel(nn.Module):
             loss = loss + self.translation_weight * sign_loss.mean()
         indices = self.action_indices(actions.detach())
         return LatentActionOutput(loss, pred_frames, actions, indices, variance.detach())
+
+    def _prediction_error(self, pred_BTCHW: Tensor, frames_BTCHW: Tensor) -> Tensor:
+        if self.changed_weight == 0:
+            return F.smooth_l1_loss(pred_BTCHW, frames_BTCHW[:, 1:])
+        errors = F.smooth_l1_loss(pred_BTCHW, frames_BTCHW[:, 1:], reduction="none")
+        weights = 1 + self.changed_weight * changed_pixels(frames_BTCHW)
+        return (weights * errors).mean() / weights.mean()
 
     def _prequant(self, frames_BTCHW: Tensor) -> Tensor:
         if frames_BTCHW.dim() == 5 and frames_BTCHW.shape[1] < 2:
@@ -184,6 +194,12 @@ class LatentActionModel(nn.Module):
         forth_NA, back_NA = both.chunk(2)
         m = self.antisymmetric_dims
         return torch.cat((forth_NA[:, :m] - back_NA[:, :m], forth_NA[:, m:] + back_NA[:, m:]), dim=-1)
+
+
+def changed_pixels(frames_BTCHW: Tensor) -> Tensor:
+    """Return 1.0 where a pixel of frames 1 … T-1 differs from the frame before, else 0.0: ``[B, T-1, 1, H, W]``."""
+    change = (frames_BTCHW[:, 1:] - frames_BTCHW[:, :-1]).abs().amax(dim=2, keepdim=True)
+    return (change > CHANGED).to(frames_BTCHW.dtype)
 
 
 def code_balance_penalty(prequant_BTA: Tensor, floor: float) -> Tensor:

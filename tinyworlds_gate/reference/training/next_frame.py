@@ -71,10 +71,19 @@ class NextFrameObjective(DynamicsObjective):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         known_BTPL, latents_BTPL, indices_BTP, actions_BTA, mask_BTP = inputs[:5]
         logits = self.dynamics.predict_in_parallel(known_BTPL, latents_BTPL, actions_BTA, mask_BTP)
-        loss = masked_cross_entropy(logits, indices_BTP[:, 1:], mask_BTP[:, 1:])
+        loss = self._cross_entropy(logits, indices_BTP, mask_BTP)
         if self.settings.pixel_loss > 0:
             loss = loss + self.settings.pixel_loss * self._pixel_error(logits, inputs[5][:, 1:])
         return loss, indices_BTP
+
+    def _cross_entropy(self, logits: Tensor, indices_BTP: Tensor, mask_BTP: Tensor) -> Tensor:
+        """Return the mean over the hidden tokens, in which changed ones weigh ``1 + changed_weight``."""
+        if self.settings.changed_weight == 0:
+            return masked_cross_entropy(logits, indices_BTP[:, 1:], mask_BTP[:, 1:])
+        errors = F.cross_entropy(logits.flatten(0, 2), indices_BTP[:, 1:].flatten(), reduction="none")
+        changed = (indices_BTP[:, 1:] != indices_BTP[:, :-1]).flatten()
+        weights = mask_BTP[:, 1:].flatten() * (1 + self.settings.changed_weight * changed)
+        return (weights * errors).sum() / weights.sum()
 
     def _mask(self, indices_BTP: Tensor) -> Tensor:
         """Draw a mask `[B, T, P]` (True = hidden): all tokens of some frames, a random share of the other frames."""

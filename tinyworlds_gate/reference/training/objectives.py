@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tinyworlds_gate.config.schema import LatentActionsConfig, VideoTokenizerConfig
 from tinyworlds_gate.reference.models.dynamics import DynamicsModel
@@ -24,8 +25,11 @@ LATENT_ACTION_KEYS = (
     "translation_weight",
     "code_entropy_floor",
     "code_entropy_weight",
+    "changed_weight",
 )
 """Settings of the stage that are arguments of `LatentActionModel`."""
+UNUSUAL = 0.1
+"""Difference of a pixel from the mean frame, of frames in [-1, 1], from which on it is unusual."""
 
 
 class Objective(nn.Module):
@@ -89,6 +93,12 @@ def counts_of(codes: Tensor, size: int) -> Tensor:
     return counts.scatter_add_(0, flat, torch.ones_like(flat)).double()
 
 
+def unusual_pixels(frames_BTCHW: Tensor) -> Tensor:
+    """Return 1.0 where a pixel differs from the mean frame of the batch, else 0.0: ``[B, T, 1, H, W]``."""
+    mean_CHW = frames_BTCHW.mean(dim=(0, 1))
+    return ((frames_BTCHW - mean_CHW).abs().amax(dim=2, keepdim=True) > UNUSUAL).to(frames_BTCHW.dtype)
+
+
 class TokenizerObjective(Objective):
     """Stage 1: reconstruct the clip through the finite scalar quantiser."""
 
@@ -96,14 +106,20 @@ class TokenizerObjective(Objective):
 
     def __init__(self, sizes: ModelSizes, settings: VideoTokenizerConfig | None = None) -> None:
         frame_by_frame = settings is not None and settings.frame_by_frame
+        unusual_weight = settings.unusual_weight if settings is not None else 0.0
         super().__init__(VideoTokenizer(sizes, frame_by_frame=frame_by_frame))
         if frame_by_frame:
             self.clip_frames = 1
+        self.unusual_weight = unusual_weight
         self.codebook_size = sizes.num_bins**sizes.latent_dim
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         output = self.model(inputs[0])
-        return output.loss, output.indices
+        if self.unusual_weight == 0:
+            return output.loss, output.indices
+        weights = 1 + self.unusual_weight * unusual_pixels(inputs[0])
+        errors = F.smooth_l1_loss(output.recon, inputs[0], reduction="none")
+        return (weights * errors).mean() / weights.mean(), output.indices
 
     def metrics(self, codes: Tensor) -> Tensor:
         return (counts_of(codes, self.codebook_size) > 0).double().mean()[None]
