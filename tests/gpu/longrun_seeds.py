@@ -88,19 +88,21 @@ class Seeds:
                 continue
             subprocess.run(["git", "clone", "-q", str(self.args.source.resolve()), str(clone)], check=True)
             (clone / "data").mkdir(exist_ok=True)
-            (clone / "data/evaluation_128.h5").write_bytes(self.args.evaluation.read_bytes())
+            if self.args.evaluation is not None:
+                (clone / "data/evaluation_128.h5").write_bytes(self.args.evaluation.read_bytes())
             if seed == self.args.seeds[0]:
                 self._gate(clone, *self._data_words(clone))
             else:
-                for file in (first / "data").glob("crafter_*_frames.h5"):
+                for file in (first / "data").glob("*_frames.h5"):
                     os.link(file, clone / "data" / file.name)
 
     def _data_words(self, clone: Path) -> list[str]:
         """The command that makes the frames which the profile asks for, with all processors."""
         folder = clone / "configs/profiles" / self.args.profile
         data = yaml.safe_load((folder / "profile.yaml").read_text())["data"]
-        size = yaml.safe_load((folder / "training.yaml").read_text())["frame_size"]
-        words = ["data", "make", "crafter", "--frame-size", str(size), "--num-frames", str(data["num_frames"])]
+        training = yaml.safe_load((folder / "training.yaml").read_text())
+        game, size = training["dataset"].lower(), training["frame_size"]
+        words = ["data", "make", game, "--frame-size", str(size), "--num-frames", str(data["num_frames"])]
         return [*words, "--episode-length", str(data["episode_length"]), "--seed", str(data["seed"])]
 
     def look(self, *, start: bool = True) -> None:
@@ -180,7 +182,9 @@ class Seeds:
         session.gpus, session.starts = free[0], session.starts + 1
         clone = self.clone_of(seed)
         words = ["validation/", "-m", "longrun", "--profile", self.args.profile]
-        words += ["--evaluation-file", "data/evaluation_128.h5", "--seed", str(seed)]
+        words += ["--seed", str(seed)]
+        if self.args.evaluation is not None:
+            words += ["--evaluation-file", "data/evaluation_128.h5"]
         if self.args.gpus_each == 1:
             words += ["--nproc-per-node", "1"]
         if self.run_of(seed) is not None:
@@ -227,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("root", type=Path)
     parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--evaluation", type=Path, required=True)
+    parser.add_argument("--evaluation", type=Path, help="a fixed evaluation set of the profile's game; default: none")
     parser.add_argument("--profile", default="longrun-crafter")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--gpus-each", type=int, default=2)

@@ -61,6 +61,8 @@ LAYERS = (
     ("power",),
     ("bench",),
     ("play",),
+    ("horizon",),
+    ("policies",),
     ("budget",),
     ("github",),
     ("cli",),

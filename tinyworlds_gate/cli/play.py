@@ -97,16 +97,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def requested(args: argparse.Namespace) -> Wanted:
+def requested(args: argparse.Namespace, command: str = "play") -> Wanted:
     """Return checkpoints, frames and settings: those of the arguments, then of the run, then the defaults of `score`.
+
+    ``command`` is the subcommand, for error messages.
 
     Raises:
         GateError: a checkpoint or the frames are missing.
     """
     from tinyworlds_gate.play.world import Wanted
 
-    found = None if args.where is None else find_run(args.where, "play")
-    paths = _checkpoints(args, found)
+    found = None if args.where is None else find_run(args.where, command)
+    paths = _checkpoints(args, found, command)
     other: dict[str, Any] = {}
     sha256 = None
     if found is not None and found.events:
@@ -148,14 +150,14 @@ def requested(args: argparse.Namespace) -> Wanted:
     )
 
 
-def _checkpoints(args: argparse.Namespace, found: SweptRun | None) -> dict[str, Path]:
+def _checkpoints(args: argparse.Namespace, found: SweptRun | None, command: str) -> dict[str, Path]:
     """Return the checkpoint of each stage: the newest valid dynamics, and the others as `score --sweep` takes them."""
     given = given_checkpoints(args)
     missing = [option for stage, option in OPTION_OF_STAGE.items() if stage not in given]
     if found is None and missing:
         raise ConfigError(
-            "play needs a model: name a run (`tinyworlds-gate play results/RUN`; `tinyworlds-gate runs` lists them), "
-            f"a folder with checkpoints, or all three checkpoints; {', '.join(missing)} missing"
+            f"{command} needs a model: name a run (`tinyworlds-gate {command} results/RUN`; `tinyworlds-gate runs` "
+            f"lists them), a folder with checkpoints, or all three checkpoints; {', '.join(missing)} missing"
         )
     paths: dict[str, Path] = {}
     for stage in STAGES:

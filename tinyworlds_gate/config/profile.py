@@ -123,6 +123,24 @@ class GatePlan(Schema):
     """A fixed evaluation set (docs/gate.md): the final verdict uses its `clip_starts`; attempts still use draw 1."""
 
 
+class LongRolloutPlan(Schema):
+    """Long rollouts of held-out clips at the end of the run (docs/horizon.md); they judge nothing."""
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Frames after the context, fewer where the held-out episodes are shorter; 0 takes no long rollouts."""
+    clips: PositiveInt = 64
+    """Held-out clips, at most."""
+
+
+class PoliciesPlan(Schema):
+    """Scripted policies in the model and in the true game at the end of the run (docs/horizon.md)."""
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of a policy; 0 ranks no policies."""
+    starts: PositiveInt = 32
+    """Held-out states to start from, at most."""
+
+
 class Watchdog(Schema):
     """Deadlines of the child processes, in seconds."""
 
@@ -154,5 +172,7 @@ class ProfileConfig(Schema):
     data: DataPlan
     gate: GatePlan = GatePlan()
     watchdog: Watchdog = Watchdog()
+    long_rollout: LongRolloutPlan = LongRolloutPlan()
+    policies: PoliciesPlan = PoliciesPlan()
     require_not_run_free: bool
     """Whether pytest exits non-zero if a requirement was not run (long runs)."""

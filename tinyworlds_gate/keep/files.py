@@ -24,6 +24,7 @@ WHAT = {
     "A5": "retrospective",
     "A6": "training-loop report",
 }
+BEYOND = {"horizon": "long rollouts", "policies": "scripted policies in the model and in the game"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ def _pictures(record: RunRecord) -> Iterator[SourceFile]:
     for event in events_of(record.events, "target_inference_finished"):
         what = f"attempt {event.get('attempt')}: drawn by the checkout's own inference"
         yield _source_file(what, event.get("picture"), PICTURES)
+    for kind, what in BEYOND.items():
+        beyond = last_event(record.events, "beyond_the_gate", kind=kind)
+        if beyond is not None and beyond.get("problem") is None:
+            yield _source_file(f"{what}, in one picture", beyond.get("picture"), PICTURES)
+            yield _source_file(f"{what}, for programs", beyond.get("json"), REPORTS)
 
 
 def _histories(record: RunRecord) -> Iterator[SourceFile]:

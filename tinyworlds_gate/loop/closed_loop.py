@@ -12,6 +12,7 @@ from tinyworlds_gate.config.alignment import Check
 from tinyworlds_gate.context import RunContext
 from tinyworlds_gate.gate.attempt_record import InferenceAttempt
 from tinyworlds_gate.loop.baseline import compare_with_baseline
+from tinyworlds_gate.loop.beyond_the_gate import measure_beyond_the_gate
 from tinyworlds_gate.loop.evidence import analyse_metrics
 from tinyworlds_gate.loop.inference_gate import InferenceGate
 from tinyworlds_gate.loop.preparation import Preparation
@@ -117,6 +118,11 @@ class ClosedLoop:
             self._analysed = True
             trained = [stage for stage, result in self.results.items() if result.verdict != NOT_RUN]
             analyse_metrics(self.context, self.stamp, trained)
+
+    def measure_beyond_the_gate(self) -> None:
+        """Take the long rollouts and rank the policies that the profile asks for, of the weights judged last."""
+        if self.attempts and self.stopped is None:
+            measure_beyond_the_gate(self.context, self._training.checkpoints)
 
     # The end.
 

@@ -61,6 +61,10 @@ class PlayWorld:
     """Whether the clips are of held-out episodes of the training file, or else of a file that no stage trained on."""
     meanings: tuple[Meaning, ...]
     meanings_from: str
+    train: tuple[int, ...] = ()
+    """Episodes that the models were trained on; all of them where the split is not known."""
+    held_out_episodes: tuple[int, ...] = ()
+    """Episodes that the clips are from."""
 
     @property
     def frame_size(self) -> int:
@@ -125,7 +129,9 @@ def open_world(wanted: Wanted, *, learn_meanings: bool = True) -> PlayWorld:
         codes, actions = observe(model, data, train, device)
         found_meanings = tuple(meanings(codes, actions, names, model.sizes.n_actions))
     source = "the motion of the picture" if data.actions is None else "the true actions"
-    return PlayWorld(wanted.title, trained, settings, device, data, chosen, context, split, found_meanings, source)
+    return PlayWorld(
+        wanted.title, trained, settings, device, data, chosen, context, split, found_meanings, source, train, held_out
+    )
 
 
 def _context(wanted: Wanted, trained: TrainedModels, settings: MeasureSettings) -> int:

@@ -49,6 +49,7 @@ def finish(gate: GateSession, session: pytest.Session, exitstatus: int) -> None:
             context.journal.append("interrupted", **gate.config.stash[INTERRUPTION].event())
         elif gate.loop.results:
             gate.loop.analyse()
+            gate.loop.measure_beyond_the_gate()
         if exitstatus != pytest.ExitCode.INTERRUPTED:
             gate.loop.compare_with_baseline()
     except (GateError, OSError) as error:

@@ -173,6 +173,7 @@ def _main_report(record: RunRecord, rendered_at: str) -> tuple[str, dict[str, An
         facts=gate_views.gate_facts(record),
         required=gate_views.required(record),
         custom=gate_views.custom_rows(record),
+        beyond=views.beyond_the_gate(record),
         binding=gate_views.binding_rows(record),
         conditions=last.get("conditions") or [],
         steps=gate_views.step_table(record.measures),

@@ -41,6 +41,23 @@ def cause_text(finished: Event | None) -> str:
     return CAUSES.get(str(finished.get("cause")), str(finished.get("cause")))
 
 
+def beyond_the_gate(record: RunRecord) -> list[Row]:
+    """Return the long rollouts and the ranking of policies: a title, sentences or a problem, and the picture."""
+    titles = {"horizon": "Long rollouts", "policies": "Scripted policies"}
+    last = {event.get("kind"): event for event in record.events if event["event"] == "beyond_the_gate"}
+    return [
+        {
+            "title": title,
+            "problem": last[kind].get("problem"),
+            "sentences": last[kind].get("sentences") or [],
+            "picture": last[kind].get("picture"),
+            "json": last[kind].get("json"),
+        }
+        for kind, title in titles.items()
+        if kind in last
+    ]
+
+
 def chunk_row(chunk: Chunk) -> Row:
     """Return the row of a chunk for the tables of A1 and A6; fields that the journal lacks are None."""
     done, params = chunk.finished or {}, chunk.started.get("params") or {}

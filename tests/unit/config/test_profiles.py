@@ -18,6 +18,8 @@ from tinyworlds_gate.config.yaml_io import read_mapping
 from tinyworlds_gate.errors import ConfigError
 from tinyworlds_gate.names import STAGES
 
+OF_GAMES = {"longrun-doom", "longrun-minigrid", "longrun-pong"}
+
 
 def shipped(name: str) -> Settings:
     return resolve_settings(name, {}, project_root=REPOSITORY)
@@ -93,9 +95,12 @@ def test_the_long_profiles_require_more_than_the_mse(name: str) -> None:
 def test_every_long_run_profile_states_the_strict_thresholds_that_score_applies() -> None:
     read = {name: read_mapping(locate_profile(name, REPOSITORY)) for name in profile_names(REPOSITORY)}
     strict = {name: content for name, content in read.items() if content["kind"] == "longrun"}
-    assert set(strict) == {"baseline", "longrun", "longrun-crafter"}
+    assert set(strict) == {"baseline", "longrun", "longrun-crafter", *OF_GAMES}
     for name, content in strict.items():
         stated = {key: value for key, value in content["thresholds"].items() if key != "stage_gates"}
+        if name in OF_GAMES:  # a limit of their own, by `tinyworlds-gate limits`
+            assert 0 < stated.pop("max_mse") < STRICT_THRESHOLDS.max_mse / 2, name
+            stated["max_mse"] = STRICT_THRESHOLDS.max_mse
         assert stated == STRICT_THRESHOLDS.as_record(), name
 
 
@@ -163,7 +168,7 @@ def test_the_project_s_own_profile_comes_first(tmp_path: Path) -> None:
 def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no profile `smok`\. Did you mean `smoke`") as caught:
         resolve_settings("smok", {}, project_root=tmp_path)
-    assert "baseline, checkout-check, longrun, longrun-crafter, smoke" in str(caught.value)
+    assert "baseline, checkout-check, longrun, longrun-crafter, longrun-doom, " in str(caught.value)
 
 
 def test_an_incomplete_profile_is_refused_with_the_missing_files(tmp_path: Path) -> None:

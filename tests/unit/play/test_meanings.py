@@ -93,7 +93,7 @@ def test_the_idle_code_means_nothing_clearly_or_is_the_most_frequent() -> None:
     assert idle_code(found([[5, 10, 10], [30, 34, 33], [0, 20, 0]])) == 1
 
 
-@pytest.mark.parametrize("name", ["crafter", "pong", "doom", "minigrid"])
+@pytest.mark.parametrize("name", ["crafter", "pong", "doom", "minigrid", "takecover"])
 def test_each_game_has_a_clear_key_for_each_direction_that_it_knows(name: str) -> None:
     names = ACTION_NAMES[name]
     keys = keys_of_codes(found((np.eye(len(names), dtype=int) * 50).tolist(), names))
@@ -105,6 +105,7 @@ def test_each_game_has_a_clear_key_for_each_direction_that_it_knows(name: str) -
             "pong": {"Up", "Down"},
             "doom": {"Left", "Right", "Up"},
             "minigrid": {"Left", "Right", "Up"},
+            "takecover": {"Left", "Right"},
         }[name]
     )
 

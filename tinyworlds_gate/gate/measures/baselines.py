@@ -68,6 +68,8 @@ class TrainingFrames:
     episodes: tuple[int, ...]
     stride: int
     trained: bool = True
+    most_clips: int = FITTED_CLIPS
+    """Clips that weights are fitted on, at most."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,7 @@ def fitted_weights(
     """Return what blends learn from training clips."""
     episode = read_episodes(training.path, stride=training.stride)
     starts = starts_in_episodes(episode, context + steps, training.episodes)
-    starts = starts[:: max(1, -(-len(starts) // FITTED_CLIPS))]
+    starts = starts[:: max(1, -(-len(starts) // training.most_clips))]
     mean_HWC = mean_frame(training, frame_size, stamp)
     total, products = np.zeros((steps, 3, 3)), list[Products]()
     for part in _parts(starts):

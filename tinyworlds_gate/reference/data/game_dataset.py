@@ -1,6 +1,6 @@
 """Generate the frames file of a game, byte-identical for any number of processes.
 
-Run as ``tinyworlds-gate data make crafter|pong|doom|minigrid``.
+Run as ``tinyworlds-gate data make crafter|pong|doom|minigrid|takecover``.
 """
 
 from __future__ import annotations

@@ -99,6 +99,15 @@ GAMES: dict[str, Game] = {
             "pick up and toggle 0.05 each",
             notice="MiniGrid's licence is Apache-2.0.",
         ),
+        Game(
+            name="takecover",
+            module="tinyworlds_gate.reference.games.take_cover",
+            package="vizdoom",
+            compressed=0.02,
+            policy="repeat 0.8; left and right 0.4 each, nothing 0.2; the player has health without end",
+            notice="Doom runs in ViZDoom (MIT, its engine GPL) with the levels and pictures of Freedoom (BSD). It "
+            "plays in a process of its own.",
+        ),
     )
 }
 

@@ -37,17 +37,21 @@ SHARES = (0.04, 0.4, 0.18, 0.18, 0.05, 0.05, 0.1)
 """Of a new action: nothing, then the buttons."""
 
 
-@lru_cache(maxsize=1)
-def _engine() -> vizdoom.DoomGame:
+@lru_cache(maxsize=2)
+def engine(
+    scenario: str = SCENARIO, buttons: tuple[vizdoom.Button, ...] = BUTTONS, *, flashes: bool = False
+) -> vizdoom.DoomGame:
+    """Return the engine with one of ViZDoom's scenarios; with ``flashes`` a hit turns the screen red."""
     game = vizdoom.DoomGame()
-    game.load_config(str(Path(vizdoom.scenarios_path) / f"{SCENARIO}.cfg"))
+    game.load_config(str(Path(vizdoom.scenarios_path) / f"{scenario}.cfg"))
     game.set_doom_config_path(os.devnull)
     game.set_window_visible(False)
     game.set_mode(vizdoom.Mode.PLAYER)
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
     game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
-    game.set_available_buttons(list(BUTTONS))
+    game.set_available_buttons(list(buttons))
     game.set_labels_buffer_enabled(True)
+    game.set_render_screen_flashes(flashes)
     game.set_episode_timeout(0)
     # The engine makes files in the folder in which it starts.
     with tempfile.TemporaryDirectory(prefix="doom-") as folder, chdir(folder):
@@ -62,7 +66,7 @@ def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Playe
     for action in actions:
         state = game.get_state()
         frames.append(resized(state.screen_buffer, frame_size))
-        seen.append(_objects(state.labels, frame_size / SIDE))
+        seen.append(seen_objects(state.labels, frame_size / SIDE))
         taken.append(action)
         if len(frames) == length:
             break
@@ -74,7 +78,7 @@ def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Playe
 
 def start_episode(seed: int, episode: int) -> vizdoom.DoomGame:
     """Return the engine at the first frame of an episode."""
-    game = _engine()
+    game = engine()
     game.set_seed(emulator_seed(seed, episode))
     game.new_episode()
     return game
@@ -93,7 +97,7 @@ def _policy(rng: np.random.Generator) -> Iterator[int]:
             last = int(rng.choice(len(SHARES), p=SHARES))
 
 
-def _objects(labels: list[vizdoom.Label] | None, scale: float) -> list[Seen]:
+def seen_objects(labels: list[vizdoom.Label] | None, scale: float) -> list[Seen]:
     """Return the labelled objects whose middle is in the square."""
     found = []
     for label in labels or ():

@@ -57,6 +57,10 @@ class LivePong:
         self._pong.take_step(self._ale, action)
         return self._frame(), bool(self._ale.game_over())
 
+    def score(self) -> float:
+        """Return the points of the player less those of the opponent."""
+        return float(self._pong.points(self._ale))
+
     def _frame(self) -> np.ndarray:
         return self._pong.resized(self._pong.playing_field(self._ale), self._frame_size)
 
@@ -80,6 +84,31 @@ class LiveDoom:
         return self._doom.resized(self._game.get_state().screen_buffer, self._frame_size), False
 
 
+class LiveTakeCover:
+    """ViZDoom's `take_cover`."""
+
+    def __init__(self, frame_size: int) -> None:
+        from tinyworlds_gate.reference.games import doom, take_cover
+
+        self._doom, self._take_cover, self._frame_size = doom, take_cover, frame_size
+        self._hits = 0
+
+    def reset(self, seed: int, episode: int) -> np.ndarray:
+        self._hits = 0
+        self._game, _ = self._take_cover.start_episode(seed, episode)
+        return self._doom.resized(self._game.get_state().screen_buffer, self._frame_size)
+
+    def step(self, action: int) -> tuple[np.ndarray | None, bool]:
+        self._hits += self._take_cover.take_step(self._game, action)
+        if self._game.is_episode_finished():
+            return None, True
+        return self._doom.resized(self._game.get_state().screen_buffer, self._frame_size), False
+
+    def score(self) -> float:
+        """Return the number of steps with a hit, negative."""
+        return -float(self._hits)
+
+
 class LiveMinigrid:
     """MiniGrid's DoorKey."""
 
@@ -97,16 +126,18 @@ class LiveMinigrid:
         return self._rooms.picture(self._game, self._frame_size), ended
 
 
-LIVE_GAMES: dict[str, type[LiveCrafter | LivePong | LiveDoom | LiveMinigrid]] = {
+LIVE_GAMES: dict[str, type[LiveCrafter | LivePong | LiveDoom | LiveTakeCover | LiveMinigrid]] = {
     "crafter": LiveCrafter,
     "pong": LivePong,
     "doom": LiveDoom,
     "minigrid": LiveMinigrid,
+    "takecover": LiveTakeCover,
 }
 ACTION_NAMES: dict[str, tuple[str, ...]] = {
     "crafter": ("noop", "left", "right", "up", "down", "do"),
     "pong": ("nothing", "up", "down"),
     "doom": ("nothing", "forward", "turn left", "turn right", "step left", "step right", "shoot"),
     "minigrid": ("turn left", "turn right", "forward", "pick up", "toggle"),
+    "takecover": ("nothing", "left", "right"),
 }
 """Game → name of each action in its frames file."""

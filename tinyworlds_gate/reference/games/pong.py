@@ -30,6 +30,7 @@ MOST_WARM_UP = 60
 SERVE = 25
 
 BALL_X, BALL_Y, PLAYER_Y, OPPONENT_Y = 49, 54, 51, 50
+OPPONENT_POINTS, PLAYER_POINTS = 13, 14
 PLAYER_X, OPPONENT_X = 142, 18
 BALL_COLOUR, PLAYER_COLOUR, OPPONENT_COLOUR = (236, 236, 236), (92, 186, 92), (213, 130, 74)
 
@@ -73,6 +74,12 @@ def playing_field(ale: ALEInterface) -> np.ndarray:
     """Return the field that the screen shows, uint8 [SIDE, SIDE, 3]."""
     field_HWC: np.ndarray = ale.getScreenRGB()[FIRST_ROW : FIRST_ROW + SIDE]
     return field_HWC
+
+
+def points(ale: ALEInterface) -> int:
+    """Return the points of the player less those of the opponent."""
+    memory = ale.getRAM()
+    return int(memory[PLAYER_POINTS]) - int(memory[OPPONENT_POINTS])
 
 
 def take_step(ale: ALEInterface, action: int) -> None:

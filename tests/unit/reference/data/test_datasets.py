@@ -96,7 +96,7 @@ def test_an_imported_video_is_read_at_its_rate_although_it_names_its_game(tmp_pa
     [
         ("PONG", "pong_frames.h5", "data make pong --output .*pong_frames.h5`, or choose a dataset that is there.$"),
         ("ZELDA", "zelda_frames.h5", "data fetch zelda --project-root .*`, or choose a dataset that is there.$"),
-        ("SONIC", "sonic_frames.h5", r"data import VIDEO.mp4 --name sonic .*make crafter\|pong\|doom\|minigrid`"),
+        ("SONIC", "sonic_frames.h5", r"data import VIDEO.mp4 --name sonic .*crafter\|pong\|doom\|minigrid\|takecover`"),
         ("MINIGIRD", "minigird_frames.h5", "data import .*Did you mean `MINIGRID`\\?$"),
         ("STRIPE", "stripe_frames.h5", "data import .*Did you mean `STRIPES`\\?$"),
     ],

@@ -27,6 +27,7 @@ KINDS = {  # those of Crafter: tests/unit/reference/data/test_crafter_dataset.py
     "pong": {b"ball", b"player", b"opponent"},
     "doom": {b"greenarmor"},
     "minigrid": {b"agent", b"door", b"goal", b"key"},
+    "takecover": {b"doomimp", b"doomimpball"},
 }
 
 
