@@ -60,8 +60,9 @@ $(STAMP): pyproject.toml constraints.txt
 smoke: $(STAMP)
 	$(BIN)/python -m pytest validation/ -m smoke $(ARGS)
 
+# Several hundred child processes import the package; where bytecode is switched off, each would compile it again.
 test: $(STAMP)
-	$(BIN)/python -m pytest tests -m 'not slow and not longrun' -n $(JOBS) --dist loadfile $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests -m 'not slow and not longrun' -n $(JOBS) --dist loadfile $(ARGS)
 
 # The marked tests are in tests/faults/ and in other folders; tests/faults comes first because its conftest.py adds
 # the option --record-faults.
