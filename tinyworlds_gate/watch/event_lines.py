@@ -37,6 +37,12 @@ def _run_started(event: Event) -> str:
     return f"{what} (profile {event.get('profile')})"
 
 
+def _beyond_the_gate(event: Event) -> str:
+    """The first sentence of a measurement, or why there is none."""
+    said = event.get("sentences") or [None]
+    return f"{event.get('kind')}: {event.get('problem') or said[0]}"
+
+
 def _stale_processes(event: Event) -> str | None:
     ended = event.get("ended") or []
     return f"{len(ended)} stale training process(es) ended" if ended else None
@@ -123,6 +129,7 @@ _SENTENCES: Mapping[str, str | Callable[[Event], str | None]] = {
     "inference_retry": "inference is run again: {reason}",
     "gate_verdict": _verdict,
     "baseline_compared": "compared with the baseline: {sentence}",
+    "beyond_the_gate": _beyond_the_gate,
     "verdict_picture": _picture,
     "verdict_expired": lambda event: event.get("sentence"),
     "dynamics_retrain": _retrain,

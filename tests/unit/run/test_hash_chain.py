@@ -273,8 +273,15 @@ def test_a_journal_of_an_older_version_is_continued_with_a_chain_that_covers_its
     assert "line 9 does not continue its hash chain" in problem_of(run)
 
 
-def test_the_kept_journals_have_no_chain_and_still_load() -> None:
+def test_the_kept_journals_load_those_from_before_the_chain_too() -> None:
+    chained = {}
     for path in (REPOSITORY / "docs/results/longrun").glob("*/journal.jsonl"):
         found = inspect_journal(path)
-        assert (found.problem, found.chained_from) == (None, None)
+        assert found.problem is None
         assert len(found.events) > 50
+        chained[path.parent.name] = found.chained_from
+    assert {name: start for name, start in chained.items() if start is None} == {
+        "longrun-crafter-seed0": None,
+        "longrun-crafter-seed1": None,
+    }
+    assert {start for start in chained.values() if start is not None} == {0}, "the others from their first line on"

@@ -158,6 +158,8 @@ def test_the_text_of_a_journal_is_shown_as_it_is_and_no_control_character_or_sec
             "dynamics: a checkpoint was refused; update 4 is used instead",
         ),
         (event("stale_processes", ended=[]), None),
+        (event("beyond_the_gate", kind="horizon", problem=None, sentences=["26 steps.", "x"]), "horizon: 26 steps."),
+        (event("beyond_the_gate", kind="policies", problem="no emulator", sentences=[]), "policies: no emulator"),
         (event("report_written", id="A1"), None),
         (event("chunk_started"), "chunk None of None started: updates None to None of None (None), learning rate ?"),
     ],
