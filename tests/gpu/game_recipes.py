@@ -1,8 +1,8 @@
 """Train several settings of a game side by side, each through the whole loop, and print a line for each.
 
-    python -m tests.gpu.game_recipes RECIPES.yaml --root FOLDER --out OUT --for 560
+    python -m tests.gpu.game_recipes tests/gpu/recipes/longrun_games.yaml --root FOLDER --out OUT --for 560
 
-RECIPES.yaml has an entry per candidate: ``game``, ``frames``, ``gpu``, ``base`` (a profile), ``options`` of pytest and,
+The recipes have an entry per candidate: ``game``, ``frames``, ``gpu``, ``base`` (a profile), ``options`` of pytest and,
 under the names of the settings files, what differs from that profile. Each gets a project below FOLDER, and its own
 session there. The command ends after ``--for`` seconds; sessions that still run are ended as Ctrl-C would. OUT gets
 `outcomes.json`, rewritten whenever a session ends.
@@ -89,6 +89,20 @@ class Candidate:
     def runs(self) -> bool:
         return self.session is not None and self.session.poll() is None
 
+    def interrupt(self) -> None:
+        """End the session as Ctrl-C would; it then writes its reports."""
+        if self.session is not None:
+            self.session.send_signal(signal.SIGINT)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the session, and kill it after ``seconds``; its tether ends the workers then."""
+        if self.session is not None:
+            try:
+                self.session.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.session.kill()
+                self.session.wait()
+
     def read(self) -> dict[str, Any]:
         """Return what the session came to: verdict, times, and the game's own figures where frames were generated."""
         runs = sorted((self.project / "results").glob("*/journal.jsonl"))
@@ -100,9 +114,9 @@ class Candidate:
         found: dict[str, Any] = {"verdict": verdict.get("verdict"), "sentence": verdict.get("sentence")}
         found["numbers"] = {key: verdict.get(key) for key in verdict if key not in ("binding", "clips")}
         stages = [event for event in events if event["event"] == "chunk_finished"]
-        found["seconds"] = {f"{one.get('stage')} {one.get('chunk')}": one.get("seconds") for one in stages}
+        found["seconds"] = {f"{one.get('stage')} {one.get('chunk')}": one.get("wall_s") for one in stages}
         found["stages"] = [
-            {key: one.get(key) for key in ("stage", "verdict", "reason")} for one in events_of(events, "stage_gate")
+            {key: one.get(key) for key in ("stage", "decision", "reason")} for one in events_of(events, "stage_gate")
         ]
         if (run.parent / "measures_01_frames.h5").is_file():
             found |= outcome(self.game, run.parent, self.data)
@@ -161,12 +175,9 @@ def main() -> None:
             open_ones.remove(one)
             _note(one, candidates, args.out)
     for one in open_ones:
-        os.kill(one.session.pid, signal.SIGINT)  # type: ignore[union-attr]
+        one.interrupt()
     for one in open_ones:
-        try:
-            one.session.wait(GRACE_S)  # type: ignore[union-attr]
-        except subprocess.TimeoutExpired:
-            os.killpg(one.session.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        one.wait(GRACE_S)
         _note(one, candidates, args.out)
     for one in candidates:
         print(one.name, json.dumps(_short(one.outcome or {})))

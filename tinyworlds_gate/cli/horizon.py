@@ -14,10 +14,9 @@ import os
 import sys
 from pathlib import Path
 
-from tinyworlds_gate.cli.play import requested
-from tinyworlds_gate.cli.score_options import add_checkpoint_arguments, add_rollout_arguments
+from tinyworlds_gate.cli.play import add_world_arguments, requested
 from tinyworlds_gate.cli.sweep_run import find_run
-from tinyworlds_gate.config.cli_values import parse_count, parse_positive_int
+from tinyworlds_gate.config.cli_values import parse_positive_int
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.atomic import atomic_write
 from tinyworlds_gate.run.owned import owned_folder
@@ -39,18 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the arguments that say which model is measured on which frames, and where the result goes."""
-    parser.add_argument(
-        "where",
-        nargs="?",
-        metavar="RUN|CHECKPOINTS",
-        help="a run (its name, or its folder results/RUN), or a folder with checkpoints of the three stages",
-    )
-    add_checkpoint_arguments(parser)
-    parser.add_argument("--frames", type=Path, metavar="F.h5", help="held-out frames (default: those of the run)")
-    add_rollout_arguments(parser)
-    parser.add_argument("--seed", type=parse_count, help="of clips, samples and intervals (default: 0)")
+    add_world_arguments(parser, frames="held-out frames", seed="of clips, samples and intervals")
     parser.add_argument("--batch-size", type=parse_positive_int, default=BATCH, help="default: %(default)s")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument(
         "--output",
         type=Path,

@@ -40,17 +40,7 @@ INSTALL = "pip install 'tinyworlds_gate[play]'"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments; what a run records is its default."""
-    parser.add_argument(
-        "where",
-        nargs="?",
-        metavar="RUN|CHECKPOINTS",
-        help="a run (its name, or its folder results/RUN), or a folder with checkpoints of the three stages",
-    )
-    add_checkpoint_arguments(parser)
-    parser.add_argument("--frames", type=Path, metavar="F.h5", help="frames to start from (default: those of the run)")
-    add_rollout_arguments(parser)
-    parser.add_argument("--seed", type=parse_count, help="of samples, where the rollout samples (default: 0)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    add_world_arguments(parser, frames="frames to start from", seed="of samples, where the rollout samples")
     parser.add_argument(
         "--host",
         type=_host,
@@ -68,6 +58,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="generate N frames without a server, and print frames/s and latency as JSON",
     )
+
+
+def add_world_arguments(parser: argparse.ArgumentParser, *, frames: str, seed: str) -> None:
+    """Add the arguments that name a model, its frames and how it generates; with what two of them are for."""
+    parser.add_argument(
+        "where",
+        nargs="?",
+        metavar="RUN|CHECKPOINTS",
+        help="a run (its name, or its folder results/RUN), or a folder with checkpoints of the three stages",
+    )
+    add_checkpoint_arguments(parser)
+    parser.add_argument("--frames", type=Path, metavar="F.h5", help=f"{frames} (default: those of the run)")
+    add_rollout_arguments(parser)
+    parser.add_argument("--seed", type=parse_count, help=f"{seed} (default: 0)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
 
 
 def run(args: argparse.Namespace) -> int:

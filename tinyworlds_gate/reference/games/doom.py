@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir
 from functools import lru_cache
 from pathlib import Path
@@ -61,7 +61,18 @@ def engine(
 
 def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Played:
     """Play ``length`` frames of ``frame_size`` px from a random room; shorter when the armour is reached."""
-    game, actions = start_episode(seed, episode), _policy(policy_rng(seed, episode))
+    game = start_episode(seed, episode)
+    return record_episode(game, _policy(policy_rng(seed, episode)), take_step, length, frame_size)
+
+
+def record_episode(
+    game: vizdoom.DoomGame,
+    actions: Iterator[int],
+    take: Callable[[vizdoom.DoomGame, int], object],
+    length: int,
+    frame_size: int,
+) -> Played:
+    """Record up to ``length`` frames of ``frame_size`` px, with the action taken in each by ``take``."""
     frames, taken, seen = [], [], []
     for action in actions:
         state = game.get_state()
@@ -70,7 +81,7 @@ def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Playe
         taken.append(action)
         if len(frames) == length:
             break
-        take_step(game, action)
+        take(game, action)
         if game.is_episode_finished():
             break
     return Played(np.stack(frames), np.array(taken, np.uint8), objects_table(seen))

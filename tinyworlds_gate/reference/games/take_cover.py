@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import vizdoom
 
-from tinyworlds_gate.reference.games.doom import SIDE, engine, resized, seen_objects
-from tinyworlds_gate.reference.games.played import Played, emulator_seed, objects_table, policy_rng
+from tinyworlds_gate.reference.games.doom import engine, record_episode
+from tinyworlds_gate.reference.games.played import Played, emulator_seed, policy_rng
 
 SCENARIO = "take_cover"
 TICS = 4
@@ -31,18 +31,7 @@ SHARES = (0.2, 0.4, 0.4)
 def play_episode(seed: int, episode: int, length: int, frame_size: int) -> Played:
     """Play ``length`` frames of ``frame_size`` px."""
     game, actions = start_episode(seed, episode)
-    frames, taken, seen = [], [], []
-    for action in actions:
-        state = game.get_state()
-        frames.append(resized(state.screen_buffer, frame_size))
-        seen.append(seen_objects(state.labels, frame_size / SIDE))
-        taken.append(action)
-        if len(frames) == length:
-            break
-        take_step(game, action)
-        if game.is_episode_finished():
-            break
-    return Played(np.stack(frames), np.array(taken, np.uint8), objects_table(seen))
+    return record_episode(game, actions, take_step, length, frame_size)
 
 
 def start_episode(seed: int, episode: int) -> tuple[vizdoom.DoomGame, Iterator[int]]:
