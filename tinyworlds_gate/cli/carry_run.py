@@ -8,9 +8,10 @@ from pathlib import Path
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.keep.packed_run import pack_run, unpack_run
 from tinyworlds_gate.loop.runs import why_unfinished
+from tinyworlds_gate.reports.markdown import clean
 from tinyworlds_gate.run.formats import size_text
 from tinyworlds_gate.run.hash_chain import require_intact
-from tinyworlds_gate.run.installation import loop_command
+from tinyworlds_gate.run.installation import resume_command
 from tinyworlds_gate.run.journal import Event, inspect_journal, last_event
 from tinyworlds_gate.run.layout import RunLayout, project_of_run
 from tinyworlds_gate.run.lock import live_holder
@@ -66,8 +67,9 @@ def unpack(root: Path, file: Path) -> str:
         ) from error
     done = f"results/{packed.run}: {len(packed.files)} files, {size_text(packed.size)}. {_frames(events)}"
     if why := why_unfinished(events):
-        kind = str(events[0].get("kind")) if events else "smoke"
-        return f"{done}\nUnfinished: {why}. Go on: {loop_command(kind)} --resume-run results/{packed.run}"
+        started = events[0] if events else {"kind": "smoke"}
+        go_on = clean(resume_command(str(started["kind"]), packed.run, started.get("options")))
+        return f"{done}\nUnfinished: {why}. Go on: {go_on}"
     return done
 
 

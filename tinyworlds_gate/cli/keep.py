@@ -26,7 +26,7 @@ from tinyworlds_gate.loop.runs import why_unfinished
 from tinyworlds_gate.reports.model import RunRecord, load_record
 from tinyworlds_gate.run.formats import size_text
 from tinyworlds_gate.run.hash_chain import require_intact
-from tinyworlds_gate.run.installation import loop_command
+from tinyworlds_gate.run.installation import resume_command
 from tinyworlds_gate.run.layout import project_of_run
 from tinyworlds_gate.run.lock import live_holder
 
@@ -103,10 +103,10 @@ def keepable_run(folder: Path, *, shown: Path | None = None) -> RunRecord:
     if holder is not None and holder.run == folder.name:
         raise GateError(f"{shown} is still going on, in {holder.describe()}; nothing was kept. Wait until it ends.")
     if why := why_unfinished(record.events):
-        kind = str(record.started.get("kind"))
+        kind, options = str(record.started.get("kind")), record.started.get("options")
         raise GateError(
             f"{shown} did not come to its end: {why}; nothing was kept. Go on with it: "
-            f"{loop_command(kind)} --resume-run results/{folder.name}"
+            f"{resume_command(kind, folder.name, options)}"
         )
     if kept_attempt(record) is None:
         raise GateError(

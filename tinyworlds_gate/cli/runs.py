@@ -18,7 +18,7 @@ from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.loop.runs import KnownRun, known_runs
 from tinyworlds_gate.reports.markdown import clean, clock
 from tinyworlds_gate.run.atomic import atomic_write
-from tinyworlds_gate.run.installation import loop_command
+from tinyworlds_gate.run.installation import resume_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def as_text(runs: Sequence[KnownRun], problems: Sequence[str], *, unfinished: bo
     """Return a line per run: its folder, start time, status, and the command that resumes it if it is unfinished."""
     lines = [
         f"results/{one.name}  {clock(one.started_at)} UTC  {one.status}: {clean(one.unfinished or one.sentence)}"
-        + (f"; go on: {loop_command(one.kind)} --resume-run results/{one.name}" if one.unfinished else "")
+        + (f"; go on: {clean(resume_command(one.kind, one.name, one.options))}" if one.unfinished else "")
         for one in runs
     ]
     if not runs:

@@ -7,6 +7,7 @@ choice of the probe is luck too. An attempt that was measured and not judged has
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -105,10 +106,17 @@ class Present:
 
 @dataclass
 class EarlierVerdicts:
-    """What was found: attempts that count against these weights, oldest first, and runs whose weights are gone."""
+    """What was found.
+
+    Attributes:
+        failures: attempts that count against these weights, oldest first.
+        gone: runs whose weights are gone.
+        unread: runs whose journal cannot be read, or was changed, so that what they say of these weights is not known.
+    """
 
     failures: list[dict[str, Any]] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -141,69 +149,114 @@ def earlier_verdicts(present: Present) -> EarlierVerdicts:
     """Return which earlier attempts of the project count against these weights."""
     found, newest, timed = EarlierVerdicts(), dict[tuple[str, str], _Other](), list[tuple[float, dict[str, Any]]]()
     own = str(present.weights.get("dynamics"))
-    for other in sorted(_judged(present), key=lambda one: float(one.event["time"])):
-        verdict, bound, claim = other.event, other.bound, _false_claim(other)
-        clips = str(bound.get("clip_digest") or ""), str((bound.get("checkpoints") or {}).get("dynamics"))
-        counts = claim or (clips[0] and other.run != present.run and _is_no_pass(other, present.thresholds))
-        replaces = clips in newest and verdict["verdict"] == PASS
-        if not bound.get("config"):
+    journals = list(_journals(present, found))
+    for other in sorted(_judged(journals), key=lambda one: float(one.event["time"])):
+        try:
+            entry = _count(present, other, found, newest)
+        except _MALFORMED:
+            _add(found.unread, other.run)
             continue
-        if turned := present.turned(other) if clips[0] and _is_no_pass(other, present.thresholds) else []:
-            if _same_weights(present, other, bound.get("checkpoints") or {}, found):
-                elsewhere = _clip_seed(bound) != _clip_seed(present.binding)
-                more: dict[str, Any] = {"turned": turned, "elsewhere": elsewhere}
-                timed.append((float(verdict["time"]), other.entry(str(verdict["sentence"]), clips[0], **more)))
-            continue
-        if not (counts or replaces) or not present.same_rules(other):
-            continue
-        if not _same_weights(present, other, bound.get("checkpoints") or {}, found):
-            continue
-        if claim:
-            timed.append((float(verdict["time"]), other.entry(str(verdict["sentence"]), clips[0], claim=claim)))
-        elif replaces:
-            del newest[clips]
-        elif clips not in newest or not _probe_problem(other):
-            newest[clips] = other
+        timed += [] if entry is None else [(float(other.event["time"]), entry)]
     for (digest, weights), other in newest.items():
         if (digest, weights) != (present.clip_digest, own):
-            more = {} if weights == own else {"touched": True}
+            more: dict[str, Any] = {} if weights == own else {"touched": True}
             if not _fails(other.event, present.thresholds):
                 more = {"unjudged": True, "probe": _probe_problem(other)}
-            timed.append((float(other.event["time"]), other.entry(str(other.event["sentence"]), digest, **more)))
-    timed += [(float(one.event["time"]), entry) for one in _unjudged(present) if (entry := _seen(present, one, found))]
+            timed.append((float(other.event["time"]), other.entry(_sentence_of(other.event), digest, **more)))
+    for other in _unjudged(present, journals):
+        if entry := _seen(present, other, found):
+            timed.append((float(other.event["time"]), entry))
     found.failures = [entry for _, entry in sorted(timed, key=lambda one: one[0])]
     return found
+
+
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+"""Raised by events that no version of the harness writes."""
+
+
+def _count(
+    present: Present, other: _Other, found: EarlierVerdicts, newest: dict[tuple[str, str], _Other]
+) -> dict[str, Any] | None:
+    """Note a verdict in ``newest`` if it counts, or what it replaces; return the entry of one that nothing replaces."""
+    verdict, bound, claim = other.event, other.bound, _false_claim(other)
+    weights = bound.get("checkpoints") or {}
+    clips = str(bound.get("clip_digest") or ""), str(weights.get("dynamics"))
+    failed = _is_no_pass(other, present.thresholds)
+    counts = claim or (clips[0] and other.run != present.run and failed)
+    replaces = clips in newest and verdict["verdict"] == PASS and not failed
+    if not bound.get("config"):
+        return None
+    if turned := present.turned(other) if clips[0] and failed else []:
+        if _same_weights(present, other, weights, found):
+            elsewhere = _clip_seed(bound) != _clip_seed(present.binding)
+            return other.entry(_sentence_of(verdict), clips[0], turned=turned, elsewhere=elsewhere)
+        return None
+    if not (counts or replaces) or not present.same_rules(other):
+        return None
+    if not _same_weights(present, other, weights, found):
+        return None
+    if claim:
+        return other.entry(_sentence_of(verdict), clips[0], claim=claim)
+    if replaces:
+        del newest[clips]
+    elif clips not in newest or not _probe_problem(other):
+        newest[clips] = other
+    return None
+
+
+def _sentence_of(verdict: Event) -> str:
+    """The sentence of a verdict; of a pass whose numbers fail by the present limits, it says so."""
+    lenient = "its limits were wider then; by the present ones its numbers fail. " if verdict["verdict"] == PASS else ""
+    return f"{lenient}{verdict['sentence']}"
+
+
+def _add(names: list[str], name: str) -> None:
+    if name not in names:
+        names.append(name)
 
 
 def _clip_seed(binding: Mapping[str, Any]) -> int:
     return int(binding["config"].get("inference.clip_seed") or 0)
 
 
-def _judged(present: Present) -> Iterator[_Other]:
-    for run, events in _journals(present):
+_Journals = Sequence[tuple[str, Sequence[Event]]]
+
+
+def _judged(journals: _Journals) -> Iterator[_Other]:
+    for run, events in journals:
         yield from (_Other(run, verdict, events) for verdict in events_of(events, "gate_verdict"))
 
 
-def _unjudged(present: Present) -> Iterator[_Other]:
+def _unjudged(present: Present, journals: _Journals) -> Iterator[_Other]:
     """The attempts of other runs of which inference was started, and no verdict taken since."""
-    for run, events in _journals(present):
+    for run, events in journals:
         newest = {attempt_of(one): one for one in events_of(events, "inference_started", "gate_verdict")}
         if run != present.run:
             yield from (_Other(run, one, events) for one in newest.values() if one["event"] == "inference_started")
 
 
-def _journals(present: Present) -> Iterator[tuple[str, Sequence[Event]]]:
-    """The runs of the project; a journal that cannot be read says nothing, one whose chain is broken still does."""
+def _journals(present: Present, found: EarlierVerdicts) -> Iterator[tuple[str, Sequence[Event]]]:
+    """The runs of the project; one that cannot be read is noted, and one that was changed is noted and read."""
     for journal in sorted(present.results.glob("*/journal.jsonl")):
+        run = journal.parent.name
         try:
             if not _mentions(journal, b'"inference_started"', b'"gate_verdict"'):
                 continue
-            events = inspect_journal(journal).events
-        except (GateError, OSError):
-            continue
-        if present.before is not None:
-            events = [one for one in events if float(one["time"]) < present.before]
-        yield journal.parent.name, events
+            state = inspect_journal(journal)
+            events = [one for one in state.events if present.before is None or float(one["time"]) < present.before]
+            broken = state.problem is not None or not all(map(_is_whole, events))
+        except (GateError, OSError, *_MALFORMED):
+            broken, events = True, []
+        if broken and run != present.run:
+            _add(found.unread, run)
+        yield run, [one for one in events if _is_whole(one)]
+
+
+def _is_whole(event: Event) -> bool:
+    """Whether an event has a time, a number and, a verdict, its word."""
+    numbers = (event.get("time"), event.get("seq"))
+    whole = all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
+    return whole and (event["event"] != "gate_verdict" or {"verdict", "sentence", "attempt"} <= event.keys())
 
 
 def _mentions(journal: Path, *words: bytes) -> bool:
@@ -223,7 +276,7 @@ def _same_weights(present: Present, other: _Other, weights: Mapping[str, Any], f
     if recorded is None and path is not None:
         recorded = sketch_of(present.results.parent / str(path), str(dynamics))
     if recorded is None or present.sketch is None:
-        found.gone += [other.run] if other.run not in found.gone else []
+        _add(found.gone, other.run)
         return False
     return are_same(recorded, present.sketch)
 
@@ -255,10 +308,8 @@ def _is_no_pass(other: _Other, thresholds: GateThresholds) -> bool:
 def _fails(verdict: Event, thresholds: GateThresholds) -> bool:
     """Whether a verdict's numbers fail by these thresholds; incomplete ones of an older FAIL do.
 
-    A verdict that is INVALID, because something was not known, has numbers too.
+    A verdict that is INVALID, because something was not known, has numbers too. So has a pass by wider limits.
     """
-    if verdict["verdict"] == PASS:
-        return False
     measures = verdict.get("measures") or {}
     known: dict[str, Any] = {one.name: measures.get(one.name) for one in fields(GateMeasures)}
     counts = (FAIL, INVALID) if verdict["verdict"] == FAIL else (FAIL,)
@@ -310,6 +361,8 @@ def earlier_event(found: EarlierVerdicts, present: Present) -> dict[str, Any]:
     event: dict[str, Any] = {"failures": found.failures}
     if found.gone:
         event["gone"] = found.gone
+    if found.unread:
+        event["unread"] = found.unread
     if present.sketch is not None:
         event["dynamics_sketch"] = present.sketch
     return event

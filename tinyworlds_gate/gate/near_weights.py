@@ -58,17 +58,20 @@ def _singular_norms(matrix: np.ndarray) -> tuple[float, float]:
 
 
 def are_same(one: Sketch, other: Sketch) -> bool:
-    """Return whether at least half of all weights lie in tensors that are the same but for a touch or their order."""
-    if one.keys() != other.keys() or any(one[name][0] != other[name][0] for name in one):
-        return False
-    near = sum(one[name][0] for name in one if _is_near(one[name], other[name]))
-    return bool(one) and near * 2 >= sum(sums[0] for sums in one.values())
+    """Return whether at least half of the smaller model's weights lie in tensors that are the same but for a touch.
+
+    The order of units, units of zeros and further tensors make no difference.
+    """
+    near = sum(
+        min(one[name][0], other[name][0]) for name in one.keys() & other.keys() if _is_near(one[name], other[name])
+    )
+    return near > 0 and near * 2 >= min(sum(numbers[0] for numbers in sketch.values()) for sketch in (one, other))
 
 
 def _is_near(one: Sequence[float], other: Sequence[float]) -> bool:
     least, end = np.finfo(float).tiny, 2 + SUMS
     apart = float(np.linalg.norm(np.subtract(one[2:end], other[2:end])))
-    if apart < SAME_WEIGHTS * max(one[1], other[1], least):
+    if one[0] == other[0] and apart < SAME_WEIGHTS * max(one[1], other[1], least):
         return True
     norms = [np.array([numbers[1], *numbers[end:]]) for numbers in (one, other)]
     known = len(norms[0]) == len(norms[1]) > 1

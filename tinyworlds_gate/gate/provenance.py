@@ -25,7 +25,7 @@ def recorded_conditions(events: Sequence[Event], attempt: int, draw: int) -> tup
     if ready.get("provenance") is not None:
         found.append(_unseen(ready["provenance"], draw, longrun=started.get("kind") == "longrun"))
     if earlier is not None:
-        found.append(_earlier(earlier))
+        found.append(_with_unread(_earlier(earlier), earlier, longrun=started.get("kind") == "longrun"))
     return tuple(found)
 
 
@@ -54,6 +54,19 @@ def _unseen(provenance: Mapping[str, object], draw: int, *, longrun: bool) -> Co
         f"({', '.join(map(str, files))})"
     )
     return Condition(UNSEEN, PASS, reason + (f"; {out} of the drawn clips left out" if out else ""))
+
+
+def _with_unread(condition: Condition, event: Event, *, longrun: bool) -> Condition:
+    """Name the runs of the project that say nothing any more; they make a pass of a long run INVALID."""
+    unread = event.get("unread")
+    if not unread or condition.verdict != PASS:
+        return condition
+    runs = ", ".join(f"results/{run}" for run in unread)
+    reason = (
+        f"{condition.reason}; the journal of {runs} cannot be read or was changed, so that what it says of these "
+        "weights is not known. Restore it, or remove that run"
+    )
+    return Condition(condition.id, INVALID if longrun else PASS, reason)
 
 
 def _earlier(event: Event) -> Condition:

@@ -12,6 +12,7 @@ from tinyworlds_gate.config.load import Settings
 from tinyworlds_gate.errors import ConfigError, GateError
 from tinyworlds_gate.run.attempts import attempt_of
 from tinyworlds_gate.run.hash_chain import require_intact
+from tinyworlds_gate.run.installation import TYPED_AGAIN
 from tinyworlds_gate.run.journal import Event, events_of, inspect_journal, last_event
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.timestamps import is_plain_stamp
@@ -153,11 +154,19 @@ class ResumedRun:
             )
 
     def require_options(self, given: Mapping[str, Any]) -> None:
-        """Refuse options that differ from those of the run.
+        """Refuse options that differ from those of the run, and programs that no person named.
 
         Raises:
             GateError: a resumed run goes on as it was started.
         """
+        for name in TYPED_AGAIN:
+            if name in self.options and name not in given:
+                flag = "--" + name.replace("_", "-")
+                raise GateError(
+                    f"--resume-run {self.folder.name} would run programs that its journal names ({flag} "
+                    f"{self.options[name]}), and a journal may come from somebody else. If you trust them, type {flag} "
+                    "and its value again; otherwise start a new run."
+                )
         for name, value in given.items():
             if name in RESUMABLE_OPTIONS:
                 continue

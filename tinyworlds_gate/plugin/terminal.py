@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from tinyworlds_gate.gate.verdict_words import limit_of, verdict_word
 from tinyworlds_gate.names import PASS
 from tinyworlds_gate.reports.model import rank
 from tinyworlds_gate.run.attempts import attempt_name, attempt_of
-from tinyworlds_gate.run.installation import loop_command
+from tinyworlds_gate.run.installation import resume_command
 from tinyworlds_gate.run.journal import events_of
 
 if TYPE_CHECKING:
@@ -93,15 +92,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: GateSession) -> No
     if session.summary_problem is not None:
         reporter.write_line(session.summary_problem, red=True)
     if outcome.status == "interrupted" or session.record_problem is not None or session.loop.stopped:
-        command = loop_command(session.loop.context.settings.profile.kind)
-        reporter.write_line(f"to go on: {command}{_place(session)} --resume-run {layout.relative(layout.root)}")
+        kind = session.loop.context.settings.profile.kind
+        reporter.write_line(f"to go on: {resume_command(kind, layout.run, session.explicit)}")
     reporter.write_line(f"run folder: {layout.relative(layout.root)}")
-
-
-def _place(session: GateSession) -> str:
-    """The options that say where the run of a checkout lies."""
-    given = [(name, session.explicit.get(name)) for name in ("target_repo", "output_root")]
-    return "".join(f" --{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given if value)
 
 
 def _word(attempt: InferenceAttempt) -> str:

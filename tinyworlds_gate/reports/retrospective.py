@@ -11,12 +11,12 @@ from tinyworlds_gate.gate.verdict_words import verdict_word, without_word
 from tinyworlds_gate.reports.causes import causes_first
 from tinyworlds_gate.reports.checkout_views import chunk_notes
 from tinyworlds_gate.reports.effective_time import effective_time, effective_time_text
-from tinyworlds_gate.reports.markdown import number
+from tinyworlds_gate.reports.markdown import clean, number
 from tinyworlds_gate.reports.model import Attempt, Chunk, RunRecord
 from tinyworlds_gate.reports.verdict_picture.captions import mse_text
 from tinyworlds_gate.reports.views import cause_text, changes_text, dual_gpu_text
 from tinyworlds_gate.run.attempts import attempt_of
-from tinyworlds_gate.run.installation import loop_command
+from tinyworlds_gate.run.installation import loop_command, resume_command
 from tinyworlds_gate.run.journal import Event, events_of
 
 MOST_CAUSES = 5
@@ -170,8 +170,9 @@ def next_steps(record: RunRecord) -> list[str]:
     measures, limit = record.measures, record.max_mse
     floor, mse, skill = measures.get("tokenizer_recon_mse"), measures.get("mse"), measures.get("skill")
     if record.status in ("interrupted", "unfinished"):
+        kind = str(record.started.get("kind"))
         return [
-            f"Resume it: {loop_command(str(record.started.get('kind')))} --resume-run results/{record.folder.name}. "
+            f"Resume it: {clean(resume_command(kind, record.folder.name, record.started.get('options')))}. "
             "It has no verdict on the model yet. The newest log in the run's folder shows where it stopped."
         ]
     steps = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -16,6 +18,18 @@ def shipped_folder(name: str) -> Path:
 def is_checkout() -> bool:
     """Return whether the package runs from a checkout of its repository."""
     return shipped_folder("validation").parent != PACKAGE
+
+
+TYPED_AGAIN = ("target_repo", "target_python", "target_file")
+"""Options of a checkout that name programs to run: a resumed run takes them from the person, not from its journal."""
+
+
+def resume_command(kind: str, run: str, options: object) -> str:
+    """Return the command that goes on with ``results/<run>``; ``options`` are those that it was started with."""
+    known = options if isinstance(options, Mapping) else {}
+    given = [(name, known.get(name)) for name in (*TYPED_AGAIN, "output_root")]
+    place = "".join(f" --{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given if value)
+    return f"{loop_command(kind)}{place} --resume-run results/{run}"
 
 
 def loop_command(kind: str) -> str:

@@ -21,6 +21,7 @@ from tinyworlds_gate.gate.earlier_verdicts import Present, earlier_event, earlie
 from tinyworlds_gate.gate.near_weights import sketch_of
 from tinyworlds_gate.gate.provenance import recorded_conditions
 from tinyworlds_gate.names import ATTEMPTS, FINAL
+from tinyworlds_gate.run.hash_chain import LONGEST_LINE
 from tinyworlds_gate.run.journal import Journal
 
 WEIGHTS = {"video_tokenizer": "1" * 64, "latent_actions": "2" * 64, "dynamics": "3" * 64}
@@ -157,11 +158,78 @@ def test_a_pass_on_the_same_clips_replaces_a_failure(tmp_path: Path) -> None:
     assert failures(tmp_path) == []
 
 
-def test_a_journal_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.requirement("H3")
+def test_a_pass_by_wider_limits_replaces_no_failure_and_is_one_on_other_clips(tmp_path: Path) -> None:
+    earlier_run(tmp_path, "shopped", mse=BAD, clips="others", verdict="PASS")
+    (found,) = failures(tmp_path)
+    assert found["run"] == "results/shopped"
+    assert found["sentence"].startswith("its limits were wider then; by the present ones its numbers fail. PASS: ")
+    earlier_run(tmp_path, "strict")
+    earlier_run(tmp_path, "wide", mse=BAD, verdict="PASS")
+    assert {one["clip_digest"] for one in failures(tmp_path)} == {"others", "final"}
+    wide = LIMITS.model_copy(update={"max_mse": 0.051})
+    assert failures(tmp_path, thresholds=wide) == []
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _changed(was: bytes, now: bytes) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        content = path.read_bytes()
+        assert was in content
+        path.write_bytes(content.replace(was, now))
+
+    return change
+
+
+def _too_long(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x" * (LONGEST_LINE + 1))
+
+
+def _no_text(path: Path) -> None:
+    path.write_bytes(b"\xff" + b'"gate_verdict"' + b"\n\n{}\n")
+
+
+UNREADABLE: dict[str, Callable[[Path], None]] = {
+    "a line that is too long": _too_long,
+    "no text": _no_text,
+    "a folder": _folder,
+    "no settings": _changed(b'"config"', b'"konfig"'),
+    "no time": _changed(b'"time"', b'"thyme"'),
+    "settings that are no table": _changed(b'"config": {', b'"config": 3, "other": {'),
+    "a seed that is no number": _changed(b'"inference.clip_seed": 0', b'"inference.clip_seed": "a"'),
+    "a verdict without a word": _changed(b'"verdict"', b'"verdikt"'),
+}
+
+
+@pytest.mark.requirement("H3")
+@pytest.mark.parametrize("damage", UNREADABLE)
+def test_a_journal_that_cannot_be_read_or_was_changed_is_named(tmp_path: Path, damage: str) -> None:
+    earlier_run(tmp_path, "fine", mse=GOOD)
     earlier_run(tmp_path, "old")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "journal.jsonl").write_bytes(b"\xff" + WEIGHTS["dynamics"].encode() + b"\n\n{}\n")
-    assert len(failures(tmp_path)) == 1
+    UNREADABLE[damage](tmp_path / "old" / "journal.jsonl")
+    binding = {"config": CONFIG | {"inference.clip_seed": 3, "inference.decode_steps": 2}, "clip_digest": "attempts"}
+    for config in (CONFIG, binding["config"]):
+        present = Present(tmp_path, "now", WEIGHTS, {**binding, "config": config}, LIMITS)
+        found = earlier_verdicts(present)
+        assert found.unread == ["old"]
+    assert found.failures == []
+    event = {"event": "earlier_verdicts", "attempt": 1, "draw": 1, **earlier_event(found, present)}
+    for kind, expected in (("smoke", "PASS"), ("longrun", "INVALID")):
+        (condition,) = recorded_conditions([{"event": "run_started", "kind": kind}, event], 1, 1)
+        assert condition.verdict == expected
+        assert "the journal of results/old cannot be read or was changed" in condition.reason
+
+
+@pytest.mark.requirement("H3")
+def test_a_changed_journal_of_the_own_run_is_not_named_here(tmp_path: Path) -> None:
+    earlier_run(tmp_path, "now")
+    _changed(b'"smoke"', b'"smoky"')(tmp_path / "now" / "journal.jsonl")
+    present = Present(tmp_path, "now", WEIGHTS, {"config": CONFIG, "clip_digest": "attempts"}, LIMITS)
+    assert earlier_verdicts(present).unread == []
 
 
 @pytest.mark.requirement("H3")
@@ -392,7 +460,7 @@ def test_a_journal_with_a_broken_chain_still_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sketch", [None, {"w": [1, 2.0]}])
 @pytest.mark.parametrize("gone", [[], ["2026_01_02"]])
 def test_the_event_has_what_is_known(sketch: dict[str, list[float]] | None, gone: list[str]) -> None:
-    found, present = SimpleNamespace(failures=[], gone=gone), SimpleNamespace(sketch=sketch)
-    expected: dict[str, Any] = {"failures": []} | ({"gone": gone} if gone else {})
+    found, present = SimpleNamespace(failures=[], gone=gone, unread=gone), SimpleNamespace(sketch=sketch)
+    expected: dict[str, Any] = {"failures": []} | ({"gone": gone, "unread": gone} if gone else {})
     expected |= {} if sketch is None else {"dynamics_sketch": sketch}
     assert earlier_event(found, present) == expected  # type: ignore[arg-type]

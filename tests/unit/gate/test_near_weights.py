@@ -110,12 +110,21 @@ def test_half_of_all_weights_decide() -> None:
     assert are_same(even, {**even, "a": _numbers(far)}), "exactly half"
 
 
-def test_other_names_or_sizes_are_other_weights() -> None:
+def test_a_model_with_units_of_zeros_or_with_more_tensors_is_the_same() -> None:
+    other = RNG.normal(size=(30, 40)).astype(np.float32)
+    base = sketch(a=LARGE, b=other)
+    wide = sketch(a=np.pad(LARGE, ((0, 1), (0, 0))), b=np.pad(other, ((0, 0), (0, 1))))
+    for one, two in ((base, wide), (wide, base), (base, {**base, "c": _numbers(LARGE + 1)})):
+        assert are_same(one, two)
+    assert not are_same(base, sketch(a=np.pad(LARGE + 1, ((0, 1), (0, 0))), b=np.pad(other + 1, ((0, 0), (0, 1)))))
+
+
+def test_other_names_or_other_units_are_other_weights() -> None:
     base = sketch(a=LARGE, b=SMALL)
-    assert not are_same(base, sketch(a=LARGE))
-    assert not are_same(base, sketch(a=LARGE, c=SMALL))
-    assert not are_same(base, sketch(a=LARGE, b=SMALL[:3]))
+    assert not are_same(base, sketch(c=LARGE, d=SMALL))
+    assert not are_same(base, sketch(a=np.vstack([LARGE, LARGE[:1]]), b=SMALL))
     assert not are_same({}, {})
+    assert not are_same(base, {})
 
 
 def test_a_sketch_is_of_the_weights_with_this_hash(tmp_path: Path) -> None:

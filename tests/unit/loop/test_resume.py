@@ -13,6 +13,7 @@ from tests.helpers.finding_events import Event, ended, event, failed, finished, 
 from tinyworlds_gate.config.load import resolve_settings
 from tinyworlds_gate.errors import ConfigError, GateError
 from tinyworlds_gate.loop.resume import ResumedRun, RunSoFar, changed_settings, find_run, settings_after
+from tinyworlds_gate.run.installation import loop_command, resume_command
 
 TOKENIZER, DYNAMICS = "video_tokenizer", "dynamics"
 
@@ -90,6 +91,28 @@ def test_a_run_that_passed_and_was_reported_is_refused() -> None:
     resumed(event("run_finished", status="interrupted"), event("report_written", id="A1")).require_unfinished()
     with pytest.raises(GateError, match="ended with passed, nothing is left to do"):
         resumed(end, event("report_written", id="A1")).require_unfinished()
+
+
+@pytest.mark.requirement("P1")
+@pytest.mark.parametrize("name", ["target_repo", "target_python", "target_file"])
+def test_programs_that_only_the_journal_names_are_not_run(name: str) -> None:
+    flag = "--" + name.replace("_", "-")
+    run = ResumedRun(Path("results/smoke_1"), [event("run_started", kind="smoke", options={name: "results/x/co"})])
+    with pytest.raises(GateError, match=rf"would run programs that its journal names \({flag} results/x/co\)"):
+        run.require_options({})
+    with pytest.raises(GateError, match=rf"was started with {flag} results/x/co, now {flag} elsewhere"):
+        run.require_options({name: "elsewhere"})
+    run.require_options({name: "results/x/co"})
+    assert resume_command("smoke", "smoke_1", run.options).endswith(
+        f" {flag} results/x/co --resume-run results/smoke_1"
+    )
+
+
+@pytest.mark.parametrize("options", [None, [], {"seed": 3}])
+def test_the_command_that_goes_on_names_only_the_place_of_a_checkout(options: object) -> None:
+    assert resume_command("smoke", "run_1", options) == f"{loop_command('smoke')} --resume-run results/run_1"
+    where = {"target_repo": "a b", "output_root": "/o", "seed": 3}
+    assert " --target-repo 'a b' --output-root /o --resume-run" in resume_command("longrun", "run_1", where)
 
 
 @pytest.mark.requirement("P1")
