@@ -1,17 +1,18 @@
 """The command `tinyworlds-gate bench`: measure speed and overhead on this machine.
 
-It measures training (`train`), rollouts (`rollout`), scoring (`gate`), the git audit (`audit`), and the overhead of the
-harness (`loop`) and of the unused pytest plugin (`plugin`).
+It measures training (`train`), rollouts (`rollout`), the time until a model is good (`quality`), scoring (`gate`), the
+git audit (`audit`), and the overhead of the harness (`loop`) and of the unused pytest plugin (`plugin`).
 
     make bench
     tinyworlds-gate bench train --profile baseline --write docs/results/bench.json
     tinyworlds-gate bench rollout --profile baseline --check docs/results/bench.json
+    tinyworlds-gate bench quality --profile smoke
     tinyworlds-gate bench gate --clips 64 --steps 12
     tinyworlds-gate bench audit --commits 10000
     tinyworlds-gate bench plugin
 
 Each prints one table or sentence with units, and one line of JSON. The code is in `tinyworlds_gate/bench/`, one module
-a measurement; that of `gate` is `scoring.py`.
+a measurement; that of `gate` is `scoring.py`, that of `quality` is `cli/bench_quality.py`.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ ROLLOUT_COLUMNS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add a subcommand for each measurement."""
     from tinyworlds_gate.bench import audit, loop, plugin, rollout, scoring, train
+    from tinyworlds_gate.cli import bench_quality
 
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|gate|audit|loop|plugin")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="train|rollout|quality|gate|audit|loop|plugin")
     for name, module, what in (
         ("train", train, "updates per second of each stage, launched as in the loop"),
         ("rollout", rollout, "generated frames per second"),
@@ -61,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument(
             "--check", type=Path, metavar="FILE", help="fail if a ratio to the yardstick is lower than in FILE"
         )
+    bench_quality.add_arguments(kinds.add_parser("quality", help="seconds until the model of a loop is good"))
     loop.add_arguments(kinds.add_parser("loop", help="overhead of the harness"))
     scoring.add_arguments(kinds.add_parser("gate", help="seconds to score clips"))
     audit.add_arguments(kinds.add_parser("audit", help="seconds to audit a generated git history"))
@@ -75,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from tinyworlds_gate.bench import audit, loop, plugin, rollout, scoring, train
     from tinyworlds_gate.bench.baseline import read_speeds, regressions, write_speeds
+    from tinyworlds_gate.cli import bench_quality
 
-    others = {"audit": audit, "plugin": plugin, "loop": loop, "gate": scoring}
+    others = {"quality": bench_quality, "audit": audit, "plugin": plugin, "loop": loop, "gate": scoring}
     if args.what in others:
         return others[args.what].run(args)
     stored = read_speeds(args.check) if args.check else None

@@ -10,6 +10,7 @@ from tinyworlds_gate.gate.object_names import kind_name, percent
 from tinyworlds_gate.gate.rare_rule import LEAST_EPISODES, LEAST_SIGHTINGS, extra_faults, not_judged, rare_faults
 from tinyworlds_gate.gate.slice_rule import PRECISION, RECALL, slice_faults
 from tinyworlds_gate.gate.still_rule import still_faults
+from tinyworlds_gate.gate.texture_rule import texture_faults
 from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
 
 PART_BELOW = 0.1
@@ -27,7 +28,7 @@ def judge_objects(record: Record | None, least: float) -> tuple[str, str]:
     if record is None:
         return INVALID, "the objects were not measured, because there are no generated frames to read"
     faults = [] if record["no_occasion"] else list(object_faults(record, least))
-    faults += [*part_faults(record, least), *still_faults(record), *light_faults(record)]
+    faults += _other_faults(record, least)
     if faults:
         return FAIL, "objects: " + "; ".join(faults)
     if not record["no_occasion"]:
@@ -44,7 +45,7 @@ def of_precision(least: float) -> float:
 
 def meets(record: Record, least: float) -> bool:
     """Whether nothing is wrong with the objects."""
-    elsewhere = (*part_faults(record, least), *still_faults(record), *light_faults(record))
+    elsewhere = _other_faults(record, least)
     if record["no_occasion"]:
         return bool(_judged_parts(record)) and not any(elsewhere)
     return not any((*elsewhere, *object_faults(record, least)))
@@ -61,6 +62,16 @@ def part_faults(record: Record, least: float) -> Iterator[str]:
     """Yield a clause for each thing that is wrong in a part of the screen that scrolls otherwise than the rest."""
     for which, part in _judged_parts(record):
         yield from (f"in the part {which}: {one}" for one in object_faults(part, least))
+
+
+def _other_faults(record: Record, least: float) -> list[str]:
+    """What is wrong beside the objects of the whole frame; it is judged without an occasion, too."""
+    return [
+        *part_faults(record, least),
+        *still_faults(record),
+        *light_faults(record),
+        *texture_faults(record, of_precision(least)),
+    ]
 
 
 def _judged_parts(record: Record) -> list[tuple[str, Record]]:

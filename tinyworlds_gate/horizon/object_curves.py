@@ -38,6 +38,40 @@ class ObjectTables:
     placed: np.ndarray
 
 
+class ObjectScene:
+    """The true objects of clips, found once, and the counts of any prediction compared with them."""
+
+    def __init__(self, context: np.ndarray, true: np.ndarray) -> None:
+        """Find the objects.
+
+        Args:
+            context: uint8 [B, P, H, W, 3].
+            true: uint8 [B, S, H, W, 3].
+        """
+        self._factor = enlargement_of(true)
+        context, true = (enlarged(one, self._factor) for one in (context, true))
+        self._contrast = contrast_of(context, true)
+        self._context = self._contrast.raised(context)
+        self._scene = see(self._context, self._contrast.raised(true))
+
+    def counted(self, generated: np.ndarray) -> ObjectTables:
+        """Return the counts of generated frames, uint8 [B, S, H, W, 3]."""
+        raised = self._contrast.raised(enlarged(generated, self._factor))
+        return _counted(self._scene, np.stack([blur(to_cells(one)) for one in raised]))
+
+    def last_frame(self) -> ObjectTables:
+        """Return the counts of the last context frame as the prediction of every step."""
+        return _counted(self._scene, np.repeat(self._last()[:, None], self._scene.shape[1], axis=1))
+
+    def references(self) -> dict[str, ObjectTables]:
+        """Return the counts of what needs no model: last frame, background alone, constant velocity."""
+        made = predictions(self._scene, self._last())
+        return {NAMES.get(name, name): _counted(self._scene, np.array(cells)) for name, cells in made.items()}
+
+    def _last(self) -> np.ndarray:
+        return in_light_of(blur(to_cells(self._context[:, -1])), self._scene.context[1][:, -1])
+
+
 def object_tables(context: np.ndarray, true: np.ndarray, generated: np.ndarray) -> dict[str, ObjectTables]:
     """Return the counts by prediction: the model, last frame, background alone, constant velocity.
 
@@ -46,15 +80,8 @@ def object_tables(context: np.ndarray, true: np.ndarray, generated: np.ndarray) 
         true: uint8 [B, S, H, W, 3].
         generated: uint8 [B, S, H, W, 3].
     """
-    factor = enlargement_of(true)
-    shown = [enlarged(one, factor) for one in (context, true, generated)]
-    contrast = contrast_of(shown[0], shown[1])
-    context, true, generated = (contrast.raised(one) for one in shown)
-    scene = see(context, true)
-    last = in_light_of(blur(to_cells(context[:, -1])), scene.context[1][:, -1])
-    made = {MODEL: np.stack([blur(to_cells(one)) for one in generated])}
-    made |= {NAMES.get(name, name): np.array(cells) for name, cells in predictions(scene, last).items()}
-    return {name: _counted(scene, cells) for name, cells in made.items()}
+    scene = ObjectScene(context, true)
+    return {MODEL: scene.counted(generated), **scene.references()}
 
 
 def object_curves(tables: Mapping[str, ObjectTables], episodes: np.ndarray) -> dict[str, Any]:

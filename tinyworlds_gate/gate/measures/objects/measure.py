@@ -37,6 +37,7 @@ from tinyworlds_gate.gate.measures.objects.other_scroll import cut_bands
 from tinyworlds_gate.gate.measures.objects.scene import Scene, see
 from tinyworlds_gate.gate.measures.objects.slices import score_slices
 from tinyworlds_gate.gate.measures.objects.still import measure_still
+from tinyworlds_gate.gate.measures.objects.textures import measure_textures
 from tinyworlds_gate.gate.measures.objects.usual_frames import as_shown, contrast_of, enlarged, enlargement_of
 
 LEAST_SIGHTINGS = 30
@@ -135,6 +136,7 @@ def count_objects(
     part = cut_fixed_part(scene, last_sharp, true_sharp, (context, true, generated))
     record["fixed_part"] = None if part is None else _measure_part(part, episodes)
     record["still"] = measure_still(scene, (shown[0], shown[1]), (to_cells(shown[0]), to_cells(shown[1])), episodes)
+    record["textures"] = measure_textures((shown_context, shown[0], shown[1]), scene.scrolls, episodes)
     record["light"] = measure_light(shown_context, shown[0], shown[1], episodes)
     record["labels"] = None
     if labels is not None:

@@ -61,6 +61,12 @@ class Scene:
         """N, S, h, w."""
         return self.known.shape
 
+    @property
+    def scrolls(self) -> np.ndarray:
+        """Which clips have a background that scrolls, bool [N]."""
+        offsets = np.concatenate([self.context[2], self.offsets], axis=1)
+        return np.abs(offsets).max(axis=(1, 2)) > 0
+
     def only_objects(self, regions: Regions, deviation: np.ndarray) -> Regions:
         """Return the regions that are objects: small, distinct, and wholly at places that are judged.
 
