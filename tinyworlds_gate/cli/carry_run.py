@@ -66,7 +66,11 @@ def unpack(root: Path, file: Path) -> str:
             "the folder writable; the run's folder was not made."
         ) from error
     done = f"results/{packed.run}: {len(packed.files)} files, {size_text(packed.size)}. {_frames(events)}"
-    if why := why_unfinished(events):
+    try:
+        why = why_unfinished(events)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return f"{done}\nIts journal holds events that this version cannot read, so it cannot be resumed here."
+    if why:
         started = events[0] if events else {"kind": "smoke"}
         go_on = clean(resume_command(str(started["kind"]), packed.run, started.get("options")))
         return f"{done}\nUnfinished: {why}. Go on: {go_on}"
@@ -78,8 +82,8 @@ def _frames(events: list[Event]) -> str:
     data = last_event(events, "dataset_ready") or {}
     if not isinstance(data.get("path"), str):
         return "It has no training frames yet."
-    digest = str(data.get("sha256"))[:12]
-    return f"The training frames stay out: {data['path']}, SHA-256 {digest}… (CRAFTER is generated again by itself)."
+    path, digest = clean(data["path"]), clean(str(data.get("sha256"))[:12])
+    return f"The training frames stay out: {path}, SHA-256 {digest}… (CRAFTER is generated again by itself)."
 
 
 def _reason(error: OSError) -> str:

@@ -13,10 +13,12 @@ import argparse
 import importlib.util
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinyworlds_gate.checkpoints.layout import list_checkpoints
+from tinyworlds_gate.checkpoints.integrity import sha256_of
+from tinyworlds_gate.checkpoints.layout import MODEL_FILE, list_checkpoints
 from tinyworlds_gate.checkpoints.resolve import resolve_checkpoint
 from tinyworlds_gate.cli.score_options import (
     DEFAULTS,
@@ -30,6 +32,7 @@ from tinyworlds_gate.cli.sweep_run import SweptRun, find_run
 from tinyworlds_gate.config.cli_values import parse_count, parse_positive_int
 from tinyworlds_gate.errors import CheckpointError, ConfigError, GateError
 from tinyworlds_gate.names import STAGES
+from tinyworlds_gate.run.journal import events_of
 
 if TYPE_CHECKING:
     from tinyworlds_gate.play.world import Wanted
@@ -114,12 +117,15 @@ def requested(args: argparse.Namespace, command: str = "play") -> Wanted:
 
     found = None if args.where is None else find_run(args.where, command)
     paths = _checkpoints(args, found, command)
+    if found is not None:
+        _require_own_weights(found, paths)
     other: dict[str, Any] = {}
-    sha256 = None
+    sha256 = split = None
     if found is not None and found.events:
         own = args.frames is None
         if own:
             args.frames, sha256 = _frames_of(found)
+            split = _split_of(found)
         other = {
             key: value
             for key in ("prediction_horizon", "temperature")
@@ -140,6 +146,7 @@ def requested(args: argparse.Namespace, command: str = "play") -> Wanted:
         checkpoints=paths,
         frames=args.frames,
         frames_sha256=sha256,
+        split=split,
         stride=args.stride,
         context=args.context,
         device=args.device,
@@ -153,6 +160,25 @@ def requested(args: argparse.Namespace, command: str = "play") -> Wanted:
             **other,
         },
     )
+
+
+def _split_of(found: SweptRun) -> tuple[float, int] | None:
+    """Held-out share and split seed of a run; None: its journal does not have them."""
+    share, seed = (found.setting(f"profile.data.{key}") for key in ("held_out_fraction", "split_seed"))
+    return None if share is None or seed is None else (float(share), int(seed))
+
+
+def _require_own_weights(found: SweptRun, paths: Mapping[str, Path]) -> None:
+    """Refuse checkpoints of a run whose weights are not those that its journal recorded when they were written."""
+    recorded = [event.get("checkpoint") or {} for event in events_of(found.events, "chunk_finished")]
+    digests = {found.root / str(one.get("path")): one.get("sha256") for one in recorded}
+    for path in paths.values():
+        digest = digests.get(path)
+        if digest is not None and sha256_of(path / MODEL_FILE) != digest:
+            raise CheckpointError(
+                f"{found.name}: the weights of {path.name} are not those that the run wrote (SHA-256 "
+                f"{str(digest)[:12]}… in its journal). Put them back, or name the checkpoints instead of the run."
+            )
 
 
 def _checkpoints(args: argparse.Namespace, found: SweptRun | None, command: str) -> dict[str, Path]:

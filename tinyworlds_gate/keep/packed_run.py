@@ -21,6 +21,8 @@ from typing import IO, Any
 
 from tinyworlds_gate.errors import GateError
 from tinyworlds_gate.run.atomic import atomic_path
+from tinyworlds_gate.run.hash_chain import require_intact
+from tinyworlds_gate.run.journal import inspect_journal
 from tinyworlds_gate.run.layout import RunLayout
 from tinyworlds_gate.run.owned import open_owned, owned_folder
 from tinyworlds_gate.run.plain_json import load_json
@@ -123,11 +125,23 @@ def _unpack(archive: zipfile.ZipFile, packed: PackedRun, layout: RunLayout, file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as written:
                     _extract(archive, path, packed.files[path], written, file)
+        _require_journal(new / layout.journal.name, file)
         for path in outside:
             if path not in present:
                 owned_folder(root, (root / path).parent)
                 with atomic_path(root / path) as temporary, temporary.open("xb") as written:
                     _extract(archive, path, packed.files[path], written, file)
+
+
+def _require_journal(journal: Path, file: Path) -> None:
+    """Refuse a run whose journal is missing, cannot be read or was changed."""
+    try:
+        state = inspect_journal(journal)
+        require_intact(state, journal)
+    except (GateError, ValueError, KeyError, TypeError) as error:
+        raise GateError(f"The journal in {file} cannot be read or was changed ({error}). {_DAMAGED}") from error
+    if not state.events or state.events[0]["event"] != "run_started":
+        raise GateError(f"The journal in {file} does not begin with a started run. {_DAMAGED}")
 
 
 def _extract(

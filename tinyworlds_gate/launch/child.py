@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tinyworlds_gate.errors import LaunchError
+from tinyworlds_gate.launch.processes.adoption import adopting_orphans
 from tinyworlds_gate.launch.processes.end import EndedProcess, end_launch
 from tinyworlds_gate.launch.processes.find import find_launch
 from tinyworlds_gate.launch.processes.guard import MAX_INTERVAL_S, LauncherGuard
@@ -91,20 +92,21 @@ class ChildProcess:
         began, clock = time.monotonic(), WatchdogClock()
         with raise_on_termination(), defer_interrupts() as raise_pending:
             tether = self._tether()
-            try:
-                process = self._start()
-                while stopped is None and not _ended(process, poll_s()):
-                    raise_pending()
-                    with reporting_full_disk():
-                        stopped = on_poll(clock.tick())
-                self._settle(process)
-            finally:
-                ended = end_launch(self.token, self.identity)
-                attach_ended(sys.exception(), ended)
-                if self._log is not None:
-                    self._log.close()
-                tether.release()
-                self._reap()
+            with adopting_orphans() as adoption:
+                try:
+                    process = self._start()
+                    while stopped is None and not _ended(process, poll_s()):
+                        raise_pending()
+                        with reporting_full_disk():
+                            stopped = on_poll(clock.tick())
+                    self._settle(process)
+                finally:
+                    ended = end_launch(self.token, self.identity, adopted=adoption.orphans)
+                    attach_ended(sys.exception(), ended)
+                    if self._log is not None:
+                        self._log.close()
+                    tether.release()
+                    self._reap()
         wall_s = round(time.monotonic() - began, 3)
         code = process.returncode
         return ChildResult(

@@ -37,6 +37,8 @@ class Wanted:
     frames: Path
     frames_sha256: str | None = None
     """That of the run's frames file; another file is refused."""
+    split: tuple[float, int] | None = None
+    """Held-out share and split seed of the run; None: as the checkpoints recorded them."""
     stride: int = 1
     context: int | None = None
     """Default: one less than the models were trained on."""
@@ -114,11 +116,9 @@ def open_world(wanted: Wanted, *, learn_meanings: bool = True) -> PlayWorld:
         )
     everything = tuple(int(one) for one in np.unique(data.episode))
     train, held_out, split = everything, everything, False
-    for recorded in recorded_splits(trained, sha256).values():
-        if "held_out_fraction" in recorded and "split_seed" in recorded:
-            found = split_episodes(data.episode, float(recorded["held_out_fraction"]), int(recorded["split_seed"]))
-            train, held_out, split = found.train or everything, found.held_out, True
-            break
+    if (chosen_split := wanted.split or _recorded_split(trained, sha256)) is not None:
+        found = split_episodes(data.episode, *chosen_split)
+        train, held_out, split = found.train or everything, found.held_out, True
     starts = data.clip_starts if data.clip_starts is not None else clip_starts(data, context, held_out)
     chosen = draw_clips(starts, data.episode[starts], min(MOST_CLIPS, len(starts)), seed=0)
     choose_threads(PlaySession(trained.models, settings, device), data.frames[chosen[0] : chosen[0] + context])
@@ -132,6 +132,14 @@ def open_world(wanted: Wanted, *, learn_meanings: bool = True) -> PlayWorld:
     return PlayWorld(
         wanted.title, trained, settings, device, data, chosen, context, split, found_meanings, source, train, held_out
     )
+
+
+def _recorded_split(trained: TrainedModels, sha256: str) -> tuple[float, int] | None:
+    """Held-out share and split seed that a checkpoint recorded for this frames file; None: no one did."""
+    for recorded in recorded_splits(trained, sha256).values():
+        if "held_out_fraction" in recorded and "split_seed" in recorded:
+            return float(recorded["held_out_fraction"]), int(recorded["split_seed"])
+    return None
 
 
 def _context(wanted: Wanted, trained: TrainedModels, settings: MeasureSettings) -> int:

@@ -19,6 +19,7 @@ from tests.helpers.finished_runs import PAGE, finished_run
 from tests.helpers.journal_samples import SampleRun
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.keep.packed_run import CONTENTS
+from tinyworlds_gate.run.journal import Journal
 from tinyworlds_gate.run.lock import ProjectLock
 
 RUN = "longrun_sample"
@@ -174,6 +175,54 @@ def test_an_archive_that_differs_from_its_list_is_refused(
     assert code == 2
     assert "nothing was written" in problem
     assert contents(project) == {}
+
+
+JOURNAL = f"results/{RUN}/journal.jsonl"
+
+
+def no_journal(entries: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: data for name, data in entries.items() if name != JOURNAL}
+
+
+def changed_journal(entries: dict[str, bytes]) -> dict[str, bytes]:
+    return {**entries, JOURNAL: entries[JOURNAL].replace(b"run_started", b"run_begun", 1)}
+
+
+def no_start(entries: dict[str, bytes]) -> dict[str, bytes]:
+    return {**entries, JOURNAL: b""}
+
+
+def only_one_file(entries: dict[str, bytes]) -> dict[str, bytes]:
+    return {PAGE: entries[PAGE]}
+
+
+@pytest.mark.parametrize("change", [no_journal, changed_journal, no_start, only_one_file])
+def test_an_archive_without_an_intact_journal_leaves_nothing(
+    packed: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]]
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    code, _, problem = call(project, "--unpack", rewritten(packed, tmp_path / "a.zip", change, hashes=True))
+    assert code == 2
+    assert "journal" in problem
+    assert not (project / "results" / RUN).exists()
+    assert not (project / PAGE).exists()
+
+
+def test_words_of_a_journal_are_neither_commands_nor_orders_to_the_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "hostile"
+    folder.mkdir(parents=True)
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.append("run_started", kind="smoke; touch X #\x1b[31m", timestamp="2026_12_01_00_00_00")
+        journal.append("dataset_ready", path="a\x1b]0;x\x07", sha256="\x1b[1m")
+    assert call(tmp_path, "--pack", "results/hostile", tmp_path / "a.zip")[0] == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    for words in (["--unpack", str(tmp_path / "a.zip")], []):
+        code, said, _ = call(other, *words)
+        assert code == 0
+        assert "\x1b" not in said
+        assert "touch" not in said.partition("o on: ")[2]
 
 
 def torn(data: bytes) -> bytes:

@@ -28,6 +28,7 @@ from tests.helpers.tiny_stages import INFERENCE, TinyStages, moving_squares, tra
 from tinyworlds_gate.checkpoints.integrity import sha256_of
 from tinyworlds_gate.cli.main import main
 from tinyworlds_gate.cli.play import add_arguments, requested
+from tinyworlds_gate.errors import CheckpointError
 from tinyworlds_gate.names import STAGES
 from tinyworlds_gate.play.world import Wanted, open_world
 from tinyworlds_gate.reference.data.split import split_episodes
@@ -96,6 +97,28 @@ def test_a_run_that_trained_no_dynamics_is_played_with_the_one_that_it_measured(
         used = {"dynamics": str(checkpoint("dynamics", 5, "bare"))}
         journal.append("inference_started", checkpoints=used)
     assert wanted("whole").checkpoints["dynamics"] == project / checkpoint("dynamics", 5, "bare")
+
+
+def test_the_split_of_a_run_is_that_of_its_journal(project: Path) -> None:
+    episodes = np.unique(open_world(wanted("whole"), learn_meanings=False).data.episode)
+    with Journal(project / "results" / "whole" / "journal.jsonl") as journal:
+        values = {"profile.data.held_out_fraction": 0.5, "profile.data.split_seed": 5}
+        journal.append("settings_resolved", settings={key: {"value": value} for key, value in values.items()})
+    world = open_world(wanted("whole"), learn_meanings=False)
+    split = split_episodes(episodes, 0.5, 5)
+    assert (world.train, world.held_out_episodes) == (split.train, split.held_out)
+
+
+def test_weights_that_the_run_did_not_write_are_refused(project: Path) -> None:
+    path = checkpoint("dynamics", 11)
+    with Journal(project / "results" / "whole" / "journal.jsonl") as journal:
+        written = sha256_of(path / "model_state_dict.pt")
+        journal.append("chunk_finished", checkpoint={"path": str(path), "step": 11, "sha256": written})
+    assert wanted("whole").checkpoints["dynamics"] == (project / path)
+    with Journal(project / "results" / "whole" / "journal.jsonl") as journal:
+        journal.append("chunk_finished", checkpoint={"path": str(path), "step": 11, "sha256": "0" * 64})
+    with pytest.raises(CheckpointError, match="the weights of dynamics_step_11 are not those that the run wrote"):
+        wanted("whole")
 
 
 def test_an_option_wins_over_the_run(project: Path) -> None:

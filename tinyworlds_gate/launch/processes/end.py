@@ -95,15 +95,22 @@ def end_stale(target: Target, *, grace_s: float = GRACE_S) -> list[EndedProcess]
     return end_processes(found, grace_s=grace_s, more=stale)
 
 
-def end_launch(token: str, launcher: ProcessIdentity | None = None, *, grace_s: float = GRACE_S) -> list[EndedProcess]:
-    """End one of our launches: the launcher's process tree and every orphan with the launch's marker.
+def end_launch(
+    token: str,
+    launcher: ProcessIdentity | None = None,
+    *,
+    grace_s: float = GRACE_S,
+    adopted: Callable[[ProcessIdentity | None], Iterable[ProcessFacts]] | None = None,
+) -> list[EndedProcess]:
+    """End one of our launches: the launcher's process tree, every orphan with its marker, and those we ``adopted``.
 
     A PID that was reused after the launcher was reaped is not signalled.
     """
 
     def launched() -> list[ProcessFacts]:
         root = tree_of([launcher.pid])[:1] if launcher is not None and launcher.is_alive() else []
-        return [*root, *find_launch(token, session=launcher.pid if launcher is not None else None)]
+        marked = find_launch(token, session=launcher.pid if launcher is not None else None)
+        return [*root, *marked, *(adopted(launcher) if adopted is not None else ())]
 
     return end_processes(launched(), grace_s=grace_s, more=launched)
 
