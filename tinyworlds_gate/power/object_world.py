@@ -23,6 +23,8 @@ GREEN = np.array([40, 200, 60], np.float32)
 ORANGE = np.array([235, 130, 50], np.float32)
 FAINT = np.array([165, 165, 160], np.float32)
 LIGHT = (0.55, 1.05)
+CHECKS = 45.0
+"""Levels of the fine texture above and below the mean."""
 GONE_STEP = 5
 EVENT_STEP = 3
 
@@ -178,12 +180,37 @@ OTHER_COLOURS: dict[str, Callable[[Balls], np.ndarray]] = {
 """Fault → the true frames of balls in other colours than elsewhere."""
 
 
+def _on_checks(world: Balls, striped_px: int = 14, *, frozen: bool = False) -> np.ndarray:
+    """Return frames of unchanging light on a floor of fine checks, with a thing of stripes of the same two greys."""
+    still = Balls(world.floor_HWC, np.ones_like(world.light_NT), world.places_NTB2, world.kinds_B)
+    balls = still.drawn().astype(np.float32)
+    places_NT2 = play(1).places_NTB2[:, :, 0].clip(0, SIZE_PX - striped_px)
+    if frozen:
+        places_NT2[:, CONTEXT:] = places_NT2[:, CONTEXT - 1 : CONTEXT]
+    rows, columns = np.indices((SIZE_PX, SIZE_PX))
+    top, left = (places_NT2[..., axis, None, None] for axis in (0, 1))
+    striped = (rows >= top) & (rows < top + striped_px) & (columns >= left) & (columns < left + striped_px)
+    bright = np.where(striped, rows % 2 == 0, (rows + columns) % 2 == 0)
+    floor = (balls == np.rint(world.floor_HWC)).all(axis=-1)
+    texture = np.where(floor, np.where(bright, CHECKS, -CHECKS), 0)
+    return np.rint((balls + texture[..., None]).clip(0, 255)).astype(np.uint8)
+
+
+TEXTURED: dict[str, Callable[[Balls], np.ndarray]] = {
+    "stripes-missing": lambda world: _on_checks(world, 0),
+    "stripes-frozen": lambda world: _on_checks(world, frozen=True),
+}
+"""Fault → the generated frames of a world in which a thing differs from its ground by its texture only."""
+
+
 def write_frames(path: Path, fault: str | None = None, seed: int = 0) -> Path:
     """Write what `tinyworlds-gate score --frames` reads: context, true and generated frames, and episodes."""
     world = play(seed)
     drawn = {**EVENTS, **OTHER_COLOURS}
     true = drawn[fault](world) if fault in drawn else world.drawn()
     made = FAULTS[fault](world) if fault in FAULTS else world.drawn()
+    if fault in TEXTURED:
+        true, made = _on_checks(world), TEXTURED[fault](world)
     true, made = (np.rint(one * DARKNESS.get(fault or "", 1)).astype(np.uint8) for one in (true, made))
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:

@@ -29,6 +29,11 @@ WHAT = {
         "that change colour: [0-9]+ of [0-9]+ are",
     ),
     "gone-at-the-left": ("the balls of one colour vanish in the left eighth", "in columns 0 to 7 and .* found"),
+    "stripes-missing": (
+        "a striped thing on checks of the same greys is not generated",
+        "fine texture only .* found",
+    ),
+    "stripes-frozen": ("a striped thing on checks of the same greys stays", "fine texture only .* found"),
 }
 OBJECTS = tuple(
     Defect(f"balls-{fault}", what, "frames", "FAIL", "G6", f"objects: .*{reason}", fault=fault)
