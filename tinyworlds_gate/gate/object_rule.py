@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tinyworlds_gate.gate.light_rule import light_faults
@@ -16,6 +16,8 @@ from tinyworlds_gate.names import FAIL, INVALID, NOT_RUN, PASS
 PART_BELOW = 0.1
 """A third of the rollout, one kind of objects, and the precision may reach this much less than the recall of all: parts
 have fewer sightings, and a blurred background leaves edges that look like objects."""
+SHOWN_KINDS = 5
+"""Of lost, and of added objects; the journal has all of them."""
 PARTS = ("first", "middle", "last")
 FATES = {"missing": "missing", "displaced": "elsewhere", "replaced": "replaced by something else"}
 LOOKS = {"mirrored": "are mirrored", "like_others": "look like another one of their kind at another time or place"}
@@ -98,7 +100,7 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
         yield f"of those that moved since the context {found}"
     if low is not None and low >= least and low <= baseline[1]:
         yield f"that is no more than {baseline[0]} finds ({percent(baseline[1])})"
-    yield from (_kind_text(kind) for kind in poor)
+    yield from _first([_kind_text(kind) for kind in poor])
     for kind in record["labels"] or []:
         if kind["sightings"] >= LEAST_SIGHTINGS and kind["episodes"] >= LEAST_EPISODES and kind["recall"] < of_part:
             yield _label_text(kind)
@@ -111,7 +113,7 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
     yield from onward_faults(record, of_part)
     yield from look_faults(record, of_part)
     extra = list(extra_faults(record, of_part))
-    yield from extra
+    yield from _first(extra)
     shown, mistakes = record["precision_low"], record["mistakes"]
     if shown is None or shown < of_part:
         behind = mistakes["left_behind"]
@@ -127,6 +129,14 @@ def object_faults(record: Record, least: float) -> Iterator[str]:
             yield f"in the {part} third of the rollout only {percent(share)} of the generated objects are right"
     if not extra:
         yield from slice_faults(record, PRECISION)
+
+
+def _first(clauses: Sequence[str]) -> Iterator[str]:
+    """The first clauses about kinds of objects, and how many more there are: a sentence has to be read."""
+    yield from clauses[:SHOWN_KINDS]
+    more = len(clauses) - SHOWN_KINDS
+    if more > 0:
+        yield f"and {more} more kinds like these" if more > 1 else "and one more kind like these"
 
 
 def onward_faults(record: Record, least: float) -> Iterator[str]:

@@ -180,7 +180,7 @@ OTHER_COLOURS: dict[str, Callable[[Balls], np.ndarray]] = {
 """Fault → the true frames of balls in other colours than elsewhere."""
 
 
-def _on_checks(world: Balls, striped_px: int = 14, *, frozen: bool = False) -> np.ndarray:
+def on_checks(world: Balls, striped_px: int = 14, *, frozen: bool = False) -> np.ndarray:
     """Return frames of unchanging light on a floor of fine checks, with a thing of stripes of the same two greys."""
     still = Balls(world.floor_HWC, np.ones_like(world.light_NT), world.places_NTB2, world.kinds_B)
     balls = still.drawn().astype(np.float32)
@@ -197,8 +197,8 @@ def _on_checks(world: Balls, striped_px: int = 14, *, frozen: bool = False) -> n
 
 
 TEXTURED: dict[str, Callable[[Balls], np.ndarray]] = {
-    "stripes-missing": lambda world: _on_checks(world, 0),
-    "stripes-frozen": lambda world: _on_checks(world, frozen=True),
+    "stripes-missing": lambda world: on_checks(world, 0),
+    "stripes-frozen": lambda world: on_checks(world, frozen=True),
 }
 """Fault → the generated frames of a world in which a thing differs from its ground by its texture only."""
 
@@ -210,7 +210,7 @@ def write_frames(path: Path, fault: str | None = None, seed: int = 0) -> Path:
     true = drawn[fault](world) if fault in drawn else world.drawn()
     made = FAULTS[fault](world) if fault in FAULTS else world.drawn()
     if fault in TEXTURED:
-        true, made = _on_checks(world), TEXTURED[fault](world)
+        true, made = on_checks(world), TEXTURED[fault](world)
     true, made = (np.rint(one * DARKNESS.get(fault or "", 1)).astype(np.uint8) for one in (true, made))
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:

@@ -97,6 +97,22 @@ def test_each_third_of_the_rollout_must_reach_its_limit(key: str, part: int, nam
 
 
 @pytest.mark.requirement("G6")
+def test_of_many_kinds_five_are_named_and_the_others_counted() -> None:
+    kind = {"colour": "#ff0000", "height_px": 4, "width_px": 4, "sightings": 40, "recall": 0.5, "missing": 20}
+    kinds = [kind | {"displaced": 0, "replaced": number} for number in range(8)]
+    extra = {"colour": "#00ff00", "height_px": 4, "width_px": 4, "extra": 50, "episodes": 9, "precision": 0.1}
+    extras = [extra | {"precision_high": 0.2, "extra": 50 + number} for number in range(6)]
+    verdict, reason = judge_objects(objects() | {"kinds": kinds, "extras": extras}, 0.9)
+    assert verdict == FAIL
+    assert reason.count("50 % of 40 found") == 5
+    assert reason.count("times objects of about 4 x 4 px") == 5
+    assert "and 3 more kinds like these" in reason
+    assert "and 1 more kinds like these" not in reason
+    assert "and one more kind like these" in reason
+    few = judge_objects(objects() | {"kinds": kinds[:5]}, 0.9)[1]
+    assert "more kind" not in few
+
+
 def test_without_frames_or_occasion_there_is_no_judgement() -> None:
     assert judge_objects(None, LEAST)[0] == INVALID
     idle = objects() | {"no_occasion": "nothing moves"}

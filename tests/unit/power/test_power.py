@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.commands import REPOSITORY
 from tinyworlds_gate.power.broken import broken_things
 from tinyworlds_gate.power.defect import Defect
-from tinyworlds_gate.power.object_world import CONTEXT, EVENTS, FAULTS
+from tinyworlds_gate.power.object_world import CONTEXT, EVENTS, FAULTS, TEXTURED, on_checks
 from tinyworlds_gate.power.object_world import play as balls
 from tinyworlds_gate.power.page import RECORD, interval, page, rate_text
 from tinyworlds_gate.power.record import read_record
@@ -60,7 +60,7 @@ def test_the_table_has_130_defects_or_more_each_with_a_name_of_its_own() -> None
 
 
 def test_every_fault_of_the_ball_world_has_its_row_and_changes_the_generated_frames_only() -> None:
-    assert {one.fault for one in DEFECTS if one.fault} == {*FAULTS, *EVENTS}
+    assert {one.fault for one in DEFECTS if one.fault} == {*FAULTS, *EVENTS, *TEXTURED}
     world = balls(clips=2)
     true = world.drawn()
     for fault, generate in FAULTS.items():
@@ -75,6 +75,9 @@ def test_every_fault_of_the_ball_world_has_its_row_and_changes_the_generated_fra
         assert not changed[:, :CONTEXT].any(), fault
         assert not changed[1].any(), fault
         assert changed[0, -1], fault
+    for fault, generate in TEXTURED.items():
+        changed = (generate(world) != on_checks(world)).any(axis=(2, 3, 4))
+        assert changed[:, CONTEXT:].mean() > 0.5, fault
     assert np.array_equal(balls(clips=2).drawn(), true)
     moved = np.abs(np.diff(world.places_NTB2, axis=1))
     assert set(np.unique(moved)) <= {0, 1, 2, 3}
