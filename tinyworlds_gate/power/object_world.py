@@ -184,7 +184,7 @@ def on_checks(world: Balls, striped_px: int = 14, *, frozen: bool = False) -> np
     """Return frames of unchanging light on a floor of fine checks, with a thing of stripes of the same two greys."""
     still = Balls(world.floor_HWC, np.ones_like(world.light_NT), world.places_NTB2, world.kinds_B)
     balls = still.drawn().astype(np.float32)
-    places_NT2 = play(1).places_NTB2[:, :, 0].clip(0, SIZE_PX - striped_px)
+    places_NT2 = play(1, len(world.light_NT)).places_NTB2[:, :, 0].clip(0, SIZE_PX - striped_px)
     if frozen:
         places_NT2[:, CONTEXT:] = places_NT2[:, CONTEXT - 1 : CONTEXT]
     rows, columns = np.indices((SIZE_PX, SIZE_PX))
