@@ -68,7 +68,9 @@ def test_a_rank_that_the_kernel_kills_for_its_memory_is_out_of_memory(tmp_path: 
     project = rank_project(tmp_path, scene)
     with memory_cgroup(256 * MIB) as group:
         join = f"open({str(group.members)!r}, 'w').write('0')"
-        project.arm(f"{join}; held = [bytearray(b'x' * 2**20) for _ in range(1000)]", rank=1)
+        # The harness looks at the cgroups of its workers a few times a second; a real worker lives longer in its own.
+        seen = "__import__('time').sleep(2)"
+        project.arm(f"{join}; {seen}; held = [bytearray(b'x' * 2**20) for _ in range(1000)]", rank=1)
         result = project.train()
 
     assert (result.verdict, result.updates) == ("PASS", UPDATES), result.reason

@@ -70,6 +70,7 @@ def run_inference(job: InferenceJob, target: Target, command: Sequence[str], log
         exclusive_target=job.target,
         cleanup_extra=settings.options.cleanup_extra_processes,
         guard_interval_s=settings.options.monitor_interval_sec,
+        end_all_orphans=target.is_checkout,  # what it leaves behind could write the files of the gate that follows
     )
     text = "\n".join(child.log_tail)
     cause = TIMEOUT

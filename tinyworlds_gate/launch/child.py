@@ -76,6 +76,7 @@ class ChildProcess:
     env: Mapping[str, str]
     log_path: Path
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    end_all_orphans: bool = False
     pid: int = 0
     log_start: int = 0
     identity: ProcessIdentity | None = None
@@ -92,7 +93,7 @@ class ChildProcess:
         began, clock = time.monotonic(), WatchdogClock()
         with raise_on_termination(), defer_interrupts() as raise_pending:
             tether = self._tether()
-            with adopting_orphans() as adoption:
+            with adopting_orphans(self.token, everything=self.end_all_orphans) as adoption:
                 try:
                     process = self._start()
                     while stopped is None and not _ended(process, poll_s()):
@@ -184,15 +185,18 @@ def run_child(
     exclusive_target: Target | None = None,
     cleanup_extra: bool = True,
     guard_interval_s: float = MAX_INTERVAL_S,
+    end_all_orphans: bool = False,
 ) -> ChildResult:
     """Run a command (inference, L6) with its output in ``log_path``; end it after ``deadline_s``.
 
     ``on_poll`` is called with the seconds since the start. With ``exclusive_target``, no training of that project may
     run beside the child: extra processes are ended (or, without ``cleanup_extra``, only recorded) and returned as
-    ``extra`` (L2). Raises ``LaunchError`` if the command cannot be started. KeyboardInterrupt and SIGTERM of the
-    harness end the child's whole tree and are raised again.
+    ``extra`` (L2). With ``end_all_orphans`` nothing that the child started stays, editors and shells neither.
+
+    Raises ``LaunchError`` if the command cannot be started. KeyboardInterrupt and SIGTERM of the harness end the
+    child's whole tree and are raised again.
     """
-    child = ChildProcess(command, Path(cwd), env, Path(log_path))
+    child = ChildProcess(command, Path(cwd), env, Path(log_path), end_all_orphans=end_all_orphans)
     guard = (
         None
         if exclusive_target is None

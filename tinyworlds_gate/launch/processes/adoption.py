@@ -16,35 +16,46 @@ import psutil
 
 from tinyworlds_gate.launch.processes.bystanders import session_of
 from tinyworlds_gate.launch.processes.find import ProcessFacts, facts_of
+from tinyworlds_gate.launch.processes.stage_of_process import environment_of
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 from tinyworlds_gate.run.identity import ProcessIdentity
 
 _SET_SUBREAPER, _GET_SUBREAPER = 36, 37
 
 
 class Adoption:
-    """The children that this process had before a launch, to tell the orphans of the launch from them."""
+    """The children that this process had before a launch, to tell the orphans of the launch from them.
 
-    def __init__(self) -> None:
+    Args:
+        token: the marker of the launch. An orphan that carries it does not hide: `bystanders.py` decides.
+        everything: orphans with the marker count as well.
+    """
+
+    def __init__(self, token: str, *, everything: bool = False) -> None:
+        self._token, self._everything = token, everything
         self._before = {one.identity for one in _children()}
 
     def orphans(self, launcher: ProcessIdentity | None) -> list[ProcessFacts]:
-        """Return the processes of the launch that became our children; none of a launch is in our session.
-
-        What a launch starts has no person's terminal, so that a terminal of its own spares none of them.
-        """
+        """Return the processes of the launch that became our children; none of a launch is in our session."""
         ours = session_of(os.getpid())
         fresh = [one for one in _children() if one.identity not in self._before and one.identity != launcher]
-        return [one for one in fresh if session_of(one.pid) not in (None, ours)]
+        fresh = [one for one in fresh if session_of(one.pid) not in (None, ours)]
+        return [one for one in fresh if self._everything or not self._shows_its_marker(one.pid)]
+
+    def _shows_its_marker(self, pid: int) -> bool:
+        with suppress(psutil.Error, OSError):
+            return environment_of(psutil.Process(pid)).get(LAUNCH_VARIABLE) == self._token
+        return False
 
 
 @contextmanager
-def adopting_orphans() -> Iterator[Adoption]:
-    """Take in the orphans of what is started inside; a context manager."""
+def adopting_orphans(token: str, *, everything: bool = False) -> Iterator[Adoption]:
+    """Take in the orphans of what is started inside; a context manager. Arguments as for `Adoption`."""
     was = ctypes.c_int(0)
     _prctl(_GET_SUBREAPER, ctypes.addressof(was))
     _prctl(_SET_SUBREAPER, 1)
     try:
-        yield Adoption()
+        yield Adoption(token, everything=everything)
     finally:
         _prctl(_SET_SUBREAPER, was.value)
 

@@ -17,6 +17,7 @@ import pytest
 
 from tinyworlds_gate.launch.child import run_child
 from tinyworlds_gate.launch.processes.adoption import adopting_orphans
+from tinyworlds_gate.names import LAUNCH_VARIABLE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="adopts orphans on Linux only")
 
@@ -60,8 +61,20 @@ def test_a_process_that_hides_from_its_launch_is_ended_with_it(tmp_path: Path) -
         bystander.wait()
 
 
+@pytest.mark.parametrize("everything", [False, True])
+def test_what_shows_the_marker_of_its_launch_is_left_to_the_rule_for_bystanders(everything: bool) -> None:
+    with adopting_orphans("a launch", everything=everything) as adoption:
+        marked = {**os.environ, LAUNCH_VARIABLE: "a launch"}
+        tail = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True, env=marked)
+        try:
+            assert [one.pid for one in adoption.orphans(None)] == ([tail.pid] if everything else [])
+        finally:
+            tail.kill()
+            tail.wait()
+
+
 def test_children_of_our_own_session_and_the_launcher_are_no_orphans() -> None:
-    with adopting_orphans() as adoption:
+    with adopting_orphans("a launch") as adoption:
         own = subprocess.Popen(["/bin/sleep", "60"])
         other = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
         try:
@@ -83,7 +96,7 @@ def test_children_that_another_thread_started_are_no_orphans() -> None:
         done.set()
         end.wait()
 
-    with adopting_orphans() as adoption:
+    with adopting_orphans("a launch") as adoption:
         thread = threading.Thread(target=work)
         thread.start()
         try:
@@ -97,7 +110,7 @@ def test_children_that_another_thread_started_are_no_orphans() -> None:
 
 
 def test_orphans_go_to_the_process_that_took_them_before(tmp_path: Path) -> None:
-    with adopting_orphans():
+    with adopting_orphans("a launch"):
         pass
     subprocess.run([sys.executable, "-c", DAEMON, str(tmp_path / "pid")], check=True)
     left = psutil.Process(pid_in(tmp_path / "pid"))
