@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,8 +46,8 @@ class Recorder:
         else:
             self.outcomes.setdefault(report.nodeid, (PASS, ""))
 
-    def pytest_sessionfinish(self) -> None:
-        """Merge the outcomes into the file."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Merge the outcomes into the file; each process of pytest-xdist merges its own."""
         collected: dict[str, set[str]] = {}
         fresh: dict[str, Tests] = {}
         same: dict[str, Any] = {
@@ -60,7 +62,14 @@ class Recorder:
                     outcome, reason = self.outcomes[node]
                     measured = {"outcome": outcome, "reason": reason, "seconds": round(self.seconds[node], 1)}
                     fresh.setdefault(id, {})[node] = measured | same
-        write_record(self.path, merge(read_record(self.path), fresh, collected))
+        files_named = not any("::" in argument for argument in session.config.args)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            write_record(self.path, merge(read_record(self.path), fresh, collected if files_named else {}))
+        finally:
+            os.close(folder)
 
 
 def machine_text() -> str:

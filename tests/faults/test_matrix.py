@@ -213,17 +213,23 @@ def test_a_session_records_its_rows_and_leaves_the_others_alone(tmp_path: Path) 
         '@pytest.mark.fault("unseen")\n'
         "def test_unseen(): pass\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests", "-q", "--basetemp", "base", "--record-faults", "faults.json"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+
+    def record(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", *words, "-q", "--basetemp", "base", "--record-faults", "faults.json"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    answer = record("tests")
     assert "left running: PID" in answer.stdout, answer.stdout + answer.stderr
     assert "a row needs the fixture `scene`" in answer.stdout
     rows = read_record(tmp_path / "faults.json")
     verdicts = {id: verdict_of(tests)[0] for id, tests in rows.items()}
     assert verdicts == {"good": "PASS", "bad": "FAIL", "unseen": "FAIL", "other": "PASS"}
+    assert record("tests/test_rows.py::test_good", "-n", "2").returncode == 0
+    assert read_record(tmp_path / "faults.json").keys() == rows.keys(), "a named test leaves the others in the record"
