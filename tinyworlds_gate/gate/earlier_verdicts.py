@@ -253,7 +253,7 @@ def _journals(present: Present, found: EarlierVerdicts) -> Iterator[tuple[str, S
 
 
 def _is_whole(event: Event) -> bool:
-    """Whether an event has a time, a number and, a verdict, its word."""
+    """Whether an event has its time and number, and a verdict also what it says of which attempt."""
     numbers = (event.get("time"), event.get("seq"))
     whole = all(isinstance(one, int | float) and math.isfinite(one) for one in numbers)
     return whole and (event["event"] != "gate_verdict" or {"verdict", "sentence", "attempt"} <= event.keys())
